@@ -1,0 +1,22 @@
+"""fflm_data: what is asked and what is right.
+
+Importing it makes `load_dataset("fflm")` and its configs generate their rows on the spot:
+
+    import fflm_data
+    from datasets import load_dataset
+
+    load_dataset("fflm")                                                   # flip-flop, four splits
+    load_dataset("fflm", "letters", split="test")
+    load_dataset("fflm", "flipflop", length=1024, p_ignore=0.9, streaming=True)
+
+For arrays instead of text see `fflm_data.flipflop`.
+"""
+
+from fflm_data.config import Config, ParameterError
+from fflm_data.registration import register
+from fflm_data.registry import CONFIGS, get_config
+from fflm_data.version import GENERATOR_VERSION
+
+__all__ = ["CONFIGS", "GENERATOR_VERSION", "Config", "ParameterError", "get_config"]
+
+register()

@@ -1,0 +1,111 @@
+"""What a config is: a frozen, validated set of parameters that can make any of its rows."""
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from fflm_data.version import GENERATOR_VERSION
+
+
+class ParameterError(ValueError):
+    """A parameter outside its allowed range; the message names parameter, value and range."""
+
+
+def require(condition: bool, parameter: str, value: object, allowed: str) -> None:
+    """Raises ParameterError unless `condition` holds."""
+    if not condition:
+        raise ParameterError(f"{parameter}={value!r} is out of range: {parameter} must be {allowed}")
+
+
+def require_integer(parameter: str, value: object, low: int, high: int | None = None) -> None:
+    """Raises ParameterError unless `value` is an integer of low..high (no upper end if None)."""
+    allowed = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    require(is_integer and low <= value and (high is None or value <= high), parameter, value, allowed)  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Config(ABC):
+    """Base of the configs. Subclasses add parameters and say how a block of rows is made.
+
+    A block is the unit of seeding: its rows are drawn together from one random stream. Blocks are
+    numbered within a split and all but the last have `block_rows(split)` rows.
+    """
+
+    seed: int = 0
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    schema: ClassVar[pa.Schema]
+
+    def __post_init__(self) -> None:
+        require_integer("seed", self.seed, 0, 2**63 - 1)
+        self.validate()
+
+    @abstractmethod
+    def validate(self) -> None:
+        """Raises ParameterError if a parameter is out of range."""
+
+    @abstractmethod
+    def splits(self) -> dict[str, int]:
+        """Names of the splits and their numbers of rows."""
+
+    @abstractmethod
+    def block_rows(self, split: str) -> int:
+        """Rows in a block of the split."""
+
+    @abstractmethod
+    def block(self, split: str, number: int) -> pa.Table:
+        """All rows of one block, by `schema` without the column `id`."""
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by name, as JSON knows them."""
+        values = dataclasses.asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    def changed_parameters(self) -> dict[str, Any]:
+        """The parameters that differ from the default config's."""
+        defaults = type(self)().parameters()
+        return {key: value for key, value in self.parameters().items() if value != defaults[key]}
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the generator version, the config or a parameter."""
+        text = json.dumps([GENERATOR_VERSION, self.name, self.parameters()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def blocks(self, split: str) -> int:
+        """The number of blocks of a split."""
+        return -(-self.rows(split) // self.block_rows(split))
+
+    def rows(self, split: str) -> int:
+        """The number of rows of a split. Raises ParameterError for a split that is not there."""
+        splits = self.splits()
+        require(split in splits, "split", split, f"one of {', '.join(splits)} for {self.name}")
+        return splits[split]
+
+    def tables(self, split: str, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
+        """Rows start..stop-1 of a split, block by block, with the column `id` first.
+
+        The rows are the same wherever they are asked for; memory stays at one block.
+        """
+        total = self.rows(split)
+        stop = total if stop is None else min(stop, total)
+        size = self.block_rows(split)
+        for number in range(start // size, -(-stop // size)):
+            first = number * size
+            block = self.block(split, number)
+            ids = pa.array(range(first, first + block.num_rows), pa.int64())
+            begin, end = max(start - first, 0), min(stop - first, block.num_rows)
+            table = block.add_column(0, "id", ids).cast(self.schema)
+            yield table.slice(begin, end - begin)
+
+    def table(self, split: str, start: int = 0, stop: int | None = None) -> pa.Table:
+        """Rows start..stop-1 of a split as one table."""
+        return pa.concat_tables([self.schema.empty_table(), *self.tables(split, start, stop)])

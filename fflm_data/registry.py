@@ -1,0 +1,40 @@
+"""The configs by name. A new config is a new module with a `Config` subclass and one line here."""
+
+import dataclasses
+import json
+from typing import Any
+
+from fflm_data.config import Config, ParameterError, require
+from fflm_data.counting import MostFrequent, QueryCount
+from fflm_data.flipflop import FlipFlop
+from fflm_data.letters import Letters
+
+CONFIGS: dict[str, type[Config]] = {config.name: config for config in (FlipFlop, QueryCount, MostFrequent, Letters)}
+DEFAULT_CONFIG = FlipFlop.name
+
+
+def get_config(name: str = DEFAULT_CONFIG, **parameters: Any) -> Config:
+    """The config of that name with some parameters changed.
+
+    Raises ParameterError for an unknown config, an unknown parameter or a value out of range.
+    """
+    require(name in CONFIGS, "config", name, f"one of {', '.join(CONFIGS)}")
+    config = CONFIGS[name]
+    known = [field.name for field in dataclasses.fields(config)]
+    for key in parameters:
+        if key not in known:
+            raise ParameterError(f"{name} has no parameter {key!r}: it has {', '.join(known)}")
+    return config(**parameters)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`length=256`, `p_ignore=0.9` or `vocabularies=2,5,10` as a parameter and its value."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ParameterError(f"{text!r} sets nothing: write parameter=value, such as length=256")
+    for candidate in (value, f"[{value}]"):
+        try:
+            return key, json.loads(candidate)
+        except json.JSONDecodeError:
+            continue
+    return key, value
