@@ -1,6 +1,5 @@
 """A folder of parquet files and a card, which `load_dataset(folder)` loads."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ def build(folder: Path, configs: Sequence[Config]) -> None:
     (partial / "README.md").write_text(write_card(configs), encoding="utf-8", newline="\n")
     if folder.exists():
         folder.rmdir()
-    os.replace(partial, folder)
+    partial.replace(folder)
 
 
 def _write_split(config: Config, split: str, path: Path) -> None:

@@ -38,7 +38,11 @@ class Fflm(datasets.ArrowBasedBuilder):
     DEFAULT_CONFIG_NAME = DEFAULT_CONFIG
 
     def _create_builder_config(
-        self, config_name: str | None = None, custom_features: Any = None, config_id: str | None = None, **parameters: Any
+        self,
+        config_name: str | None = None,
+        custom_features: Any = None,
+        config_id: str | None = None,
+        **parameters: Any,
     ) -> tuple[FflmConfig, str]:
         """The config for these parameters, and an id of it that names its cache folder.
 

@@ -101,7 +101,9 @@ class QueryCount(Counting):
     schema: ClassVar[pa.Schema] = pa.schema(COLUMNS)
 
     def row(self, sequence: Sequence) -> dict[str, Any]:
-        question = f'List: {" ".join(sequence.tokens)}\nHow many times does the word "{sequence.query}" occur in the list?'
+        question = (
+            f'List: {" ".join(sequence.tokens)}\nHow many times does the word "{sequence.query}" occur in the list?'
+        )
         return vars(sequence) | {"question": question, "answer": sequence.tokens.count(sequence.query)}
 
 

@@ -1,4 +1,4 @@
-"""Flip-flop strings (arXiv 2306.00946, section 3): write, read and ignore instructions on one cell.
+"""Flip-flop strings (arXiv 2306.00946, Definition 1): write, read and ignore instructions on one cell.
 
 A string alternates an instruction with a data symbol. The first instruction is w, the last r;
 the others are drawn independently. The symbol after w or i is uniform, the symbol after r is the
@@ -33,7 +33,7 @@ _ID_OF_ASCII[_ASCII] = np.arange(len(ALPHABET), dtype=np.uint8)
 
 @dataclass(frozen=True)
 class FFL:
-    """The distribution FFL(T, p) of section 3.1: strings of `length` characters over `symbols` data symbols.
+    """The distribution FFL(T, p) of Definition 1: strings of `length` characters over `symbols` data symbols.
 
     An instruction is w with probability `p_write`, r with `p_read`, otherwise i.
     """
@@ -241,7 +241,9 @@ class FlipFlop(Config):
         both = self.p_write is not None and self.p_read is not None
         neither = self.p_write is None and self.p_read is None
         require(both or neither, "p_write, p_read", (self.p_write, self.p_read), "given together")
-        require(neither or self.p_ignore is None, "p_ignore", self.p_ignore, "left out when p_write and p_read are given")
+        require(
+            neither or self.p_ignore is None, "p_ignore", self.p_ignore, "left out when p_write and p_read are given"
+        )
         for split in ("train", "val", "val_sparse", "val_dense"):
             require_integer(f"{split}_rows", getattr(self, f"{split}_rows"), 0)
         self.distribution("train")

@@ -23,7 +23,7 @@ def register() -> None:
     _PACKAGED_DATASETS_MODULES[NAME] = (BUILDER_MODULE, source_hash())
     factory = datasets.load.PackagedDatasetModuleFactory
     if not issubclass(factory, _GeneratedModuleFactory):
-        datasets.load.PackagedDatasetModuleFactory = _GeneratedModuleFactory  # type: ignore[misc]
+        datasets.load.PackagedDatasetModuleFactory = _GeneratedModuleFactory
 
 
 class _GeneratedModuleFactory(datasets.load.PackagedDatasetModuleFactory):

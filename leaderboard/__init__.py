@@ -1,0 +1,1 @@
+"""leaderboard: what is published. Records of runs in, a static page out."""

@@ -47,17 +47,15 @@ def train_lstm(output: Path, recipe: Recipe, ffl: FFL | None = None) -> float:
     progress = trange(recipe.steps, desc="training the LSTM", unit="step")
     for step in progress:
         ids = sample(ffl, recipe.batch_size, seed=recipe.data_seed, start=step * recipe.batch_size)
-        loss = model(
-            input_ids=torch.from_numpy(ids.astype("int64")), labels=torch.from_numpy(read_labels(ids))
-        ).loss
+        loss = model(input_ids=torch.from_numpy(ids.astype("int64")), labels=torch.from_numpy(read_labels(ids))).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
     model.eval().save_pretrained(output)
-    tokenizer().save_pretrained(output)
-    (output / "recipe.json").write_text(_json(asdict(recipe)), encoding="utf-8")
+    write_tokenizer(output)
+    (output / "recipe.json").write_text(_json(asdict(recipe)), encoding="utf-8", newline="\n")
     return float(loss.item())
 
 
@@ -71,17 +69,19 @@ def read_labels(ids: Ids) -> Any:
     return labels
 
 
-def tokenizer() -> Any:
+def write_tokenizer(output: Path) -> None:
     """The 5-symbol tokenizer: one token a character, spaces skipped, anything else an error."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     vocabulary = {symbol: number for number, symbol in enumerate("wri01")}
     backend = Tokenizer(models.WordLevel(vocabulary))
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("."), "isolated")]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False)
+    backend.save(str(output / "tokenizer.json"))
+    # The name that every version of transformers knows for a tokenizer that is all in tokenizer.json.
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    (output / "tokenizer_config.json").write_text(_json(settings), encoding="utf-8", newline="\n")
 
 
 def _json(value: object) -> str:

@@ -1,0 +1,5 @@
+"""Errors that a user can cause and mend."""
+
+
+class UserError(Exception):
+    """One line: what is wrong and what to type next. The command line exits with status 2."""

@@ -1,0 +1,74 @@
+"""Observation tables: what a model said, in parquet files that `load_dataset("parquet")` reads.
+
+reads        id, position, gap, gold, logprobs, gold_token, argmax
+completions  id, turn, output, tokens
+Log-probabilities are rounded to multiples of 2**-16, an error under 1e-5 that is below what float32
+gives on another machine; that and the encodings keep a full flip-flop run under 5 MB.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.errors import UserError
+
+ROUNDING = 2.0**-16
+
+COMPLETIONS = pa.schema([("id", pa.int64()), ("turn", pa.int32()), ("output", pa.string()), ("tokens", pa.int32())])
+
+
+def reads_schema(symbols: int) -> pa.Schema:
+    """Reads with as many log-probabilities as there are possible answers."""
+    return pa.schema(
+        [
+            ("id", pa.int64()),
+            ("position", pa.int32()),
+            ("gap", pa.int32()),
+            ("gold", pa.int32()),
+            ("logprobs", pa.list_(pa.field("element", pa.float32(), nullable=False), symbols)),
+            ("gold_token", pa.int32()),
+            ("argmax", pa.int32()),
+        ]
+    )
+
+
+def logprobs_column(logprobs: npt.NDArray[np.float32]) -> pa.Array:
+    """float32 (reads, symbols) to a rounded fixed-size list column."""
+    rounded = (np.round(logprobs.astype(np.float64) / ROUNDING) * ROUNDING).astype(np.float32)
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(rounded.ravel()), type=reads_schema(logprobs.shape[1]).field("logprobs").type
+    )
+
+
+@contextmanager
+def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A writer of tables to `path`. The file appears under its name when all is written."""
+    partial = path.with_name(path.name + ".partial")
+    encodings: dict[str, Any] = {"use_dictionary": True}
+    if "logprobs" in schema.names:
+        counters = dict.fromkeys(("id", "position", "gap"), "DELTA_BINARY_PACKED")
+        encodings = {
+            "use_dictionary": ["gold", "gold_token", "argmax"],
+            "column_encoding": counters | {"logprobs.list.element": "BYTE_STREAM_SPLIT"},
+        }
+    with pq.ParquetWriter(
+        partial, schema, compression="zstd", compression_level=9, write_statistics=False, **encodings
+    ) as writer:
+        yield writer
+    partial.replace(path)
+
+
+def read(path: Path) -> pa.Table:
+    """An observation table. Raises UserError if there is none at `path`."""
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"{path} is not an observation table ({' '.join(str(error).split())}): run harness eval again"
+        ) from None

@@ -1,0 +1,140 @@
+"""From prompts to what the model will be fed: token ids, where the answers stand, batches.
+
+Answers are found by the character offsets that the tokenizer reports for the whole text, never by
+counting tokens: " 0" is one token for GPT-2 and two for others. A task that a tokenizer cannot
+write so that each answer is exactly one token is refused here, before any forward pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.errors import UserError
+from harness.tasks.base import Ints, Targets
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a batch may hold: tokens (padding included), and reads, each of which takes a row of logits."""
+
+    tokens: int
+    reads: int
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """A chunk of rows to be read. tokens: ids per row. Per read, int64: `row` (index into tokens) and
+    `at` (index of the answer's token in its row). candidates: the token of each possible answer."""
+
+    tokens: list[Ints]
+    row: Ints
+    at: Ints
+    candidates: Ints
+    batches: list[Ints]
+
+
+@dataclass(frozen=True)
+class CompletionPlan:
+    """A chunk of prompts to be completed: token ids per row, and batches of row indices."""
+
+    tokens: list[Ints]
+    batches: list[Ints]
+
+
+def plan_reads(
+    texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any, budget: Budget
+) -> ReadPlan:
+    """Finds each answer's token. Raises UserError if an answer is not exactly one token of its own,
+    or not the same token everywhere."""
+    encodings = encode(tokenizer, texts)
+    candidates = _candidates(texts, targets, symbols, tokenizer)
+    tokens, at = [], np.empty(len(targets.row), dtype=np.int64)
+    ends = np.searchsorted(targets.row, np.arange(len(texts) + 1))
+    for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+        ids = np.asarray(encoding.ids, dtype=np.int64)
+        reads = slice(ends[row], ends[row + 1])
+        at[reads] = _locate(tokenizer, text, encoding, targets.offset[reads])
+        found, expected = ids[at[reads]], candidates[targets.gold[reads]]
+        if (found != expected).any():
+            where = int(targets.offset[reads][np.argmax(found != expected)])
+            raise _not_separable(tokenizer, text, where, "its token changes with what stands before it")
+        tokens.append(ids)
+    lengths = np.array([len(ids) for ids in tokens])
+    return ReadPlan(tokens, targets.row, at, candidates, _batches(lengths, np.diff(ends), budget))
+
+
+def plan_completions(texts: Sequence[str], tokenizer: Any, max_new_tokens: int, budget: Budget) -> CompletionPlan:
+    """Prompts, longest first, in batches that hold the prompt and what will be written after it."""
+    tokens = [np.asarray(encoding.ids, dtype=np.int64) for encoding in encode(tokenizer, texts)]
+    lengths = np.array([len(ids) + max_new_tokens for ids in tokens])
+    return CompletionPlan(tokens, _batches(lengths, np.zeros_like(lengths), budget))
+
+
+def encode(tokenizer: Any, texts: Sequence[str]) -> list[Any]:
+    """Encodings (`ids`, `offsets`) of texts, with the special tokens that the tokenizer adds by default."""
+    try:
+        return list(tokenizer.backend_tokenizer.encode_batch(list(texts)))
+    except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} cannot write the text {texts[0][:40]!r} ({error}): "
+            "name the tasks it can write with --task"
+        ) from None
+
+
+def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any) -> Ints:
+    """The token of each possible answer: put in the place of the first read of the first row."""
+    text, offset = texts[targets.row[0]], int(targets.offset[0])
+    variants = [text[:offset] + symbol + text[offset + 1 :] for symbol in symbols]
+    encodings = encode(tokenizer, variants)
+    where = np.array([offset])
+    found = [
+        encoding.ids[_locate(tokenizer, variant, encoding, where)[0]]
+        for variant, encoding in zip(variants, encodings, strict=True)
+    ]
+    if len(set(found)) < len(symbols):
+        raise _not_separable(tokenizer, text, offset, "two answers are the same token")
+    return np.array(found, dtype=np.int64)
+
+
+def _locate(tokenizer: Any, text: str, encoding: Any, offsets: Ints) -> Ints:
+    """The index of the token that writes the character at each offset, alone or with the space before it."""
+    spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    written = np.flatnonzero(spans[:, 1] > spans[:, 0])  # special tokens have an empty span
+    start, end = spans[written].T
+    # Tokens stand in the order of the text; a character that takes several of them, as bytes, is in each.
+    first = np.searchsorted(end, offsets, side="right")
+    last = np.searchsorted(start, offsets, side="right") - 1
+    space = np.array([offset > 0 and text[offset - 1] == " " for offset in offsets], dtype=bool)
+    place = np.minimum(first, len(written) - 1)
+    alone = (first == last) & (end[place] == offsets + 1) & (start[place] >= offsets - space)
+    index = written[place]
+    if not alone.all():
+        raise _not_separable(tokenizer, text, int(offsets[np.argmin(alone)]), "it is not one token of its own")
+    if (index == 0).any():
+        raise _not_separable(tokenizer, text, int(offsets[0]), "nothing stands before it")
+    return index
+
+
+def _not_separable(tokenizer: Any, text: str, offset: int, reason: str) -> UserError:
+    pieces = tokenizer.convert_ids_to_tokens(encode(tokenizer, [text[max(offset - 8, 0) : offset + 4]])[0].ids)
+    return UserError(
+        f"the tokenizer of {tokenizer.name_or_path} does not keep the answer at character {offset} apart: {reason} "
+        f"({text[max(offset - 8, 0) : offset + 4]!r} becomes {'|'.join(pieces)}): choose other tasks with --task"
+    )
+
+
+def _batches(lengths: Ints, reads: Ints, budget: Budget) -> list[Ints]:
+    """Row indices, longest first, cut so that no batch exceeds the budget unless one row alone does."""
+    order = np.argsort(-lengths, kind="stable")
+    batches: list[Ints] = []
+    start, held = 0, 0
+    for position, row in enumerate(order):
+        held += int(reads[row])
+        tokens = (position - start + 1) * int(lengths[order[start]])
+        if position > start and (tokens > budget.tokens or held > budget.reads):
+            batches.append(order[start:position])
+            start, held = position, int(reads[row])
+    batches.append(order[start:])
+    return batches

@@ -1,0 +1,47 @@
+"""A result for people at a terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def percent(value: float) -> str:
+    """A share in percent, with as many digits as tell it from 0% and 100%."""
+    for digits in range(2, 7):
+        text = f"{100 * value:.{digits}f}"
+        if value in (0, 1) or float(text) not in (0, 100):
+            return text
+    return text
+
+
+def summary(result: dict[str, Any]) -> Table:
+    """The compact table: a line a task and split."""
+    model = result["model"]
+    table = Table(title=f"{model['id']} @ {model['revision'][:12]}", title_justify="left", header_style="bold")
+    for name in ("task", "split"):
+        table.add_column(name)
+    for name in ("rows", "accuracy %", "95% interval", "errors / n", "trivial %"):
+        table.add_column(name, justify="right")
+    for score in result["scores"]:
+        if score["metric"] != "accuracy" or score["group"] is not None:
+            continue
+        asked = result["data"]["tasks"][score["task"]]["splits"][score["split"]]
+        table.add_row(
+            score["task"],
+            score["split"],
+            f"{asked['rows']:,}" if asked["rows"] == asked["of"] else f"first {asked['rows']:,} of {asked['of']:,}",
+            percent(score["value"]),
+            f"{percent(score['low'])} to {percent(score['high'])}",
+            f"{score['errors']:,} / {score['n']:,}",
+            percent(score["baseline"]),
+        )
+    return table
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the compact table; a pipe gets it as wide as it is."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(summary(result))

@@ -1,0 +1,144 @@
+"""A run folder: run.json (what was asked, on what), observations/, result.json (the scores).
+
+    runs/<org>--<model>/<run id>/
+
+The run id is a hash of all that decides what a model says, so that the same command finds its
+folder again and goes on with the tables that are not there yet.
+"""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fflm_data import GENERATOR_VERSION, ParameterError, get_config
+from harness import HARNESS_VERSION
+from harness.errors import UserError
+from harness.rows import Job
+from harness.tasks import get_task
+
+RUN_SCHEMA = "fflm-run/1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder and what its run.json says."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+    def table(self, job: Job) -> Path:
+        """Where the observations of a job lie."""
+        return self.folder / "observations" / f"{job.name}.parquet"
+
+    def jobs(self) -> list[Job]:
+        """What was asked, rebuilt from run.json. Raises UserError if this version cannot regenerate it."""
+        data = self.facts["data"]
+        if data["generator"] != GENERATOR_VERSION:
+            raise UserError(
+                f"{self.folder} was made with generator version {data['generator']}, this is {GENERATOR_VERSION}: "
+                "install the version of fflm that run.json names"
+            )
+        jobs = []
+        for name, asked in data["tasks"].items():
+            task = get_task(name)
+            if asked["version"] != task.version:
+                raise UserError(
+                    f"{self.folder} has version {asked['version']} of task {name}, this is version {task.version}: "
+                    "run harness eval again"
+                )
+            try:
+                config = get_config(asked["config"], **asked["parameters"])
+            except ParameterError as error:
+                raise UserError(f"{self.folder}/run.json: {error}") from None
+            jobs += [Job(task, config, split, asked["splits"][split]["rows"]) for split in asked["splits"]]
+        return jobs
+
+
+def data_facts(jobs: list[Job]) -> dict[str, Any]:
+    """The data of a run: enough to regenerate every row."""
+    tasks: dict[str, Any] = {}
+    for job in jobs:
+        asked = tasks.setdefault(
+            job.task.name,
+            {
+                "version": job.task.version,
+                "config": job.config.name,
+                "parameters": job.config.parameters(),
+                "fingerprint": job.config.fingerprint(),
+                "splits": {},
+            },
+        )
+        asked["splits"][job.split] = {"rows": job.rows, "of": job.config.rows(job.split)}
+    return {"generator": GENERATOR_VERSION, "tasks": tasks}
+
+
+def run_id(model: dict[str, Any], data: dict[str, Any]) -> str:
+    """12 hex digits of what decides the observations: model, revision, dtype, tokenizer, data, versions."""
+    asked = {key: model[key] for key in ("id", "revision", "requested_dtype", "gguf_file", "tokenizer")}
+    return hashlib.sha256(json.dumps([HARNESS_VERSION, asked, data], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def open_run(output: Path, facts: dict[str, Any]) -> Run:
+    """The folder of a run, with its run.json written; the one of an earlier start stays as it is."""
+    identity = run_id(facts["model"], facts["data"])
+    folder = output / facts["model"]["id"].replace("/", "--") / identity
+    (folder / "observations").mkdir(parents=True, exist_ok=True)
+    if not (folder / "run.json").exists():
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        write_json(folder / "run.json", {"schema": RUN_SCHEMA, "id": identity, "created": created, **facts})
+    return read_run(folder)
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder. Raises UserError if there is none."""
+    try:
+        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} is not a run folder ({error}): name one that harness eval wrote") from None
+    if facts.get("schema") != RUN_SCHEMA:
+        raise UserError(f"{folder}/run.json has schema {facts.get('schema')!r}, expected {RUN_SCHEMA!r}")
+    return Run(folder, facts)
+
+
+def require_writable(output: Path) -> None:
+    """Raises UserError unless files can be written below `output`."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"nothing can be written to {output} ({error.strerror}): name another folder with --output"
+        ) from None
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON at once: the file is either the old one or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def environment() -> dict[str, str | int]:
+    """What a run was made with. No host name, no path, no user: an allow-list of versions and the device."""
+    import platform
+
+    import torch
+    import transformers
+    from accelerate import PartialState
+
+    device = PartialState().device
+    return {
+        "fflm": HARNESS_VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": 1,
+    }

@@ -1,0 +1,52 @@
+"""
+name: flipflop
+what: flip-flop language modeling, the symbol after each read given the true string before it
+paper: arXiv 2306.00946, section 4 (deterministic mode)
+data: fflm_data config flipflop: val FFL(0.8), val_sparse FFL(0.98), val_dense FFL(0.1)
+scored: reads whose most probable next token is the right symbol; a wrong one is a glitch
+rendering: the symbols joined by single spaces, nothing before them
+baselines: chance; the previous data symbol
+"""
+
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+
+from fflm_data.config import Config
+from fflm_data.flipflop import FIRST_SYMBOL, FlipFlop, encode, reads
+from harness.tasks.base import Ints, ReadTask, Targets
+
+
+class FlipFlopTask(ReadTask):
+    """The reads of flip-flop strings."""
+
+    name = "flipflop"
+    version = 1
+    config = "flipflop"
+    splits = ("val", "val_sparse", "val_dense")
+
+    def symbols(self, config: Config) -> tuple[str, ...]:
+        return tuple("0123456789"[: cast(FlipFlop, config).symbols])
+
+    def texts(self, rows: pa.Table) -> list[str]:
+        return [" ".join(text) for text in rows["text"].to_pylist()]
+
+    def targets(self, rows: pa.Table) -> Targets:
+        ids = encode(rows["text"])
+        found = reads(ids)
+        position = found.position.astype(np.int64)
+        previous = ids[found.row, position - 2] - FIRST_SYMBOL == found.answer
+        return Targets(
+            row=found.row.astype(np.int64),
+            position=position,
+            offset=2 * position,
+            gap=found.gap.astype(np.int64),
+            gold=found.answer.astype(np.int64),
+            baselines={"previous symbol": previous.astype(np.float64)},
+        )
+
+    def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
+        length = cast(FlipFlop, config).length
+        fits = int(length * context / int(tokens_per_row.max())) // 2 * 2
+        return f"lengths up to {fits} fit: add --set flipflop.length={fits}" if fits >= 4 else ""

@@ -1,0 +1,48 @@
+"""
+name: query-count
+what: how many times one given word occurs in a list of words
+paper: arXiv 2407.15160, experiment with pretrained models
+data: fflm_data config query-count, test
+scored: the number in the model's short answer; parse failures are wrong and counted apart
+rendering: the question, "Answer with a number only.", "Answer:"
+baselines: always the expected count; the most frequent answer
+"""
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fflm_data.config import Config
+from fflm_data.counting import Counting
+from harness.tasks.base import CompletionTask, Ints, column, majority
+
+
+class QueryCountTask(CompletionTask):
+    """Counting a given word, by vocabulary size, with the binary control beside it."""
+
+    name = "query-count"
+    version = 1
+    config = "query-count"
+    splits = ("test",)
+
+    def baselines(self, rows: pa.Table, config: Config) -> dict[str, Ints]:
+        gold = self.gold(rows)
+        expected = cast(Counting, config).expected_count
+        return {f"always {expected}": np.full_like(gold, expected), "majority": majority(gold)}
+
+    def groups(self, rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
+        sizes, control = column(rows, "vocabulary"), column(rows, "control")
+        parts: dict[str, npt.NDArray[Any]] = {}
+        for size in sorted(set(sizes.tolist())):
+            parts[f"vocabulary={size}"] = (sizes == size) & ~control
+            parts[f"vocabulary={size},control"] = (sizes == size) & control
+        return parts
+
+    def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
+        sizes = column(rows, "vocabulary")
+        too_long = set(sizes[tokens_per_row > context].tolist())
+        fits = [size for size in cast(Counting, config).vocabularies if size not in too_long]
+        listed = ",".join(map(str, fits))
+        return f"vocabularies {listed} fit: add --set {self.name}.vocabularies={listed}" if fits else ""
