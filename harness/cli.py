@@ -6,13 +6,12 @@ it names functions of `leaderboard`, which no module below it knows.
 """
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.errors import UserError
 
@@ -45,10 +44,15 @@ def _refuse(reason: str) -> int:
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """Argument errors in one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}: see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="harness", description="Whether a language model can hold one bit and count to n."
-    )
+    parser = _Parser(prog="harness", description="Whether a language model can hold one bit and count to n.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_eval(verbs.add_parser("eval", help="ask a model, keep what it says, score it"))
 
@@ -165,9 +169,10 @@ def _command(options: argparse.Namespace) -> str:
 
 def _quiet_libraries() -> None:
     """What the libraries say on the way (advice, bars of their own) would bury our one line or bar."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
+    hub_logging.set_verbosity_error()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 

@@ -43,7 +43,7 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]]:
     jobs = plan_jobs(request)
     require_writable(request.output)
     source = resolve(request.model)
-    rendering = {job.task.name: _check_first_rows(job, source) for job in jobs}
+    rendering = _check_first_rows(jobs, source)
     model = load(source)
     data = data_facts(jobs)
     for name, facts in rendering.items():
@@ -82,17 +82,32 @@ def plan_jobs(request: EvalRequest) -> list[Job]:
     return jobs
 
 
-def _check_first_rows(job: Job, source: ModelSource) -> dict[str, Any]:
-    """Plans the first rows of a job for nothing but its refusals; says how they are given to the model."""
-    plan = _plan(job, source, job.config.table(job.split, 0, min(job.rows, FIRST_ROWS)), Budget(2**20, 2**20))
-    first = plan.tokens[0][:8].tolist()
-    bos = source.tokenizer.bos_token_id
-    return {
-        "style": "plain",
-        "chat_template": None,
-        "first_tokens": first,
-        "first_token_is_bos": bos is not None and first[0] == bos,
-    }
+def _check_first_rows(jobs: list[Job], source: ModelSource) -> dict[str, dict[str, Any]]:
+    """Plans the first rows of every job for nothing but its refusals; by task, how they are given to the model.
+
+    Raises UserError with the first refusal, and the tasks that would do.
+    """
+    rendering: dict[str, dict[str, Any]] = {}
+    refusals: dict[str, str] = {}
+    for job in jobs:
+        try:
+            plan = _plan(job, source, job.config.table(job.split, 0, min(job.rows, FIRST_ROWS)), Budget(2**20, 2**20))
+        except UserError as refusal:
+            refusals.setdefault(job.task.name, str(refusal))
+            continue
+        first = plan.tokens[0][:8].tolist()
+        bos = source.tokenizer.bos_token_id
+        rendering[job.task.name] = {
+            "style": "plain",
+            "chat_template": None,
+            "first_tokens": first,
+            "first_token_is_bos": bos is not None and first[0] == bos,
+        }
+    if refusals:
+        fit = " ".join(f"--task {name}" for name in rendering if name not in refusals)
+        advice = f"; or ask only what fits: add {fit}" if fit else ""
+        raise UserError(next(iter(refusals.values())) + advice)
+    return rendering
 
 
 def _plan(job: Job, source: ModelSource, rows: pa.Table, budget: Budget) -> ReadPlan | CompletionPlan:
@@ -107,7 +122,7 @@ def _plan(job: Job, source: ModelSource, rows: pa.Table, budget: Budget) -> Read
         plan = plan_completions(texts, source.tokenizer, written, budget)
     lengths = np.array([len(tokens) for tokens in plan.tokens]) + written
     if source.context is not None and lengths.max() > source.context:
-        advice = task.advice(job.config, lengths, rows, source.context) or "leave this task out with --task"
+        advice = task.advice(job.config, lengths, rows, source.context) or "no size of it fits"
         raise UserError(
             f"{job.name} takes up to {lengths.max():,} tokens, the context of {source.name} is "
             f"{source.context:,}: {advice}"

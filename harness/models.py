@@ -86,7 +86,9 @@ def resolve(request: ModelRequest) -> ModelSource:
         raise UserError(
             f"the tokenizer of {request.model} has no character offsets: a model with tokenizer.json is needed"
         )
-    return ModelSource(_name(request, folder), location, revision, request, config, tokenizer)
+    name = _name(request, folder)
+    tokenizer.name_or_path = name  # what it is called in messages
+    return ModelSource(name, location, revision, request, config, tokenizer)
 
 
 def _name(request: ModelRequest, folder: Path) -> str:
@@ -157,7 +159,7 @@ def describe(source: ModelSource, model: Any) -> dict[str, Any]:
 
 def _cannot_load(model: str, error: Exception) -> UserError:
     reason = " ".join(str(error).split())
-    reason = reason if len(reason) < 200 else reason[:200] + "..."
+    reason = reason if len(reason) < 120 else reason[:120] + "..."
     return UserError(
         f"the model {model!r} cannot be loaded ({reason}): give the id of a causal LM on the Hub, or a folder "
         "with config.json, tokenizer.json and safetensors (GGUF: the folder, and the file with --gguf-file)"

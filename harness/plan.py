@@ -78,8 +78,7 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[Any]:
         return list(tokenizer.backend_tokenizer.encode_batch(list(texts)))
     except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
         raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} cannot write the text {texts[0][:40]!r} ({error}): "
-            "name the tasks it can write with --task"
+            f"the tokenizer of {tokenizer.name_or_path} cannot write {texts[0][:40]!r}... ({error})"
         ) from None
 
 
@@ -121,7 +120,7 @@ def _not_separable(tokenizer: Any, text: str, offset: int, reason: str) -> UserE
     pieces = tokenizer.convert_ids_to_tokens(encode(tokenizer, [text[max(offset - 8, 0) : offset + 4]])[0].ids)
     return UserError(
         f"the tokenizer of {tokenizer.name_or_path} does not keep the answer at character {offset} apart: {reason} "
-        f"({text[max(offset - 8, 0) : offset + 4]!r} becomes {'|'.join(pieces)}): choose other tasks with --task"
+        f"({text[max(offset - 8, 0) : offset + 4]!r} becomes {'|'.join(pieces)})"
     )
 
 

@@ -184,7 +184,7 @@ def _proportion(
     """A share of `right`, its interval clustered by row. For parse_failures what is counted is the failure."""
     n = len(right)
     reads = np.bincount(rows).astype(float)
-    errors = np.bincount(rows, (~right).astype(float))
+    errors = np.bincount(rows, ~right).astype(float)
     interval = proportion_interval(errors[reads > 0], reads[reads > 0])
     wrong = int(right.sum()) if metric == "parse_failures" else int(n - right.sum())
     return Score(
