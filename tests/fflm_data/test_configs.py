@@ -1,0 +1,133 @@
+"""What holds for every config: the same rows from anywhere, none shared, every change of data deliberate."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fflm_data import CONFIGS, ParameterError, get_config
+
+EVERY_SPLIT = [(name, split) for name in CONFIGS for split in get_config(name).splits()]
+
+# SHA-256 of the first 50 rows. A change here is a change of the data: raise GENERATOR_VERSION with it.
+GOLDEN = {
+    ("flipflop", "train"): "083071076db482f160a88060506c1bc59b143ee990a4688494abf4391b8770be",
+    ("flipflop", "val"): "cc27afd91ec58f2faa481f5aadfddccade26f7c5fd25b605e55d3cc43a44876f",
+    ("flipflop", "val_sparse"): "484ca331db37baedca3cc7d3806844b988dafc45948648c5a2e4fc4f587e9ba5",
+    ("flipflop", "val_dense"): "2e05070547493bb728262e5cdcd8d5ceb78b01bbdd1b4289c1a6063cbde4112b",
+    ("query-count", "test"): "79dc94b362233d88b8ce11a777a211bfbd6c119d2321ae0a99c2198df2044097",
+    ("most-frequent", "test"): "43c0c34320fbbb21f60c3acfeadfec5801df572b67b3f02a988eb5002c6257b8",
+    ("letters", "test"): "e86dd35e4e02359edfd939a38b25a1dc4edd72e3a9b353a831220f463dab7922",
+}
+
+
+def row_hash(rows: list[dict[str, object]]) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
+def test_golden_rows(name: str, split: str) -> None:
+    assert row_hash(get_config(name).table(split, 0, 50).to_pylist()) == GOLDEN[name, split]
+
+
+def test_golden_rows_with_parameters() -> None:
+    wide = get_config("flipflop", length=40, p_write=0.3, p_read=0.2, symbols=7, seed=3)
+    assert row_hash(wide.table("train", 5000, 5050).to_pylist()) == (
+        "179a54d85079fb3590859831ba6ac99075684593a21e552e1a36b498c6b99844"
+    )
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_columns(name: str) -> None:
+    config = get_config(name)
+    for split, rows in config.splits().items():
+        table = config.table(split, rows - 3, rows + 10)
+        assert table.schema == config.schema
+        assert table["id"].to_pylist() == [rows - 3, rows - 2, rows - 1]
+
+
+@pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
+def test_any_slice_is_the_same_rows(name: str, split: str) -> None:
+    config = get_config(name)
+    whole = config.table(split, 0, 1100)
+    for start, stop in [(0, 1), (13, 15), (990, 1030), (1023, 1100)]:
+        assert config.table(split, start, stop).equals(whole.slice(start, min(stop, whole.num_rows) - start))
+
+
+@pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
+def test_seeds_share_no_row(name: str, split: str) -> None:
+    def rows(seed: int) -> list[str]:
+        columns = [column for column in get_config(name).schema.names if column not in ("id", "answer")]
+        table = get_config(name, seed=seed).table(split, 0, 1000).select(columns)
+        return [json.dumps(row) for row in table.to_pylist()]
+
+    ours, neighbours = rows(42), rows(43)
+    assert len(set(ours)) >= 0.95 * len(ours)
+    # Word lists are finite: a (word, letter) may come again by chance, and strawberry always does.
+    by_chance = {"letters": 0.25, "query-count": 0.05, "most-frequent": 0.05}.get(name, 0)
+    assert len(set(ours) & set(neighbours)) <= by_chance * len(ours)
+    assert sum(a == b for a, b in zip(ours, neighbours, strict=True)) <= 0.01 * len(ours)
+
+
+def test_splits_and_distributions_share_no_row() -> None:
+    rows: list[str] = []
+    for p_ignore in (0.8, 0.9):
+        config = get_config("flipflop", p_ignore=p_ignore, seed=0)
+        for split in config.splits():
+            if p_ignore == 0.8 or split in ("train", "val"):
+                rows += config.table(split, 0, 1000)["text"].to_pylist()
+    assert len(set(rows)) == len(rows) == 6000
+
+
+def test_same_distribution_however_it_is_written() -> None:
+    short, long = get_config("flipflop", p_ignore=0.8), get_config("flipflop", p_write=0.1, p_read=0.1)
+    assert short.table("val").equals(long.table("val"))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("flipflop", {"length": 7}, "length=7"),
+        ("flipflop", {"length": 2}, "length=2"),
+        ("flipflop", {"length": "512"}, "length='512'"),
+        ("flipflop", {"p_ignore": 1.5}, "p_ignore=1.5"),
+        ("flipflop", {"p_ignore": float("nan")}, "p_ignore=nan"),
+        ("flipflop", {"p_write": 0.1}, "given together"),
+        ("flipflop", {"p_write": 0.7, "p_read": 0.7}, "at most 1"),
+        ("flipflop", {"p_ignore": 0.8, "p_write": 0.1, "p_read": 0.1}, "p_ignore=0.8"),
+        ("flipflop", {"symbols": 11}, "from 2 to 10"),
+        ("flipflop", {"seed": -1}, "seed=-1"),
+        ("flipflop", {"val_rows": True}, "val_rows=True"),
+        ("query-count", {"vocabularies": [1]}, "vocabularies=1"),
+        ("query-count", {"vocabularies": []}, "vocabularies=[]"),
+        ("query-count", {"vocabularies": [5, 5]}, "repetition"),
+        ("most-frequent", {"repeats": 0}, "repeats=0"),
+        ("letters", {"words_per_cell": 324}, "from 1 to 323"),
+        ("letters", {"colour": 1}, "no parameter 'colour'"),
+        ("nothing", {}, "config='nothing'"),
+    ],
+)
+def test_bad_values_are_named(name: str, parameters: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError, match=None) as error:
+        get_config(name, **parameters)
+    assert message in str(error.value)
+    assert isinstance(error.value, ValueError)
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        get_config("flipflop").length = 4  # type: ignore[attr-defined]
+
+
+def test_another_process_locale_and_time_zone_change_nothing() -> None:
+    code = (
+        "import hashlib, json; from fflm_data import get_config\n"
+        "rows = [get_config(n).table(s, 0, 50).to_pylist() for n, s in " + repr(EVERY_SPLIT) + "]\n"
+        "print([hashlib.sha256(json.dumps(r, sort_keys=True).encode()).hexdigest() for r in rows])"
+    )
+    environment = os.environ | {"LC_ALL": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "7"}
+    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == repr([GOLDEN[place] for place in EVERY_SPLIT])

@@ -1,0 +1,200 @@
+"""`harness eval` and `harness score` as a user types them, on models that run in a second."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset
+
+from fflm_data import get_config
+from harness.metrics.glitch_rate import GlitchRate
+from tests.conftest import Run, refused
+from tests.harness import models
+
+
+def only_run(folder: Path) -> Path:
+    (run,) = folder.glob("*/*/run.json")
+    return run.parent
+
+
+def scores_of(run: Path, metric: str = "accuracy") -> dict[tuple[str, str], dict[str, Any]]:
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    chosen = [score for score in result["scores"] if score["metric"] == metric and score["group"] is None]
+    return {(score["task"], score["split"]): score for score in chosen}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.save_tiny(tmp_path_factory.mktemp("models") / "tiny", models.gpt2_like(), context=13_000)
+
+
+def test_the_demonstration(cli: Run, tmp_path: Path) -> None:
+    result = cli("harness", "eval", "--limit", "100")
+    assert result.returncode == 0, result.stderr
+    assert "fflm/lstm" in result.stdout and "val_sparse" in result.stdout and "0 / 2,6" in result.stdout
+    run = only_run(tmp_path / "runs")
+    assert run.parent.name == "fflm--lstm"
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert facts["command"] == "harness eval --limit 100"
+    assert facts["model"]["parameters"] == 133_381 and len(facts["model"]["revision"]) == 40
+    assert facts["data"]["tasks"]["flipflop"]["splits"]["val_sparse"] == {"rows": 100, "of": 100_000}
+    for (_, split), score in scores_of(run).items():
+        texts = get_config().table(split, 0, 100)["text"].to_pylist()
+        assert (score["value"], score["errors"]) == (1.0, 0)
+        assert score["n"] == sum(text.count("r") for text in texts)
+        assert score["low"] == pytest.approx(0.025 ** (1 / 100), abs=1e-8) and score["high"] == 1
+        previous = sum(text[i + 1] == text[i - 1] for text in texts for i in range(512) if text[i] == "r")
+        assert score["baseline"] == pytest.approx(max(0.5, previous / score["n"]), abs=1e-8)
+
+
+def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    result = cli("harness", "eval", "--model", tiny, "--limit", "30", "--output", "out")
+    assert result.returncode == 0, result.stderr
+    run = only_run(tmp_path / "out")
+    tables = {path.name for path in (run / "observations").iterdir()}
+    assert tables == {
+        "flipflop.val.parquet", "flipflop.val_sparse.parquet", "flipflop.val_dense.parquet",
+        "letters.test.parquet", "most-frequent.test.parquet", "query-count.test.parquet",
+    }  # fmt: skip
+
+    reads = load_dataset("parquet", data_files=str(run / "observations" / "flipflop.val_dense.parquet"), split="train")
+    texts = get_config().table("val_dense", 0, 30)["text"].to_pylist()
+    walked = [(row, i + 1, int(text[i + 1])) for row, text in enumerate(texts) for i in range(512) if text[i] == "r"]
+    assert list(zip(reads["id"], reads["position"], reads["gold"], strict=True)) == walked
+    wrong = sum(said != right for said, right in zip(reads["argmax"], reads["gold_token"], strict=True))
+    score = scores_of(run)["flipflop", "val_dense"]
+    assert (score["errors"], score["n"]) == (wrong, len(walked))
+    measured = GlitchRate().compute(predictions=reads["argmax"], references=reads["gold_token"], sequences=reads["id"])
+    assert 1 - measured["glitch_rate"] == pytest.approx(score["value"], abs=1e-8)
+    assert 1 - measured["high"] == pytest.approx(score["low"], abs=1e-8)
+
+    completions = pq.read_table(run / "observations" / "letters.test.parquet").to_pylist()
+    assert [row["id"] for row in completions] == list(range(30))
+    assert all(row["turn"] == 0 and 1 <= row["tokens"] <= 16 and isinstance(row["output"], str) for row in completions)
+
+    before = (run / "result.json").read_bytes()
+    (run / "result.json").unlink()
+    assert cli("harness", "score", run).returncode == 0
+    assert (run / "result.json").read_bytes() == before
+
+
+def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> None:
+    arguments = ("harness", "eval", "--limit", "20")
+    assert cli(*arguments).returncode == 0
+    run = only_run(tmp_path / "runs")
+    result, kept = (run / "result.json").read_bytes(), (run / "observations" / "flipflop.val.parquet").stat()
+    (run / "observations" / "flipflop.val_dense.parquet").unlink()
+    (run / "observations" / "flipflop.val_dense.parquet.partial").write_bytes(b"torn")
+    again = cli(*arguments)
+    assert again.returncode == 0 and "flipflop.val: observed before" in again.stdout
+    assert (run / "observations" / "flipflop.val.parquet").stat().st_mtime_ns == kept.st_mtime_ns
+    assert (run / "result.json").read_bytes() == result
+    assert not list((run / "observations").glob("*.partial"))
+    assert cli("harness", "eval", "--limit", "21").returncode == 0
+    assert len(list((tmp_path / "runs" / "fflm--lstm").iterdir())) == 2
+
+
+def test_parameters_of_the_data(cli: Run, tmp_path: Path) -> None:
+    result = cli("harness", "eval", "--limit", "50", "--set", "flipflop.length=64", "--set", "flipflop.p_ignore=0.5")
+    assert result.returncode == 0, result.stderr
+    run = only_run(tmp_path / "runs")
+    texts = get_config("flipflop", length=64, p_ignore=0.5).table("val", 0, 50)["text"].to_pylist()
+    assert scores_of(run)["flipflop", "val"]["n"] == sum(text.count("r") for text in texts)
+
+
+def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    assert (
+        cli("harness", "eval", "--model", tiny, "--task", "flipflop", "--limit", "2", "--dtype", "bfloat16").returncode
+        == 0
+    )
+    facts = json.loads((only_run(tmp_path / "runs") / "run.json").read_text(encoding="utf-8"))
+    assert facts["model"]["dtype"] == "bfloat16" and "--dtype bfloat16" in facts["command"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "nothing"], "there is no task 'nothing': the tasks are flipflop"),
+        (["--model", "./nowhere"], "'./nowhere' cannot be loaded"),
+        (["--model", "nobody/nothing"], "'nobody/nothing' cannot be loaded"),
+        (["--model", "fflm/lstm"], "add --task flipflop"),
+        (["--dtype", "int3"], "--dtype takes auto, float32"),
+        (["--limit", "0"], "'0' is not a whole number above 0"),
+        (["--set", "flipflop.length=7"], "length=7 is out of range"),
+        (["--set", "flipflop.size=7"], "no parameter 'size'"),
+        (["--set", "length=7"], "names no task"),
+        (["--set", "letters.seed=7"], "add --task letters"),
+        (["--output", "file/runs"], "another folder with --output"),
+        (["--revision", "main"], "leave out --revision"),
+        (["--gguf-file", "no.gguf"], "there is no no.gguf"),
+    ],
+)
+def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "file").touch()
+    assert message in refused(cli("harness", "eval", *arguments))
+    assert not list(tmp_path.glob("runs/*/*/observations/*"))
+
+
+def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
+    models.save_tiny(tmp_path / "short", models.gpt2_like(), context=300)
+    line = refused(cli("harness", "eval", "--model", "short", "--task", "flipflop"))
+    assert "takes up to 512 tokens, the context of local/short is 300: lengths up to 300 fit" in line
+    assert (
+        cli(
+            "harness", "eval", "--model", "short", "--task", "flipflop", "--set", "flipflop.length=300", "--limit", "2"
+        ).returncode
+        == 0
+    )
+
+    models.save_tiny(tmp_path / "bytes", models.bytes_only(), context=1000)
+    line = refused(cli("harness", "eval", "--model", "bytes", "--task", "query-count", "--task", "letters"))
+    sizes = line.split("--set query-count.vocabularies=")[1].split(";")[0]
+    assert line.endswith("add --task letters") and sizes.startswith("2,5")
+    fitting = ("--set", f"query-count.vocabularies={sizes}", "--limit", "4")
+    assert cli("harness", "eval", "--model", "bytes", "--task", "query-count", *fitting).returncode == 0
+
+
+@pytest.mark.parametrize(("build", "reason"), [(models.merged, "not one token"), (models.blind, "the same token")])
+def test_a_tokenizer_whose_symbols_are_not_separable(cli: Run, tmp_path: Path, build: Any, reason: str) -> None:
+    models.save_tiny(tmp_path / "model", build())
+    assert reason in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
+
+
+def test_pickled_weights_are_refused(cli: Run, tmp_path: Path) -> None:
+    import torch
+
+    folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    assert "safetensors" in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
+
+
+@pytest.mark.parametrize("change", ["drop", "double", "shift"])
+def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change: str) -> None:
+    assert cli("harness", "eval", "--limit", "10").returncode == 0
+    run = only_run(tmp_path / "runs")
+    path = run / "observations" / "flipflop.val.parquet"
+    table = pq.read_table(path)
+    if change == "drop":
+        table = table.slice(0, table.num_rows - 1)
+    elif change == "double":
+        table = table.take([*range(table.num_rows), table.num_rows - 1])
+    else:
+        table = table.set_column(
+            0, "id", pq.read_table(path)["id"].combine_chunks().take(list(range(table.num_rows))[::-1])
+        )
+    pq.write_table(table, path)
+    assert "flipflop.val are not those of its 10 rows" in refused(cli("harness", "score", run))
+
+
+def test_score_needs_a_run(cli: Run, tmp_path: Path) -> None:
+    assert "is not a run folder" in refused(cli("harness", "score", tmp_path))
+    (tmp_path / "run.json").write_text('{"schema": "other/1"}', encoding="utf-8")
+    assert "has schema 'other/1'" in refused(cli("harness", "score", tmp_path))
+
+
+def test_tasks_are_listed(cli: Run) -> None:
+    output = cli("harness", "tasks").stdout
+    assert all(f"name: {name}" in output for name in ("flipflop", "letters", "most-frequent", "query-count"))

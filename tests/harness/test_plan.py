@@ -1,0 +1,66 @@
+"""Where answers stand, in the tokenizers' own ways of writing; and what is refused."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tokenizers import Tokenizer
+
+from fflm_data import get_config
+from harness.errors import UserError
+from harness.plan import Budget, plan_completions, plan_reads
+from harness.tasks import all_tasks
+from harness.tasks.base import ReadTask
+from tests.harness import models
+
+WIDE = Budget(10**6, 10**6)
+ROWS = get_config("flipflop", length=24, p_ignore=0.4).table("val", 0, 20)
+FLIPFLOP = all_tasks()["flipflop"]
+assert isinstance(FLIPFLOP, ReadTask)
+TEXTS, TARGETS = FLIPFLOP.texts(ROWS), FLIPFLOP.targets(ROWS)
+
+
+@pytest.mark.parametrize("build", [models.gpt2_like, models.bytes_only, models.with_bos_and_eos])
+def test_every_answer_is_found(build: Callable[[], Tokenizer]) -> None:
+    tokenizer = models.fast(build())
+    plan = plan_reads(TEXTS, TARGETS, ("0", "1"), tokenizer, WIDE)
+    assert len(plan.at) == sum(text.count("r") for text in TEXTS)
+    for row, at, position, gold in zip(plan.row, plan.at, TARGETS.position, TARGETS.gold, strict=True):
+        token = plan.tokens[row][at]
+        assert tokenizer.decode([token]).strip() == str(gold)
+        assert token == plan.candidates[gold]
+        before = tokenizer.decode(plan.tokens[row][:at], skip_special_tokens=True)
+        symbols = before.replace(" ", "")
+        assert symbols == ROWS["text"][int(row)].as_py()[:position]
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [(models.merged, "not one token of its own"), (models.blind, "two answers are the same token")],
+)
+def test_inseparable_answers_are_refused(build: Callable[[], Tokenizer], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        plan_reads(TEXTS, TARGETS, ("0", "1"), models.fast(build()), WIDE)
+
+
+def test_an_answer_that_changes_its_token_is_refused() -> None:
+    rows = pa.table({"text": ["w1i0r1r1w0r0", "w1i0r1r1w1r1"]})
+    with pytest.raises(UserError, match="at character 22 apart: its token changes"):
+        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.fickle()), WIDE)
+
+
+@pytest.mark.parametrize("tokens", [1, 100, 1000])
+@pytest.mark.parametrize("reads", [1, 10, 10**6])
+def test_batches_cover_every_row_once_within_the_budget(tokens: int, reads: int) -> None:
+    plan = plan_reads(TEXTS, TARGETS, ("0", "1"), models.fast(models.bytes_only()), Budget(tokens, reads))
+    assert sorted(np.concatenate(plan.batches).tolist()) == list(range(len(TEXTS)))
+    for batch in plan.batches:
+        longest = max(len(plan.tokens[row]) for row in batch)
+        assert len(batch) == 1 or len(batch) * longest <= tokens
+        assert len(batch) == 1 or np.isin(plan.row, batch).sum() <= reads
+
+
+def test_completions_go_longest_first() -> None:
+    plan = plan_completions(["a", "abc", "ab"], models.fast(models.bytes_only()), 4, Budget(14, 1))
+    assert [batch.tolist() for batch in plan.batches] == [[1, 2], [0]]
