@@ -53,12 +53,6 @@ class ModelSource:
         """SHA-256 of the tokenizer as it stands: vocabulary, merges, normalisation, special tokens."""
         return hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What every from_pretrained call gets."""
-        pinned = {} if Path(self.location).is_dir() else {"revision": self.revision}
-        return pinned | ({"gguf_file": self.request.gguf_file} if self.request.gguf_file else {})
-
 
 def resolve(request: ModelRequest) -> ModelSource:
     """Finds a model and pins its revision; loads configuration and tokenizer. Raises UserError if it cannot."""
@@ -72,14 +66,11 @@ def resolve(request: ModelRequest) -> ModelSource:
         raise UserError(f"there is no {request.gguf_file} in {folder}: name a file of the folder with --gguf-file")
     if folder.is_dir() and request.revision:
         raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
-    arguments: dict[str, Any] = {} if folder.is_dir() else {"revision": request.revision}
-    if request.gguf_file:
-        arguments["gguf_file"] = request.gguf_file
     try:
+        revision = folder_revision(folder, request.gguf_file) if folder.is_dir() else hub_revision(request)
+        arguments = _arguments(location, revision, request)
         config = AutoConfig.from_pretrained(location, **arguments)
-        revision = folder_revision(folder, request.gguf_file) if folder.is_dir() else config._commit_hash
-        pinned = arguments if folder.is_dir() else arguments | {"revision": revision}
-        tokenizer = AutoTokenizer.from_pretrained(location, **pinned)
+        tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _cannot_load(request.model, error) from None
     if not getattr(tokenizer, "is_fast", False):
@@ -91,12 +82,27 @@ def resolve(request: ModelRequest) -> ModelSource:
     return ModelSource(name, location, revision, request, config, tokenizer)
 
 
+def _arguments(location: str, revision: str, request: ModelRequest) -> dict[str, Any]:
+    """What every from_pretrained call gets beside the location."""
+    pinned = {} if Path(location).is_dir() else {"revision": revision}
+    return pinned | ({"gguf_file": request.gguf_file} if request.gguf_file else {})
+
+
 def _name(request: ModelRequest, folder: Path) -> str:
     """`org/model`: a Hub id as it is, `local/...` for a folder or a GGUF file in one."""
     if request.model in reference.MODELS or not folder.is_dir():
         return request.model
     name = Path(request.gguf_file).stem if request.gguf_file else folder.resolve().name
     return f"local/{name}"
+
+
+def hub_revision(request: ModelRequest) -> str:
+    """The commit (40 hex digits) that a branch, tag or commit of a Hub model stands for now; the cached one offline."""
+    from huggingface_hub import hf_hub_download
+
+    needed = request.gguf_file or "config.json"
+    path = Path(hf_hub_download(request.model, needed, revision=request.revision))
+    return path.parts[path.parts.index("snapshots") + 1]
 
 
 def folder_revision(folder: Path, gguf_file: str | None) -> str:
@@ -130,8 +136,9 @@ def load(source: ModelSource) -> Any:
     request = source.request
     dtype = "auto" if request.dtype == "auto" else getattr(torch, request.dtype)
     safetensors = {} if request.gguf_file else {"use_safetensors": True}
+    arguments = _arguments(source.location, source.revision, request) | safetensors
     try:
-        model = AutoModelForCausalLM.from_pretrained(source.location, dtype=dtype, **safetensors, **source.arguments)
+        model = AutoModelForCausalLM.from_pretrained(source.location, dtype=dtype, **arguments)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _cannot_load(request.model, error) from None
     # What a repository advises for sampling must not change a greedy answer.

@@ -72,6 +72,8 @@ def command(out: Path, runs: list[Path]) -> None:
     sources = find_records() + [read_run(folder) for folder in runs]
     if not sources:
         raise UserError("there is no record and no run to show: name run folders with --run")
+    for run in sources:
+        _require_default_data(run)
     results = [(run, rescore(run)) for run in tqdm(sources, desc="rescoring", unit="run")]
     rows = merge(results)
     (out / "index.html").write_text(render(rows), encoding="utf-8", newline="\n")
@@ -87,7 +89,6 @@ def merge(results: list[tuple[Run, dict[str, Any]]]) -> list[Row]:
     """
     models: dict[tuple[str, ...], list[tuple[Run, dict[str, Any]]]] = {}
     for run, result in sorted(results, key=lambda pair: pair[0].facts["created"]):
-        _require_default_data(run)
         key = tuple(result["model"][name] for name in ("id", "revision", "dtype"))
         models.setdefault(key, []).append((run, result))
     rows = []
