@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from harness.errors import UserError
 from harness.plan import Budget, CompletionPlan, ReadPlan
 from harness.tasks.base import Ints
 
@@ -60,6 +61,7 @@ class Engine:
             for line, reads in enumerate(reads_of_line):
                 mask[line, plan.at[reads] - 1] = True  # the logits for a token are those of the position before it
             logits = self._kept(*(tensor.to(self.model.device) for tensor in (ids, attention, mask))).float()
+            _require_numbers(logits)
             argmax = logits.argmax(dim=-1)
             logprobs = logits[:, candidates] - logits.logsumexp(dim=-1, keepdim=True)
             yield ReadsSaid(np.concatenate(reads_of_line), logprobs.cpu().numpy(), argmax.cpu().numpy())
@@ -71,23 +73,35 @@ class Engine:
         return self._logits(ids, attention, mask)
 
     def _probe(self, ids: Tensor, attention: Tensor, mask: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """Asks once for two positions of one short text; a model that gives others is asked for all logits."""
+        """Asks once for two positions of one short text: the cheapest way that agrees with all logits is taken."""
         short = torch.zeros((1, 4), dtype=torch.bool, device=ids.device)
         short[0, 1] = short[0, 3] = True
-        try:
-            kept = self._masked(ids[:1, :4], attention[:1, :4], short)
-            full = self._sliced(ids[:1, :4], attention[:1, :4], short)
+        full = self._sliced(ids[:1, :4], attention[:1, :4], short)
+        for way in (self._masked, self._at_head):
+            try:
+                kept = way(ids[:1, :4], attention[:1, :4], short)
+            except (AttributeError, TypeError, IndexError, ValueError, RuntimeError):
+                continue
             if kept.shape == full.shape and torch.allclose(kept.float(), full.float(), atol=1e-3):
-                return self._masked
-        except (TypeError, IndexError, ValueError, RuntimeError):
-            pass
+                return way
         return self._sliced
 
     def _masked(self, ids: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
+        """transformers' own way, in its newer versions and most of its models."""
         output = self.model(input_ids=ids, attention_mask=attention, logits_to_keep=mask, use_cache=False)
         return output.logits.reshape(-1, output.logits.shape[-1])
 
+    def _at_head(self, ids: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
+        """Only the marked hidden states are let into the output embedding; what follows it is elementwise."""
+        head = self.model.get_output_embeddings()
+        handle = head.register_forward_pre_hook(lambda module, inputs: (inputs[0][mask], *inputs[1:]))
+        try:
+            return self.model(input_ids=ids, attention_mask=attention, use_cache=False).logits
+        finally:
+            handle.remove()
+
     def _sliced(self, ids: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
+        """All logits, most of them for nothing."""
         return self.model(input_ids=ids, attention_mask=attention, use_cache=False).logits[mask]
 
     @property
@@ -107,6 +121,7 @@ class Engine:
                 attention_mask=attention.to(self.model.device),
                 max_new_tokens=max_new_tokens,
                 pad_token_id=self._padding,
+                logits_processor=LogitsProcessorList([_OnlyNumbers()]),
                 stopping_criteria=StoppingCriteriaList([stop]),
             )[:, ids.shape[1] :].cpu()
             lengths = np.array(
@@ -124,6 +139,20 @@ class Engine:
         ends = torch.isin(line, torch.tensor([] if end is None else end)).nonzero()
         first = int(ends[0]) + 1 if len(ends) else len(line)
         return first if stopped is None else min(first, stopped)
+
+
+def _require_numbers(logits: Tensor) -> None:
+    """Raises UserError for NaN, whose argmax would pass for an answer."""
+    if bool(torch.isnan(logits).any()):
+        raise UserError("the model gives NaN instead of logits: try another --dtype, such as float32")
+
+
+class _OnlyNumbers(LogitsProcessor):
+    """Looks at the logits of every step of a completion and changes nothing."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        _require_numbers(scores)
+        return scores
 
 
 class _AfterOneLine(StoppingCriteria):

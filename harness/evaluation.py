@@ -19,7 +19,7 @@ from harness.errors import UserError
 from harness.models import ModelRequest, ModelSource, describe, load, resolve
 from harness.plan import Budget, CompletionPlan, ReadPlan, plan_completions, plan_reads
 from harness.rows import Job
-from harness.run import Run, data_facts, environment, open_run, require_writable, write_json
+from harness.run import Run, data_facts, environment, only_writer, open_run, require_writable, write_json
 from harness.scoring import score_run
 from harness.tasks import CompletionTask, ReadTask, Targets, all_tasks, get_task
 
@@ -53,14 +53,15 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]]:
         {"command": request.command, "model": describe(source, model), "data": data, "environment": environment()},
     )
     engine = Engine(model, source.tokenizer)
-    for job in jobs:
-        path = run.table(job)
-        if path.exists():
-            print(f"{job.name}: observed before, kept ({path})")
-        else:
-            observe(job, engine, source, path)
-    result = score_run(run)
-    write_json(run.folder / "result.json", result)
+    with only_writer(run):
+        for job in jobs:
+            path = run.table(job)
+            if path.exists():
+                print(f"{job.name}: observed before, kept ({path})")
+            else:
+                observe(job, engine, source, path)
+        result = score_run(run)
+        write_json(run.folder / "result.json", result)
     return run, result
 
 

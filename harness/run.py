@@ -9,10 +9,14 @@ folder again and goes on with the tables that are not there yet.
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
 from harness import HARNESS_VERSION
@@ -114,6 +118,21 @@ def require_writable(output: Path) -> None:
         raise UserError(
             f"nothing can be written to {output} ({error.strerror}): name another folder with --output"
         ) from None
+
+
+@contextmanager
+def only_writer(run: Run) -> Iterator[None]:
+    """Keeps other processes from writing the same run; a killed process keeps nobody out.
+
+    Raises UserError while another one holds the folder.
+    """
+    lock = FileLock(run.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another process is writing {run.folder}: wait for it, or end it") from None
+    with lock:
+        yield
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,11 +1,14 @@
 """What tests share: no network, caches of their own, a real pretrained model, a real browser."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,19 +54,26 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Run:
-    """Runs a command of the package in an empty folder, as a user would."""
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command of the package in an empty folder, as a user would: in this process, which has the
+    libraries imported already, or in one of its own where it gets another environment."""
 
     def run(program: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
         module = {"harness": "harness.cli", "fflm-data": "fflm_data.cli"}[program]
-        return subprocess.run(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            cwd=tmp_path,
-            env=os.environ | environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
+        words = [*map(str, arguments)]
+        if environment:
+            command = [sys.executable, "-m", module, *words]
+            return subprocess.run(
+                command, cwd=tmp_path, env=os.environ | environment, capture_output=True, encoding="utf-8", check=False
+            )
+        out, err = io.StringIO(), io.StringIO()
+        with monkeypatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(tmp_path)
+            try:
+                status = import_module(module).main(words)
+            except SystemExit as exit:
+                status = exit.code
+        return subprocess.CompletedProcess([program, *words], status, out.getvalue(), err.getvalue())
 
     return run
 

@@ -80,18 +80,23 @@ def test_logits_are_made_for_the_reads_only(tmp_path: Path) -> None:
     assert shapes[-1] == (len(TARGETS.row), vocabulary)
 
 
-def test_a_model_that_keeps_all_logits_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("head_found", [True, False])
+def test_a_model_that_takes_no_mask_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head_found: bool
+) -> None:
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like()))
-    expected = said(engine, Budget(10**6, 10**6))
+    expected = said(engine, Budget(400, 10**6))
     forward = engine.model.forward
 
-    def without_keeping(input_ids: torch.Tensor, attention_mask: torch.Tensor, use_cache: bool) -> object:
+    def without_mask(input_ids: torch.Tensor, attention_mask: torch.Tensor, use_cache: bool) -> object:
         return forward(input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache)
 
-    monkeypatch.setattr(engine.model, "forward", without_keeping)
+    monkeypatch.setattr(engine.model, "forward", without_mask)
+    if not head_found:
+        monkeypatch.setattr(engine.model, "get_output_embeddings", lambda: None)
     engine._logits = None
-    ours = said(engine, Budget(10**6, 10**6))
-    assert engine._logits == engine._sliced
+    ours = said(engine, Budget(400, 10**6))
+    assert engine._logits == (engine._at_head if head_found else engine._sliced)
     assert np.abs(ours[0] - expected[0]).max() < 1e-5 and np.array_equal(ours[1], expected[1])
 
 

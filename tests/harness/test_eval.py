@@ -1,15 +1,20 @@
 """`harness eval` and `harness score` as a user types them, on models that run in a second."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
+from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
 from harness.metrics.glitch_rate import GlitchRate
+from harness.run import only_writer, read_run
 from tests.conftest import Run, refused
 from tests.harness import models
 
@@ -50,7 +55,7 @@ def test_the_demonstration(cli: Run, tmp_path: Path) -> None:
 
 
 def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny: Path) -> None:
-    result = cli("harness", "eval", "--model", tiny, "--limit", "30", "--output", "out")
+    result = cli("harness", "eval", "--model", tiny, "--limit", "14", "--output", "out")
     assert result.returncode == 0, result.stderr
     run = only_run(tmp_path / "out")
     tables = {path.name for path in (run / "observations").iterdir()}
@@ -60,7 +65,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
     }  # fmt: skip
 
     reads = load_dataset("parquet", data_files=str(run / "observations" / "flipflop.val_dense.parquet"), split="train")
-    texts = get_config().table("val_dense", 0, 30)["text"].to_pylist()
+    texts = get_config().table("val_dense", 0, 14)["text"].to_pylist()
     walked = [(row, i + 1, int(text[i + 1])) for row, text in enumerate(texts) for i in range(512) if text[i] == "r"]
     assert list(zip(reads["id"], reads["position"], reads["gold"], strict=True)) == walked
     wrong = sum(said != right for said, right in zip(reads["argmax"], reads["gold_token"], strict=True))
@@ -71,7 +76,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
     assert 1 - measured["high"] == pytest.approx(score["low"], abs=1e-8)
 
     completions = pq.read_table(run / "observations" / "letters.test.parquet").to_pylist()
-    assert [row["id"] for row in completions] == list(range(30))
+    assert [row["id"] for row in completions] == list(range(14))
     assert all(row["turn"] == 0 and 1 <= row["tokens"] <= 16 and isinstance(row["output"], str) for row in completions)
 
     before = (run / "result.json").read_bytes()
@@ -94,6 +99,42 @@ def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> 
     assert not list((run / "observations").glob("*.partial"))
     assert cli("harness", "eval", "--limit", "21").returncode == 0
     assert len(list((tmp_path / "runs" / "fflm--lstm").iterdir())) == 2
+
+
+def test_one_writer_at_a_time(cli: Run, tmp_path: Path) -> None:
+    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    run = read_run(only_run(tmp_path / "runs"))
+    with only_writer(run):
+        assert "another process is writing" in refused(cli("harness", "eval", "--limit", "5"))
+    assert cli("harness", "eval", "--limit", "5").returncode == 0
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness.cli", "eval", "--limit", "3000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(
+        tmp_path.glob("runs/*/*/observations/flipflop.val_sparse.parquet.partial")
+    ):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    run = only_run(tmp_path / "runs")
+    assert {path.name for path in (run / "observations").glob("*.parquet")} == {"flipflop.val.parquet"}
+    assert not (run / "result.json").exists()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "flipflop.val: observed before" in again.stdout
+    assert {score["n"] for score in scores_of(run).values()} == {26_711, 10_634, 345_707}
+
+
+@pytest.mark.parametrize("task", ["flipflop", "letters"])
+def test_a_model_that_gives_nan_is_refused(cli: Run, tmp_path: Path, task: str) -> None:
+    folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.transformer.ln_f.weight.data[0] = float("nan")
+    model.save_pretrained(folder)
+    result = cli("harness", "eval", "--model", "model", "--task", task, "--limit", "2")
+    assert result.returncode == 2
+    assert "NaN instead of logits: try another --dtype" in result.stderr.splitlines()[-1]
 
 
 def test_parameters_of_the_data(cli: Run, tmp_path: Path) -> None:
