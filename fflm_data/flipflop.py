@@ -23,7 +23,8 @@ from fflm_data.seeding import Stream, high, low, scale, threshold
 WRITE, READ, IGNORE, FIRST_SYMBOL = 0, 1, 2, 3
 MAX_SYMBOLS = 10
 ALPHABET = "wri0123456789"
-BLOCK_ROWS = 1024
+MAX_LENGTH = 2**20
+BLOCK_SYMBOLS = 2**19
 
 Ids = npt.NDArray[np.uint8]
 _ASCII = np.frombuffer(ALPHABET.encode("ascii"), dtype=np.uint8)
@@ -44,7 +45,7 @@ class FFL:
     symbols: int = 2
 
     def __post_init__(self) -> None:
-        require_integer("length", self.length, 4)
+        require_integer("length", self.length, 4, MAX_LENGTH)
         require(self.length % 2 == 0, "length", self.length, "even: instructions and symbols alternate")
         require_integer("symbols", self.symbols, 2, MAX_SYMBOLS)
         for name in ("p_write", "p_read"):
@@ -67,6 +68,11 @@ class FFL:
     def instructions(self) -> int:
         """Instructions in a string: half its length."""
         return self.length // 2
+
+    @property
+    def block_rows(self) -> int:
+        """Rows that are drawn together: 1,024 of length 512, so that a block takes the same memory at any length."""
+        return max(1, BLOCK_SYMBOLS // self.length)
 
     def key(self) -> dict[str, int]:
         """What shapes a row, as integers: 0.1 and (1 - 0.8) / 2 are the same distribution."""
@@ -106,8 +112,8 @@ def sample(ffl: FFL, rows: int, *, split: str = "train", seed: int = 0, start: i
     ids = np.empty((rows, ffl.length), dtype=np.uint8)
     done = 0
     while done < rows:
-        block, skip = divmod(start + done, BLOCK_ROWS)
-        take = min(BLOCK_ROWS - skip, rows - done)
+        block, skip = divmod(start + done, ffl.block_rows)
+        take = min(ffl.block_rows - skip, rows - done)
         ids[done : done + take] = _block(ffl, split, seed, block, skip + take)[skip:]
         done += take
     return ids
@@ -265,8 +271,9 @@ class FlipFlop(Config):
         return FFL.from_p_ignore(0.8 if self.p_ignore is None else self.p_ignore, self.length, self.symbols)
 
     def block_rows(self, split: str) -> int:
-        return BLOCK_ROWS
+        return self.distribution(split).block_rows
 
     def block(self, split: str, number: int) -> pa.Table:
-        rows = min(BLOCK_ROWS, self.rows(split) - number * BLOCK_ROWS)
-        return pa.table({"text": decode(_block(self.distribution(split), split, self.seed, number, rows))})
+        ffl = self.distribution(split)
+        rows = min(ffl.block_rows, self.rows(split) - number * ffl.block_rows)
+        return pa.table({"text": decode(_block(ffl, split, self.seed, number, rows))})

@@ -82,10 +82,11 @@ def _parser() -> argparse.ArgumentParser:
         "--run",
         dest="runs",
         type=Path,
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="RUN",
-        help="a run folder to show beside the records (repeatable)",
+        help="run folders to show beside the records (repeatable)",
     )
     build.set_defaults(run=lambda options: _leaderboard("site")(options.out, options.runs))
     return parser

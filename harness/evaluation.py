@@ -134,8 +134,7 @@ def _plan(job: Job, source: ModelSource, rows: pa.Table, budget: Budget) -> Read
 def observe(job: Job, engine: Engine, source: ModelSource, path: Path) -> None:
     """Runs one job and writes its table, chunk by chunk."""
     task = job.task
-    symbols = len(task.symbols(job.config)) if isinstance(task, ReadTask) else 0
-    schema = observations.reads_schema(symbols) if symbols else observations.COMPLETIONS
+    schema = observations.schema_of(task, job.config)
     progress = tqdm(total=job.rows, desc=job.name, unit="row")
     with progress, observations.writing(path, schema) as writer:
         for start, rows in job.chunks():

@@ -16,7 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fflm_data.config import Config
 from harness.errors import UserError
+from harness.tasks import ReadTask, Task
 
 ROUNDING = 2.0**-16
 
@@ -36,6 +38,11 @@ def reads_schema(symbols: int) -> pa.Schema:
             ("argmax", pa.int32()),
         ]
     )
+
+
+def schema_of(task: Task, config: Config) -> pa.Schema:
+    """What the table of a task over the data of a config looks like."""
+    return reads_schema(len(task.symbols(config))) if isinstance(task, ReadTask) else COMPLETIONS
 
 
 def logprobs_column(logprobs: npt.NDArray[np.float32]) -> pa.Array:
@@ -64,11 +71,13 @@ def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     partial.replace(path)
 
 
-def read(path: Path) -> pa.Table:
-    """An observation table. Raises UserError if there is none at `path`."""
+def read(path: Path, schema: pa.Schema) -> pa.Table:
+    """The observation table at `path`. Raises UserError if there is none, or one of another shape."""
     try:
-        return pq.read_table(path)
+        table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"{path} is not an observation table ({' '.join(str(error).split())}): run harness eval again"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read ({reason}): run harness eval again") from None
+    if not table.schema.equals(schema):
+        raise UserError(f"{path} has other columns than the observations of its task: run harness eval again")
+    return table

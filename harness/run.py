@@ -40,26 +40,33 @@ class Run:
 
     def jobs(self) -> list[Job]:
         """What was asked, rebuilt from run.json. Raises UserError if this version cannot regenerate it."""
-        data = self.facts["data"]
-        if data["generator"] != GENERATOR_VERSION:
-            raise UserError(
-                f"{self.folder} was made with generator version {data['generator']}, this is {GENERATOR_VERSION}: "
-                "install the version of fflm that run.json names"
-            )
-        jobs = []
-        for name, asked in data["tasks"].items():
-            task = get_task(name)
-            if asked["version"] != task.version:
+        try:
+            generator = self.facts["data"]["generator"]
+            if generator != GENERATOR_VERSION:
                 raise UserError(
-                    f"{self.folder} has version {asked['version']} of task {name}, this is version {task.version}: "
-                    "run harness eval again"
+                    f"{self.folder} was made with generator version {generator}, this is {GENERATOR_VERSION}: "
+                    "install the version of fflm that run.json names"
                 )
-            try:
-                config = get_config(asked["config"], **asked["parameters"])
-            except ParameterError as error:
-                raise UserError(f"{self.folder}/run.json: {error}") from None
-            jobs += [Job(task, config, split, asked["splits"][split]["rows"]) for split in asked["splits"]]
-        return jobs
+            return [job for name, asked in self.facts["data"]["tasks"].items() for job in self._jobs(name, asked)]
+        except (KeyError, TypeError, AttributeError, ParameterError) as error:
+            raise self._damaged(error) from None
+
+    def _jobs(self, name: str, asked: dict[str, Any]) -> Iterator[Job]:
+        task = get_task(name)
+        if asked["version"] != task.version:
+            raise UserError(
+                f"{self.folder} has version {asked['version']} of task {name}, this is version {task.version}: "
+                "run harness eval again"
+            )
+        config = get_config(task.config, **asked["parameters"])
+        for split, part in asked["splits"].items():
+            rows = part["rows"]
+            if split not in task.splits or not isinstance(rows, int) or not 1 <= rows <= config.rows(split):
+                raise self._damaged(f"{rows!r} rows of {name}.{split}")
+            yield Job(task, config, split, rows)
+
+    def _damaged(self, reason: object) -> UserError:
+        return UserError(f"{self.folder}/run.json does not say what was run ({reason!r}): run harness eval again")
 
 
 def data_facts(jobs: list[Job]) -> dict[str, Any]:
@@ -103,8 +110,13 @@ def read_run(folder: Path) -> Run:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is not a run folder ({error}): name one that harness eval wrote") from None
-    if facts.get("schema") != RUN_SCHEMA:
-        raise UserError(f"{folder}/run.json has schema {facts.get('schema')!r}, expected {RUN_SCHEMA!r}")
+    schema = facts.get("schema") if isinstance(facts, dict) else None
+    if schema != RUN_SCHEMA:
+        raise UserError(
+            f"{folder}/run.json has schema {schema!r}, not {RUN_SCHEMA!r}: name a run folder of harness eval"
+        )
+    if missing := {"created", "command", "model", "data", "environment"} - set(facts):
+        raise UserError(f"{folder}/run.json lacks {', '.join(sorted(missing))}: run harness eval again")
     return Run(folder, facts)
 
 

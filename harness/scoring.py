@@ -50,7 +50,7 @@ def score_run(run: Run) -> dict[str, Any]:
     """result.json of a run. Raises UserError if its observations are not there or not those of its rows."""
     scores: list[Score] = []
     for job in run.jobs():
-        scores += score(job.task, job, observations.read(run.table(job)))
+        scores += score(job.task, job, observations.read(run.table(job), observations.schema_of(job.task, job.config)))
     return {
         "schema": RESULT_SCHEMA,
         "model": run.facts["model"],

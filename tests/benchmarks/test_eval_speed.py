@@ -16,7 +16,7 @@ from harness import reference
 from harness.engine import Engine
 from harness.evaluation import observe
 from harness.models import ModelRequest, load, resolve
-from harness.observations import read
+from harness.observations import read, reads_schema
 from harness.rows import Job
 from harness.tasks import get_task
 from tests.conftest import SMOLLM2_FILE
@@ -54,6 +54,6 @@ def test_reads_against_bare_forward_passes(
     observe(job, engine, source, tmp_path / "reads.parquet")
     whole = time.perf_counter() - start
     reads = int((sample(config.distribution("val_sparse"), rows, split="val_sparse")[:, 0::2] == 1).sum())
-    assert read(tmp_path / "reads.parquet").num_rows == reads
+    assert read(tmp_path / "reads.parquet", reads_schema(2)).num_rows == reads
     print(f"\n{model}: {ids.numel() / whole / 1e3:.1f}K tokens/s, {whole / bare:.2f}x the bare forward passes")
     assert np.isfinite(whole / bare)

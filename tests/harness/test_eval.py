@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
@@ -228,6 +229,46 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
         )
     pq.write_table(table, path)
     assert "flipflop.val are not those of its 10 rows" in refused(cli("harness", "score", run))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("data", "generator"), "0.9.0", "generator version 0.9.0"),
+        (("data", "tasks", "flipflop", "version"), 2, "version 2 of task flipflop"),
+        (("data", "tasks", "flipflop", "splits", "val", "rows"), 10**9, "1000000000 rows of flipflop.val"),
+        (("data", "tasks", "flipflop", "splits", "val", "rows"), "5", "'5' rows"),
+        (("data", "tasks", "flipflop", "splits", "../val"), {"rows": 5}, "flipflop.../val"),
+        (("data", "tasks", "flipflop", "parameters", "length"), 7, "length=7"),
+        (("data", "tasks", "flipflop"), None, "does not say what was run"),
+        (("data", "tasks", "other"), {}, "no task 'other'"),
+        (("data",), [], "does not say what was run"),
+        (("model",), None, "lacks model"),
+    ],
+)
+def test_an_edited_run_json_is_refused(
+    cli: Run, tmp_path: Path, keys: tuple[str, ...], value: object, message: str
+) -> None:
+    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    path = only_run(tmp_path / "runs") / "run.json"
+    facts = place = json.loads(path.read_text(encoding="utf-8"))
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    if keys == ("model",):
+        del facts["model"]
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    assert message in refused(cli("harness", "score", path.parent))
+
+
+def test_a_table_of_another_kind_is_refused(cli: Run, tmp_path: Path) -> None:
+    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    run = only_run(tmp_path / "runs")
+    path = run / "observations" / "flipflop.val.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    assert "cannot be read" in refused(cli("harness", "score", run))
+    pq.write_table(pa.table({"id": [0]}), path)
+    assert "has other columns" in refused(cli("harness", "score", run))
 
 
 def test_score_needs_a_run(cli: Run, tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ def test_a_given_run_stands_beside_the_records(cli: Run, tmp_path: Path) -> None
     assert f"harness eval --model {folder} --task flipflop --limit 5" in text
 
 
+def test_several_runs_at_once(cli: Run, tmp_path: Path, run_folder: Path) -> None:
+    """As a shell gives them for --run runs/*/*."""
+    assert cli("harness", "leaderboard", "build", "--out", "site", "--run", run_folder, run_folder).returncode == 0
+
+
 def test_more_rows_replace_fewer_for_the_same_model(cli: Run, tmp_path: Path, run_folder: Path) -> None:
     assert cli("harness", "eval", "--limit", "30").returncode == 0
     runs = [read_run(path.parent) for path in tmp_path.glob("runs/*/*/run.json")]
