@@ -16,6 +16,7 @@ def build(folder: Path, configs: Sequence[Config]) -> None:
 
     The folder appears when all of it is written: an interrupted build leaves only `<folder>.partial`.
     """
+    folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ParameterError(f"{folder} is there already: name a new folder, or empty it")
     partial = folder.with_name(folder.name + ".partial")

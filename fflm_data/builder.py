@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from fflm_data.config import Config
+from fflm_data.config import Config, ParameterError
 from fflm_data.registry import CONFIGS, DEFAULT_CONFIG, get_config
 from fflm_data.version import GENERATOR_VERSION
 
@@ -48,8 +48,11 @@ class Fflm(datasets.ArrowBasedBuilder):
 
         `datasets` would set attributes one by one, past any validation, so this replaces its method.
         """
-        for unused in ("data_files", "data_dir", "version", "description"):
-            parameters.pop(unused, None)
+        for foreign in ("data_files", "data_dir", "version", "description"):
+            if parameters.pop(foreign, None):
+                raise ParameterError(f"the rows of fflm are generated: they have no {foreign} to choose")
+        if custom_features is not None:
+            raise ParameterError("the rows of fflm are generated: they have no features to choose")
         config = get_config(config_name or DEFAULT_CONFIG, **parameters)
         changed = config.changed_parameters()
         if config_id is None:

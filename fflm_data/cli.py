@@ -20,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParameterError as error:
         print(f"fflm-data: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"fflm-data: {error.strerror or error}: {error.filename or 'free some space'}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("fflm-data: interrupted", file=sys.stderr)
         return 130

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from fflm_data.version import GENERATOR_VERSION
@@ -30,6 +31,14 @@ def require_integer(parameter: str, value: object, low: int, high: int | None = 
     require(is_integer and low <= value and (high is None or value <= high), parameter, value, allowed)  # type: ignore[operator]
 
 
+def plain_fields(record: Any) -> None:
+    """Turns the numpy scalars among the fields of a frozen dataclass into Python's numbers, as JSON needs them."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, np.generic):
+            object.__setattr__(record, field.name, value.item())
+
+
 @dataclass(frozen=True)
 class Config(ABC):
     """Base of the configs. Subclasses add parameters and say how a block of rows is made.
@@ -46,6 +55,7 @@ class Config(ABC):
     schema: ClassVar[pa.Schema]
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         require_integer("seed", self.seed, 0, 2**63 - 1)
         self.validate()
 

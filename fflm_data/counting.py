@@ -52,7 +52,7 @@ class Counting(Config):
     paper: ClassVar[str] = "arXiv 2407.15160"
 
     def validate(self) -> None:
-        sizes = self.vocabularies
+        sizes = (self.vocabularies,) if isinstance(self.vocabularies, int) else self.vocabularies
         require(isinstance(sizes, list | tuple) and len(sizes) > 0, "vocabularies", sizes, "a list of sizes")
         object.__setattr__(self, "vocabularies", tuple(sizes))
         for size in sizes:

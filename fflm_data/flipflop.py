@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.config import Config, require, require_integer
+from fflm_data.config import Config, plain_fields, require, require_integer
 from fflm_data.seeding import Stream, high, low, scale, threshold
 
 WRITE, READ, IGNORE, FIRST_SYMBOL = 0, 1, 2, 3
@@ -45,6 +45,7 @@ class FFL:
     symbols: int = 2
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         require_integer("length", self.length, 4, MAX_LENGTH)
         require(self.length % 2 == 0, "length", self.length, "even: instructions and symbols alternate")
         require_integer("symbols", self.symbols, 2, MAX_SYMBOLS)
@@ -109,6 +110,7 @@ def sample(ffl: FFL, rows: int, *, split: str = "train", seed: int = 0, start: i
     """
     require_integer("rows", rows, 0)
     require_integer("start", start, 0)
+    require_integer("seed", seed, 0)
     ids = np.empty((rows, ffl.length), dtype=np.uint8)
     done = 0
     while done < rows:
@@ -169,7 +171,7 @@ def _require_legal(ids: Ids) -> None:
     writes = instructions == WRITE
     expected = np.take_along_axis(symbols, _latest_write(writes), axis=1)
     faults: list[tuple[str, npt.NDArray[np.bool_]]] = [
-        ("an instruction (w, r or i) was expected", instructions > IGNORE),
+        ("an instruction (w, r or i) was expected", (instructions < WRITE) | (instructions > IGNORE)),
         ("a data symbol was expected", (symbols < FIRST_SYMBOL) | (symbols >= len(ALPHABET))),
         ("the first instruction must be w", _only(~writes, 0)),
         ("the last instruction must be r", _only(instructions != READ, -1)),
@@ -254,6 +256,7 @@ class FlipFlop(Config):
         )
         for split in ("train", "val", "val_sparse", "val_dense"):
             require_integer(f"{split}_rows", getattr(self, f"{split}_rows"), 0)
+        require(len(self.splits()) > 0, "the rows of all splits", 0, "above 0 for one of them")
         self.distribution("train")
 
     def splits(self) -> dict[str, int]:

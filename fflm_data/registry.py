@@ -18,7 +18,7 @@ def get_config(name: str = DEFAULT_CONFIG, **parameters: Any) -> Config:
 
     Raises ParameterError for an unknown config, an unknown parameter or a value out of range.
     """
-    require(name in CONFIGS, "config", name, f"one of {', '.join(CONFIGS)}")
+    require(isinstance(name, str) and name in CONFIGS, "config", name, f"one of {', '.join(CONFIGS)}")
     config = CONFIGS[name]
     known = [field.name for field in dataclasses.fields(config)]
     for key in parameters:

@@ -1,8 +1,9 @@
 """What number a completion says. One number or none: nothing is half right.
 
 An integer in digits ("3", "3.", "**3**", "1,400") or words ("three", "twenty-one") counts; the same
-number twice is one number; several different ones, a fraction, or none at all is a parse failure.
-So is a number at the very end of an output that was cut off: its last digits are not known.
+number twice is one number; several different ones, a fraction, one with a word such as hundred or
+minus, or none is a parse failure. So is a number at the very end of an output that was cut off: its
+last digits are not known.
 """
 
 import re
@@ -16,15 +17,21 @@ TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 _WORDS = {word: number for number, word in enumerate(UNITS)} | {word: 20 + 10 * i for i, word in enumerate(TENS)}
 _COMPOUNDS = rf"(?P<tens>{'|'.join(TENS)})[- ](?P<unit>{'|'.join(UNITS[1:10])})"
 _NUMBER = re.compile(
-    rf"(?<![\w.,])(?:(?P<digits>[-\u2212]?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?P<fraction>\.\d+)?)|{_COMPOUNDS}|(?P<word>{'|'.join(_WORDS)}))"
-    r"(?!\w)(?!,?\d)",
+    rf"(?<![\w.,/])(?:(?P<digits>[-\u2212]?(?:\d{{1,3}}(?:,\d{{3}}){{1,4}}|\d{{1,15}})(?P<fraction>\.\d{{1,15}})?)"
+    rf"|{_COMPOUNDS}|(?P<word>{'|'.join(_WORDS)}))"
+    r"(?!\w)(?![.,/]?\d)",
     re.IGNORECASE,
 )
+
+# Words that make another number of the one beside them; none is read in part.
+_SCALE = re.compile(r"\b(?:hundred|thousand|million|billion|dozen|half|halves|thirds|quarters|minus)\b", re.IGNORECASE)
 
 
 def parse(text: str, cut_off: bool = False) -> int | None:
     """The number that a text says; None if it says none, several, or was cut off in one."""
     found = list(_NUMBER.finditer(text))
+    if _SCALE.search(text):
+        return None
     if cut_off and found and found[-1].end() == len(text):
         return None
     numbers = {_value(match) for match in found}

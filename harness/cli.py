@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ != "ParameterError":
             raise
         return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"{error.strerror or error}: {error.filename or 'free some space or name another folder'}")
     except KeyboardInterrupt:
         print("harness: interrupted; the same command goes on with the tables that are not there yet", file=sys.stderr)
         return 130

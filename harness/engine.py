@@ -47,7 +47,8 @@ class Engine:
         """Batches whose activations, taken as 256 floats a token and unit of width, fit 4 GiB, and whose logits
         fit 256 MiB."""
         config = self.model.config.get_text_config()
-        return Budget(max(1024, 2**32 // (1024 * config.hidden_size)), max(1, 2**26 // config.vocab_size))
+        width = getattr(config, "hidden_size", 4096)
+        return Budget(max(1024, 2**32 // (1024 * width)), max(1, 2**26 // config.vocab_size))
 
     @torch.inference_mode()
     def reads(self, plan: ReadPlan) -> Iterator[ReadsSaid]:
@@ -134,17 +135,17 @@ class Engine:
             yield CompletionsSaid(batch, outputs, lengths)
 
     def _length(self, line: Tensor, stopped: int | None) -> int:
-        """Tokens written, the one that ended the text included."""
+        """Tokens of the text; one that only says that it ends is none of them."""
         end = self.model.generation_config.eos_token_id
         ends = torch.isin(line, torch.tensor([] if end is None else end)).nonzero()
-        first = int(ends[0]) + 1 if len(ends) else len(line)
+        first = int(ends[0]) if len(ends) else len(line)
         return first if stopped is None else min(first, stopped)
 
 
 def _require_numbers(logits: Tensor) -> None:
-    """Raises UserError for NaN, whose argmax would pass for an answer."""
-    if bool(torch.isnan(logits).any()):
-        raise UserError("the model gives NaN instead of logits: try another --dtype, such as float32")
+    """Raises UserError for NaN and overflow, whose argmax would pass for an answer."""
+    if bool((torch.isnan(logits) | torch.isposinf(logits)).any()):
+        raise UserError("the model gives NaN or infinity instead of logits: try another --dtype, such as float32")
 
 
 class _OnlyNumbers(LogitsProcessor):

@@ -121,6 +121,12 @@ def _plan(job: Job, source: ModelSource, rows: pa.Table, budget: Budget) -> Read
     else:
         written = cast(CompletionTask, task).max_new_tokens
         plan = plan_completions(texts, source.tokenizer, written, budget)
+    highest, vocabulary = max(int(tokens.max()) for tokens in plan.tokens), source.config.get_text_config().vocab_size
+    if highest >= vocabulary:
+        raise UserError(
+            f"the tokenizer of {source.name} gives token {highest}, its model has {vocabulary} of them: "
+            "name a model with its own tokenizer"
+        )
     lengths = np.array([len(tokens) for tokens in plan.tokens]) + written
     if source.context is not None and lengths.max() > source.context:
         advice = task.advice(job.config, lengths, rows, source.context) or "no size of it fits"

@@ -5,6 +5,7 @@ Weights are safetensors or GGUF; no code from a repository is run.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,17 @@ def resolve(request: ModelRequest) -> ModelSource:
         arguments = _arguments(location, revision, request)
         config = AutoConfig.from_pretrained(location, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except ImportError as error:
+        raise _lacks_package(error) from None
+    except (OSError, ValueError, KeyError) as error:
         raise _cannot_load(request.model, error) from None
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"the tokenizer of {request.model} has no character offsets: a model with tokenizer.json is needed"
         )
+    # What a tokenizer.json keeps from training would cut texts, or pad them with what passes for text.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     name = _name(request, folder)
     tokenizer.name_or_path = name  # what it is called in messages
     return ModelSource(name, location, revision, request, config, tokenizer)
@@ -93,7 +99,7 @@ def _name(request: ModelRequest, folder: Path) -> str:
     if request.model in reference.MODELS or not folder.is_dir():
         return request.model
     name = Path(request.gguf_file).stem if request.gguf_file else folder.resolve().name
-    return f"local/{name}"
+    return "local/" + re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[:96]
 
 
 def hub_revision(request: ModelRequest) -> str:
@@ -102,7 +108,7 @@ def hub_revision(request: ModelRequest) -> str:
 
     needed = request.gguf_file or "config.json"
     path = Path(hf_hub_download(request.model, needed, revision=request.revision))
-    return path.parts[path.parts.index("snapshots") + 1]
+    return path.parts[len(path.parts) - path.parts[::-1].index("snapshots")]
 
 
 def folder_revision(folder: Path, gguf_file: str | None) -> str:
@@ -131,6 +137,7 @@ def load(source: ModelSource) -> Any:
     """The model, on the best device of this machine, in evaluation mode. Raises UserError if it cannot be loaded."""
     import torch
     from accelerate import PartialState
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     request = source.request
@@ -139,13 +146,14 @@ def load(source: ModelSource) -> Any:
     arguments = _arguments(source.location, source.revision, request) | safetensors
     try:
         model = AutoModelForCausalLM.from_pretrained(source.location, dtype=dtype, **arguments)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except ImportError as error:
+        raise _lacks_package(error) from None
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _cannot_load(request.model, error) from None
     # What a repository advises for sampling must not change a greedy answer.
-    advised = model.generation_config
-    model.generation_config = GenerationConfig(
-        do_sample=False, eos_token_id=advised.eos_token_id or source.tokenizer.eos_token_id
-    )
+    end = model.generation_config.eos_token_id
+    end = source.tokenizer.eos_token_id if end is None else end
+    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end)
     return model.to(PartialState().device).eval()
 
 
@@ -162,6 +170,11 @@ def describe(source: ModelSource, model: Any) -> dict[str, Any]:
         "context": source.context,
         "tokenizer": {"class": type(source.tokenizer).__name__, "sha256": source.tokenizer_hash},
     }
+
+
+def _lacks_package(error: ImportError) -> UserError:
+    reason = " ".join(str(error).split())[:120]
+    return UserError(f"a package is missing ({reason}): pip install 'fflm[eval]'")
 
 
 def _cannot_load(model: str, error: Exception) -> UserError:

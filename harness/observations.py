@@ -77,7 +77,9 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason}): run harness eval again") from None
-    if not table.schema.equals(schema):
-        raise UserError(f"{path} has other columns than the observations of its task: run harness eval again")
+        raise UserError(f"{path} cannot be read ({reason}): delete it and run harness eval again") from None
+    if not table.schema.equals(schema) or any(column.null_count for column in table.columns):
+        raise UserError(
+            f"{path} has other columns than the observations of its task: delete it and run harness eval again"
+        )
     return table

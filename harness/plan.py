@@ -67,19 +67,40 @@ def plan_reads(
 
 def plan_completions(texts: Sequence[str], tokenizer: Any, max_new_tokens: int, budget: Budget) -> CompletionPlan:
     """Prompts, longest first, in batches that hold the prompt and what will be written after it."""
-    tokens = [np.asarray(encoding.ids, dtype=np.int64) for encoding in encode(tokenizer, texts)]
+    tokens = [np.asarray(_prompt(encoding), dtype=np.int64) for encoding in encode(tokenizer, texts)]
     lengths = np.array([len(ids) + max_new_tokens for ids in tokens])
     return CompletionPlan(tokens, _batches(lengths, np.zeros_like(lengths), budget))
+
+
+def _prompt(encoding: Any) -> list[int]:
+    """The ids without the special tokens that a tokenizer puts after a text: what follows is the answer."""
+    written = len(encoding.ids)
+    while written and encoding.special_tokens_mask[written - 1]:
+        written -= 1
+    return list(encoding.ids[:written])
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[Any]:
     """Encodings (`ids`, `offsets`) of texts, with the special tokens that the tokenizer adds by default."""
     try:
-        return list(tokenizer.backend_tokenizer.encode_batch(list(texts)))
+        encodings = list(tokenizer.backend_tokenizer.encode_batch(list(texts)))
     except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path} cannot write {texts[0][:40]!r}... ({error})"
         ) from None
+    unknown = _unknown_token(tokenizer)
+    for text, encoding in zip(texts, encodings, strict=True):
+        if unknown is not None and unknown in encoding.ids:
+            raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
+    return encodings
+
+
+def _unknown_token(tokenizer: Any) -> int | None:
+    """The token for what a tokenizer cannot write, unless it is also one that opens or ends a text."""
+    backend = tokenizer.backend_tokenizer
+    piece = tokenizer.unk_token or getattr(backend.model, "unk_token", None)
+    token = backend.token_to_id(piece) if piece else None
+    return None if token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) else token
 
 
 def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any) -> Ints:
@@ -88,10 +109,13 @@ def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], 
     variants = [text[:offset] + symbol + text[offset + 1 :] for symbol in symbols]
     encodings = encode(tokenizer, variants)
     where = np.array([offset])
-    found = [
-        encoding.ids[_locate(tokenizer, variant, encoding, where)[0]]
+    places = [
+        int(_locate(tokenizer, variant, encoding, where)[0])
         for variant, encoding in zip(variants, encodings, strict=True)
     ]
+    if len({tuple(encoding.ids[:place]) for encoding, place in zip(encodings, places, strict=True)}) > 1:
+        raise _not_separable(tokenizer, text, offset, "the tokens before it give it away")
+    found = [encoding.ids[place] for encoding, place in zip(encodings, places, strict=True)]
     if len(set(found)) < len(symbols):
         raise _not_separable(tokenizer, text, offset, "two answers are the same token")
     return np.array(found, dtype=np.int64)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -18,7 +19,8 @@ def percent(value: float) -> str:
 def summary(result: dict[str, Any]) -> Table:
     """The compact table: a line a task and split."""
     model = result["model"]
-    table = Table(title=f"{model['id']} @ {model['revision'][:12]}", title_justify="left", header_style="bold")
+    title = escape(f"{model['id']} @ {model['revision'][:12]}")
+    table = Table(title=title, title_justify="left", header_style="bold")
     for name in ("task", "split"):
         table.add_column(name)
     for name in ("rows", "accuracy %", "95% interval", "errors / n", "trivial %"):

@@ -8,6 +8,7 @@ folder again and goes on with the tables that are not there yet.
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from harness.rows import Job
 from harness.tasks import get_task
 
 RUN_SCHEMA = "fflm-run/1"
+MODEL_FORMS = {"id": r"[\w.-]+(/[\w.-]+)?", "revision": r"[0-9a-f]{40}", "dtype": r"\w+"}
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,17 @@ class Run:
         config = get_config(task.config, **asked["parameters"])
         for split, part in asked["splits"].items():
             rows = part["rows"]
-            if split not in task.splits or not isinstance(rows, int) or not 1 <= rows <= config.rows(split):
+            if split not in task.splits or type(rows) is not int or not 1 <= rows <= config.rows(split):
                 raise self._damaged(f"{rows!r} rows of {name}.{split}")
+            if part["of"] != config.rows(split) or asked["fingerprint"] != config.fingerprint():
+                raise self._damaged(f"the size or the fingerprint of {name}.{split}")
             yield Job(task, config, split, rows)
 
     def _damaged(self, reason: object) -> UserError:
-        return UserError(f"{self.folder}/run.json does not say what was run ({reason!r}): run harness eval again")
+        return UserError(
+            f"{self.folder}/run.json does not say what was run ({reason!r}): "
+            "delete the folder and run harness eval again"
+        )
 
 
 def data_facts(jobs: list[Job]) -> dict[str, Any]:
@@ -115,9 +122,25 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"{folder}/run.json has schema {schema!r}, not {RUN_SCHEMA!r}: name a run folder of harness eval"
         )
-    if missing := {"created", "command", "model", "data", "environment"} - set(facts):
-        raise UserError(f"{folder}/run.json lacks {', '.join(sorted(missing))}: run harness eval again")
-    return Run(folder, facts)
+    run = Run(folder, facts)
+    if fault := _fault(facts):
+        raise run._damaged(fault)
+    return run
+
+
+def _fault(facts: dict[str, Any]) -> str:
+    """What is wrong with the parts of run.json that become paths and text of a page; "" if nothing."""
+    kinds = {"created": str, "command": str, "model": dict, "data": dict, "environment": dict}
+    for key, kind in kinds.items():
+        if not isinstance(facts.get(key), kind):
+            return key
+    model = facts["model"]
+    for key, pattern in MODEL_FORMS.items():
+        if not isinstance(model.get(key), str) or not re.fullmatch(pattern, model[key], re.ASCII) or ".." in model[key]:
+            return f"model.{key}"
+    if type(model.get("parameters")) is not int or model["parameters"] < 0:
+        return "model.parameters"
+    return "" if isinstance(facts["environment"].get("device"), str) else "environment.device"
 
 
 def require_writable(output: Path) -> None:
@@ -127,9 +150,7 @@ def require_writable(output: Path) -> None:
         with tempfile.TemporaryFile(dir=output):
             pass
     except OSError as error:
-        raise UserError(
-            f"nothing can be written to {output} ({error.strerror}): name another folder with --output"
-        ) from None
+        raise UserError(f"nothing can be written to {output} ({error.strerror}): name another folder") from None
 
 
 @contextmanager
@@ -138,12 +159,11 @@ def only_writer(run: Run) -> Iterator[None]:
 
     Raises UserError while another one holds the folder.
     """
-    lock = FileLock(run.folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        held = FileLock(run.folder / ".lock").acquire(timeout=0)
     except Timeout:
         raise UserError(f"another process is writing {run.folder}: wait for it, or end it") from None
-    with lock:
+    with held:
         yield
 
 
@@ -155,7 +175,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def environment() -> dict[str, str | int]:
-    """What a run was made with. No host name, no path, no user: an allow-list of versions and the device."""
+    """What a run was made with: an allow-list of versions and the device, no host name and no path."""
     import platform
 
     import torch

@@ -1,6 +1,6 @@
 """From rows and observations to scores: pure functions, wherever the observations came from.
 
-What is right is derived from the regenerated rows, never taken from a table.
+What is right is derived from the regenerated rows; a table says only which token writes which answer.
 """
 
 from collections.abc import Iterator
@@ -93,7 +93,12 @@ def _judge_reads(
     said = {name: table[name].to_numpy() for name in ("id", "position", "gold_token", "argmax")}
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols)
+    if not (logprobs <= 0).all():
+        raise UserError(
+            f"the log-probabilities of {job.name} are not all at most 0: delete that table and run harness eval again"
+        )
     rows, among, gaps, baselines = [], [], [], []
+    answer_tokens: dict[int, int] = {}
     seen = 0
     for start, chunk in job.chunks():
         targets = task.targets(chunk)
@@ -102,6 +107,10 @@ def _judge_reads(
         same_rows = np.array_equal(said["id"][here], targets.row + start)
         if not same_rows or not np.array_equal(said["position"][here], targets.position):
             raise _wrong_rows(job)
+        for answer in range(symbols):
+            tokens = said["gold_token"][here][targets.gold == answer]
+            if len(tokens) and (tokens != answer_tokens.setdefault(answer, int(tokens[0]))).any():
+                raise _wrong_rows(job)
         lines = logprobs[here]
         gold = lines[np.arange(len(lines)), targets.gold]
         others = np.where(np.arange(symbols) == targets.gold[:, None], -np.inf, lines).max(axis=1)
@@ -109,9 +118,10 @@ def _judge_reads(
         among.append(gold > others)
         gaps.append(targets.gap)
         baselines.append({"chance": np.full(len(lines), 1 / symbols), **targets.baselines})
-    if seen != table.num_rows:
+    if seen != table.num_rows or len(set(answer_tokens.values())) < len(answer_tokens):
         raise _wrong_rows(job)
     merged = {name: np.concatenate([part[name] for part in baselines]) for name in baselines[0]}
+    # Of a task's symbols each is one token, and no two the same: that is what a gold token can be.
     right = said["argmax"] == said["gold_token"]
     return np.concatenate(rows), right, np.concatenate(among), np.concatenate(gaps), merged
 
@@ -165,7 +175,7 @@ def _score_numbers(job: Job, said: list[int | None], gold: Ints, guesses: list[I
         interval.low if interval else None,
         interval.high if interval else None,
         n=len(distance),
-        baseline=min(float(np.abs(guess - gold).mean()) for guess in guesses),
+        baseline=min(float(np.abs(guess - gold)[parsed].mean()) for guess in guesses) if parsed.any() else None,
         group=group,
     )
     failures = _proportion(job, "parse_failures", ~parsed, each, group=group)

@@ -25,10 +25,13 @@ def proportion_interval(errors: npt.NDArray[np.float64], sizes: npt.NDArray[np.f
     """The interval of an error rate from errors and reads per sequence, two arrays of one length.
 
     Korn and Graubard (1998, Survey Methodology 24): Clopper and Pearson's exact interval at the effective
-    sample size, reads divided by the design effect of clustering (not below 1). While fewer than
-    `FEW_SEQUENCES` sequences err (or all but so few), the design effect is taken as bad as it can be,
-    all reads of a sequence alike: the sequences are the sample. No error seen still has an upper bound.
+    sample size: reads divided by the design effect of clustering (not below 1), with their factor for the
+    degrees of freedom that so many sequences leave. While fewer than
+    `FEW_SEQUENCES` sequences err (or all but so few), all reads of a sequence are taken to be
+    alike: the sequences are the sample. No error seen still has an upper bound.
     """
+    from scipy.special import stdtrit
+
     clusters, total = len(sizes), float(sizes.sum())
     rate = float(errors.sum()) / total
     erring = min(int((errors > 0).sum()), int((errors < sizes).sum()))
@@ -39,7 +42,9 @@ def proportion_interval(errors: npt.NDArray[np.float64], sizes: npt.NDArray[np.f
     else:
         spread = float(((errors - rate * sizes) ** 2).sum()) * clusters / (clusters - 1)
         design_effect = spread / total / (rate * (1 - rate))
-        effective = min(total, max(total / design_effect, 1.0))
+        quantile = (1 + LEVEL) / 2
+        few_clusters = float(stdtrit(total - 1, quantile) / stdtrit(clusters - 1, quantile)) ** 2
+        effective = min(total, max(total / design_effect * few_clusters, 1.0))
     return clopper_pearson(rate * effective, effective)
 
 

@@ -1,4 +1,4 @@
-"""The README's Python works as pasted, and its figures are those of the records."""
+"""The README's Python works as pasted, and the options it names exist."""
 
 import os
 import re

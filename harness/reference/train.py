@@ -2,7 +2,7 @@
 
 Fresh rows of FFL(0.8), T = 512, batches of 16, 500 steps; AdamW with betas (0.9, 0.999), learning
 rate 3e-4, weight decay 0.1, 50 steps of warm-up, then linear decay that would reach 0 at step 10,001.
-Deterministic mode: only the symbols after reads are learned. A minute on two CPU cores.
+Deterministic mode: only the symbols after reads are learned. Half a minute on two CPU cores.
 """
 
 from dataclasses import asdict, dataclass

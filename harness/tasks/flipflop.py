@@ -48,5 +48,7 @@ class FlipFlopTask(ReadTask):
 
     def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         length = cast(FlipFlop, config).length
-        fits = int(length * context / int(tokens_per_row.max())) // 2 * 2
+        tokens = int(tokens_per_row.max())
+        per_symbol = round(tokens / length)
+        fits = (context - (tokens - per_symbol * length)) // per_symbol // 2 * 2
         return f"lengths up to {fits} fit: add --set flipflop.length={fits}" if fits >= 4 else ""

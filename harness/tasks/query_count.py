@@ -42,7 +42,7 @@ class QueryCountTask(CompletionTask):
 
     def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         sizes = column(rows, "vocabulary")
-        too_long = set(sizes[tokens_per_row > context].tolist())
-        fits = [size for size in cast(Counting, config).vocabularies if size not in too_long]
+        too_long = int(sizes[tokens_per_row > context].min())
+        fits = [size for size in cast(Counting, config).vocabularies if size < too_long]
         listed = ",".join(map(str, fits))
         return f"vocabularies {listed} fit: add --set {self.name}.vocabularies={listed}" if fits else ""

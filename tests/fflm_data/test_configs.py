@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from fflm_data import CONFIGS, ParameterError, get_config
@@ -102,6 +103,7 @@ def test_same_distribution_however_it_is_written() -> None:
         ("flipflop", {"symbols": 11}, "from 2 to 10"),
         ("flipflop", {"seed": -1}, "seed=-1"),
         ("flipflop", {"val_rows": True}, "val_rows=True"),
+        ("flipflop", dict.fromkeys(["train_rows", "val_rows", "val_sparse_rows", "val_dense_rows"], 0), "above 0"),
         ("query-count", {"vocabularies": [1]}, "vocabularies=1"),
         ("query-count", {"vocabularies": []}, "vocabularies=[]"),
         ("query-count", {"vocabularies": [5, 5]}, "repetition"),
@@ -116,6 +118,13 @@ def test_bad_values_are_named(name: str, parameters: dict[str, object], message:
         get_config(name, **parameters)
     assert message in str(error.value)
     assert isinstance(error.value, ValueError)
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    ours = get_config("flipflop", length=np.int64(64), p_ignore=np.float64(0.5), seed=np.int32(3))
+    assert ours == get_config("flipflop", length=64, p_ignore=0.5, seed=3)
+    assert ours.fingerprint() == get_config("flipflop", length=64, p_ignore=0.5, seed=3).fingerprint()
+    assert get_config("query-count", vocabularies=5) == get_config("query-count", vocabularies=[5])
 
 
 def test_configs_are_frozen() -> None:

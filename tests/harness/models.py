@@ -46,6 +46,18 @@ def merged() -> Tokenizer:
     return tokenizer
 
 
+def telling() -> Tokenizer:
+    """` 0` is one token, ` 1` is two: the bare space before a 1 says that it comes."""
+    return byte_level([("\u0120", symbol) for symbol in "0wri"])
+
+
+def wordless() -> Tokenizer:
+    """All instructions are the one token for what is unknown."""
+    tokenizer = Tokenizer(models.WordLevel({"0": 0, "1": 1, "?": 2}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
 def blind() -> Tokenizer:
     """Both symbols are one and the same token."""
     tokenizer = Tokenizer(models.WordLevel({"w": 0, "r": 1, "i": 2, "?": 3}, unk_token="?"))

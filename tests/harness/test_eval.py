@@ -14,7 +14,9 @@ from datasets import load_dataset
 from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
+from harness.metrics.exact_count import ExactCount
 from harness.metrics.glitch_rate import GlitchRate
+from harness.observations import COMPLETIONS
 from harness.run import only_writer, read_run
 from tests.conftest import Run, refused
 from tests.harness import models
@@ -135,7 +137,7 @@ def test_a_model_that_gives_nan_is_refused(cli: Run, tmp_path: Path, task: str) 
     model.save_pretrained(folder)
     result = cli("harness", "eval", "--model", "model", "--task", task, "--limit", "2")
     assert result.returncode == 2
-    assert "NaN instead of logits: try another --dtype" in result.stderr.splitlines()[-1]
+    assert "NaN or infinity instead of logits: try another --dtype" in result.stderr.splitlines()[-1]
 
 
 def test_parameters_of_the_data(cli: Run, tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--set", "flipflop.size=7"], "no parameter 'size'"),
         (["--set", "length=7"], "names no task"),
         (["--set", "letters.seed=7"], "add --task letters"),
-        (["--output", "file/runs"], "another folder with --output"),
+        (["--output", "file/runs"], "name another folder"),
         (["--revision", "main"], "leave out --revision"),
         (["--gguf-file", "no.gguf"], "there is no no.gguf"),
     ],
@@ -198,10 +200,36 @@ def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "eval", "--model", "bytes", "--task", "query-count", *fitting).returncode == 0
 
 
-@pytest.mark.parametrize(("build", "reason"), [(models.merged, "not one token"), (models.blind, "the same token")])
+@pytest.mark.parametrize(("build", "reason"), [(models.merged, "not one token"), (models.blind, "no token for parts")])
 def test_a_tokenizer_whose_symbols_are_not_separable(cli: Run, tmp_path: Path, build: Any, reason: str) -> None:
     models.save_tiny(tmp_path / "model", build())
     assert reason in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
+
+
+def test_truncation_and_padding_kept_in_the_tokenizer_are_left_out(cli: Run, tmp_path: Path) -> None:
+    plain, marked = models.gpt2_like(), models.gpt2_like()
+    marked.enable_truncation(20)
+    marked.enable_padding(direction="left", length=600)
+    said = []
+    for name, tokenizer in (("plain", plain), ("marked", marked)):
+        models.save_tiny(tmp_path / name, tokenizer)
+        result = cli(
+            "harness", "eval", "--model", name, "--task", "flipflop", "--limit", "5", "--output", f"runs-{name}"
+        )
+        assert result.returncode == 0, result.stderr
+        said.append(pq.read_table(only_run(tmp_path / f"runs-{name}") / "observations" / "flipflop.val.parquet"))
+    assert said[0].equals(said[1])
+
+
+def test_torn_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
+    folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:1000])
+    assert "'model' cannot be loaded" in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
+    (folder / "model.safetensors").write_bytes(weights)
+    models.fast(models.byte_level([("\u0120", letter) for letter in "01wriabcdefgh"])).save_pretrained(folder)
+    line = refused(cli("harness", "eval", "--model", "model", "--task", "letters"))
+    assert "name a model with its own tokenizer" in line
 
 
 def test_pickled_weights_are_refused(cli: Run, tmp_path: Path) -> None:
@@ -213,7 +241,7 @@ def test_pickled_weights_are_refused(cli: Run, tmp_path: Path) -> None:
     assert "safetensors" in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
 
 
-@pytest.mark.parametrize("change", ["drop", "double", "shift"])
+@pytest.mark.parametrize("change", ["drop", "double", "shift", "position", "cheat", "swap"])
 def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change: str) -> None:
     assert cli("harness", "eval", "--limit", "10").returncode == 0
     run = only_run(tmp_path / "runs")
@@ -221,6 +249,18 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
     table = pq.read_table(path)
     if change == "drop":
         table = table.slice(0, table.num_rows - 1)
+    elif change == "position":
+        table = table.set_column(
+            1, "position", pa.array([2 * place + 1 for place in range(table.num_rows)], pa.int32())
+        )
+    elif change == "cheat":  # as if whatever was said had been right
+        said = table["argmax"].to_pylist()
+        said[0] = 7 - said[0]
+        table = table.set_column(6, "argmax", pa.array(said, pa.int32())).set_column(
+            5, "gold_token", pa.array(said, pa.int32())
+        )
+    elif change == "swap":  # both answers one token
+        table = table.set_column(5, "gold_token", pa.array([3] * table.num_rows, pa.int32()))
     elif change == "double":
         table = table.take([*range(table.num_rows), table.num_rows - 1])
     else:
@@ -229,6 +269,53 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
         )
     pq.write_table(table, path)
     assert "flipflop.val are not those of its 10 rows" in refused(cli("harness", "score", run))
+
+
+def test_impossible_log_probabilities_are_refused(cli: Run, tmp_path: Path) -> None:
+    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    run = only_run(tmp_path / "runs")
+    path = run / "observations" / "flipflop.val.parquet"
+    table = pq.read_table(path)
+    for impossible in (0.5, float("nan")):
+        values = pa.array([impossible] * (2 * table.num_rows), pa.float32())
+        column = pa.FixedSizeListArray.from_arrays(values, type=table.schema.field("logprobs").type)
+        pq.write_table(table.set_column(4, table.schema.field("logprobs"), column), path)
+        assert "not all at most 0" in refused(cli("harness", "score", run))
+
+
+@pytest.mark.parametrize("change", ["drop", "shift"])
+def test_completions_of_other_rows_are_refused(cli: Run, tmp_path: Path, tiny: Path, change: str) -> None:
+    assert cli("harness", "eval", "--model", tiny, "--task", "letters", "--limit", "5").returncode == 0
+    run = only_run(tmp_path / "runs")
+    path = run / "observations" / "letters.test.parquet"
+    table = pq.read_table(path)
+    table = table.slice(1) if change == "drop" else table.set_column(0, "id", pa.array([1, 2, 3, 4, 5]))
+    pq.write_table(table, path)
+    assert "letters.test are not those of its 5 rows" in refused(cli("harness", "score", run))
+
+
+def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    """Ten rows of letters, one of each cell, with the outputs written by hand."""
+    assert cli("harness", "eval", "--model", tiny, "--task", "letters", "--limit", "10").returncode == 0
+    run = only_run(tmp_path / "runs")
+    gold = get_config("letters").table("test", 0, 10)["answer"].to_pylist()
+    said: list[int | None] = [*gold[:4], gold[4] + 2, gold[5] + 4, None, None, gold[8], gold[9]]
+    outputs = [" no idea" if number is None else f" {number}." for number in said]
+    table = pa.table([range(10), [0] * 10, outputs, [3] * 10], schema=COMPLETIONS)
+    pq.write_table(table, run / "observations" / "letters.test.parquet")
+    assert cli("harness", "score", run).returncode == 0
+    accuracy, skill, error, failures = (
+        scores_of(run, metric)["letters", "test"]
+        for metric in ("accuracy", "skill", "mean_absolute_error", "parse_failures")
+    )
+    assert (accuracy["value"], accuracy["errors"], accuracy["baseline"]) == (0.6, 4, 0.2)
+    assert skill["value"] == pytest.approx((0.6 - 0.2) / 0.8)
+    assert (error["value"], error["n"]) == (pytest.approx(6 / 8), 8)
+    assert (failures["value"], failures["errors"], failures["n"]) == (0.2, 2, 10)
+    always_zero = [gold[row] for row in range(10) if said[row] is not None]  # the smallest of equally frequent answers
+    assert error["baseline"] == pytest.approx(sum(always_zero) / 8)
+    by_hand = ExactCount().compute(predictions=outputs, references=gold)
+    assert by_hand == {"accuracy": 0.6, "mean_absolute_error": 0.75, "parse_failures": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +330,12 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
         (("data", "tasks", "flipflop"), None, "does not say what was run"),
         (("data", "tasks", "other"), {}, "no task 'other'"),
         (("data",), [], "does not say what was run"),
-        (("model",), None, "lacks model"),
+        (("data", "tasks", "flipflop", "splits", "val", "of"), 5, "the size or the fingerprint of flipflop.val"),
+        (("data", "tasks", "flipflop", "fingerprint"), "zzz", "the size or the fingerprint"),
+        (("model", "id"), "../../escape", "model.id"),
+        (("model", "revision"), "../../../../../escape/of/some/40/characters", "model.revision"),
+        (("model", "parameters"), "many", "model.parameters"),
+        (("model",), None, "does not say what was run ('model')"),
     ],
 )
 def test_an_edited_run_json_is_refused(

@@ -37,7 +37,12 @@ def test_every_answer_is_found(build: Callable[[], Tokenizer]) -> None:
 
 @pytest.mark.parametrize(
     ("build", "reason"),
-    [(models.merged, "not one token of its own"), (models.blind, "two answers are the same token")],
+    [
+        (models.merged, "not one token of its own"),
+        (models.blind, "has no token for parts"),
+        (models.wordless, "has no token for parts"),
+        (models.telling, "the tokens before it give it away"),
+    ],
 )
 def test_inseparable_answers_are_refused(build: Callable[[], Tokenizer], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
@@ -59,6 +64,12 @@ def test_batches_cover_every_row_once_within_the_budget(tokens: int, reads: int)
         longest = max(len(plan.tokens[row]) for row in batch)
         assert len(batch) == 1 or len(batch) * longest <= tokens
         assert len(batch) == 1 or np.isin(plan.row, batch).sum() <= reads
+
+
+def test_what_a_tokenizer_adds_after_a_text_is_left_out_of_prompts() -> None:
+    tokenizer = models.fast(models.with_bos_and_eos())
+    (tokens,) = plan_completions(["w 0"], tokenizer, 4, WIDE).tokens
+    assert tokenizer.convert_ids_to_tokens(tokens) == ["<s>", "w", "\u01200"]
 
 
 def test_completions_go_longest_first() -> None:
