@@ -47,7 +47,8 @@ def schema_of(task: Task, config: Config) -> pa.Schema:
 
 def logprobs_column(logprobs: npt.NDArray[np.float32]) -> pa.Array:
     """float32 (reads, symbols) to a rounded fixed-size list column."""
-    rounded = (np.round(logprobs.astype(np.float64) / ROUNDING) * ROUNDING).astype(np.float32)
+    # In float32 a near-certain answer can come out a little above 0, which no log-probability is.
+    rounded = np.minimum(np.round(logprobs.astype(np.float64) / ROUNDING) * ROUNDING, 0).astype(np.float32)
     return pa.FixedSizeListArray.from_arrays(
         pa.array(rounded.ravel()), type=reads_schema(logprobs.shape[1]).field("logprobs").type
     )

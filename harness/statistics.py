@@ -26,9 +26,9 @@ def proportion_interval(errors: npt.NDArray[np.float64], sizes: npt.NDArray[np.f
 
     Korn and Graubard (1998, Survey Methodology 24): Clopper and Pearson's exact interval at the effective
     sample size: reads divided by the design effect of clustering (not below 1), with their factor for the
-    degrees of freedom that so many sequences leave. While fewer than
-    `FEW_SEQUENCES` sequences err (or all but so few), all reads of a sequence are taken to be
-    alike: the sequences are the sample. No error seen still has an upper bound.
+    degrees of freedom that so many sequences leave. While fewer than `FEW_SEQUENCES` sequences err (or all
+    but so few), all reads of a sequence are taken to be alike: the sequences are the sample. No error seen
+    still has an upper bound.
     """
     from scipy.special import stdtrit
 
