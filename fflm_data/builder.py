@@ -10,7 +10,9 @@ import datasets
 import pyarrow as pa
 
 from fflm_data.config import Config, ParameterError
-from fflm_data.registry import CONFIGS, DEFAULT_CONFIG, get_config
+from fflm_data.endless import EndlessExamplesIterable
+from fflm_data.flipflop import FlipFlopTrain
+from fflm_data.registry import CONFIGS, DEFAULT_CONFIG, STREAMS, get_config
 from fflm_data.version import GENERATOR_VERSION
 
 
@@ -34,7 +36,7 @@ class Fflm(datasets.ArrowBasedBuilder):
     """Generates the rows of every config of fflm, offline."""
 
     BUILDER_CONFIG_CLASS = FflmConfig
-    BUILDER_CONFIGS = [_builder_config(config()) for config in CONFIGS.values()]
+    BUILDER_CONFIGS = [_builder_config(config()) for config in (CONFIGS | STREAMS).values()]
     DEFAULT_CONFIG_NAME = DEFAULT_CONFIG
 
     def _create_builder_config(
@@ -77,12 +79,24 @@ class Fflm(datasets.ArrowBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         config = self._config()
+        if isinstance(config, FlipFlopTrain):
+            if not dl_manager.is_streaming:
+                raise ParameterError(f"{config.name} has no end: load it with streaming=True")
+            shards = list(range(config.shards))
+            return [datasets.SplitGenerator(name=split, gen_kwargs={"shards": shards}) for split in config.splits()]
         return [
             datasets.SplitGenerator(
                 name=split, gen_kwargs={"split": split, "blocks": list(range(config.blocks(split)))}
             )
             for split in config.splits()
         ]
+
+    def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
+        config = self._config()
+        if isinstance(config, FlipFlopTrain):
+            shards = split_generator.gen_kwargs["shards"]
+            return EndlessExamplesIterable(config, split_generator.name, shards, of=config.shards)
+        return super()._get_examples_iterable_for_split(split_generator)
 
     def _generate_tables(self, split: str, blocks: list[int]) -> Iterator[tuple[tuple[int, int], pa.Table]]:
         config = self._config()

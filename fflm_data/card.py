@@ -1,104 +1,180 @@
-"""The data card of a built folder, written from the configs: a header that `datasets` reads, a text for people."""
+"""The data card of a folder or repository, written from the configs: a header for the Hub and `datasets`, a text for people."""
 
+import inspect
 import json
-from collections.abc import Sequence
 from typing import Any
 
+import datasets
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
+from fflm_data.citations import CITATIONS
 from fflm_data.config import Config
+from fflm_data.eval_yaml import test_splits
+from fflm_data.figures import figure_file
+from fflm_data.flipflop import TextConfig
+from fflm_data.manifest import MANIFEST_FILE, Manifest
 from fflm_data.registry import DEFAULT_CONFIG
 from fflm_data.version import GENERATOR_VERSION
 
+CARD_FILE = "README.md"
 SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
-
-CITATIONS = """```bibtex
-@inproceedings{liu2023exposing,
-  title = {Exposing Attention Glitches with Flip-Flop Language Modeling},
-  author = {Liu, Bingbin and Ash, Jordan T. and Goel, Surbhi and Krishnamurthy, Akshay and Zhang, Cyril},
-  booktitle = {Advances in Neural Information Processing Systems}, year = {2023}, note = {arXiv 2306.00946}
-}
-@misc{yehudai2024count,
-  title = {When Can Transformers Count to n?},
-  author = {Yehudai, Gilad and Kaplan, Haim and Ghandeharioun, Asma and Geva, Mor and Globerson, Amir},
-  year = {2024}, note = {arXiv 2407.15160}
-}
-```"""
+LONGEST_SHOWN = 160
 
 
-def data_file(config: str, split: str) -> str:
-    """Where the rows of a split lie in the folder."""
-    return f"{config}/{split}-00000-of-00001.parquet"
+def write_card(manifest: Manifest, repository: str | None = None) -> str:
+    """The README.md of a folder, or of the repository of that name on the Hub, with the rows of a manifest."""
+    return f"---\n{_header(manifest)}\n---\n\n{_body(manifest, repository or 'FOLDER')}"
 
 
-def write_card(configs: Sequence[Config]) -> str:
-    """The README.md of a folder that holds these configs."""
-    return f"---\n{_header(configs)}\n---\n\n{_body(configs)}"
-
-
-def _header(configs: Sequence[Config]) -> str:
-    rows = sum(sum(config.splits().values()) for config in configs)
-    names = [config.name for config in configs]
+def _header(manifest: Manifest) -> str:
+    rows = sum(split.rows for splits in manifest.splits.values() for split in splits.values())
+    names = [config.name for config in manifest.configs]
     default = DEFAULT_CONFIG if DEFAULT_CONFIG in names else names[0]
-    return DatasetCardData(
+    card = DatasetCardData(
         pretty_name="fflm",
-        license="mit",
+        license=["mit", "cc-by-4.0"] if "capitals" in names else "mit",
         language=["en"],
-        tags=["flip-flop", "counting", "reasoning", "synthetic", "benchmark"],
-        task_categories=["text-generation"],
+        tags=["benchmark", "flip-flop", "counting", "arithmetic", "reasoning", "synthetic"],
+        task_categories=["text-generation", "question-answering"],
         size_categories=[next((size for limit, size in SIZES if rows < limit), "n>10M")],
-        configs=[_data_files(config, default) for config in configs],
-    ).to_yaml()
+    )
+    MetadataConfigs(
+        {config.name: _data_files(config, config.name == default) for config in manifest.configs}
+    ).to_dataset_card_data(card)
+    DatasetInfosDict({config.name: _info(config, manifest) for config in manifest.configs}).to_dataset_card_data(card)
+    return card.to_yaml()
 
 
-def _data_files(config: Config, default: str) -> dict[str, Any]:
-    files = [{"split": split, "path": data_file(config.name, split)} for split in config.splits()]
-    mark = {"default": True} if config.name == default else {}
-    return {"config_name": config.name, **mark, "data_files": files}
+def _data_files(config: Config, default: bool) -> dict[str, Any]:
+    files = [{"split": split, "path": f"{config.name}/{split}-*.parquet"} for split in config.splits()]
+    return {"data_files": files} | ({"default": True} if default else {})
 
 
-def _body(configs: Sequence[Config]) -> str:
-    sections = "\n\n".join(_section(config) for config in configs)
+def _info(config: Config, manifest: Manifest) -> datasets.DatasetInfo:
+    splits = datasets.SplitDict()
+    for name, split in manifest.splits[config.name].items():
+        splits.add(datasets.SplitInfo(name=name, num_bytes=split.bytes, num_examples=split.rows))
+    features = datasets.Features.from_arrow_schema(config.schema)
+    size = sum(split.bytes for split in manifest.splits[config.name].values())
+    return datasets.DatasetInfo(features=features, splits=splits, dataset_size=size, config_name=config.name)
+
+
+def _body(manifest: Manifest, repository: str) -> str:
+    configs = manifest.configs
+    contents = "\n".join(
+        f"| [`{config.name}`](#{config.name}) | {config.title} | {sum(config.splits().values()):,} |"
+        for config in configs
+    )
+    sections = "\n\n".join(_section(config, manifest, repository) for config in configs)
+    papers = dict.fromkeys(paper for config in configs for paper in (config.paper, *config.more_papers))
+    citations = "\n".join(CITATIONS[paper.split()[-1]] for paper in papers)
+    sources = "\n".join(f"- {line}" for line in SOURCES if any(config.name in line for config in configs))
     return f"""# fflm
 
-Whether a language model can hold one bit and count to n: rows made by the generators of the package
-`fflm`, version {GENERATOR_VERSION}. Every row is a function of (generator version, config, split, seed, index),
-so that the same rows come without a download:
+Can a language model hold one bit and count to n? These rows ask: strings whose one readable bit must be carried over
+a distance, lists and words to count in, sums that carry, facts with one right answer. All of them come from a
+program, version {GENERATOR_VERSION} of the generators in the Python package `fflm`, and each is a function of (version,
+config, split, seed, index): whoever has the package has the rows, without a download, and another seed gives a set
+that no model has seen.
+
+| config | what is asked | rows |
+|---|---|---:|
+{contents}
+
+From the Hub or from this folder, and the same rows generated on the spot:
 
 ```python
-import fflm_data
 from datasets import load_dataset
+
+load_dataset("{repository}", "{configs[0].name}")
+
+import fflm_data  # makes the name "fflm" known
 
 load_dataset("fflm", "{configs[0].name}")
 ```
+
+`fflm-data check {repository}` makes every row again and compares. `{MANIFEST_FILE}` lists the parameters and a hash of
+the rows of each split; `eval.yaml` makes each test split a benchmark task. Trivial guesses are given beside every
+split: a score means something above the best of them. Do not train on the test splits; for training there is an
+endless stream, `load_dataset("fflm", "flipflop-train", streaming=True)`, which never holds one of their rows.
 
 {sections}
 
 ## Citation
 
-{CITATIONS}
+Cite the papers whose tasks you use:
 
-Licence: MIT. The English words come from SCOWL; its licence stands in the package.
+```bibtex
+{citations}
+```
+
+## Licence
+
+Rows and generators: MIT.
+{sources}
 """
 
 
-def _section(config: Config) -> str:
-    summary = (type(config).__doc__ or "").strip().split("\n\n")[0]
-    splits = "\n".join(f"| `{split}` | {rows:,} |" for split, rows in config.splits().items())
-    split = next(iter(config.splits()))
-    example = json.dumps(config.table(split, 0, 1).to_pylist()[0], ensure_ascii=False)
-    return f"""## {config.name}: {config.title}
+SOURCES = (
+    "The English words of `letters` come from SCOWL (its licence stands in the package).",
+    "The facts of `capitals` come from GeoNames (https://www.geonames.org), CC BY 4.0, selected by fflm.",
+)
 
-{summary} ({config.paper})
 
-| split | rows |
-|---|---:|
-{splits}
+def _section(config: Config, manifest: Manifest, repository: str) -> str:
+    made = manifest.splits[config.name]
+    scores = {split: config.baselines(split) for split in test_splits(config)}
+    guesses = list(dict.fromkeys(name for split in scores.values() for name in split))
+    head = "".join(f" {name} |" for name in guesses)
+    lines = "\n".join(
+        f"| `{split}` | {entry.rows:,} |"
+        + "".join(f" {_percent(scores.get(split, {}).get(name))} |" for name in guesses)
+        for split, entry in made.items()
+    )
+    first = next(iter(test_splits(config) or made))
+    example = json.dumps(_shorten(config.table(first, 0, 1).to_pylist()[0]), ensure_ascii=False, indent=1)
+    figures = ""
+    if isinstance(config, TextConfig):
+        figures = "\n\n" + "\n".join(
+            f"![Distance from write to read in {split}]({figure_file(config, split)})" for split in made
+        )
+    return f"""## {config.name}
 
-Parameters: `{json.dumps(config.parameters())}`
+{config.title[0].upper() + config.title[1:]} ({_links(config)}). {_description(config)}
 
-First row of `{split}`:
+| split | rows |{head}
+|---|---:|{"---:|" * len(guesses)}
+{lines}
+
+Columns after `rows`: accuracy of trivial guesses on the same rows. Parameters: `{json.dumps(config.parameters())}`.
+
+```python
+load_dataset("{repository}", "{config.name}", split="{first}")[0]
+```
 
 ```json
 {example}
-```"""
+```{figures}"""
+
+
+def _links(config: Config) -> str:
+    papers = [paper.split()[-1] for paper in (config.paper, *config.more_papers)]
+    return ", ".join(f"[arXiv {paper}](https://arxiv.org/abs/{paper})" for paper in papers)
+
+
+def _description(config: Config) -> str:
+    return " ".join(inspect.cleandoc(type(config).__doc__ or "").split())
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"
+
+
+def _shorten(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose long texts end in an ellipsis: the line of an example."""
+    return {
+        key: value[: LONGEST_SHOWN - 1] + "…" if isinstance(value, str) and len(value) > LONGEST_SHOWN else value
+        for key, value in row.items()
+    }

@@ -1,6 +1,7 @@
-"""`fflm-data`: list and show the configs, build a folder of them."""
+"""`fflm-data`: list and show the configs, build a folder of them, publish it, check what lies anywhere."""
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -9,14 +10,14 @@ from typing import NoReturn
 
 from fflm_data.build import build
 from fflm_data.config import Config, ParameterError
-from fflm_data.registry import CONFIGS, get_config, parse_assignment
+from fflm_data.registry import CONFIGS, STREAMS, get_config, parse_assignment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit status is 2 when what was asked cannot be done."""
+    """Runs one command; the exit status is 1 when a check finds a fault, 2 when what was asked cannot be done."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except ParameterError as error:
         print(f"fflm-data: {error}", file=sys.stderr)
         return 2
@@ -26,7 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fflm-data: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,59 +44,137 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=_list)
 
     show = commands.add_parser("show", help="one config: parameters, splits, first rows")
-    show.add_argument("config", metavar="CONFIG", help=f"one of {', '.join(CONFIGS)}")
+    show.add_argument("config", metavar="CONFIG", help=f"one of {', '.join(CONFIGS | STREAMS)}")
     show.add_argument("--split", help="the split whose rows to show (default: the first)")
     show.add_argument("--rows", type=int, default=3, help="how many rows (default: 3)")
-    _add_set(show)
+    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter (repeatable)")
     show.set_defaults(run=_show)
 
     building = commands.add_parser("build", help="write a folder that load_dataset(FOLDER) loads")
     building.add_argument("folder", metavar="FOLDER", type=Path)
-    building.add_argument("--config", action="append", metavar="NAME", help="only this config (repeatable)")
-    _add_set(building)
+    _add_selection(building)
     building.set_defaults(run=_build)
+
+    pushing = commands.add_parser("push", help="publish on the Hugging Face Hub, in one commit")
+    pushing.add_argument("repository", metavar="ORG/NAME")
+    _add_selection(pushing)
+    pushing.add_argument("--tag", help="tag the commit; a tag that is there stays as it is")
+    pushing.add_argument("--create-pr", action="store_true", help="open a pull request instead of writing to main")
+    pushing.add_argument("--private", action="store_true", help="make a new repository private")
+    pushing.add_argument("--dry-run", action="store_true", help="say what would be uploaded, upload nothing")
+    pushing.set_defaults(run=_push)
+
+    checking = commands.add_parser("check", help="compare a folder or repository with the rows generated here")
+    checking.add_argument("source", metavar="FOLDER|ORG/NAME", help="a set of fflm, or any set of flip-flop strings")
+    checking.add_argument("--revision", help="a branch, tag or commit of the repository")
+    checking.add_argument("--limit", type=int, metavar="N", help="of a foreign set, the first N strings of each split")
+    checking.set_defaults(run=_check)
     return parser
 
 
-def _add_set(parser: argparse.ArgumentParser) -> None:
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", action="append", metavar="NAME", help="only this config (repeatable)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a parameter (repeatable)"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a parameter of all these configs, or with CONFIG.KEY=VALUE of one (repeatable)",
     )
 
 
-def _parameters(options: argparse.Namespace) -> dict[str, object]:
-    return dict(parse_assignment(text) for text in options.set)
+def _selected(options: argparse.Namespace) -> list[Config]:
+    """The configs named, or all, with their parameters."""
+    names = list(dict.fromkeys(options.config or CONFIGS))
+    for name in names:
+        if name in STREAMS:
+            raise ParameterError(f"{name} has no end: it can only be streamed, by load_dataset")
+    parameters: dict[str, dict[str, object]] = {name: {} for name in names}
+    for text in options.set:
+        key, value = parse_assignment(text)
+        config, dot, parameter = key.rpartition(".")
+        if dot and config not in parameters:
+            raise ParameterError(f"--set {text} is for {config or 'no config'}: the configs are {', '.join(names)}")
+        for name in [config] if dot else names:
+            parameters[name][parameter] = value
+    return [get_config(name, **chosen) for name, chosen in parameters.items()]
 
 
 def _list(options: argparse.Namespace) -> None:
-    width = max(map(len, CONFIGS))
-    for name in CONFIGS:
+    width = max(map(len, CONFIGS | STREAMS))
+    for name in CONFIGS | STREAMS:
         config = get_config(name)
-        splits = ", ".join(f"{split} {rows:,}" for split, rows in config.splits().items())
-        print(f"{name:<{width}}  {config.title} ({config.paper})\n{'':<{width}}  {splits}")
+        print(f"{name:<{width}}  {config.title} ({config.paper})\n{'':<{width}}  {_rows(config)}")
+
+
+def _rows(config: Config) -> str:
+    return ", ".join(
+        f"{split} without end" if config.name in STREAMS else f"{split} {rows:,}"
+        for split, rows in config.splits().items()
+    )
 
 
 def _show(options: argparse.Namespace) -> None:
-    config = get_config(options.config, **_parameters(options))
+    config = get_config(options.config, **dict(parse_assignment(text) for text in options.set))
     split = options.split or next(iter(config.splits()))
+    rows = config.table(split, 0, options.rows)
     print(f"{config.name}: {config.title} ({config.paper})\n")
-    print((type(config).__doc__ or "").strip() + "\n")
+    print(inspect.cleandoc(type(config).__doc__ or "") + "\n")
     for key, value in config.parameters().items():
         print(f"  {key} = {json.dumps(value)}")
-    print()
-    for name, rows in config.splits().items():
-        print(f"  {name}: {rows:,} rows")
-    print(f"\nfirst rows of {split}:")
-    for row in config.table(split, 0, options.rows).to_pylist():
+    print(f"\n  rows: {_rows(config)}\n\nfirst rows of {split}:")
+    for row in rows.to_pylist():
         print(json.dumps(row, ensure_ascii=False))
 
 
 def _build(options: argparse.Namespace) -> None:
-    names = options.config or list(CONFIGS)
-    parameters = _parameters(options)
-    configs: list[Config] = [get_config(name, **parameters) for name in names]
-    build(options.folder, configs)
+    build(options.folder, _selected(options))
     print(f'{options.folder}: load it with load_dataset("{options.folder.as_posix()}")')
+
+
+def _push(options: argparse.Namespace) -> None:
+    from fflm_data.publish import push
+
+    done = push(
+        options.repository,
+        _selected(options),
+        create_pr=options.create_pr,
+        private=options.private,
+        tag=options.tag,
+        dry_run=options.dry_run,
+    )
+    would = "would be " if options.dry_run else ""
+    for path, size in done.files.items():
+        print(f"{size:>14,} bytes  {path}")
+    for path in done.deleted:
+        print(f"{'deleted':>20}  {path}")
+    if done.kept:
+        print(f"there already: {', '.join(done.kept)}")
+    if done.files or done.deleted:
+        print(f"{len(done.files)} files, {sum(done.files.values()):,} bytes, {would}uploaded")
+    else:
+        print(f"nothing to upload: {options.repository} holds these rows")
+    if done.tagged:
+        print(f"tag {options.tag} {would}set")
+    if done.url:
+        print(done.url)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from fflm_data.check import check, find_manifest
+    from fflm_data.foreign import describe, examine
+
+    manifest = find_manifest(options.source, options.revision)
+    faults = 0
+    if manifest is None:
+        for estimate in examine(options.source, options.revision, options.limit):
+            print(describe(estimate))
+            faults += bool(estimate.fault)
+        return 1 if faults else 0
+    for finding in check(options.source, manifest, options.revision):
+        print(f"{finding.config}/{finding.split}: {finding.fault or f'{finding.rows:,} rows as generated'}")
+        faults += bool(finding.fault)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

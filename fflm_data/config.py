@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.version import GENERATOR_VERSION
@@ -39,6 +40,17 @@ def plain_fields(record: Any) -> None:
             object.__setattr__(record, field.name, value.item())
 
 
+def answers(rows: pa.Table) -> npt.NDArray[Any]:
+    """The column `answer`: int64, or text as objects."""
+    return np.asarray(rows["answer"].to_pylist(), dtype=None if pa.types.is_integer(rows["answer"].type) else object)
+
+
+def majority(answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The most frequent answer (the smallest of several), for every row."""
+    values, counts = np.unique(answers, return_counts=True)
+    return np.full_like(answers, values[np.argmax(counts)])
+
+
 @dataclass(frozen=True)
 class Config(ABC):
     """Base of the configs. Subclasses add parameters and say how a block of rows is made.
@@ -52,6 +64,7 @@ class Config(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str]
+    more_papers: ClassVar[tuple[str, ...]] = ()
     schema: ClassVar[pa.Schema]
 
     def __post_init__(self) -> None:
@@ -74,6 +87,16 @@ class Config(ABC):
     @abstractmethod
     def block(self, split: str, number: int) -> pa.Table:
         """All rows of one block, by `schema` without the column `id`."""
+
+    def guesses(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
+        """By name, what trivial guesses answer to the rows, by the column `answer`."""
+        return {"majority": majority(answers(rows))}
+
+    def baselines(self, split: str) -> dict[str, float]:
+        """By name, the accuracy of trivial guesses on a test split."""
+        rows = self.table(split)
+        gold = answers(rows)
+        return {name: float((guess == gold).mean()) for name, guess in self.guesses(rows).items()}
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by name, as JSON knows them."""

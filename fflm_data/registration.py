@@ -39,6 +39,6 @@ def source_hash() -> str:
     """SHA-256 of the package's code and word lists: a cache made by other code is not reused."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.py"), *folder.glob("words/*.txt")]):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".txt", ".tsv")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -4,12 +4,18 @@ import dataclasses
 import json
 from typing import Any
 
+from fflm_data.arithmetic import Arithmetic
+from fflm_data.capitals import Capitals
 from fflm_data.config import Config, ParameterError, require
 from fflm_data.counting import MostFrequent, QueryCount
-from fflm_data.flipflop import FlipFlop
+from fflm_data.flipflop import FlipFlop, FlipFlopPiecewise, FlipFlopProse, FlipFlopTrain
 from fflm_data.letters import Letters
 
-CONFIGS: dict[str, type[Config]] = {config.name: config for config in (FlipFlop, QueryCount, MostFrequent, Letters)}
+_FINITE = (FlipFlop, FlipFlopPiecewise, FlipFlopProse, QueryCount, MostFrequent, Letters, Arithmetic, Capitals)
+
+# What is built and published, and what is only streamed.
+CONFIGS: dict[str, type[Config]] = {config.name: config for config in _FINITE}
+STREAMS: dict[str, type[Config]] = {FlipFlopTrain.name: FlipFlopTrain}
 DEFAULT_CONFIG = FlipFlop.name
 
 
@@ -18,8 +24,9 @@ def get_config(name: str = DEFAULT_CONFIG, **parameters: Any) -> Config:
 
     Raises ParameterError for an unknown config, an unknown parameter or a value out of range.
     """
-    require(isinstance(name, str) and name in CONFIGS, "config", name, f"one of {', '.join(CONFIGS)}")
-    config = CONFIGS[name]
+    known_configs = CONFIGS | STREAMS
+    require(isinstance(name, str) and name in known_configs, "config", name, f"one of {', '.join(known_configs)}")
+    config = known_configs[name]
     known = [field.name for field in dataclasses.fields(config)]
     for key in parameters:
         if key not in known:

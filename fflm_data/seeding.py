@@ -63,3 +63,8 @@ def scale(draws: UInt64s, bound: int | UInt64s) -> UInt64s:
 def threshold(probability: float) -> int:
     """The number of 32-bit draws, of 2**32, that stand for a probability."""
     return round(probability * 2**32)
+
+
+def thresholds(probabilities: npt.NDArray[np.float64]) -> UInt64s:
+    """The same for an array."""
+    return np.asarray(np.rint(probabilities * 2.0**32), dtype=np.uint64)

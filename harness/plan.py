@@ -49,13 +49,14 @@ def plan_reads(
     """Finds each answer's token. Raises UserError if an answer is not exactly one token of its own,
     or not the same token everywhere."""
     encodings = encode(tokenizer, texts)
+    widths = np.array([len(symbol) for symbol in symbols])[targets.gold]
     candidates = _candidates(texts, targets, symbols, tokenizer)
     tokens, at = [], np.empty(len(targets.row), dtype=np.int64)
     ends = np.searchsorted(targets.row, np.arange(len(texts) + 1))
     for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
         ids = np.asarray(encoding.ids, dtype=np.int64)
         reads = slice(ends[row], ends[row + 1])
-        at[reads] = _locate(tokenizer, text, encoding, targets.offset[reads])
+        at[reads] = _locate(tokenizer, text, encoding, targets.offset[reads], widths[reads])
         found, expected = ids[at[reads]], candidates[targets.gold[reads]]
         if (found != expected).any():
             where = int(targets.offset[reads][np.argmax(found != expected)])
@@ -106,12 +107,13 @@ def _unknown_token(tokenizer: Any) -> int | None:
 def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any) -> Ints:
     """The token of each possible answer: put in the place of the first read of the first row."""
     text, offset = texts[targets.row[0]], int(targets.offset[0])
-    variants = [text[:offset] + symbol + text[offset + 1 :] for symbol in symbols]
+    rest = text[offset + len(symbols[int(targets.gold[0])]) :]
+    variants = [text[:offset] + symbol + rest for symbol in symbols]
     encodings = encode(tokenizer, variants)
     where = np.array([offset])
     places = [
-        int(_locate(tokenizer, variant, encoding, where)[0])
-        for variant, encoding in zip(variants, encodings, strict=True)
+        int(_locate(tokenizer, variant, encoding, where, np.array([len(symbol)]))[0])
+        for symbol, variant, encoding in zip(symbols, variants, encodings, strict=True)
     ]
     if len({tuple(encoding.ids[:place]) for encoding, place in zip(encodings, places, strict=True)}) > 1:
         raise _not_separable(tokenizer, text, offset, "the tokens before it give it away")
@@ -121,17 +123,17 @@ def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], 
     return np.array(found, dtype=np.int64)
 
 
-def _locate(tokenizer: Any, text: str, encoding: Any, offsets: Ints) -> Ints:
-    """The index of the token that writes the character at each offset, alone or with the space before it."""
+def _locate(tokenizer: Any, text: str, encoding: Any, offsets: Ints, widths: Ints) -> Ints:
+    """The index of the token that writes the `widths` characters from each offset, alone or with the space before."""
     spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     written = np.flatnonzero(spans[:, 1] > spans[:, 0])  # special tokens have an empty span
     start, end = spans[written].T
     # Tokens stand in the order of the text; a character that takes several of them, as bytes, is in each.
     first = np.searchsorted(end, offsets, side="right")
-    last = np.searchsorted(start, offsets, side="right") - 1
+    last = np.searchsorted(start, offsets + widths - 1, side="right") - 1
     space = np.array([offset > 0 and text[offset - 1] == " " for offset in offsets], dtype=bool)
     place = np.minimum(first, len(written) - 1)
-    alone = (first == last) & (end[place] == offsets + 1) & (start[place] >= offsets - space)
+    alone = (first == last) & (end[place] == offsets + widths) & (start[place] >= offsets - space)
     index = written[place]
     if not alone.all():
         raise _not_separable(tokenizer, text, int(offsets[np.argmin(alone)]), "it is not one token of its own")

@@ -143,7 +143,7 @@ def _score_completions(task: CompletionTask, job: Job, table: pa.Table) -> list[
         raise _wrong_rows(job)
     cut_off = table["tokens"].to_numpy() >= task.max_new_tokens
     said = [parse(output, cut) for output, cut in zip(table["output"].to_pylist(), cut_off.tolist(), strict=True)]
-    gold, baselines = task.gold(rows), task.baselines(rows, job.config)
+    gold, baselines = task.gold(rows), job.config.guesses(rows)
     parts: list[tuple[str | None, npt.NDArray[np.bool_]]] = [(None, np.ones(job.rows, dtype=bool))]
     parts += task.groups(rows).items()
     scores: list[Score] = []

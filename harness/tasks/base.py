@@ -56,7 +56,7 @@ class ReadTask(Task):
 
     @abstractmethod
     def symbols(self, config: Config) -> tuple[str, ...]:
-        """The possible answers, each one character."""
+        """The possible answers, as they stand in the text."""
 
     @abstractmethod
     def targets(self, rows: pa.Table) -> Targets:
@@ -78,18 +78,8 @@ class CompletionTask(Task):
         return np.asarray(rows["answer"], dtype=np.int64)
 
     @abstractmethod
-    def baselines(self, rows: pa.Table, config: Config) -> dict[str, Ints]:
-        """By name, the numbers a trivial guess gives for the rows."""
-
-    @abstractmethod
     def groups(self, rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
         """By name, the parts of the rows that are also scored apart."""
-
-
-def majority(answers: Ints) -> Ints:
-    """The most frequent answer (the smallest of several), for every row."""
-    values, counts = np.unique(answers, return_counts=True)
-    return np.full_like(answers, values[np.argmax(counts)])
 
 
 def column(rows: pa.Table, name: str) -> npt.NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data.config import Config
-from fflm_data.flipflop import FIRST_SYMBOL, FlipFlop, encode, reads
+from fflm_data.flipflop import FIRST_SYMBOL, FlipFlop, Ids, encode, pieces, previous_symbol_right, reads, symbol_names
 from harness.tasks.base import Ints, ReadTask, Targets
 
 
@@ -27,20 +27,20 @@ class FlipFlopTask(ReadTask):
     splits = ("val", "val_sparse", "val_dense")
 
     def symbols(self, config: Config) -> tuple[str, ...]:
-        return tuple("0123456789"[: cast(FlipFlop, config).symbols])
+        return symbol_names(cast(FlipFlop, config).symbols)
 
     def texts(self, rows: pa.Table) -> list[str]:
-        return [" ".join(text) for text in rows["text"].to_pylist()]
+        return [" ".join(spaced) for spaced in map(pieces, rows["text"].to_pylist())]
 
     def targets(self, rows: pa.Table) -> Targets:
         ids = encode(rows["text"])
         found = reads(ids)
         position = found.position.astype(np.int64)
-        previous = ids[found.row, position - 2] - FIRST_SYMBOL == found.answer
+        previous = previous_symbol_right(ids, found)
         return Targets(
             row=found.row.astype(np.int64),
             position=position,
-            offset=2 * position,
+            offset=_offsets(ids)[found.row, position],
             gap=found.gap.astype(np.int64),
             gold=found.answer.astype(np.int64),
             baselines={"previous symbol": previous.astype(np.float64)},
@@ -52,3 +52,9 @@ class FlipFlopTask(ReadTask):
         per_symbol = round(tokens / length)
         fits = (context - (tokens - per_symbol * length)) // per_symbol // 2 * 2
         return f"lengths up to {fits} fit: add --set flipflop.length={fits}" if fits >= 4 else ""
+
+
+def _offsets(ids: Ids) -> Ints:
+    """Where each piece of the strings, shape (rows, length), starts in their texts."""
+    widths = 2 + (ids >= FIRST_SYMBOL + 10).astype(np.int64) + (ids >= FIRST_SYMBOL + 100)
+    return np.cumsum(widths, axis=1) - widths

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.config import Config
-from harness.tasks.base import CompletionTask, Ints, column, majority
+from harness.tasks.base import CompletionTask, Ints, column
 
 
 class LettersTask(CompletionTask):
@@ -23,9 +23,6 @@ class LettersTask(CompletionTask):
     version = 1
     config = "letters"
     splits = ("test",)
-
-    def baselines(self, rows: pa.Table, config: Config) -> dict[str, Ints]:
-        return {"majority": majority(self.gold(rows))}
 
     def groups(self, rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
         strata, answers = column(rows, "stratum"), self.gold(rows)

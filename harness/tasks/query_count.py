@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fflm_data.config import Config
 from fflm_data.counting import Counting
-from harness.tasks.base import CompletionTask, Ints, column, majority
+from harness.tasks.base import CompletionTask, Ints, column
 
 
 class QueryCountTask(CompletionTask):
@@ -26,11 +26,6 @@ class QueryCountTask(CompletionTask):
     version = 1
     config = "query-count"
     splits = ("test",)
-
-    def baselines(self, rows: pa.Table, config: Config) -> dict[str, Ints]:
-        gold = self.gold(rows)
-        expected = cast(Counting, config).expected_count
-        return {f"always {expected}": np.full_like(gold, expected), "majority": majority(gold)}
 
     def groups(self, rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
         sizes, control = column(rows, "vocabulary"), column(rows, "control")

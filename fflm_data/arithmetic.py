@@ -1,0 +1,149 @@
+"""Arithmetic on integers (arXiv 2510.26285): the four operations on 0..999, and long additions that carry.
+
+Small operands are single tokens in many vocabularies, so that what a model holds of them can be
+read from its hidden states; long additions ask it to carry across many digits (the addition
+prompts of arXiv 2306.00946 have 4, 8 and 16).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fflm_data.config import Config, require, require_integer
+from fflm_data.seeding import Stream
+
+OPERATIONS = ("+", "-", "x", "/")
+MAX_DIGITS = 17  # the sum fits int64
+
+BATCH = 1024
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Arithmetic(Config):
+    """Sums, differences, products and quotients of 0..`largest`, and additions of `digits` digits.
+
+    Every answer is an integer: differences are not negative, quotients leave no remainder (and
+    neither divisor nor quotient is 0 or 1). In a long addition at least half of the digits carry, the
+    first one included, so that the sum has one digit more. `rows_per_cell` rows for each operation
+    and each number of digits; rows go round them.
+    """
+
+    largest: int = 999
+    digits: tuple[int, ...] = (4, 8, 16)
+    rows_per_cell: int = 200
+
+    name: ClassVar[str] = "arithmetic"
+    title: ClassVar[str] = "add, subtract, multiply, divide integers"
+    paper: ClassVar[str] = "arXiv 2510.26285"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            ("id", pa.int64()),
+            ("a", pa.int64()),
+            ("b", pa.int64()),
+            ("operation", pa.string()),
+            ("question", pa.string()),
+            ("answer", pa.int64()),
+        ]
+    )
+
+    def validate(self) -> None:
+        digits = (self.digits,) if isinstance(self.digits, int) else self.digits
+        require(isinstance(digits, list | tuple), "digits", digits, "a list of numbers of digits")
+        object.__setattr__(self, "digits", tuple(digits))
+        for size in digits:
+            require_integer("digits", size, 3, MAX_DIGITS)
+        require(len(set(digits)) == len(digits), "digits", digits, "free of repetition")
+        require_integer("largest", self.largest, 10, 999_999)
+        # Long additions of three digits are the smallest cell of theirs: well above 10,000 problems.
+        require_integer("rows_per_cell", self.rows_per_cell, 1, min(10_000, quotients(self.largest)))
+
+    def splits(self) -> dict[str, int]:
+        return {"test": self.block_rows("test")}
+
+    def block_rows(self, split: str) -> int:
+        return self.rows_per_cell * (len(OPERATIONS) + len(self.digits))
+
+    def block(self, split: str, number: int) -> pa.Table:
+        """The whole split: problems are drawn without replacement, so that it is one block."""
+        cells = [self._cell(split, number, operation, 0) for operation in OPERATIONS]
+        cells += [self._cell(split, number, "+", size) for size in self.digits]
+        rows = [(*pair, operation) for round_ in zip(*cells, strict=True) for pair, operation in round_]
+        a, b, operations = zip(*rows, strict=True)
+        return pa.table(
+            {
+                "a": a,
+                "b": b,
+                "operation": operations,
+                "question": [f"What is {a} {operation} {b}?" for a, b, operation in rows],
+                "answer": [solve(*row) for row in rows],
+            },
+            schema=self.schema.remove(0),
+        )
+
+    def _cell(self, split: str, number: int, operation: str, digits: int) -> list[tuple[Pair, str]]:
+        """Different operands, with their operation."""
+        key = {"largest": self.largest, "operation": operation, "digits": digits}
+        stream = Stream(self.name, key, split, self.seed, number)
+        pairs: dict[Pair, str] = {}
+        for pair in _long_sums(stream, digits) if digits else _small(stream, operation, self.largest):
+            pairs.setdefault(pair, operation)
+            if len(pairs) == self.rows_per_cell:
+                break
+        return list(pairs.items())
+
+
+def solve(a: int, b: int, operation: str) -> int:
+    """The answer to a problem. Raises ValueError for a division that leaves a remainder."""
+    if operation == "/":
+        quotient, remainder = divmod(a, b)
+        if remainder:
+            raise ValueError(f"{a} / {b} is no integer")
+        return quotient
+    return {"+": a + b, "-": a - b, "x": a * b}[operation]
+
+
+def _small(stream: Stream, operation: str, largest: int) -> Iterator[Pair]:
+    """Operands of 0..largest without end; the same may come again."""
+    divisors = np.arange(2, largest // 2 + 1)
+    ends = np.cumsum(largest // divisors - 1)  # for each divisor, the quotients from 2 up
+    while True:
+        if operation == "/":
+            place = stream.below(int(ends[-1]), BATCH)
+            index = np.searchsorted(ends, place, side="right")
+            b = divisors[index]
+            a = b * (largest // b - (ends[index] - 1 - place))
+        else:
+            a, b = stream.below(largest + 1, BATCH), stream.below(largest + 1, BATCH)
+        if operation == "-":
+            a, b = np.maximum(a, b), np.minimum(a, b)
+        yield from zip(a.tolist(), b.tolist(), strict=True)
+
+
+def quotients(largest: int) -> int:
+    """How many divisions of integers up to `largest` have a divisor and a quotient of at least 2."""
+    return int((largest // np.arange(2, largest // 2 + 1) - 1).sum())
+
+
+def _long_sums(stream: Stream, digits: int) -> Iterator[Pair]:
+    """Operands of so many digits whose sum carries out of the first digit and out of half of all, without end."""
+    place = 10 ** np.arange(digits, dtype=np.int64)
+    while True:
+        a, b = (_digits(stream, digits) for _ in range(2))
+        carry = np.zeros((BATCH, digits + 1), dtype=np.int64)
+        for index in range(digits):
+            carry[:, index + 1] = a[:, index] + b[:, index] + carry[:, index] > 9
+        kept = (carry[:, -1] == 1) & (2 * carry.sum(axis=1) >= digits)
+        yield from zip((a[kept] @ place).tolist(), (b[kept] @ place).tolist(), strict=True)
+
+
+def _digits(stream: Stream, digits: int) -> npt.NDArray[np.int64]:
+    """Random digits of shape (BATCH, digits), the lowest first; the highest is not 0."""
+    drawn = stream.below(10, BATCH * digits).reshape(BATCH, digits)
+    drawn[:, -1] = 1 + stream.below(9, BATCH)
+    return drawn

@@ -1,0 +1,76 @@
+"""Histograms of the distance from write to read, one SVG a flip-flop split, for the card."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fflm_data.config import Config
+from fflm_data.flipflop import ReadCounts, TextConfig, read_counts
+
+FOLDER = "figures"
+WIDTH, HEIGHT = 640, 240
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 34, 44
+# One blue that reads on white and on black, and a grey for text that does too.
+BAR, INK = "#4c8bf5", "#808890"
+
+
+def figure_file(config: Config, split: str) -> str:
+    """Where the histogram of a split lies in the folder."""
+    return f"{FOLDER}/{config.name}-{split}.svg"
+
+
+def write_figures(folder: Path, configs: Iterable[Config]) -> None:
+    """Writes the histogram of every split of flip-flop strings."""
+    for config in configs:
+        if isinstance(config, TextConfig):
+            (folder / FOLDER).mkdir(exist_ok=True)
+            for split in config.splits():
+                text = histogram(read_counts(config, split), f"{config.name} / {split}")
+                (folder / figure_file(config, split)).write_text(text, encoding="utf-8", newline="\n")
+
+
+def bins(instructions: int) -> list[tuple[int, int]]:
+    """Distances 1, 2, 3-4, 5-8, ... up to the longest in a string."""
+    edges, low = [], 1
+    while low < instructions:
+        high = 1 if low == 1 else 2 * (low - 1)
+        edges.append((low, min(high, instructions - 1)))
+        low = high + 1
+    return edges
+
+
+def histogram(counts: ReadCounts, title: str) -> str:
+    """The share of a split's reads by distance to the write, in instructions, as an SVG document."""
+    edges = bins(len(counts.gaps))
+    shares = [float(counts.gaps[low : high + 1].sum()) / counts.reads for low, high in edges]
+    width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    step, top = width / len(edges), max(shares)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        f'role="img" aria-label="Reads of {title} by distance to their write" '
+        f'font-family="system-ui, sans-serif" font-size="12" fill="{INK}" text-anchor="middle">',
+        f'<text x="{LEFT}" y="16" text-anchor="start" font-size="13" font-weight="600">{title}: '
+        f"{counts.reads:,} reads by distance to their write</text>",
+        f'<text transform="translate(14 {TOP + height / 2:.0f}) rotate(-90)">share of reads</text>',
+    ]
+    for (low, high), share, place in zip(edges, shares, range(len(edges)), strict=True):
+        x, tall = LEFT + place * step, height * share / top
+        label = f"{low}" if low == high else f"{low}\u2013{high}"
+        parts += [
+            f'<rect x="{x + 3:.1f}" y="{TOP + height - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}" '
+            f'rx="2" fill="{BAR}"><title>{label}: {share:.2%}</title></rect>',
+            f'<text x="{x + step / 2:.1f}" y="{TOP + height - tall - 4:.1f}" font-size="11">{_percent(share)}</text>',
+            f'<text x="{x + step / 2:.1f}" y="{HEIGHT - BOTTOM + 16}">{label}</text>',
+        ]
+    parts += [
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP + height}" y2="{TOP + height}" stroke="{INK}"/>',
+        f'<text x="{LEFT + width / 2:.0f}" y="{HEIGHT - 8}">instructions from write to read</text>',
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _percent(share: float) -> str:
+    """A share in figures that fit above a bar: 61.0%, 0.24%, 0.0031%."""
+    if share == 0 or share >= 0.01:
+        return f"{share:.1%}" if share else "0"
+    return f"{100 * share:.2g}%"

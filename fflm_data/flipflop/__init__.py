@@ -1,0 +1,62 @@
+"""Flip-flop strings (arXiv 2306.00946, Definition 1): write, read and ignore instructions on one cell.
+
+A string alternates an instruction with a data symbol. The first instruction is w, the last r;
+the others are drawn independently. The symbol after w or i is uniform, the symbol after r is the
+one after the latest w: the only symbol that a model can know, and must.
+
+Two views of the same rows: the configs for `load_dataset`, and arrays of integer ids for training
+(`sample`, `reads`, `encode`, `decode`). Ids are those of the published data card: w 0, r 1, i 2,
+then the data symbols.
+"""
+
+from fflm_data.flipflop.configs import FlipFlop, FlipFlopPiecewise, TextConfig
+from fflm_data.flipflop.distributions import FFL, Distribution, Mixture, Piecewise
+from fflm_data.flipflop.prose import FlipFlopProse
+from fflm_data.flipflop.read_counts import ReadCounts, read_counts
+from fflm_data.flipflop.sampling import sample
+from fflm_data.flipflop.strings import (
+    FIRST_SYMBOL,
+    IGNORE,
+    READ,
+    WRITE,
+    Ids,
+    Reads,
+    decode,
+    encode,
+    faults,
+    pieces,
+    previous_symbol_right,
+    reads,
+    symbol_names,
+    validate,
+)
+from fflm_data.flipflop.training import FlipFlopTrain
+
+__all__ = [
+    "FFL",
+    "FIRST_SYMBOL",
+    "IGNORE",
+    "READ",
+    "WRITE",
+    "Distribution",
+    "FlipFlop",
+    "FlipFlopPiecewise",
+    "FlipFlopProse",
+    "FlipFlopTrain",
+    "Ids",
+    "Mixture",
+    "Piecewise",
+    "ReadCounts",
+    "Reads",
+    "TextConfig",
+    "decode",
+    "encode",
+    "faults",
+    "pieces",
+    "previous_symbol_right",
+    "read_counts",
+    "reads",
+    "sample",
+    "symbol_names",
+    "validate",
+]

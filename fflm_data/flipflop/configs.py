@@ -1,0 +1,123 @@
+"""The configs of flip-flop strings as text: the paper's splits, and a change of distribution within a string."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+from fflm_data.config import Config, require, require_integer
+from fflm_data.flipflop.distributions import FFL, Distribution, Piecewise, require_probability
+from fflm_data.flipflop.read_counts import read_counts
+from fflm_data.flipflop.sampling import TRAIN, block, require_apart, require_two_sides
+from fflm_data.flipflop.strings import decode
+
+TEXT_SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
+SPLITS = (TRAIN, "val", "val_sparse", "val_dense")
+
+
+class TextConfig(Config):
+    """Rows are strings of a distribution that the split decides."""
+
+    schema: ClassVar[pa.Schema] = TEXT_SCHEMA
+
+    @abstractmethod
+    def distribution(self, split: str) -> Distribution:
+        """The distribution a split is drawn from."""
+
+    def block_rows(self, split: str) -> int:
+        return self.distribution(split).block_rows
+
+    def block(self, split: str, number: int) -> pa.Table:
+        drawn = self.distribution(split)
+        rows = min(drawn.block_rows, self.rows(split) - number * drawn.block_rows)
+        return pa.table({"text": decode(block(drawn, split, self.seed, number, rows))})
+
+    def baselines(self, split: str) -> dict[str, float]:
+        counts = read_counts(self, split)
+        symbols = self.distribution(split).symbols
+        return {"chance": 1 / symbols, "previous symbol": counts.previous_right / counts.reads}
+
+
+@dataclass(frozen=True)
+class FlipFlop(TextConfig):
+    """Flip-flop language modeling: FFL(0.8) to train and validate, its sparse and dense tails to stress.
+
+    `p_ignore`, or `p_write` and `p_read`, set the distribution of train and val (0.8 if none is
+    given); val_sparse and val_dense stay FFL(0.98) and FFL(0.1), as in section 4. A split of 0 rows
+    is left out.
+    """
+
+    length: int = 512
+    p_ignore: float | None = None
+    p_write: float | None = None
+    p_read: float | None = None
+    symbols: int = 2
+    train_rows: int = 160_000
+    val_rows: int = 1_000
+    val_sparse_rows: int = 100_000
+    val_dense_rows: int = 3_000
+
+    name: ClassVar[str] = "flipflop"
+    title: ClassVar[str] = "copy one bit over a distance"
+    paper: ClassVar[str] = "arXiv 2306.00946"
+
+    def validate(self) -> None:
+        train = self.distribution(TRAIN)
+        for split in SPLITS:
+            require_integer(f"{split}_rows", getattr(self, f"{split}_rows"), 0)
+        require(len(self.splits()) > 0, "the rows of all splits", 0, "above 0 for one of them")
+        for split, rows in self.splits().items():
+            if split != TRAIN:
+                require_apart(train, self.distribution(split), self.train_rows * rows)
+
+    def splits(self) -> dict[str, int]:
+        rows = {split: getattr(self, f"{split}_rows") for split in SPLITS}
+        return {split: count for split, count in rows.items() if count}
+
+    def distribution(self, split: str) -> FFL:
+        """The distribution a split is drawn from."""
+        if split == "val_sparse":
+            return FFL.from_p_ignore(0.98, self.length, self.symbols)
+        if split == "val_dense":
+            return FFL.from_p_ignore(0.1, self.length, self.symbols)
+        return FFL.given(self.length, self.symbols, self.p_ignore, self.p_write, self.p_read)
+
+
+@dataclass(frozen=True)
+class FlipFlopPiecewise(TextConfig):
+    """Dense writes, then a sparse tail: the distribution changes within the string.
+
+    The last `tail` characters follow FFL(`p_ignore_tail`), those before them FFL(`p_ignore_head`), so
+    that a read in the tail looks back to a write across many instructions after many writes close
+    together. Models trained on the mixture of dense and sparse strings (section 4, R4), which are
+    right on both, still err here.
+    """
+
+    length: int = 512
+    tail: int = 256
+    p_ignore_head: float = 0.1
+    p_ignore_tail: float = 0.98
+    symbols: int = 2
+    test_rows: int = 3_000
+
+    name: ClassVar[str] = "flipflop-piecewise"
+    title: ClassVar[str] = "copy one bit from dense writes into a sparse tail"
+    paper: ClassVar[str] = "arXiv 2306.00946"
+
+    def validate(self) -> None:
+        FFL(self.length, symbols=self.symbols)
+        require(self.length >= 8, "length", self.length, "at least 8: a head and a tail of two instructions each")
+        require_integer("tail", self.tail, 4, self.length - 4)
+        require(self.tail % 2 == 0, "tail", self.tail, "even: instructions and symbols alternate")
+        require_probability("p_ignore_head", self.p_ignore_head)
+        require_probability("p_ignore_tail", self.p_ignore_tail)
+        require_integer("test_rows", self.test_rows, 1)
+        require_two_sides(self.distribution("test"))
+
+    def splits(self) -> dict[str, int]:
+        return {"test": self.test_rows}
+
+    def distribution(self, split: str) -> Piecewise:
+        head = FFL.from_p_ignore(self.p_ignore_head, self.length - self.tail, self.symbols)
+        return Piecewise(head, FFL.from_p_ignore(self.p_ignore_tail, self.tail, self.symbols))

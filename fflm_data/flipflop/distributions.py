@@ -1,0 +1,186 @@
+"""Distributions of flip-flop strings: how probable each instruction is, and where.
+
+All of them draw their instructions independently and their symbols uniformly; they differ in what
+the probabilities of w and r depend on: nothing (FFL), the string (Mixture), the place (Piecewise).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fflm_data.config import plain_fields, require, require_integer
+from fflm_data.seeding import threshold
+
+MAX_LENGTH = 2**20
+MAX_SYMBOLS = 512
+BLOCK_SYMBOLS = 2**19
+
+
+class Distribution(ABC):
+    """Strings of `length` symbols and instructions together, over `symbols` data symbols."""
+
+    length: int
+    symbols: int
+
+    @abstractmethod
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Of w and of r: shape (components, instructions or 1, 2). A string follows one component, all
+        equally probable; the first instruction is w and the last r whatever stands here."""
+
+    @abstractmethod
+    def key(self) -> dict[str, Any]:
+        """What shapes a row, as integers: 0.1 and (1 - 0.8) / 2 are the same distribution."""
+
+    @property
+    def instructions(self) -> int:
+        """Instructions in a string: half its length."""
+        return self.length // 2
+
+    @property
+    def block_rows(self) -> int:
+        """Rows that are drawn together: 1,024 of length 512, so that a block takes the same memory at any length."""
+        return max(1, BLOCK_SYMBOLS // self.length)
+
+
+@dataclass(frozen=True)
+class FFL(Distribution):
+    """The distribution FFL(T, p) of Definition 1: strings of `length` characters over `symbols` data symbols.
+
+    An instruction is w with probability `p_write`, r with `p_read`, otherwise i.
+    """
+
+    length: int = 512
+    p_write: float = 0.1
+    p_read: float = 0.1
+    symbols: int = 2
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        require_integer("length", self.length, 4, MAX_LENGTH)
+        require(self.length % 2 == 0, "length", self.length, "even: instructions and symbols alternate")
+        require_integer("symbols", self.symbols, 2, MAX_SYMBOLS)
+        for name in ("p_write", "p_read"):
+            require_probability(name, getattr(self, name))
+        require(
+            threshold(self.p_write) + threshold(self.p_read) <= 2**32,
+            "p_write + p_read",
+            self.p_write + self.p_read,
+            "at most 1",
+        )
+
+    @classmethod
+    def from_p_ignore(cls, p_ignore: float, length: int = 512, symbols: int = 2) -> "FFL":
+        """FFL(p_ignore), the short form: writes and reads share the rest equally."""
+        require_probability("p_ignore", p_ignore)
+        return cls(length, (1 - p_ignore) / 2, (1 - p_ignore) / 2, symbols)
+
+    @classmethod
+    def given(
+        cls, length: int, symbols: int, p_ignore: float | None, p_write: float | None, p_read: float | None
+    ) -> "FFL":
+        """From p_ignore, or p_write and p_read, or none of them: FFL(0.8), the paper's."""
+        both = p_write is not None and p_read is not None
+        neither = p_write is None and p_read is None
+        require(both or neither, "p_write, p_read", (p_write, p_read), "given together")
+        require(neither or p_ignore is None, "p_ignore", p_ignore, "left out when p_write and p_read are given")
+        if p_write is not None and p_read is not None:
+            return cls(length, p_write, p_read, symbols)
+        return cls.from_p_ignore(0.8 if p_ignore is None else p_ignore, length, symbols)
+
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        return np.array([[[self.p_write, self.p_read]]])
+
+    def key(self) -> dict[str, Any]:
+        return {
+            "length": self.length,
+            "write": threshold(self.p_write),
+            "read": threshold(self.p_read),
+            "symbols": self.symbols,
+        }
+
+
+@dataclass(frozen=True)
+class Mixture(Distribution):
+    """Each string follows one of several FFL of the same length and symbols, all equally probable
+    (section 4, R4: an equal mixture of FFL(0.8), FFL(0.98) and FFL(0.1)); name one twice to double it."""
+
+    components: tuple[FFL, ...]
+
+    def __post_init__(self) -> None:
+        require(len(self.components) > 0, "components", self.components, "at least one FFL")
+        kinds = {(ffl.length, ffl.symbols) for ffl in self.components}
+        require(len(kinds) == 1, "components", kinds, "of one length and one number of symbols")
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        """Length of the strings."""
+        return self.components[0].length
+
+    @property
+    def symbols(self) -> int:  # type: ignore[override]
+        """Number of data symbols."""
+        return self.components[0].symbols
+
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        return np.concatenate([ffl.probabilities() for ffl in self.components])
+
+    def key(self) -> dict[str, Any]:
+        return {"mixture": [ffl.key() for ffl in self.components]}
+
+
+@dataclass(frozen=True)
+class Piecewise(Distribution):
+    """Strings whose instructions follow `head` and then `tail`; their lengths add up."""
+
+    head: FFL
+    tail: FFL
+
+    def __post_init__(self) -> None:
+        require(
+            self.head.symbols == self.tail.symbols, "symbols", (self.head.symbols, self.tail.symbols), "the same twice"
+        )
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        """Length of the strings."""
+        return self.head.length + self.tail.length
+
+    @property
+    def symbols(self) -> int:  # type: ignore[override]
+        """Number of data symbols."""
+        return self.head.symbols
+
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        parts = [np.repeat(part.probabilities(), part.instructions, axis=1) for part in (self.head, self.tail)]
+        return np.concatenate(parts, axis=1)
+
+    def key(self) -> dict[str, Any]:
+        return {"head": self.head.key(), "tail": self.tail.key()}
+
+
+def require_probability(name: str, value: object) -> None:
+    """Raises ParameterError unless `value` is a number from 0 to 1."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    require(is_number and 0 <= value <= 1, name, value, "a probability from 0 to 1")  # type: ignore[operator]
+
+
+def collision(one: Distribution, other: Distribution) -> float:
+    """The probability that a string drawn from one distribution equals a string drawn from another.
+
+    Given that two strings agree so far, their next instruction and symbol agree with probability
+    (w w' + i i') / symbols + r r'; a read repeats what both have written, so it costs no chance.
+    """
+    if (one.length, one.symbols) != (other.length, other.symbols):
+        require(one.length != other.length, "symbols", (one.symbols, other.symbols), "the same in both")
+        return 0.0
+    total = 0.0
+    for a in one.probabilities():
+        for b in other.probabilities():
+            p, q = (np.broadcast_to(part, (one.instructions, 2))[1:-1] for part in (a, b))
+            ignored = (1 - p.sum(axis=1)) * (1 - q.sum(axis=1))
+            agree = (p[:, 0] * q[:, 0] + ignored) / one.symbols + p[:, 1] * q[:, 1]
+            total += float(np.prod(agree)) / one.symbols
+    return total / (len(one.probabilities()) * len(other.probabilities()))

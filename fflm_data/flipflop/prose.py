@@ -1,0 +1,111 @@
+"""Flip-flop strings told as a story of a light switch, as pretrained models are asked (section 4, R3)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from fflm_data.config import Config, require, require_integer
+from fflm_data.flipflop.distributions import FFL
+from fflm_data.flipflop.sampling import require_two_sides, sample
+from fflm_data.flipflop.strings import FIRST_SYMBOL, READ, WRITE, Ids, decode
+
+WRITTEN = ("Alice turns the light off.", "Alice turns the light on.")
+IGNORED = ("Bob eats a banana.", "Bob eats an apple.")
+STATES = ("off", "on")
+ASKED = "Now, the light is"
+DEMONSTRATION_LENGTH = 16
+BLOCK_ROUNDS = 512
+
+
+@dataclass(frozen=True)
+class FlipFlopProse(Config):
+    """Is the light on? The flip-flop language as sentences, at growing lengths.
+
+    A write turns the light on or off, an ignored instruction is something Bob eats, a read says how
+    the light is; the last read is the question. `demonstration` holds a solved string of length 16,
+    another for each row, to put in front of the question. Rows go round the lengths.
+    """
+
+    lengths: tuple[int, ...] = (10, 50, 100, 150, 200)
+    p_ignore: float = 0.6
+    rows_per_length: int = 500
+
+    name: ClassVar[str] = "flipflop-prose"
+    title: ClassVar[str] = "copy one bit through a story"
+    paper: ClassVar[str] = "arXiv 2306.00946"
+    schema: ClassVar[pa.Schema] = pa.schema(
+        [
+            ("id", pa.int64()),
+            ("text", pa.string()),
+            ("length", pa.int64()),
+            ("demonstration", pa.string()),
+            ("question", pa.string()),
+            ("answer", pa.string()),
+        ]
+    )
+
+    def validate(self) -> None:
+        lengths = (self.lengths,) if isinstance(self.lengths, int) else self.lengths
+        require(isinstance(lengths, list | tuple) and len(lengths) > 0, "lengths", lengths, "a list of lengths")
+        object.__setattr__(self, "lengths", tuple(lengths))
+        require(len(set(lengths)) == len(lengths), "lengths", lengths, "free of repetition")
+        require_integer("rows_per_length", self.rows_per_length, 1)
+        for length in (*lengths, DEMONSTRATION_LENGTH):
+            require_integer("lengths", length, 4, 2**16)
+            require_two_sides(self.distribution(length))
+
+    def distribution(self, length: int) -> FFL:
+        """The distribution of the strings of one length."""
+        return FFL.from_p_ignore(self.p_ignore, length)
+
+    def splits(self) -> dict[str, int]:
+        return {"test": self.rows_per_length * len(self.lengths)}
+
+    def block_rows(self, split: str) -> int:
+        return BLOCK_ROUNDS * len(self.lengths)
+
+    def block(self, split: str, number: int) -> pa.Table:
+        start = number * BLOCK_ROUNDS
+        rounds = min(BLOCK_ROUNDS, self.rows_per_length - start)
+        strings = [
+            sample(self.distribution(length), rounds, split=split, seed=self.seed, start=start)
+            for length in self.lengths
+        ]
+        shown = sample(
+            self.distribution(DEMONSTRATION_LENGTH),
+            rounds * len(self.lengths),
+            split="demonstration",
+            seed=self.seed,
+            start=start * len(self.lengths),
+        )
+        texts = [decode(ids).to_pylist() for ids in strings]
+        rows: list[dict[str, str | int]] = []
+        for index in range(rounds):
+            for kind, length in enumerate(self.lengths):
+                question, answer = tell(strings[kind][index])
+                demonstration = " ".join(tell(shown[len(rows)])) + "."
+                rows.append(
+                    {
+                        "text": texts[kind][index],
+                        "length": length,
+                        "demonstration": demonstration,
+                        "question": question,
+                        "answer": answer,
+                    }
+                )
+        return pa.Table.from_pylist(rows, schema=self.schema.remove(0))
+
+
+def tell(ids: Ids) -> tuple[str, str]:
+    """A string of ids, shape (length,), as a story that stops before the last read's answer; and that answer."""
+    pairs = (ids.reshape(-1, 2).astype(np.int64) - [0, FIRST_SYMBOL]).tolist()
+    story = [_sentence(instruction, symbol) for instruction, symbol in pairs[:-1]]
+    return " ".join([story[0].removeprefix("Then, "), *story[1:], ASKED]), STATES[pairs[-1][1]]
+
+
+def _sentence(instruction: int, symbol: int) -> str:
+    if instruction == READ:
+        return f"{ASKED} {STATES[symbol]}."
+    return f"Then, {(WRITTEN if instruction == WRITE else IGNORED)[symbol]}"

@@ -1,0 +1,40 @@
+"""The reads of a whole split, counted: how far from their writes, how many a trivial guess gets."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fflm_data.flipflop.strings import encode, previous_symbol_right, reads
+
+if TYPE_CHECKING:
+    from fflm_data.flipflop.configs import TextConfig
+
+
+@dataclass(frozen=True)
+class ReadCounts:
+    """gaps: int64, index g holds the reads g instructions after their write. previous_right: the reads
+    whose answer is the data symbol just before them."""
+
+    gaps: npt.NDArray[np.int64]
+    previous_right: int
+
+    @property
+    def reads(self) -> int:
+        """All reads."""
+        return int(self.gaps.sum())
+
+
+@cache
+def read_counts(config: "TextConfig", split: str) -> ReadCounts:
+    """Counts the reads of a split, block by block."""
+    gaps = np.zeros(config.distribution(split).instructions, dtype=np.int64)
+    right = 0
+    for table in config.tables(split):
+        ids = encode(table["text"])
+        found = reads(ids)
+        gaps += np.bincount(found.gap, minlength=len(gaps))
+        right += int(previous_symbol_right(ids, found).sum())
+    return ReadCounts(gaps, right)

@@ -1,0 +1,118 @@
+"""Strings drawn from a distribution, as arrays of ids; and how train and test are kept apart.
+
+Long strings never meet by chance. Strings of under `APART_LENGTH` symbols do, so that there every
+string belongs to one side, a quarter of them to the test splits and the others to train, by a hash
+of its ids: whatever the distribution, seed or split, no test row is a train row.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from fflm_data.config import ParameterError, require, require_integer
+from fflm_data.flipflop.distributions import Distribution, collision
+from fflm_data.flipflop.strings import FIRST_SYMBOL, IGNORE, READ, WRITE, Ids, id_type, latest_write
+from fflm_data.seeding import Stream, UInt64s, high, low, scale, thresholds
+
+TRAIN = "train"
+APART_LENGTH = 128
+MIN_DIFFERENT_STRINGS = 16
+MAX_SHARED_ROWS = 1e-6
+_MAX_DRAWS = 256
+
+
+def sample(distribution: Distribution, rows: int, *, split: str = TRAIN, seed: int = 0, start: int = 0) -> Ids:
+    """Rows start..start+rows-1 of a distribution: ids of shape (rows, length), uint8 (uint16 above 253 symbols).
+
+    The same rows as `load_dataset("fflm", "flipflop")` has in that split, for the split's distribution.
+    Every split but "train" is a test split. Raises ParameterError for so few different strings that
+    train and test would have to share them.
+    """
+    require_integer("rows", rows, 0)
+    require_integer("start", start, 0)
+    require_integer("seed", seed, 0)
+    require_two_sides(distribution)
+    ids = np.empty((rows, distribution.length), dtype=id_type(distribution.symbols))
+    done = 0
+    while done < rows:
+        number, skip = divmod(start + done, distribution.block_rows)
+        take = min(distribution.block_rows - skip, rows - done)
+        ids[done : done + take] = block(distribution, split, seed, number, skip + take)[skip:]
+        done += take
+    return ids
+
+
+def block(distribution: Distribution, split: str, seed: int, number: int, rows: int) -> Ids:
+    """The first `rows` rows of a block."""
+    stream = Stream("flipflop", distribution.key(), split, seed, number)
+    if distribution.length >= APART_LENGTH:
+        return _draw(distribution, stream, rows)
+    kept: list[Ids] = []
+    for _ in range(_MAX_DRAWS):
+        drawn = _draw(distribution, stream, distribution.block_rows)
+        kept.append(drawn[is_test(drawn) == (split != TRAIN)])
+        if sum(map(len, kept)) >= rows:
+            return np.concatenate(kept)[:rows]
+    raise _too_few_strings(distribution)
+
+
+def _draw(distribution: Distribution, stream: Stream, rows: int) -> Ids:
+    """Strings as they come. One 64-bit draw an instruction: its upper half chooses w, r or i, its
+    lower half the symbol. The first instruction is w, so its upper half chooses the component."""
+    width = distribution.instructions
+    raw = stream.raw(rows * width)
+    choice = high(raw).reshape(rows, width)
+    write, write_or_read = _limits(distribution, choice[:, 0])
+    writes = choice < write
+    reading = ~writes & (choice < write_or_read)
+    writes[:, 0], reading[:, 0] = True, False
+    writes[:, -1], reading[:, -1] = False, True
+
+    ids = np.empty((rows, distribution.length), dtype=id_type(distribution.symbols))
+    symbols = scale(low(raw), distribution.symbols).astype(ids.dtype).reshape(rows, width)
+    symbols = np.where(reading, np.take_along_axis(symbols, latest_write(writes), axis=1), symbols)
+    ids[:, 0::2] = np.where(writes, WRITE, np.where(reading, READ, IGNORE))
+    ids[:, 1::2] = symbols + FIRST_SYMBOL
+    return ids
+
+
+def _limits(distribution: Distribution, choice: UInt64s) -> tuple[UInt64s, UInt64s]:
+    """Draws below the first are writes, below the second writes or reads; they broadcast to (rows, instructions)."""
+    probabilities = distribution.probabilities()
+    values = thresholds(probabilities)
+    chosen = values if len(values) == 1 else values[scale(choice, len(values))]
+    return chosen[..., 0], chosen[..., 0] + chosen[..., 1]
+
+
+def is_test(ids: Ids) -> npt.NDArray[np.bool_]:
+    """For each string of under APART_LENGTH symbols, whether it belongs to the test splits."""
+    factors = Stream("flipflop-sides", {}, "all", 0, 0).raw(APART_LENGTH) | np.uint64(1)
+    mixed = ids.astype(np.uint64) @ factors[: ids.shape[1]]
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * factors[-1]
+    return np.asarray(mixed >> np.uint64(62) == 0)
+
+
+def require_two_sides(distribution: Distribution) -> None:
+    """Raises ParameterError where the strings are too few, or too unevenly drawn, to be dealt to two sides."""
+    if distribution.length < APART_LENGTH and collision(distribution, distribution) > 1 / MIN_DIFFERENT_STRINGS:
+        raise _too_few_strings(distribution)
+
+
+def require_apart(train: Distribution, test: Distribution, pairs: float) -> None:
+    """Raises ParameterError where `pairs` pairs of a train row and a test row may hold two equal ones by chance."""
+    require_two_sides(train)
+    require_two_sides(test)
+    if train.length >= APART_LENGTH:
+        shared = pairs * collision(train, test)
+        require(
+            shared <= MAX_SHARED_ROWS,
+            "p_read",
+            float(train.probabilities()[..., 1].max()),
+            f"smaller, or the length greater: train and test would share about {shared:.1g} rows",
+        )
+
+
+def _too_few_strings(distribution: Distribution) -> ParameterError:
+    return ParameterError(
+        f"length={distribution.length} is out of range: length must be greater, or writes and ignores more probable, "
+        "for train and test to have different rows"
+    )

@@ -1,0 +1,92 @@
+"""An endless stream of flip-flop strings as ids, for training without a download.
+
+load_dataset("fflm", "flipflop-train", split="train", streaming=True, p_ignore=[0.8, 0.98, 0.1])
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from fflm_data.config import Config, require, require_integer
+from fflm_data.flipflop.configs import FlipFlop
+from fflm_data.flipflop.distributions import FFL, Mixture
+from fflm_data.flipflop.sampling import TRAIN, block, require_apart
+from fflm_data.flipflop.strings import READ, id_type
+
+# No training comes to the end of it; the id of a row still fits int64.
+ENDLESS = 2**53
+# The number of rows for which the stream promises to hold no row of a test split.
+_KEPT_APART = 2**40
+
+
+@dataclass(frozen=True)
+class FlipFlopTrain(Config):
+    """Flip-flop strings without end: FFL(0.8), another distribution, or an equal mixture of several.
+
+    `p_ignore`, or `p_write` and `p_read`, are numbers, or lists of numbers for a mixture in which
+    every string follows one of them. Rows are independent, so the stream is shuffled as it comes; its
+    blocks are dealt to `shards`, of which data-loader workers and ranks take their parts. With one
+    number, the rows of the default config's train split come first.
+    """
+
+    length: int = 512
+    p_ignore: float | tuple[float, ...] | None = None
+    p_write: float | tuple[float, ...] | None = None
+    p_read: float | tuple[float, ...] | None = None
+    symbols: int = 2
+    shards: int = 960
+
+    name: ClassVar[str] = "flipflop-train"
+    title: ClassVar[str] = "an endless stream of flip-flop strings as ids"
+    paper: ClassVar[str] = "arXiv 2306.00946"
+
+    def validate(self) -> None:
+        for name in ("p_ignore", "p_write", "p_read"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):
+                require(len(value) > 0, name, value, "a probability or a list of some")
+                object.__setattr__(self, name, tuple(value))
+        require_integer("shards", self.shards, 1, 2**20)
+        tests = FlipFlop(length=self.length, symbols=self.symbols, train_rows=0)
+        for split, rows in tests.splits().items():
+            require_apart(self.distribution(TRAIN), tests.distribution(split), _KEPT_APART * rows)
+
+    def distribution(self, split: str) -> FFL | Mixture:
+        """The distribution of the rows."""
+        given = (self.p_ignore, self.p_write, self.p_read)
+        counts = {len(value) if isinstance(value, tuple) else 0 for value in given if value is not None}
+        require(len(counts) <= 1, "p_ignore, p_write, p_read", given, "numbers, or lists of one length")
+        if counts <= {0}:
+            return FFL.given(self.length, self.symbols, *given)
+        columns = [value if isinstance(value, tuple) else (None,) * max(counts) for value in given]
+        return Mixture(tuple(FFL.given(self.length, self.symbols, *ps) for ps in zip(*columns, strict=True)))
+
+    @property
+    def schema(self) -> pa.Schema:  # type: ignore[override]
+        """input_ids: w 0, r 1, i 2, then the symbols; read_mask: true where the symbol after an r stands."""
+        ids = pa.uint8() if id_type(self.symbols) is np.uint8 else pa.uint16()
+        return pa.schema(
+            [
+                ("id", pa.int64()),
+                ("input_ids", pa.list_(ids, self.length)),
+                ("read_mask", pa.list_(pa.bool_(), self.length)),
+            ]
+        )
+
+    def splits(self) -> dict[str, int]:
+        return {TRAIN: ENDLESS}
+
+    def block_rows(self, split: str) -> int:
+        return self.distribution(split).block_rows
+
+    def block(self, split: str, number: int) -> pa.Table:
+        drawn = self.distribution(split)
+        ids = block(drawn, split, self.seed, number, drawn.block_rows)
+        mask = np.zeros(ids.shape, dtype=bool)
+        mask[:, 1::2] = ids[:, 0::2] == READ
+        columns = {"input_ids": pa.array(ids.ravel()), "read_mask": pa.array(mask.ravel())}
+        return pa.table(
+            {name: pa.FixedSizeListArray.from_arrays(values, self.length) for name, values in columns.items()}
+        )

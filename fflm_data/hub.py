@@ -1,0 +1,62 @@
+"""The Hugging Face Hub's refusals and failures, each as one line that says what to type next."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from fflm_data.config import ParameterError
+
+DATASET = "dataset"
+_LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+
+
+class HubError(ParameterError):
+    """What was asked of the Hub did not happen."""
+
+
+@contextmanager
+def hub_errors(repository: str) -> Iterator[None]:
+    """Turns what the client raises into HubError."""
+    try:
+        yield
+    except HFValidationError:
+        raise HubError(f"{repository!r} is no repository: write ORG/NAME") from None
+    except LocalTokenNotFoundError:
+        raise HubError(f"the Hub needs a token: {_LOG_IN}") from None
+    except OfflineModeIsEnabled:
+        raise HubError("HF_HUB_OFFLINE is set: unset it to reach the Hub") from None
+    except RevisionNotFoundError:
+        raise HubError(f"{repository} has no such revision: name a branch, tag or commit of it") from None
+    except HfHubHTTPError as error:
+        raise HubError(_refusal(repository, error)) from None
+    except httpx.HTTPError as error:
+        raise HubError(
+            f"the connection to the Hub failed ({error or type(error).__name__}), {repository} is as it was: try again"
+        ) from None
+
+
+def _refusal(repository: str, error: HfHubHTTPError) -> str:
+    status = error.response.status_code if error.response is not None else None
+    if "Invalid credentials" in str(error):
+        return f"the Hub does not know this token: {_LOG_IN}"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"there is no data set {repository} that you may see: check the name, or {_LOG_IN}"
+    if status == 401:
+        return f"the Hub does not know this token: {_LOG_IN}"
+    if status == 403:
+        return f"your token may not write to {repository}: use one that may, or add --create-pr"
+    if status in (409, 412):
+        return f"{repository} changed while this ran and is as its last writer left it: run the command again"
+    if status == 429:
+        wait = error.response.headers.get("Retry-After", "some")
+        return f"the Hub asks to wait {wait} seconds, {repository} is as it was: run the command again then"
+    return f"the Hub refused ({' '.join(str(error).split())[:200]}), {repository} is as it was"

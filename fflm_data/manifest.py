@@ -1,0 +1,116 @@
+"""`fflm.json`, the list of what a folder or repository holds: the parameters of each config, the hash of each split.
+
+Files of the same rows differ in their bytes (parquet names the Arrow version that wrote it); row
+hashes do not. What is there already, and what `check` must regenerate, is read from this list.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from fflm_data.config import Config, ParameterError
+from fflm_data.registry import get_config
+from fflm_data.version import GENERATOR_VERSION
+
+MANIFEST_FILE = "fflm.json"
+
+
+class OtherVersionError(ParameterError):
+    """Rows of another generator version. `configs` are the names of those that have some."""
+
+    def __init__(self, source: str, version: object, configs: set[str]):
+        super().__init__(
+            f"{source} holds rows of generator version {version}, this is {GENERATOR_VERSION}: "
+            "install the version of fflm that made them"
+        )
+        self.configs = configs
+
+
+class RowHash:
+    """SHA-256 over rows in order, each as one line of JSON (columns in order, UTF-8, no spaces)."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def update(self, table: pa.Table) -> None:
+        """Takes in the rows of a table."""
+        for batch in table.to_batches(max_chunksize=1024):
+            lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in batch.to_pylist()]
+            self._digest.update("".join(lines).encode("utf-8"))
+
+    def hexdigest(self) -> str:
+        """64 hex digits."""
+        return self._digest.hexdigest()
+
+
+def row_hash(tables: Iterable[pa.Table]) -> str:
+    """The hash of the rows of several tables."""
+    digest = RowHash()
+    for table in tables:
+        digest.update(table)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a split, their hash, and the files they lie in."""
+
+    rows: int
+    sha256: str
+    files: tuple[str, ...]
+    bytes: int
+
+
+def row_hashes(splits: dict[str, Split]) -> dict[str, tuple[int, str]]:
+    """By split, the number of rows and their hash."""
+    return {name: (split.rows, split.sha256) for name, split in splits.items()}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """By config and split, what is there; and the configs themselves."""
+
+    configs: tuple[Config, ...]
+    splits: dict[str, dict[str, Split]]
+
+    def same_rows(self, other: "Manifest") -> bool:
+        """Whether both list the same configs with the same rows, whatever the files they lie in."""
+        return self.configs == other.configs and all(
+            row_hashes(made) == row_hashes(other.splits[name]) for name, made in self.splits.items()
+        )
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        listed = {
+            config.name: {
+                "parameters": config.parameters(),
+                "splits": {name: vars(split) for name, split in self.splits[config.name].items()},
+            }
+            for config in self.configs
+        }
+        return json.dumps({"generator_version": GENERATOR_VERSION, "configs": listed}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "Manifest":
+        """Reads the file. Raises OtherVersionError, or ParameterError if it is damaged."""
+        try:
+            content: dict[str, Any] = json.loads(text)
+            version = content["generator_version"]
+            if version != GENERATOR_VERSION:
+                raise OtherVersionError(source, version, set(content["configs"]))
+            configs, splits = [], {}
+            for name, entry in content["configs"].items():
+                configs.append(get_config(name, **entry["parameters"]))
+                splits[name] = {
+                    split: Split(made["rows"], made["sha256"], tuple(made["files"]), made["bytes"])
+                    for split, made in entry["splits"].items()
+                }
+        except OtherVersionError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ParameterError(f"{source}/{MANIFEST_FILE} is damaged ({error}): build or push it again") from None
+        return cls(tuple(configs), splits)

@@ -1,0 +1,191 @@
+"""Publishing on the Hugging Face Hub: all that changed in one commit, nothing where nothing changed.
+
+What a repository holds is read from its manifest. A config whose rows have the same hashes is not
+uploaded again, even if its files would differ in their bytes; configs that are not pushed stay.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+from fflm_data.build import write_rows, write_texts
+from fflm_data.config import Config
+from fflm_data.figures import FOLDER as FIGURES
+from fflm_data.hub import DATASET, HubError, hub_errors
+from fflm_data.manifest import MANIFEST_FILE, Manifest, OtherVersionError, Split, row_hashes
+from fflm_data.registry import CONFIGS
+from fflm_data.version import GENERATOR_VERSION
+
+# What a repository may hold before the first push: what the Hub itself puts there.
+_EMPTY = {".gitattributes", "README.md"}
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What a repository holds now: files with their content ids, tags with their commits, the manifest or,
+    of another generator version, the names of its configs. `commit` is None if there is no repository."""
+
+    commit: str | None = None
+    private: bool = False
+    files: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    outdated: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did, or would do. `files` are the uploads and their bytes, `deleted` the files taken away,
+    `kept` the configs whose rows are there already."""
+
+    files: dict[str, int]
+    deleted: list[str]
+    kept: list[str]
+    url: str | None = None
+    tagged: bool = False
+
+
+def push(
+    repository: str,
+    configs: Sequence[Config],
+    *,
+    create_pr: bool = False,
+    private: bool = False,
+    tag: str | None = None,
+    dry_run: bool = False,
+) -> Pushed:
+    """Brings the configs of a data set repository up to date, in one commit or pull request.
+
+    Raises HubError, one line, for all that goes wrong; the repository is then as it was.
+    """
+    if create_pr and tag:
+        raise HubError("a pull request is not tagged: push with --tag when it is merged")
+    api = HfApi()
+    with hub_errors(repository):
+        remote = _look(api, repository)
+    _require_fit(repository, remote, configs, create_pr, private)
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
+        made = {config.name: write_rows(folder, config) for config in configs}
+        manifest, kept = _merge(remote.manifest, configs, made)
+        if tag in remote.tags:
+            with hub_errors(repository):
+                same = _holds(api, repository, remote.tags[tag], manifest)
+            if not same:
+                raise HubError(f"{repository} has a tag {tag} with other rows, which stays: choose another --tag")
+        write_texts(folder, manifest, repository)
+        adds, deleted = _operations(folder, manifest, remote, kept)
+        with hub_errors(repository):
+            if dry_run or not (adds or deleted):
+                commit, url = remote.commit, None
+            else:
+                if remote.commit is None:
+                    api.create_repo(repository, repo_type=DATASET, private=private)
+                    remote = _look(api, repository)
+                info = api.create_commit(
+                    repository,
+                    [*adds, *(CommitOperationDelete(path) for path in deleted)],
+                    commit_message=f"fflm {GENERATOR_VERSION}: {', '.join(made)}",
+                    repo_type=DATASET,
+                    parent_commit=remote.commit,
+                    create_pr=create_pr,
+                )
+                commit, url = info.oid, info.pr_url if create_pr else info.commit_url
+            tags = bool(tag) and tag not in remote.tags
+            if tags and not dry_run:
+                api.create_tag(repository, tag=str(tag), revision=commit, repo_type=DATASET)
+        sizes = {add.path_in_repo: add.upload_info.size for add in adds}
+    return Pushed(sizes, deleted, kept, url, tags)
+
+
+def _look(api: HfApi, repository: str) -> Remote:
+    try:
+        info = api.dataset_info(repository, files_metadata=True)
+    except RepositoryNotFoundError as error:
+        if "Invalid credentials" in str(error):
+            raise
+        return Remote()
+    files = {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in info.siblings or []}
+    refs = api.list_repo_refs(repository, repo_type=DATASET)
+    tags = {ref.name: ref.target_commit for ref in refs.tags}
+    manifest, outdated = None, set()
+    if MANIFEST_FILE in files:
+        try:
+            manifest = _manifest(api, repository, str(info.sha))
+        except OtherVersionError as error:
+            outdated = error.configs
+    return Remote(info.sha, bool(info.private), files, tags, manifest, frozenset(outdated))
+
+
+def _manifest(api: HfApi, repository: str, revision: str) -> Manifest:
+    path = api.hf_hub_download(repository, MANIFEST_FILE, repo_type=DATASET, revision=revision)
+    return Manifest.from_json(Path(path).read_text(encoding="utf-8"), repository)
+
+
+def _holds(api: HfApi, repository: str, revision: str, manifest: Manifest) -> bool:
+    """Whether a revision holds the rows of a manifest."""
+    try:
+        return _manifest(api, repository, revision).same_rows(manifest)
+    except (OtherVersionError, EntryNotFoundError):
+        return False
+
+
+def _require_fit(repository: str, remote: Remote, configs: Sequence[Config], create_pr: bool, private: bool) -> None:
+    if remote.commit is None and create_pr:
+        raise HubError(f"there is no data set {repository} to open a pull request in: push without --create-pr")
+    if remote.commit is not None and private and not remote.private:
+        raise HubError(f"{repository} is there already and public: make it private on the Hub, or leave out --private")
+    stale = remote.outdated - {config.name for config in configs}
+    if stale:
+        raise HubError(f"{repository} holds {', '.join(sorted(stale))} of another generator version: push them too")
+    if MANIFEST_FILE not in remote.files and set(remote.files) - _EMPTY:
+        raise HubError(f"{repository} holds another data set (no {MANIFEST_FILE}): choose another name")
+
+
+def _merge(
+    old: Manifest | None, configs: Sequence[Config], made: dict[str, dict[str, Split]]
+) -> tuple[Manifest, list[str]]:
+    """The manifest after the push, in the order of the registry; and the pushed configs that are there already."""
+    before = {} if old is None else {config.name: config for config in old.configs}
+    after = before | {config.name: config for config in configs}
+    splits, kept = {}, []
+    for name in sorted(after, key=list(CONFIGS).index):
+        new = made.get(name)
+        there = old.splits[name] if old is not None and name in before else None
+        same = (
+            there is not None
+            and new is not None
+            and row_hashes(there) == row_hashes(new)
+            and before[name] == after[name]
+        )
+        if same:
+            kept.append(name)
+        splits[name] = there if there is not None and (same or new is None) else new
+    return Manifest(tuple(after[name] for name in splits), {name: made for name, made in splits.items() if made}), kept
+
+
+def _operations(
+    folder: Path, manifest: Manifest, remote: Remote, kept: list[str]
+) -> tuple[list[CommitOperationAdd], list[str]]:
+    """The files to add, and those of the repository that its configs no longer have."""
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    wanted = {file for splits in manifest.splits.values() for split in splits.values() for file in split.files}
+    adds = [
+        CommitOperationAdd(path, folder / path)
+        for path in paths
+        if path.split("/")[0] not in kept and remote.files.get(path) not in _content_ids(folder / path)
+    ]
+    owned = tuple(f"{name}/" for name in [*manifest.splits, FIGURES])
+    return adds, sorted(path for path in remote.files if path.startswith(owned) and path not in wanted | set(paths))
+
+
+def _content_ids(path: Path) -> set[str]:
+    """By what the Hub may know the content of a file: its SHA-256, or the id git gives it."""
+    content = path.read_bytes()
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    return {hashlib.sha256(content).hexdigest(), git.hexdigest()}
