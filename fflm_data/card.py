@@ -1,4 +1,4 @@
-"""The data card of a folder or repository, written from the configs: a header for the Hub and `datasets`, a text for people."""
+"""The data card of a folder or repository, from the configs: a header for the Hub and `datasets`, a text for people."""
 
 import inspect
 import json
@@ -11,7 +11,7 @@ from huggingface_hub import DatasetCardData
 
 from fflm_data.citations import CITATIONS
 from fflm_data.config import Config
-from fflm_data.eval_yaml import test_splits
+from fflm_data.eval_yaml import scored_splits
 from fflm_data.figures import figure_file
 from fflm_data.flipflop import TextConfig
 from fflm_data.manifest import MANIFEST_FILE, Manifest
@@ -125,7 +125,7 @@ SOURCES = (
 
 def _section(config: Config, manifest: Manifest, repository: str) -> str:
     made = manifest.splits[config.name]
-    scores = {split: config.baselines(split) for split in test_splits(config)}
+    scores = {split: config.baselines(split) for split in scored_splits(config)}
     guesses = list(dict.fromkeys(name for split in scores.values() for name in split))
     head = "".join(f" {name} |" for name in guesses)
     lines = "\n".join(
@@ -133,7 +133,7 @@ def _section(config: Config, manifest: Manifest, repository: str) -> str:
         + "".join(f" {_percent(scores.get(split, {}).get(name))} |" for name in guesses)
         for split, entry in made.items()
     )
-    first = next(iter(test_splits(config) or made))
+    first = next(iter(scored_splits(config) or made))
     example = json.dumps(_shorten(config.table(first, 0, 1).to_pylist()[0]), ensure_ascii=False, indent=1)
     figures = ""
     if isinstance(config, TextConfig):

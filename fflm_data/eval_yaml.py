@@ -29,7 +29,7 @@ def task_id(config: Config, split: str) -> str:
     return f"{config.name}.{split}"
 
 
-def test_splits(config: Config) -> list[str]:
+def scored_splits(config: Config) -> list[str]:
     """The splits that are scored: all but train."""
     return [split for split in config.splits() if split != "train"]
 
@@ -44,7 +44,7 @@ def write_eval_yaml(configs: Iterable[Config]) -> str:
             "flip-flop strings, of all questions elsewhere."
         ),
         "evaluation_framework": FRAMEWORK,
-        "tasks": [_task(config, split) for config in configs for split in test_splits(config)],
+        "tasks": [_task(config, split) for config in configs for split in scored_splits(config)],
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
 

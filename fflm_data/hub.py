@@ -45,18 +45,16 @@ def hub_errors(repository: str) -> Iterator[None]:
 
 
 def _refusal(repository: str, error: HfHubHTTPError) -> str:
-    status = error.response.status_code if error.response is not None else None
-    if "Invalid credentials" in str(error):
-        return f"the Hub does not know this token: {_LOG_IN}"
-    if isinstance(error, RepositoryNotFoundError):
+    status = error.response.status_code
+    if isinstance(error, RepositoryNotFoundError) and "Invalid credentials" not in str(error):
         return f"there is no data set {repository} that you may see: check the name, or {_LOG_IN}"
-    if status == 401:
-        return f"the Hub does not know this token: {_LOG_IN}"
-    if status == 403:
-        return f"your token may not write to {repository}: use one that may, or add --create-pr"
-    if status in (409, 412):
-        return f"{repository} changed while this ran and is as its last writer left it: run the command again"
-    if status == 429:
-        wait = error.response.headers.get("Retry-After", "some")
-        return f"the Hub asks to wait {wait} seconds, {repository} is as it was: run the command again then"
-    return f"the Hub refused ({' '.join(str(error).split())[:200]}), {repository} is as it was"
+    again = f"{repository} is as its last writer left it: run the command again"
+    wait = error.response.headers.get("Retry-After")
+    known = {
+        401: f"the Hub does not know this token: {_LOG_IN}",
+        403: f"your token may not write to {repository}: use one that may, or add --create-pr",
+        409: again,
+        412: f"{repository} changed while this ran; {again}",
+        429: f"the Hub is asked too often; {again}" + (f" in {wait} seconds" if wait else " later"),
+    }
+    return known.get(status) or f"the Hub refused ({' '.join(str(error).split())[:200]}), {again}"

@@ -157,16 +157,11 @@ def _merge(
     for name in sorted(after, key=list(CONFIGS).index):
         new = made.get(name)
         there = old.splits[name] if old is not None and name in before else None
-        same = (
-            there is not None
-            and new is not None
-            and row_hashes(there) == row_hashes(new)
-            and before[name] == after[name]
-        )
-        if same:
+        if there and new and before[name] == after[name] and row_hashes(there) == row_hashes(new):
             kept.append(name)
-        splits[name] = there if there is not None and (same or new is None) else new
-    return Manifest(tuple(after[name] for name in splits), {name: made for name, made in splits.items() if made}), kept
+            new = there
+        splits[name] = new or there or {}
+    return Manifest(tuple(after[name] for name in splits), splits), kept
 
 
 def _operations(

@@ -89,7 +89,7 @@ def _require_legal(ids: Ids) -> None:
 
 
 def faults(ids: Ids) -> list[tuple[str, npt.NDArray[np.bool_]]]:
-    """What is wrong with ids of shape (rows, length), length even: reasons, and where each holds, (rows, length / 2)."""
+    """What is wrong with ids of shape (rows, even length): reasons, and the instructions where each holds."""
     instructions, symbols = ids[:, 0::2], ids[:, 1::2]
     writes = instructions == WRITE
     expected = np.take_along_axis(symbols, latest_write(writes), axis=1)

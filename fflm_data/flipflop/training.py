@@ -4,7 +4,7 @@ load_dataset("fflm", "flipflop-train", split="train", streaming=True, p_ignore=[
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -59,12 +59,15 @@ class FlipFlopTrain(Config):
         counts = {len(value) if isinstance(value, tuple) else 0 for value in given if value is not None}
         require(len(counts) <= 1, "p_ignore, p_write, p_read", given, "numbers, or lists of one length")
         if counts <= {0}:
-            return FFL.given(self.length, self.symbols, *given)
+            return self._component(*given)
         columns = [value if isinstance(value, tuple) else (None,) * max(counts) for value in given]
-        return Mixture(tuple(FFL.given(self.length, self.symbols, *ps) for ps in zip(*columns, strict=True)))
+        return Mixture(tuple(self._component(*each) for each in zip(*columns, strict=True)))
+
+    def _component(self, *probabilities: Any) -> FFL:
+        return FFL.given(self.length, self.symbols, *probabilities)
 
     @property
-    def schema(self) -> pa.Schema:  # type: ignore[override]
+    def schema(self) -> pa.Schema:
         """input_ids: w 0, r 1, i 2, then the symbols; read_mask: true where the symbol after an r stands."""
         ids = pa.uint8() if id_type(self.symbols) is np.uint8 else pa.uint16()
         return pa.schema(
