@@ -71,7 +71,7 @@ def _write_split(folder: Path, config: Config, split: str) -> Split:
     ends = [rows * (number + 1) // files for number in range(files)]
     queue, done = chain([first], groups), 0
     left: pa.Table | None = None
-    with tqdm(total=rows, desc=f"{config.name}/{split}", unit="row", unit_scale=True) as progress:
+    with tqdm(total=rows, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
         for path, end in zip(paths, ends, strict=True):
             with pq.ParquetWriter(folder / path, config.schema, compression="zstd") as writer:
                 while done < end:

@@ -113,6 +113,7 @@ Cite the papers whose tasks you use:
 ## Licence
 
 Rows and generators: MIT.
+
 {sources}
 """
 
@@ -134,7 +135,7 @@ def _section(config: Config, manifest: Manifest, repository: str) -> str:
         for split, entry in made.items()
     )
     first = next(iter(scored_splits(config) or made))
-    example = json.dumps(_shorten(config.table(first, 0, 1).to_pylist()[0]), ensure_ascii=False, indent=1)
+    example = _example(config.table(first, 0, 1).to_pylist()[0])
     figures = ""
     if isinstance(config, TextConfig):
         figures = "\n\n" + "\n".join(
@@ -148,7 +149,7 @@ def _section(config: Config, manifest: Manifest, repository: str) -> str:
 |---|---:|{"---:|" * len(guesses)}
 {lines}
 
-Columns after `rows`: accuracy of trivial guesses on the same rows. Parameters: `{json.dumps(config.parameters())}`.
+The columns after `rows` are the accuracies of trivial guesses on the same rows. Parameters: `{json.dumps(config.parameters())}`.
 
 ```python
 load_dataset("{repository}", "{config.name}", split="{first}")[0]
@@ -172,9 +173,11 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.2%}"
 
 
-def _shorten(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose long texts end in an ellipsis: the line of an example."""
-    return {
-        key: value[: LONGEST_SHOWN - 1] + "…" if isinstance(value, str) and len(value) > LONGEST_SHOWN else value
-        for key, value in row.items()
-    }
+def _example(row: dict[str, Any]) -> str:
+    """A row as JSON, a column a line, long texts cut."""
+    lines = []
+    for name, value in row.items():
+        long = isinstance(value, str) and len(value) > LONGEST_SHOWN
+        text = json.dumps(value[: LONGEST_SHOWN - 1] + "…" if long else value, ensure_ascii=False)
+        lines.append(f'  "{name}": {text}')
+    return "{\n" + ",\n".join(lines) + "\n}"

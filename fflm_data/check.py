@@ -33,12 +33,12 @@ def find_manifest(source: str, revision: str | None = None) -> Manifest | None:
             return None
     else:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import RemoteEntryNotFoundError
 
         with hub_errors(source):
             try:
                 path = Path(hf_hub_download(source, MANIFEST_FILE, repo_type=DATASET, revision=revision))
-            except EntryNotFoundError:
+            except RemoteEntryNotFoundError:
                 return None
     return Manifest.from_json(path.read_text(encoding="utf-8"), source)
 
@@ -53,7 +53,7 @@ def check(source: str, manifest: Manifest, revision: str | None = None) -> Itera
 def _check_split(source: str, config: Config, split: str, manifest: Manifest, revision: str | None) -> Finding:
     digest, rows, fault = RowHash(), 0, ""
     total = config.rows(split)
-    with tqdm(total=total, desc=f"{config.name}/{split}", unit="row", unit_scale=True) as progress:
+    with tqdm(total=total, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
         pairs = zip_longest(_batches(config.tables(split)), _rows_of(source, config, split, revision))
         for expected, found in pairs:
             fault = _difference(config, expected, found, rows)

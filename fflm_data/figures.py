@@ -8,7 +8,7 @@ from fflm_data.flipflop import ReadCounts, TextConfig, read_counts
 
 FOLDER = "figures"
 WIDTH, HEIGHT = 640, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 34, 44
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 46, 44
 # One blue that reads on white and on black, and a grey for text that does too.
 BAR, INK = "#4c8bf5", "#808890"
 

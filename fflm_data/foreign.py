@@ -131,7 +131,7 @@ def _estimate(label: str, rows: Any, limit: int | None) -> Estimate:
     column = _text_column(rows)
     estimate = Estimate(label)
     texts = (row[column] for row in islice(iter(rows.select_columns([column])), limit))
-    with tqdm(desc=label, unit="row", unit_scale=True) as progress:
+    with tqdm(desc=label, unit="row", unit_scale=True, disable=None) as progress:
         while batch := list(islice(texts, BATCH)):
             estimate.add(batch)
             progress.update(len(batch))

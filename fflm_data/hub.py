@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
+    HTTPError,  # of httpx, or of httpx2 since huggingface_hub 2
+    LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -16,6 +18,7 @@ from huggingface_hub.errors import (
 from fflm_data.config import ParameterError
 
 DATASET = "dataset"
+_OFFLINE = "HF_HUB_OFFLINE is set: unset it to reach the Hub"
 _LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
@@ -33,15 +36,26 @@ def hub_errors(repository: str) -> Iterator[None]:
     except LocalTokenNotFoundError:
         raise HubError(f"the Hub needs a token: {_LOG_IN}") from None
     except OfflineModeIsEnabled:
-        raise HubError("HF_HUB_OFFLINE is set: unset it to reach the Hub") from None
+        raise HubError(_OFFLINE) from None
+    except LocalEntryNotFoundError as error:
+        # A file that could not be asked for, which the cache does not hold either.
+        raise _failure(repository, error.__cause__ or error) from None
     except RevisionNotFoundError:
         raise HubError(f"{repository} has no such revision: name a branch, tag or commit of it") from None
-    except HfHubHTTPError as error:
-        raise HubError(_refusal(repository, error)) from None
-    except httpx.HTTPError as error:
-        raise HubError(
-            f"the connection to the Hub failed ({error or type(error).__name__}), {repository} is as it was: try again"
-        ) from None
+    except HTTPError as error:
+        raise _failure(repository, error) from None
+    except RuntimeError as error:
+        # What the client makes of an upload that failed.
+        raise _failure(repository, error.__cause__ or error) from None
+
+
+def _failure(repository: str, error: BaseException) -> HubError:
+    if isinstance(error, HfHubHTTPError):
+        return HubError(_refusal(repository, error))
+    if constants.HF_HUB_OFFLINE:
+        return HubError(_OFFLINE)
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return HubError(f"the connection to the Hub failed ({reason}), {repository} is as it was: try again")
 
 
 def _refusal(repository: str, error: HfHubHTTPError) -> str:

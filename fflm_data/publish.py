@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from fflm_data.build import write_rows, write_texts
 from fflm_data.config import Config
@@ -131,7 +131,7 @@ def _holds(api: HfApi, repository: str, revision: str, manifest: Manifest) -> bo
     """Whether a revision holds the rows of a manifest."""
     try:
         return _manifest(api, repository, revision).same_rows(manifest)
-    except (OtherVersionError, EntryNotFoundError):
+    except (OtherVersionError, RemoteEntryNotFoundError):
         return False
 
 

@@ -14,7 +14,7 @@ from fflm_data.flipflop.strings import FIRST_SYMBOL, IGNORE, READ, WRITE, Ids, i
 from fflm_data.seeding import Stream, UInt64s, high, low, scale, thresholds
 
 TRAIN = "train"
-APART_LENGTH = 128
+APART_LENGTH = 256
 MIN_DIFFERENT_STRINGS = 16
 MAX_SHARED_ROWS = 1e-6
 _MAX_DRAWS = 256

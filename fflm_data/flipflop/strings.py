@@ -81,7 +81,7 @@ def _require_legal(ids: Ids) -> None:
     if ids.ndim != 2:
         raise ValueError(f"ids must have the shape (rows, length), not {ids.shape}")
     if ids.shape[1] < 4 or ids.shape[1] % 2:
-        raise ValueError(f"row 0 has {ids.shape[1]} characters: a flip-flop string has an even length of at least 4")
+        raise ValueError(f"row 0 has {ids.shape[1]} instructions and symbols: an even number of at least 4 was expected")
     for reason, fault in faults(ids):
         if fault.any():
             row, instruction = np.argwhere(fault)[0]

@@ -1,11 +1,16 @@
 """`fflm-data` as a user types it."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from datasets import load_dataset
 
 from fflm_data import CONFIGS, get_config
+from fflm_data.manifest import Manifest
 from tests.conftest import Run, refused
 
 
@@ -33,10 +38,23 @@ def test_build_with_parameters(cli: Run, tmp_path: Path) -> None:
     assert '"vocabularies": [2, 3]' in card and "| `test` | 16 |" in card and "flipflop/" not in card
 
 
+def test_parameters_of_one_config_among_several(cli: Run, tmp_path: Path) -> None:
+    result = cli(
+        "fflm-data", "build", "two", "--config", "letters", "--config", "arithmetic",
+        "--set", "letters.words_per_cell=2", "--set", "arithmetic.digits=5,6", "--set", "seed=9",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    manifest = Manifest.from_json((tmp_path / "two" / "fflm.json").read_text(encoding="utf-8"), "two")
+    assert manifest.configs == (
+        get_config("letters", words_per_cell=2, seed=9), get_config("arithmetic", digits=[5, 6], seed=9),
+    )  # fmt: skip
+
+
 def test_list_and_show(cli: Run) -> None:
     listed = cli("fflm-data", "list").stdout
-    assert all(name in listed for name in CONFIGS)
+    assert all(name in listed for name in CONFIGS) and "flipflop-train" in listed and "without end" in listed
     shown = cli("fflm-data", "show", "letters", "--rows", "1").stdout
+    assert '"id": 7' not in cli("fflm-data", "show", "flipflop-train", "--rows", "2", "--set", "length=32").stdout
     assert '"word": "strawberry"' in shown and "words_per_cell = 100" in shown
 
 
@@ -49,6 +67,9 @@ def test_list_and_show(cli: Run) -> None:
         (["show", "flipflop", "--set", "length"], "sets nothing"),
         (["build", "."], "there already"),
         (["build"], "FOLDER"),
+        (["build", "new", "--config", "flipflop-train"], "has no end"),
+        (["build", "new", "--set", "repeats=4"], "flipflop has no parameter 'repeats'"),
+        (["build", "new", "--set", "numbers.length=64"], "--set numbers.length=64 is for numbers"),
     ],
 )
 def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -56,9 +77,20 @@ def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) 
     assert message in refused(cli("fflm-data", *arguments))
 
 
-def test_an_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path) -> None:
-    (tmp_path / "half.partial" / "flipflop").mkdir(parents=True)
-    (tmp_path / "half.partial" / "flipflop" / "stale").touch()
+@pytest.mark.parametrize("signal", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path, signal: signal.Signals) -> None:
+    command = [sys.executable, "-m", "fflm_data.cli", "build", "half", "--config", "flipflop", "--set"]
+    process = subprocess.Popen([*command, "train_rows=5000000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".half.*/half/flipflop/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal)
+    _, errors = process.communicate(timeout=60)
+    assert not (tmp_path / "half").exists()
+    if signal == signal.SIGINT:
+        assert (process.returncode, list(tmp_path.iterdir())) == (130, [])
+        assert errors.strip().splitlines()[-1] == "fflm-data: interrupted"
     assert cli("fflm-data", "build", "half", "--config", "letters").returncode == 0
-    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == ["README.md", "letters"]
-    assert not (tmp_path / "half.partial").exists()
+    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == [
+        "README.md", "eval.yaml", "fflm.json", "letters",
+    ]  # fmt: skip

@@ -19,9 +19,13 @@ GOLDEN = {
     ("flipflop", "val"): "cc27afd91ec58f2faa481f5aadfddccade26f7c5fd25b605e55d3cc43a44876f",
     ("flipflop", "val_sparse"): "484ca331db37baedca3cc7d3806844b988dafc45948648c5a2e4fc4f587e9ba5",
     ("flipflop", "val_dense"): "2e05070547493bb728262e5cdcd8d5ceb78b01bbdd1b4289c1a6063cbde4112b",
+    ("flipflop-piecewise", "test"): "147957148bf040e73edc3a6539e5211a94a2ab0edf03bd7ed15f2ace487aadc2",
+    ("flipflop-prose", "test"): "cc3c5466297115885721b39d79ff600652e240918e93a0df1d25a3599e863fea",
     ("query-count", "test"): "79dc94b362233d88b8ce11a777a211bfbd6c119d2321ae0a99c2198df2044097",
     ("most-frequent", "test"): "43c0c34320fbbb21f60c3acfeadfec5801df572b67b3f02a988eb5002c6257b8",
     ("letters", "test"): "e86dd35e4e02359edfd939a38b25a1dc4edd72e3a9b353a831220f463dab7922",
+    ("arithmetic", "test"): "24930b95a582405cd27477688350da03216950b51873a1862dd23a6ec4446b11",
+    ("capitals", "test"): "3729cb5a8ce13c414aad5319986869928352998cdfe609aae5e8d5b663ef8cf1",
 }
 
 
@@ -34,11 +38,28 @@ def test_golden_rows(name: str, split: str) -> None:
     assert row_hash(get_config(name).table(split, 0, 50).to_pylist()) == GOLDEN[name, split]
 
 
-def test_golden_rows_with_parameters() -> None:
-    wide = get_config("flipflop", length=40, p_write=0.3, p_read=0.2, symbols=7, seed=3)
-    assert row_hash(wide.table("train", 5000, 5050).to_pylist()) == (
-        "36a980e0afa25691c161d4d1f47ea0359ba3b3f5db4f003f66475da3faa8abd2"
-    )
+@pytest.mark.parametrize(
+    ("name", "parameters", "golden"),
+    [
+        (
+            "flipflop",
+            {"length": 40, "p_write": 0.3, "p_read": 0.2, "symbols": 7, "seed": 3},
+            "fba738929022221e66c3b4e6d78b5fe11ec91a23123c2354755ab58b3b9e6734",
+        ),
+        (
+            "flipflop",
+            {"length": 300, "p_ignore": 0.3, "symbols": 300, "seed": 3},
+            "52a25f49dd2dcf51614f50aee568de63efe9ad4262388217dcfb2f495ddecba7",
+        ),
+        (
+            "flipflop-train",
+            {"length": 140, "p_ignore": [0.8, 0.98, 0.1], "seed": 3},
+            "cb742732a8348cf68c1a96eb2e550cc67ed033321a3c5ca3f8444103b9ca888f",
+        ),
+    ],
+)
+def test_golden_rows_with_parameters(name: str, parameters: dict[str, object], golden: str) -> None:
+    assert row_hash(get_config(name, **parameters).table("train", 5000, 5050).to_pylist()) == golden
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -67,8 +88,10 @@ def test_seeds_share_no_row(name: str, split: str) -> None:
 
     ours, neighbours = rows(42), rows(43)
     assert len(set(ours)) >= 0.95 * len(ours)
-    # Word lists are finite: a (word, letter) may come again by chance, and strawberry always does.
-    by_chance = {"letters": 0.25, "query-count": 0.05, "most-frequent": 0.05}.get(name, 0)
+    # Lists are finite: a word and letter, or a fact, may come again by chance, and strawberry always does.
+    by_chance = {"letters": 0.25, "query-count": 0.05, "most-frequent": 0.05, "arithmetic": 0.05, "capitals": 0.35}.get(
+        name, 0
+    )
     assert len(set(ours) & set(neighbours)) <= by_chance * len(ours)
     assert sum(a == b for a, b in zip(ours, neighbours, strict=True)) <= 0.01 * len(ours)
 
@@ -100,7 +123,31 @@ def test_same_distribution_however_it_is_written() -> None:
         ("flipflop", {"p_write": 0.1}, "given together"),
         ("flipflop", {"p_write": 0.7, "p_read": 0.7}, "at most 1"),
         ("flipflop", {"p_ignore": 0.8, "p_write": 0.1, "p_read": 0.1}, "p_ignore=0.8"),
-        ("flipflop", {"symbols": 11}, "from 2 to 10"),
+        ("flipflop", {"symbols": 513}, "from 2 to 512"),
+        ("flipflop", {"length": 4}, "length=4"),
+        ("flipflop", {"p_write": 0.0, "p_read": 1.0}, "train and test would share"),
+        ("flipflop", {"p_ignore": [0.8, 0.9]}, "p_ignore=[0.8, 0.9]"),
+        ("flipflop-piecewise", {"tail": 510}, "tail=510"),
+        ("flipflop-piecewise", {"tail": 7}, "tail=7"),
+        ("flipflop-piecewise", {"length": 6}, "length=6"),
+        ("flipflop-piecewise", {"p_ignore_tail": -0.1}, "p_ignore_tail=-0.1"),
+        ("flipflop-piecewise", {"test_rows": 0}, "test_rows=0"),
+        ("flipflop-prose", {"lengths": [10, 11]}, "length=11"),
+        ("flipflop-prose", {"lengths": []}, "lengths=[]"),
+        ("flipflop-prose", {"lengths": [4]}, "length=4"),
+        ("flipflop-prose", {"rows_per_length": 0}, "rows_per_length=0"),
+        ("flipflop-train", {"p_ignore": []}, "p_ignore=[]"),
+        ("flipflop-train", {"p_ignore": [0.8, 1.2]}, "p_ignore=1.2"),
+        ("flipflop-train", {"p_write": [0.1, 0.2], "p_read": 0.1}, "lists of one length"),
+        ("flipflop-train", {"p_write": [0.1, 0.2], "p_read": [0.1]}, "lists of one length"),
+        ("flipflop-train", {"shards": 0}, "shards=0"),
+        ("arithmetic", {"digits": [2]}, "digits=2"),
+        ("arithmetic", {"digits": [18]}, "digits=18"),
+        ("arithmetic", {"digits": [4, 4]}, "repetition"),
+        ("arithmetic", {"largest": 9}, "largest=9"),
+        ("arithmetic", {"rows_per_cell": 5071}, "rows_per_cell=5071"),
+        ("capitals", {"relations": ["river"]}, "relations='river'"),
+        ("capitals", {"prefixes": 7}, "prefixes=7"),
         ("flipflop", {"seed": -1}, "seed=-1"),
         ("flipflop", {"val_rows": True}, "val_rows=True"),
         ("flipflop", dict.fromkeys(["train_rows", "val_rows", "val_sparse_rows", "val_dense_rows"], 0), "above 0"),

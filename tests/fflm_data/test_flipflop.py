@@ -1,12 +1,27 @@
 """Flip-flop strings against a checker that shares no code with the generator."""
 
+import itertools
 import math
+import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from fflm_data import get_config
-from fflm_data.flipflop import FFL, FlipFlop, decode, encode, reads, sample, validate
+from fflm_data.flipflop import (
+    FFL,
+    FlipFlop,
+    Mixture,
+    Piecewise,
+    decode,
+    encode,
+    read_counts,
+    reads,
+    sample,
+    validate,
+)
+from fflm_data.flipflop.distributions import collision
 
 CONFIG = FlipFlop()
 # Expected reads and standard deviations over the full splits.
@@ -108,9 +123,10 @@ def test_reads_against_a_walk() -> None:
         ("w0i1w1r0", "latest write"),
         ("r0i1w1r1", "first instruction"),
         ("w0i1w1i1", "last instruction"),
-        ("w0i11wr1", "instruction (w, r or i) was expected at instruction 2"),
+        ("0wi1r1", "instruction (w, r or i) was expected at instruction 0"),
+        ("w0i11wr1", "7 instructions and symbols"),
         ("w0iir0r0", "data symbol"),
-        ("w0r", "even length of at least 4"),
+        ("w0r", "even number of at least 4"),
         ("w0x1r0", "'x' at character 2"),
     ],
 )
@@ -129,3 +145,113 @@ def test_encoding_keeps_to_one_length() -> None:
     with pytest.raises(ValueError, match="several lengths"):
         encode(["w0r0", "w0i0r0"])
     assert encode([]).shape == (0, 0)
+
+
+@pytest.mark.parametrize("symbols", [2, 10, 11, 100, 101, 253, 254, 512])
+def test_large_alphabets(symbols: int) -> None:
+    ffl = FFL(300, 0.2, 0.2, symbols)
+    ids = sample(ffl, 200)
+    assert ids.dtype == (np.uint8 if symbols <= 253 else np.uint16)
+    texts = decode(ids).to_pylist()
+    held, seen = 0, set()
+    for row, text in enumerate(texts[:50]):
+        pairs = re.findall(r"([wri])(\d+)", text)
+        assert "".join(instruction + symbol for instruction, symbol in pairs) == text
+        assert [len(pairs), pairs[0][0], pairs[-1][0]] == [150, "w", "r"]
+        for place, (instruction, symbol) in enumerate(pairs):
+            held = int(symbol) if instruction == "w" else held
+            assert instruction != "r" or int(symbol) == held
+            assert ids[row, 2 * place + 1] == 3 + int(symbol)
+            seen.add(int(symbol))
+    assert max(seen) == symbols - 1
+    assert len(seen) == symbols or symbols > 500
+    assert np.array_equal(encode(texts), ids)
+    validate(texts)
+
+
+def test_strings_of_large_alphabets_are_checked() -> None:
+    validate(["w17i203r17", "w0i511i1r0"])
+    for text, reason in [("w17r18", "latest write"), ("w17i512r17", "'512' at character 4"), ("w017r17", "'017'")]:
+        with pytest.raises(ValueError, match=reason):
+            validate([text])
+
+
+def chance_of(text: str, ffl: FFL) -> float:
+    """The probability of a legal string, multiplied up one instruction at a time."""
+    share = {"w": ffl.p_write, "r": ffl.p_read, "i": 1 - ffl.p_write - ffl.p_read}
+    chance = 1.0
+    for place in range(0, len(text), 2):
+        inner = 0 < place < len(text) - 2
+        chance *= (share[text[place]] if inner else 1) * (1 if text[place] == "r" else 1 / ffl.symbols)
+    return chance
+
+
+def all_strings(length: int, symbols: int) -> list[str]:
+    alphabet = "0123456789"[:symbols]
+    parts = ["".join(pair) for pair in itertools.product("wri", alphabet)]
+    found = ("".join(pairs) for pairs in itertools.product(parts, repeat=length // 2))
+    return [text for text in found if not illegal(text, alphabet)]
+
+
+def test_collision_against_all_strings() -> None:
+    one, other = FFL(8, 0.3, 0.2), FFL(8, 0.1, 0.6)
+    strings = all_strings(8, 2)
+    assert sum(chance_of(text, one) for text in strings) == pytest.approx(1)
+    expected = sum(chance_of(text, one) * chance_of(text, other) for text in strings)
+    assert collision(one, other) == pytest.approx(expected)
+    both = Mixture((one, other))
+    mixed = sum((chance_of(text, one) + chance_of(text, other)) ** 2 / 4 for text in strings)
+    assert collision(both, both) == pytest.approx(mixed)
+
+
+def test_mixture_and_piecewise_frequencies() -> None:
+    """Shares of writes: between strings for a mixture, between places for a piecewise distribution."""
+    parts = (FFL(400, 0.1, 0.1), FFL(400, 0.01, 0.01), FFL(400, 0.45, 0.45))
+    writes = (sample(Mixture(parts), 6000)[:, 2:-2:2] == 0).mean(axis=1)
+    counts = np.histogram(writes, bins=[0, 0.045, 0.25, 1])[0]
+    assert np.abs(counts - 2000).max() <= 4 * math.sqrt(6000 * 2 / 9)
+
+    ids = sample(Piecewise(FFL(200, 0.45, 0.45), FFL(300, 0.01, 0.01)), 3000)
+    shares = (ids[:, 0::2] == 0).mean(axis=0)
+    assert ids.shape == (3000, 500)
+    assert abs(shares[1:100].mean() - 0.45) < 0.005
+    assert abs(shares[100:-1].mean() - 0.01) < 0.002
+    validate(decode(ids[:100]).to_pylist())
+
+
+@pytest.mark.parametrize(("length", "symbols"), [(10, 2), (12, 3), (16, 2), (24, 2), (64, 2), (254, 10)])
+def test_short_strings_belong_to_one_side(length: int, symbols: int) -> None:
+    """By construction: whatever the distribution and seed, no string is in train and in a test split."""
+    train, test = set(), set()
+    for seed, p_ignore in itertools.product((0, 1), (0.8, 0.98, 0.3)):
+        ffl = FFL.from_p_ignore(p_ignore, length, symbols)
+        train |= set(decode(sample(ffl, 4000, seed=seed)).to_pylist())
+        for split in ("val", "val_sparse", "test"):
+            test |= set(decode(sample(ffl, 4000, split=split, seed=seed)).to_pylist())
+    assert train and test and not train & test
+    if length == 10:
+        assert train | test == set(all_strings(10, 2))
+
+
+def test_no_test_row_in_a_train_split_or_stream() -> None:
+    """T = 512, some of the rows; tests/benchmarks/data.py looks at 10 million of the stream."""
+    held_out = {
+        text for split in CONFIG.splits() if split != "train" for text in CONFIG.table(split)["text"].to_pylist()
+    }
+    assert len(held_out) == sum(rows for split, rows in CONFIG.splits().items() if split != "train")
+    assert held_out.isdisjoint(CONFIG.table("train")["text"].to_pylist())
+    mixture = get_config("flipflop-train", p_ignore=[0.8, 0.98, 0.1])
+    stream = np.stack(mixture.table("train", 0, 20_000)["input_ids"].to_numpy())
+    assert held_out.isdisjoint(decode(stream).to_pylist())
+
+
+def test_previous_symbol_guess_and_distances_of_a_split() -> None:
+    config = get_config("flipflop", val_sparse_rows=200)
+    counts, gaps, right = read_counts(config, "val_sparse"), Counter(), 0
+    for text in config.table("val_sparse")["text"].to_pylist():
+        for place in (place for place in range(0, len(text), 2) if text[place] == "r"):
+            gaps[(place - text.rindex("w", 0, place)) // 2] += 1
+            right += text[place - 1] == text[place + 1]
+    assert {gap: count for gap, count in enumerate(counts.gaps.tolist()) if count} == gaps
+    assert counts.reads == gaps.total()
+    assert config.baselines("val_sparse") == {"chance": 0.5, "previous symbol": right / gaps.total()}

@@ -85,7 +85,7 @@ def test_bad_parameters_are_value_errors() -> None:
 
 
 def test_configs_are_listed() -> None:
-    assert get_dataset_config_names("fflm") == list(CONFIGS)
+    assert get_dataset_config_names("fflm") == [*CONFIGS, "flipflop-train"]
 
 
 def test_other_packaged_modules_still_work() -> None:

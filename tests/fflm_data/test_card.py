@@ -1,0 +1,176 @@
+"""What is published beside the rows: the card and its figures, and eval.yaml as inspect-ai runs it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from datasets import load_dataset, load_dataset_builder
+from huggingface_hub import DatasetCard
+
+from fflm_data import CONFIGS, get_config
+from fflm_data.build import build
+from fflm_data.flipflop import TextConfig
+from fflm_data.manifest import row_hash
+from tests.hub import Hub
+
+SMALL = {"train_rows": 1500, "val_rows": 300, "val_sparse_rows": 1100, "val_dense_rows": 200}
+BUILT = [get_config(name, **(SMALL if name == "flipflop" else {})) for name in CONFIGS]
+TEXTS = [config.name for config in BUILT if isinstance(config, TextConfig)]
+SPLITS = [(config, split) for config in BUILT for split in config.splits()]
+NAMES = [f"{config.name}.{split}" for config, split in SPLITS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("built") / "fflm"
+    build(path, BUILT)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+def section(folder: Path, name: str) -> str:
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return card.split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize(("config", "split"), SPLITS, ids=NAMES)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_folder_loads_as_generated(folder: Path, config: object, split: str, streaming: bool) -> None:
+    rows = load_dataset(str(folder), config.name, split=split, streaming=streaming)
+    expected = list(config.tables(split))
+    assert list(rows) == [row for table in expected for row in table.to_pylist()]
+    manifest = json.loads((folder / "fflm.json").read_text(encoding="utf-8"))
+    assert manifest["configs"][config.name]["splits"][split]["sha256"] == row_hash(expected)
+
+
+def test_the_header_is_what_the_hub_reads(folder: Path) -> None:
+    data = DatasetCard.load(folder / "README.md").data
+    assert [entry["config_name"] for entry in data["configs"] if entry.get("default")] == ["flipflop"]
+    assert {entry["config_name"] for entry in data["configs"]} == set(CONFIGS)
+    assert data["license"] == ["mit", "cc-by-4.0"]
+    assert data["size_categories"] == ["10K<n<100K"]
+    for config in BUILT:
+        info = load_dataset_builder(str(folder), config.name).info
+        assert info.features.arrow_schema.remove_metadata() == config.schema
+        assert {name: split.num_examples for name, split in info.splits.items()} == config.splits()
+
+
+@pytest.mark.parametrize("config", BUILT, ids=CONFIGS)
+def test_sections(folder: Path, config: object) -> None:
+    text = section(folder, config.name)
+    for split, rows in config.splits().items():
+        assert f"| `{split}` | {rows:,} |" in text
+    assert f'load_dataset("FOLDER", "{config.name}"' in text
+    assert f"https://arxiv.org/abs/{config.paper.split()[-1]}" in text
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"note = {{{config.paper}}}" in card.split("## Citation")[1]
+    example = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    assert list(example) == config.schema.names and example["id"] == 0
+
+
+def test_baselines_are_those_of_the_rows(folder: Path) -> None:
+    counts = get_config("query-count").table("test")["answer"].to_pylist()
+    always, most = counts.count(10) / len(counts), Counter(counts).most_common(1)[0][1] / len(counts)
+    assert f"| `test` | 1,400 | {always:.2%} | {most:.2%} |" in section(folder, "query-count")
+    right = total = 0
+    for text in get_config("flipflop", **SMALL).table("val_dense")["text"].to_pylist():
+        reads = [place for place in range(0, 512, 2) if text[place] == "r"]
+        right, total = right + sum(text[place - 1] == text[place + 1] for place in reads), total + len(reads)
+    assert f"| `val_dense` | 200 | 50.00% | {right / total:.2%} |" in section(folder, "flipflop")
+    facts = get_config("capitals").table("test").to_pylist()
+    best = Counter()
+    for (relation, _), count in Counter((row["relation"], row["answer"]) for row in facts).items():
+        best[relation] = max(best[relation], count)
+    assert f"| `test` | 1,875 | {best.total() / 1875:.2%} |" in section(folder, "capitals")
+
+
+@pytest.mark.parametrize(
+    ("config", "split"), [pair for pair in SPLITS if isinstance(pair[0], TextConfig)],
+    ids=[name for name, pair in zip(NAMES, SPLITS, strict=True) if isinstance(pair[0], TextConfig)],
+)  # fmt: skip
+def test_histograms(folder: Path, config: TextConfig, split: str) -> None:
+    name = f"figures/{config.name}-{split}.svg"
+    assert f"({name})" in section(folder, config.name)
+    drawing = ET.parse(folder / name).getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    labels = [bar.find(f"{space}title").text for bar in drawing.iter(f"{space}rect")]
+    gaps: Counter[int] = Counter()
+    for text in config.table(split)["text"].to_pylist():
+        for place in range(0, len(text), 2):
+            if text[place] == "r":
+                gaps[(place - text.rindex("w", 0, place)) // 2] += 1
+    expected = []
+    for low, high in [(1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64), (65, 128), (129, 255)]:
+        share = sum(count for gap, count in gaps.items() if low <= gap <= high) / gaps.total()
+        expected.append(f"{low}: {share:.2%}" if low == high else f"{low}\u2013{high}: {share:.2%}")
+    assert labels == expected
+    assert f"{gaps.total():,} reads" in "".join(drawing.itertext())
+
+
+def test_every_test_split_is_a_task(folder: Path) -> None:
+    content = yaml.safe_load((folder / "eval.yaml").read_text(encoding="utf-8"))
+    assert set(content) == {"name", "description", "evaluation_framework", "tasks"}
+    tasks = [(task["id"], task["config"], task["split"]) for task in content["tasks"]]
+    assert tasks == [
+        (name, config.name, split) for name, (config, split) in zip(NAMES, SPLITS, strict=True) if split != "train"
+    ]
+
+
+# A model that is right on the even rows, in the ways models write an answer, and nearly right on the odd ones.
+INSPECT = """
+import json, sys
+from pathlib import Path
+from inspect_ai import eval
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
+from fflm_data import get_config
+
+limit, scored = 30, {}
+for name in ["flipflop-prose", "query-count", "most-frequent", "letters", "arithmetic", "capitals"]:
+    rows = get_config(name).table("test", 0, limit).to_pylist()
+    right = ["ANSWER: {}", "I think.\\nANSWER: **{}**", "answer:{}.", "ANSWER: `{}`\\n", "ANSWER: wait\\nANSWER: {}"]
+    wrong = ["ANSWER: {}0", "{}", "ANSWER: {} or so", "The answer is {}", "ANSWER: {}ia", ""]
+    def reply(messages, tools, tool_choice, config):
+        asked = messages[-1].text
+        question = lambda row: row.get("demonstration", "") + "\\n\\n" + row.get("question", row.get("prompt"))
+        (row,) = (row for row in rows if ("\\n\\n" + asked).find(question(row) + "\\n\\nThe last line") >= 0)
+        ways = right if row["id"] % 2 == 0 else wrong
+        text = ways[row["id"] // 2 % len(ways)].format(row["answer"])
+        output = ModelOutput.from_content("mockllm/model", text)
+        output.usage = ModelUsage()  # or the framework fetches a tokenizer to count
+        return output
+    model = get_model("mockllm/model", custom_outputs=reply, memoize=False)
+    (log,) = eval(f"hf/org/fflm/{name}.test", model=model, limit=limit, display="none", log_dir=sys.argv[1])
+    assert log.status == "success", log.error.message
+    scored[name] = [sample.scores["pattern"].value for sample in log.samples]
+try:
+    eval("hf/org/fflm/flipflop.val", model="mockllm/model", limit=2, display="none", log_dir=sys.argv[1])
+except KeyError as error:
+    refusal = str(error)
+Path(sys.argv[2]).write_text(json.dumps([scored, refusal]), encoding="utf-8")
+"""
+
+
+def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
+    """By the road of the Hub's evaluations: eval.yaml of a repository, its rows, the framework's own scorers."""
+    with Hub(tmp_path / "hub") as hub:
+        hub.add_repository("dataset", "org/fflm", folder)
+        result = subprocess.run(
+            [sys.executable, "-c", INSPECT, str(tmp_path / "logs"), str(tmp_path / "scored")],
+            env=os.environ | hub.environment(home=tmp_path / "home"),
+            cwd=tmp_path, capture_output=True, encoding="utf-8", check=False,
+        )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-1500:]
+    scored, refusal = json.loads((tmp_path / "scored").read_text(encoding="utf-8"))
+    assert scored == dict.fromkeys([name for name in CONFIGS if name not in TEXTS], ["C", "I"] * 15)
+    assert "harness eval --task flipflop" in refusal
