@@ -149,7 +149,8 @@ def _section(config: Config, manifest: Manifest, repository: str) -> str:
 |---|---:|{"---:|" * len(guesses)}
 {lines}
 
-The columns after `rows` are the accuracies of trivial guesses on the same rows. Parameters: `{json.dumps(config.parameters())}`.
+The columns after `rows` are the accuracies of trivial guesses on the same rows. Parameters:
+`{json.dumps(config.parameters())}`.
 
 ```python
 load_dataset("{repository}", "{config.name}", split="{first}")[0]

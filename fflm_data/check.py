@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from fflm_data.config import Config, ParameterError
+from fflm_data.config import Config
 from fflm_data.hub import DATASET, hub_errors
 from fflm_data.manifest import MANIFEST_FILE, Manifest, RowHash
 
@@ -23,6 +23,10 @@ class Finding:
     split: str
     rows: int
     fault: str
+
+
+class _UnreadableError(Exception):
+    """A split that is not there, or files that are no such rows."""
 
 
 def find_manifest(source: str, revision: str | None = None) -> Manifest | None:
@@ -40,7 +44,7 @@ def find_manifest(source: str, revision: str | None = None) -> Manifest | None:
                 path = Path(hf_hub_download(source, MANIFEST_FILE, repo_type=DATASET, revision=revision))
             except RemoteEntryNotFoundError:
                 return None
-    return Manifest.from_json(path.read_text(encoding="utf-8"), source)
+    return Manifest.from_json(path.read_bytes(), source)
 
 
 def check(source: str, manifest: Manifest, revision: str | None = None) -> Iterator[Finding]:
@@ -55,13 +59,16 @@ def _check_split(source: str, config: Config, split: str, manifest: Manifest, re
     total = config.rows(split)
     with tqdm(total=total, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
         pairs = zip_longest(_batches(config.tables(split)), _rows_of(source, config, split, revision))
-        for expected, found in pairs:
-            fault = _difference(config, expected, found, rows)
-            if fault:
-                break
-            digest.update(found.select(config.schema.names))
-            rows += found.num_rows
-            progress.update(found.num_rows)
+        try:
+            for expected, found in pairs:
+                fault = _difference(config, expected, found, rows)
+                if fault:
+                    break
+                digest.update(found.select(config.schema.names))
+                rows += found.num_rows
+                progress.update(found.num_rows)
+        except _UnreadableError as error:
+            fault = str(error)
     listed = manifest.splits[config.name].get(split)
     if not fault and (listed is None or (listed.rows, listed.sha256) != (rows, digest.hexdigest())):
         fault = f"{MANIFEST_FILE} lists another hash than that of the rows"
@@ -89,7 +96,7 @@ def _rows_of(source: str, config: Config, split: str, revision: str | None) -> I
             yield from rows.with_format("arrow").iter(BATCH)
         except (ValueError, FileNotFoundError) as error:
             reason = " ".join(str(error).split())
-            raise ParameterError(f"{source} has no {config.name}/{split} that loads: {reason}") from None
+            raise _UnreadableError(f"it does not load: {reason}") from None
 
 
 def _difference(config: Config, expected: pa.Table | None, found: pa.Table | None, start: int) -> str:

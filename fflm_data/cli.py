@@ -133,8 +133,13 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _push(options: argparse.Namespace) -> None:
+    from huggingface_hub.utils import disable_progress_bars
+
     from fflm_data.publish import push
 
+    if not sys.stderr.isatty():
+        # The client draws the bars of its uploads wherever stderr leads.
+        disable_progress_bars()
     done = push(
         options.repository,
         _selected(options),

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.config import Config, require, require_integer
-from fflm_data.seeding import Stream, high, threshold
+from fflm_data.seeding import Stream, halves, threshold
 from fflm_data.words import items
 
 COLUMNS = [
@@ -80,7 +80,7 @@ class Counting(Config):
             found.append(Sequence(tokens, words[stream.below(size, 1)[0]], size, control=False))
 
             query, other = (items()[index] for index in stream.permutation(len(items()))[:2])
-            hits = high(stream.raw(length)) < threshold(1 / size)
+            hits = halves(stream.raw(length))[0] < threshold(1 / size)
             found.append(Sequence(list(np.where(hits, query, other)), query, size, control=True))
         return found
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fflm_data.config import ParameterError
+from fflm_data.config import ParameterError, require, require_integer
 from fflm_data.flipflop import FIRST_SYMBOL, IGNORE, READ, WRITE, Ids, encode, faults, reads, validate
 from fflm_data.hub import hub_errors
 
 BATCH = 4096
+KINDS = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".arrow": "arrow"}
 Z_95 = 1.959963984540054
 
 
@@ -106,11 +107,12 @@ def examine(source: str, revision: str | None = None, limit: int | None = None) 
     """
     from datasets import get_dataset_config_names, load_dataset
 
+    if limit is not None:
+        require_integer("limit", limit, 1)
     with hub_errors(source):
         try:
             if Path(source).is_file():
-                kind = Path(source).suffix[1:]
-                kind = {"txt": "text", "jsonl": "json"}.get(kind, kind)
+                kind = _kind(Path(source))
                 loaded = {"": load_dataset(kind, data_files=source, streaming=True)}
             else:
                 names = get_dataset_config_names(source, revision=revision)
@@ -119,7 +121,7 @@ def examine(source: str, revision: str | None = None, limit: int | None = None) 
                 for split, rows in splits.items():
                     label = "/".join(part for part in (name if name != "default" else "", split) if part)
                     yield _estimate(label, rows, limit)
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, FileNotFoundError, ConnectionError) as error:
             if isinstance(error, ParameterError):
                 raise
             raise ParameterError(
@@ -127,10 +129,16 @@ def examine(source: str, revision: str | None = None, limit: int | None = None) 
             ) from None
 
 
+def _kind(path: Path) -> str:
+    """By which builder of `datasets` a file is read."""
+    require(path.suffix in KINDS, "file", path.name, f"one that ends in {', '.join(KINDS)}")
+    return KINDS[path.suffix]
+
+
 def _estimate(label: str, rows: Any, limit: int | None) -> Estimate:
     column = _text_column(rows)
     estimate = Estimate(label)
-    texts = (row[column] for row in islice(iter(rows.select_columns([column])), limit))
+    texts = (row[column] or "" for row in islice(iter(rows.select_columns([column])), limit))
     with tqdm(desc=label, unit="row", unit_scale=True, disable=None) as progress:
         while batch := list(islice(texts, BATCH)):
             estimate.add(batch)

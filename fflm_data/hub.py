@@ -26,13 +26,18 @@ class HubError(ParameterError):
     """What was asked of the Hub did not happen."""
 
 
+def not_a_name(repository: str) -> HubError:
+    """The refusal of what can name no repository."""
+    return HubError(f"{repository!r} is no repository: write ORG/NAME")
+
+
 @contextmanager
 def hub_errors(repository: str) -> Iterator[None]:
     """Turns what the client raises into HubError."""
     try:
         yield
     except HFValidationError:
-        raise HubError(f"{repository!r} is no repository: write ORG/NAME") from None
+        raise not_a_name(repository) from None
     except LocalTokenNotFoundError:
         raise HubError(f"the Hub needs a token: {_LOG_IN}") from None
     except OfflineModeIsEnabled:
@@ -47,6 +52,11 @@ def hub_errors(repository: str) -> Iterator[None]:
     except RuntimeError as error:
         # What the client makes of an upload that failed.
         raise _failure(repository, error.__cause__ or error) from None
+    except ValueError as error:
+        # What the client makes of uploads that the Hub will not take.
+        if isinstance(error, ParameterError):
+            raise
+        raise HubError(f"the Hub refused ({_line(error)}), {_again(repository)}") from None
 
 
 def _failure(repository: str, error: BaseException) -> HubError:
@@ -54,15 +64,22 @@ def _failure(repository: str, error: BaseException) -> HubError:
         return HubError(_refusal(repository, error))
     if constants.HF_HUB_OFFLINE:
         return HubError(_OFFLINE)
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return HubError(f"the connection to the Hub failed ({reason}), {repository} is as it was: try again")
+    return HubError(f"the connection to the Hub failed ({_line(error)}), {_again(repository)}")
+
+
+def _again(repository: str) -> str:
+    return f"{repository} is as its last writer left it: run the command again"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _refusal(repository: str, error: HfHubHTTPError) -> str:
     status = error.response.status_code
     if isinstance(error, RepositoryNotFoundError) and "Invalid credentials" not in str(error):
         return f"there is no data set {repository} that you may see: check the name, or {_LOG_IN}"
-    again = f"{repository} is as its last writer left it: run the command again"
+    again = _again(repository)
     wait = error.response.headers.get("Retry-After")
     known = {
         401: f"the Hub does not know this token: {_LOG_IN}",
@@ -71,4 +88,4 @@ def _refusal(repository: str, error: HfHubHTTPError) -> str:
         412: f"{repository} changed while this ran; {again}",
         429: f"the Hub is asked too often; {again}" + (f" in {wait} seconds" if wait else " later"),
     }
-    return known.get(status) or f"the Hub refused ({' '.join(str(error).split())[:200]}), {again}"
+    return known.get(status) or f"the Hub refused ({_line(error)}), {again}"

@@ -95,7 +95,7 @@ class Manifest:
         return json.dumps({"generator_version": GENERATOR_VERSION, "configs": listed}, indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, source: str) -> "Manifest":
+    def from_json(cls, text: str | bytes, source: str) -> "Manifest":
         """Reads the file. Raises OtherVersionError, or ParameterError if it is damaged."""
         try:
             content: dict[str, Any] = json.loads(text)

@@ -16,7 +16,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundE
 from fflm_data.build import write_rows, write_texts
 from fflm_data.config import Config
 from fflm_data.figures import FOLDER as FIGURES
-from fflm_data.hub import DATASET, HubError, hub_errors
+from fflm_data.hub import DATASET, HubError, hub_errors, not_a_name
 from fflm_data.manifest import MANIFEST_FILE, Manifest, OtherVersionError, Split, row_hashes
 from fflm_data.registry import CONFIGS
 from fflm_data.version import GENERATOR_VERSION
@@ -63,6 +63,8 @@ def push(
 
     Raises HubError, one line, for all that goes wrong; the repository is then as it was.
     """
+    if "/" not in repository:
+        raise not_a_name(repository)
     if create_pr and tag:
         raise HubError("a pull request is not tagged: push with --tag when it is merged")
     api = HfApi()
@@ -72,7 +74,7 @@ def push(
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
         made = {config.name: write_rows(folder, config) for config in configs}
-        manifest, kept = _merge(remote.manifest, configs, made)
+        manifest, kept = _merge(remote, configs, made)
         if tag in remote.tags:
             with hub_errors(repository):
                 same = _holds(api, repository, remote.tags[tag], manifest)
@@ -124,7 +126,7 @@ def _look(api: HfApi, repository: str) -> Remote:
 
 def _manifest(api: HfApi, repository: str, revision: str) -> Manifest:
     path = api.hf_hub_download(repository, MANIFEST_FILE, repo_type=DATASET, revision=revision)
-    return Manifest.from_json(Path(path).read_text(encoding="utf-8"), repository)
+    return Manifest.from_json(Path(path).read_bytes(), repository)
 
 
 def _holds(api: HfApi, repository: str, revision: str, manifest: Manifest) -> bool:
@@ -147,17 +149,17 @@ def _require_fit(repository: str, remote: Remote, configs: Sequence[Config], cre
         raise HubError(f"{repository} holds another data set (no {MANIFEST_FILE}): choose another name")
 
 
-def _merge(
-    old: Manifest | None, configs: Sequence[Config], made: dict[str, dict[str, Split]]
-) -> tuple[Manifest, list[str]]:
+def _merge(remote: Remote, configs: Sequence[Config], made: dict[str, dict[str, Split]]) -> tuple[Manifest, list[str]]:
     """The manifest after the push, in the order of the registry; and the pushed configs that are there already."""
+    old = remote.manifest
     before = {} if old is None else {config.name: config for config in old.configs}
     after = before | {config.name: config for config in configs}
     splits, kept = {}, []
     for name in sorted(after, key=list(CONFIGS).index):
         new = made.get(name)
         there = old.splits[name] if old is not None and name in before else None
-        if there and new and before[name] == after[name] and row_hashes(there) == row_hashes(new):
+        same = there and new and before[name] == after[name] and row_hashes(there) == row_hashes(new)
+        if there and same and all(file in remote.files for split in there.values() for file in split.files):
             kept.append(name)
             new = there
         splits[name] = new or there or {}

@@ -10,6 +10,7 @@ stream of a bit generator never changes, but not what its distribution methods m
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +20,7 @@ import numpy.typing as npt
 from fflm_data.version import GENERATOR_VERSION
 
 UInt64s = npt.NDArray[np.uint64]
-_LOW_32_BITS = np.uint64(0xFFFFFFFF)
-_32 = np.uint64(32)
+UInt32s = npt.NDArray[np.uint32]
 
 
 class Stream:
@@ -38,26 +38,30 @@ class Stream:
 
     def below(self, bound: int | UInt64s, size: int) -> npt.NDArray[np.int64]:
         """`size` integers of 0..bound-1 (bound < 2**32, broadcast); bias under bound / 2**32."""
-        return scale(self.raw(size) >> _32, bound).astype(np.int64)
+        return scale(halves(self.raw(size))[0], bound).astype(np.int64)
 
     def permutation(self, size: int) -> npt.NDArray[np.int64]:
         """A uniform permutation of 0..size-1."""
         return np.argsort(self.raw(size), kind="stable")
 
 
-def high(raw: UInt64s) -> UInt64s:
-    """The upper 32 bits of each number: one uniform draw of 0..2**32-1."""
-    return raw >> _32
+def halves(raw: UInt64s) -> tuple[UInt32s, UInt32s]:
+    """The upper and the lower 32 bits of each number: two independent uniform draws of 0..2**32-1."""
+    pairs = raw.view(np.uint32).reshape(-1, 2)
+    low, high = (0, 1) if sys.byteorder == "little" else (1, 0)
+    return np.ascontiguousarray(pairs[:, high]), np.ascontiguousarray(pairs[:, low])
 
 
-def low(raw: UInt64s) -> UInt64s:
-    """The lower 32 bits of each number: a second draw, independent of `high`."""
-    return raw & _LOW_32_BITS
-
-
-def scale(draws: UInt64s, bound: int | UInt64s) -> UInt64s:
+def scale(draws: UInt32s, bound: int | UInt64s) -> npt.NDArray[Any]:
     """Uniform draws of 0..2**32-1 brought to 0..bound-1 by multiplication (no modulo bias at 0)."""
-    return (draws * np.asarray(bound, dtype=np.uint64)) >> _32
+    if isinstance(bound, int) and bound & (bound - 1) == 0 and bound > 1:
+        return draws >> np.uint32(33 - bound.bit_length())  # the same, for a power of two
+    return (draws.astype(np.uint64) * np.asarray(bound, dtype=np.uint64)) >> np.uint64(32)
+
+
+def less(draws: UInt32s, limits: UInt64s) -> npt.NDArray[np.bool_]:
+    """Whether draws are below limits of 0..2**32, compared as 32-bit numbers."""
+    return np.asarray((draws <= (limits - np.uint64(1)).astype(np.uint32)) & (limits > 0))
 
 
 def threshold(probability: float) -> int:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from fflm_data.config import ParameterError, require, require_integer
 from fflm_data.flipflop.distributions import Distribution, collision
-from fflm_data.flipflop.strings import FIRST_SYMBOL, IGNORE, READ, WRITE, Ids, id_type, latest_write
-from fflm_data.seeding import Stream, UInt64s, high, low, scale, thresholds
+from fflm_data.flipflop.strings import FIRST_SYMBOL, IGNORE, Ids, id_type
+from fflm_data.seeding import Stream, UInt32s, UInt64s, halves, less, scale, thresholds
 
 TRAIN = "train"
 APART_LENGTH = 256
@@ -57,29 +57,40 @@ def block(distribution: Distribution, split: str, seed: int, number: int, rows: 
 
 def _draw(distribution: Distribution, stream: Stream, rows: int) -> Ids:
     """Strings as they come. One 64-bit draw an instruction: its upper half chooses w, r or i, its
-    lower half the symbol. The first instruction is w, so its upper half chooses the component."""
-    width = distribution.instructions
-    raw = stream.raw(rows * width)
-    choice = high(raw).reshape(rows, width)
+    lower half the symbol. The first instruction is w, so its upper half chooses the component.
+
+    Each array is gone through as seldom as can be: half of the time is the raw draws, and most of the
+    rest the running maximum that carries a write forward.
+    """
+    shape = (rows, distribution.instructions)
+    upper, lower = halves(stream.raw(rows * distribution.instructions))
+    choice, free = upper.reshape(shape), lower.reshape(shape)
     write, write_or_read = _limits(distribution, choice[:, 0])
-    writes = choice < write
-    reading = ~writes & (choice < write_or_read)
-    writes[:, 0], reading[:, 0] = True, False
-    writes[:, -1], reading[:, -1] = False, True
+    writes, written = less(choice, write), less(choice, write_or_read)
+    writes[:, 0], writes[:, -1], written[:, 0], written[:, -1] = True, False, True, True
 
     ids = np.empty((rows, distribution.length), dtype=id_type(distribution.symbols))
-    symbols = scale(low(raw), distribution.symbols).astype(ids.dtype).reshape(rows, width)
-    symbols = np.where(reading, np.take_along_axis(symbols, latest_write(writes), axis=1), symbols)
-    ids[:, 0::2] = np.where(writes, WRITE, np.where(reading, READ, IGNORE))
-    ids[:, 1::2] = symbols + FIRST_SYMBOL
+    symbols = scale(free, distribution.symbols).astype(ids.dtype)
+    held = _held(writes, symbols, distribution.symbols)
+    # Where it is written (a write) or read, the symbol is the held one; elsewhere the one drawn.
+    ids[:, 1::2] = (symbols ^ ((symbols ^ held) * written)) + ids.dtype.type(FIRST_SYMBOL)
+    ids[:, 0::2] = IGNORE - written.view(np.uint8) - writes.view(np.uint8)
     return ids
 
 
-def _limits(distribution: Distribution, choice: UInt64s) -> tuple[UInt64s, UInt64s]:
+def _held(writes: npt.NDArray[np.bool_], symbols: Ids, alphabet: int) -> Ids:
+    """For each instruction, the symbol of the latest write: the running maximum of (place, symbol) pairs."""
+    bits = (alphabet - 1).bit_length()
+    pair = np.min_scalar_type(-(writes.shape[1] << bits))
+    places = np.arange(writes.shape[1], dtype=pair) << bits
+    pairs = (places + symbols.astype(pair)) * writes
+    return (np.maximum.accumulate(pairs, axis=1) & ((1 << bits) - 1)).astype(symbols.dtype)
+
+
+def _limits(distribution: Distribution, first: UInt32s) -> tuple[UInt64s, UInt64s]:
     """Draws below the first are writes, below the second writes or reads; they broadcast to (rows, instructions)."""
-    probabilities = distribution.probabilities()
-    values = thresholds(probabilities)
-    chosen = values if len(values) == 1 else values[scale(choice, len(values))]
+    values = thresholds(distribution.probabilities())
+    chosen = values if len(values) == 1 else values[scale(first, len(values))]
     return chosen[..., 0], chosen[..., 0] + chosen[..., 1]
 
 

@@ -81,7 +81,9 @@ def _require_legal(ids: Ids) -> None:
     if ids.ndim != 2:
         raise ValueError(f"ids must have the shape (rows, length), not {ids.shape}")
     if ids.shape[1] < 4 or ids.shape[1] % 2:
-        raise ValueError(f"row 0 has {ids.shape[1]} instructions and symbols: an even number of at least 4 was expected")
+        raise ValueError(
+            f"row 0 has {ids.shape[1]} instructions and symbols: an even number of at least 4 was expected"
+        )
     for reason, fault in faults(ids):
         if fault.any():
             row, instruction = np.argwhere(fault)[0]
@@ -110,7 +112,7 @@ def _only(fault: npt.NDArray[np.bool_], column: int) -> npt.NDArray[np.bool_]:
 
 def pieces(text: str) -> list[str]:
     """The instructions and symbols of one string, in turn."""
-    return _PIECE.findall(text)
+    return _PIECE.findall(text) if _TWO_DIGITS.search(text) else list(text)
 
 
 def encode(texts: Sequence[str] | pa.Array | pa.ChunkedArray) -> Ids:
@@ -119,11 +121,12 @@ def encode(texts: Sequence[str] | pa.Array | pa.ChunkedArray) -> Ids:
     Raises ValueError for strings of several lengths or a character outside the alphabet.
     """
     strings = texts.to_pylist() if isinstance(texts, pa.Array | pa.ChunkedArray) else list(texts)
-    if any(map(_TWO_DIGITS.search, strings)):
+    if len({len(text) for text in strings}) > 1:
         return _encode_wide(strings)
-    _require_one_length({len(text) for text in strings})
     joined = "".join(strings).encode("latin-1", errors="replace")
     ids = _ID_OF_CHARACTER[np.frombuffer(joined, dtype=np.uint8)].reshape(len(strings), -1 if strings else 0)
+    if ((ids[:, 0::2] >= FIRST_SYMBOL) & (ids[:, 0::2] != 255)).any():
+        return _encode_wide(strings)  # a digit where an instruction stands if each symbol has one digit
     if (ids == 255).any():
         row, column = np.argwhere(ids == 255)[0]
         raise ValueError(f"row {row} has {strings[row][column]!r} at character {column}: the alphabet is {ALPHABET}")
@@ -141,27 +144,25 @@ def _encode_wide(strings: list[str]) -> Ids:
                 f"row {number} has {error.args[0]!r} at character {text.index(error.args[0])}: "
                 f"instructions are w, r, i and symbols 0 to {MAX_SYMBOLS - 1}"
             ) from None
-    _require_one_length({len(row) for row in rows})
+    lengths = {len(row) for row in rows}
+    if len(lengths) > 1:
+        raise ValueError(f"strings of several lengths cannot be one array: {sorted(lengths)[:5]}")
     ids = np.array(rows, dtype=np.uint16)
     return ids.astype(np.uint8) if ids.max() < 256 else ids
 
 
-def _require_one_length(lengths: set[int]) -> None:
-    if len(lengths) > 1:
-        raise ValueError(f"strings of several lengths cannot be one array: {sorted(lengths)[:5]}")
-
-
 def decode(ids: Ids) -> pa.Array:
     """Ids of shape (rows, length) to an Arrow array of strings, without copying each string."""
-    largest = int(ids.max(initial=0))
-    names = [name.encode("ascii") for name in _PIECES[: largest + 1]]
+    names = [name.encode("ascii") for name in _PIECES[: int(ids.max(initial=0)) + 1]]
     width = len(names[-1])
-    table = np.frombuffer(b"".join(name.ljust(width) for name in names), dtype=np.uint8).reshape(-1, width)
-    characters = table[ids]
-    written = characters != ord(" ")
-    ends = np.cumsum(written.sum(axis=(1, 2), dtype=np.int64))
+    content = np.frombuffer(b"".join(name.ljust(width) for name in names), dtype=f"S{width}").take(ids).view(np.uint8)
+    if width == 1:
+        ends = np.arange(1, len(ids) + 1, dtype=np.int64) * ids.shape[1]
+    else:
+        written = content != ord(" ")
+        ends = np.cumsum(written.sum(axis=1, dtype=np.int64))
+        content = content[written]
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), ends])
-    content = characters[written] if width > 1 else characters
     large = pa.LargeStringArray.from_buffers(len(ids), pa.py_buffer(offsets), pa.py_buffer(content))
     return large.cast(pa.string())
 

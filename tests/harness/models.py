@@ -58,6 +58,14 @@ def wordless() -> Tokenizer:
     return tokenizer
 
 
+def numbers(symbols: int) -> Tokenizer:
+    """Words between spaces, among them the numbers below `symbols`."""
+    words = {piece: number for number, piece in enumerate([*"wri", *map(str, range(symbols)), "?"])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
 def blind() -> Tokenizer:
     """Both symbols are one and the same token."""
     tokenizer = Tokenizer(models.WordLevel({"w": 0, "r": 1, "i": 2, "?": 3}, unk_token="?"))

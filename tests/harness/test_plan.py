@@ -1,5 +1,6 @@
 """Where answers stand, in the tokenizers' own ways of writing; and what is refused."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -33,6 +34,32 @@ def test_every_answer_is_found(build: Callable[[], Tokenizer]) -> None:
         before = tokenizer.decode(plan.tokens[row][:at], skip_special_tokens=True)
         symbols = before.replace(" ", "")
         assert symbols == ROWS["text"][int(row)].as_py()[:position]
+
+
+@pytest.mark.parametrize("symbols", [11, 100, 512])
+def test_answers_of_several_digits_are_found(symbols: int) -> None:
+    config = get_config("flipflop", length=24, p_ignore=0.4, symbols=symbols)
+    rows = config.table("val", 0, 50)
+    names = FLIPFLOP.symbols(config)
+    tokenizer = models.fast(models.numbers(symbols))
+    plan = plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), names, tokenizer, WIDE)
+    found = [
+        (row, at, tokenizer.convert_ids_to_tokens(int(plan.tokens[row][at])))
+        for row, at in zip(plan.row, plan.at, strict=True)
+    ]
+    expected = []
+    for row, text in enumerate(rows["text"].to_pylist()):
+        written = re.findall(r"\d+|[wri]", text)
+        expected += [(row, at, written[at]) for at in range(1, 24, 2) if written[at - 1] == "r"]
+    assert found == expected
+    assert tokenizer.convert_ids_to_tokens(plan.candidates.tolist()) == list(names)
+
+
+def test_answers_written_digit_by_digit_are_refused() -> None:
+    rows = get_config("flipflop", length=24, p_ignore=0.4, symbols=100).table("val", 0, 50)
+    names = FLIPFLOP.symbols(get_config("flipflop", symbols=100))
+    with pytest.raises(UserError, match="not one token of its own"):
+        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), names, models.fast(models.bytes_only()), WIDE)
 
 
 @pytest.mark.parametrize(

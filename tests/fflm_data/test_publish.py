@@ -1,0 +1,712 @@
+"""`fflm-data push`: the genuine client against the Hub of the tests, when all goes well and when it does not."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import HfApi, close_session, constants
+from huggingface_hub.utils import _http
+
+from fflm_data import build, get_config, publish
+from fflm_data.config import Config
+from fflm_data.hub import HubError
+from fflm_data.manifest import MANIFEST_FILE
+from fflm_data.version import GENERATOR_VERSION
+from tests.conftest import Run, refused
+from tests.hub import Hub, pushing
+from tests.hub.messages import Request
+
+NAME = "org/set"
+OF_NEW = ".gitattributes"
+TEXTS = {"README.md", "eval.yaml", MANIFEST_FILE}
+ROWS = {"train": 20, "val": 8, "val_sparse": 12, "val_dense": 4}
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the client would have made between its attempts."""
+    waits: list[float] = []
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=waits.append))
+    return waits
+
+
+class WatchedHub(Hub):
+    """A Hub whose LFS uploads can be held up."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.started, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+
+    @contextmanager
+    def receiving(self, request: Request) -> Iterator[tuple[Path, str]]:
+        self.started.set()
+        assert self.go_on.wait(60)
+        with super().receiving(request) as received:
+            yield received
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[WatchedHub]:
+    """The Hub that this process pushes to, as the owner of org."""
+    with WatchedHub(tmp_path / "hub") as hub:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setenv("HF_TOKEN", "hf_owner")
+        yield hub
+        close_session()
+    assert 501 not in {status for *_, status in hub.requests}, "the Hub itself failed"
+
+
+@pytest.fixture
+def push(cli: Run) -> Run:
+    """The command, for a configuration letters of so many words and more options."""
+
+    def push(words: int | None = 2, *options: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        chosen = [] if words is None else ["--config", "letters", "--set", f"letters.words_per_cell={words}"]
+        return cli("fflm-data", "push", NAME, *chosen, *options, **environment)
+
+    return push
+
+
+def letters(words: int = 2) -> Config:
+    return get_config("letters", words_per_cell=words)
+
+
+def query_count(repeats: int = 2) -> Config:
+    return get_config("query-count", vocabularies=[2, 3], repeats=repeats)
+
+
+def flipflop(**parameters: object) -> Config:
+    return get_config(
+        "flipflop", **{"length": 32} | {f"{split}_rows": rows for split, rows in ROWS.items()} | parameters
+    )
+
+
+def done(result: "subprocess.CompletedProcess[str]") -> str:
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def state(hub: Hub, name: str = NAME) -> dict[str, Any] | None:
+    """All that a repository shows: its refs, and the files of each."""
+    repository = hub.store.find("datasets", name)
+    if repository is None:
+        return None
+    refs = repository.state["refs"]
+    return {"refs": refs, "private": repository.state["private"]} | {
+        ref: hub.files("dataset", name, ref) for ref in refs
+    }
+
+
+def titles(hub: Hub, revision: str = "main") -> list[str]:
+    repository = hub.store.find("datasets", NAME)
+    assert repository
+    return [commit.title for commit in repository.history(repository.resolve(revision))]
+
+
+def head(hub: Hub, ref: str = "refs/heads/main") -> str:
+    repository = hub.store.find("datasets", NAME)
+    assert repository
+    return repository.state["refs"][ref]
+
+
+def commit(hub: Hub, **files: bytes) -> None:
+    """Somebody else writes to main."""
+    repository = hub.store.find("datasets", NAME)
+    assert repository
+    changes = [(path, repository.add_content(content)) for path, content in files.items()]
+    repository.push("refs/heads/main", changes, "By somebody else")
+
+
+def manifest(hub: Hub, revision: str = "main") -> dict[str, Any]:
+    return json.loads(hub.files("dataset", NAME, revision)[MANIFEST_FILE])
+
+
+def rows(hub: Hub, path: str, tmp_path: Path, revision: str = "main") -> list[dict[str, Any]]:
+    (tmp_path / "read.parquet").write_bytes(hub.files("dataset", NAME, revision)[path])
+    return pq.read_table(tmp_path / "read.parquet").to_pylist()
+
+
+def writes(hub: Hub) -> list[tuple[str, str]]:
+    """What changed something, or would have; a check of the card's header does not."""
+    return [
+        (method, target)
+        for method, target, _ in hub.requests
+        if method not in ("GET", "HEAD") and "/validate-yaml" not in target
+    ]
+
+
+def forget(hub: Hub) -> None:
+    hub.requests.clear()
+    hub.uploaded.clear()
+
+
+# One commit, and none where nothing changed
+
+
+def test_one_commit_holds_everything(hub: Hub, tmp_path: Path) -> None:
+    configs = [flipflop(), letters(), query_count()]
+    pushed = publish.push(NAME, configs)
+    files = hub.files("dataset", NAME)
+    parquet = {f"{config.name}/{split}-00000-of-00001.parquet" for config in configs for split in config.splits()}
+    figures = {f"figures/flipflop-{split}.svg" for split in ROWS}
+    assert set(files) == {OF_NEW} | TEXTS | parquet | figures
+    assert titles(hub) == [f"fflm {GENERATOR_VERSION}: flipflop, letters, query-count", "initial commit"]
+    assert pushed.files == {path: len(content) for path, content in files.items() if path != OF_NEW}
+    assert (pushed.deleted, pushed.kept, pushed.tagged) == ([], [], False)
+    assert pushed.url == f"{hub.url}/datasets/{NAME}/commit/{head(hub)}"
+    assert hub.uploaded["lfs"] == sum(len(files[path]) for path in parquet)
+    assert [target for method, target in writes(hub) if "/commit/" in target] == [f"/api/datasets/{NAME}/commit/main"]
+    for config in configs:
+        for split in config.splits():
+            assert (
+                rows(hub, f"{config.name}/{split}-00000-of-00001.parquet", tmp_path) == config.table(split).to_pylist()
+            )
+    listed = manifest(hub)
+    assert list(listed["configs"]) == ["flipflop", "query-count", "letters"]  # as the registry has them
+    assert listed["configs"]["flipflop"]["parameters"]["train_rows"] == ROWS["train"]
+    assert {name: made["rows"] for name, made in listed["configs"]["flipflop"]["splits"].items()} == ROWS
+    card = files["README.md"].decode()
+    assert f'load_dataset("{NAME}", "letters"' in card and "figures/flipflop-val_sparse.svg" in card
+    assert b"id: letters.test" in files["eval.yaml"]
+
+
+def test_the_second_push_uploads_nothing(hub: Hub, push: Run) -> None:
+    said = done(push())
+    assert re.search(r"bytes  letters/test-00000-of-00001\.parquet\n", said)
+    assert re.search(r"^4 files, [\d,]+ bytes, uploaded$", said, re.MULTILINE)
+    before = state(hub)
+    forget(hub)
+    assert done(push()) == f"there already: letters\nnothing to upload: {NAME} holds these rows\n"
+    assert state(hub) == before
+    assert writes(hub) == []
+    assert hub.uploaded.total() == 0
+
+
+def test_rows_are_compared_not_bytes(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    publish.push(NAME, [letters(), query_count()])
+    before = hub.files("dataset", NAME)
+
+    def plain(path: Path, schema: Any, compression: str) -> pq.ParquetWriter:
+        return pq.ParquetWriter(path, schema, compression="none", use_dictionary=False)
+
+    monkeypatch.setattr(build, "pq", SimpleNamespace(ParquetWriter=plain))
+    monkeypatch.setattr(build, "FILE_BYTES", 1024)
+    made = build.write_rows(tmp_path, letters())
+    assert len(made["test"].files) > 1
+    assert (tmp_path / made["test"].files[0]).read_bytes() != before["letters/test-00000-of-00001.parquet"]
+    forget(hub)
+    pushed = publish.push(NAME, [letters(), query_count()])
+    assert (pushed.files, pushed.deleted, sorted(pushed.kept)) == ({}, [], ["letters", "query-count"])
+    assert (writes(hub), hub.uploaded.total()) == ([], 0)
+
+    # Beside a config that did change, the files of the other stay what they are.
+    pushed = publish.push(NAME, [letters(), query_count(repeats=1)])
+    assert pushed.kept == ["letters"]
+    after = hub.files("dataset", NAME)
+    assert {path for path in after if path.startswith("letters/")} == {"letters/test-00000-of-00001.parquet"}
+    assert after["letters/test-00000-of-00001.parquet"] == before["letters/test-00000-of-00001.parquet"]
+    listed = manifest(hub)["configs"]
+    assert listed["letters"]["splits"]["test"]["files"] == ["letters/test-00000-of-00001.parquet"]
+    assert {path for path in after if path.startswith("query-count/")} == set(
+        listed["query-count"]["splits"]["test"]["files"]
+    )
+
+
+def test_a_changed_config_is_replaced_and_the_others_stay(
+    hub: Hub, push: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build, "FILE_BYTES", 2**11)
+    publish.push(NAME, [flipflop(), letters(10), query_count()])
+    before, listed = hub.files("dataset", NAME), manifest(hub)["configs"]
+    shards = listed["letters"]["splits"]["test"]["files"]
+    assert len(shards) > 2 and set(shards) < set(before)
+    assert sum((rows(hub, path, tmp_path) for path in shards), []) == letters(10).table("test").to_pylist()
+
+    forget(hub)
+    said = done(push(1))
+    after = hub.files("dataset", NAME)
+    (shard,) = (path for path in after if path.startswith("letters/"))
+    assert shard == "letters/test-00000-of-00001.parquet"
+    assert rows(hub, shard, tmp_path) == letters(1).table("test").to_pylist()
+    for path in shards:
+        assert f"deleted  {path}\n" in said
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert changed == {"README.md", MANIFEST_FILE, shard, *shards}
+    assert len(titles(hub)) == 3
+    assert hub.uploaded["lfs"] == len(after[shard])
+    now = manifest(hub)["configs"]
+    assert {name: now[name] == listed[name] for name in now} == {
+        "flipflop": True,
+        "query-count": True,
+        "letters": False,
+    }
+    card = after["README.md"].decode()
+    assert all(f"config_name: {name}\n" in card for name in now)
+
+
+def test_a_split_that_is_gone_takes_its_files_and_figure_along(hub: Hub) -> None:
+    publish.push(NAME, [flipflop(), letters()])
+    pushed = publish.push(NAME, [flipflop(val_dense_rows=0)])
+    assert pushed.deleted == ["figures/flipflop-val_dense.svg", "flipflop/val_dense-00000-of-00001.parquet"]
+    assert not [path for path in hub.files("dataset", NAME) if "val_dense" in path]
+    # The other splits were written again as they were: the same bytes, of which none is uploaded.
+    assert set(pushed.files) == TEXTS
+    assert "letters" in manifest(hub)["configs"]
+
+
+def test_what_people_added_stays(hub: Hub) -> None:
+    publish.push(NAME, [letters()])
+    commit(hub, **{"notes/read-me.txt": b"ours"})
+    publish.push(NAME, [letters(1)])
+    assert hub.files("dataset", NAME)["notes/read-me.txt"] == b"ours"
+
+
+def test_a_file_that_somebody_deleted_is_put_back(hub: Hub, tmp_path: Path) -> None:
+    publish.push(NAME, [letters(), query_count()])
+    path = "letters/test-00000-of-00001.parquet"
+    HfApi(endpoint=hub.url, token="hf_owner").delete_file(path, NAME, repo_type="dataset")
+    pushed = publish.push(NAME, [letters(), query_count()])
+    assert (list(pushed.files), pushed.kept) == ([path], ["query-count"])
+    assert rows(hub, path, tmp_path) == letters().table("test").to_pylist()
+
+
+def test_a_dry_run_only_reads(hub: Hub, push: Run) -> None:
+    said = done(push(2, "--tag", "v1", "--dry-run"))
+    assert "would be uploaded" in said and "tag v1 would be set" in said
+    assert state(hub) is None
+    assert writes(hub) == []
+    done(push(2))
+    before = state(hub)
+    forget(hub)
+    said = done(push(1, "--tag", "v1", "--dry-run"))
+    assert re.search(r"bytes  letters/test-00000-of-00001\.parquet", said)
+    assert "would be uploaded" in said
+    assert (state(hub), writes(hub), hub.uploaded.total()) == (before, [], 0)
+
+
+# Tags
+
+
+def test_a_tag_stays_where_it_is(hub: Hub, push: Run) -> None:
+    assert "tag v1 set\n" in done(push(2, "--tag", "v1"))
+    first, old = head(hub), hub.files("dataset", NAME)
+    assert head(hub, "refs/tags/v1") == first
+    done(push(2, "--tag", "v1"))
+    before = state(hub)
+
+    forget(hub)
+    assert "has a tag v1 with other rows" in refused(push(1, "--tag", "v1"))
+    assert (state(hub), writes(hub), hub.uploaded.total()) == (before, [], 0)
+
+    assert "tag v2 set\n" in done(push(1, "--tag", "v2"))
+    assert head(hub, "refs/tags/v1") == first
+    assert hub.files("dataset", NAME, "v1") == old
+    assert head(hub, "refs/tags/v2") == head(hub) != first
+    assert manifest(hub, "v2")["configs"]["letters"]["parameters"]["words_per_cell"] == 1
+
+    # The rows of v1 are back on main, and pushing them as v1 changes neither tag.
+    done(push(2))
+    tags = {ref: commit for ref, commit in (state(hub) or {})["refs"].items() if ref.startswith("refs/tags/")}
+    done(push(2, "--tag", "v1"))
+    assert {ref: commit for ref, commit in (state(hub) or {})["refs"].items() if ref.startswith("refs/tags/")} == tags
+
+
+def test_a_tag_for_what_is_there_already(hub: Hub, push: Run) -> None:
+    done(push())
+    before = titles(hub)
+    assert done(push(2, "--tag", "v1")).splitlines()[-2:] == [
+        f"nothing to upload: {NAME} holds these rows",
+        "tag v1 set",
+    ]
+    assert (head(hub, "refs/tags/v1"), titles(hub)) == (head(hub), before)
+
+
+def test_one_more_config_is_not_the_same_tag(hub: Hub) -> None:
+    publish.push(NAME, [letters()], tag="v1")
+    before = state(hub)
+    with pytest.raises(HubError, match="tag v1 with other rows"):
+        publish.push(NAME, [query_count()], tag="v1")
+    assert state(hub) == before
+
+
+def test_a_tag_that_failed_is_set_by_the_next_push(hub: Hub, push: Run) -> None:
+    hub.fail_next("POST", "/tag/", status=503, times=20)
+    assert "the Hub refused (" in refused(push(2, "--tag", "v1"))
+    assert "refs/tags/v1" not in (state(hub) or {})["refs"]
+    hub._faults._planned.clear()
+    forget(hub)
+    assert "tag v1 set" in done(push(2, "--tag", "v1"))
+    assert head(hub, "refs/tags/v1") == head(hub)
+    assert hub.uploaded.total() == 0
+
+
+# Pull requests
+
+
+def test_a_pull_request_leaves_main_as_it_was(hub: Hub, push: Run) -> None:
+    done(push(2))
+    main = head(hub)
+    said = done(push(1, "--create-pr"))
+    assert said.splitlines()[-1] == f"{hub.url}/datasets/{NAME}/discussions/1"
+    assert head(hub) == main
+    assert manifest(hub)["configs"]["letters"]["parameters"]["words_per_cell"] == 2
+    proposed = hub.files("dataset", NAME, "refs/pr/1")
+    assert manifest(hub, "refs/pr/1")["configs"]["letters"]["parameters"]["words_per_cell"] == 1
+    assert len(titles(hub, "refs/pr/1")) == 3
+
+    HfApi(endpoint=hub.url, token="hf_owner").merge_pull_request(NAME, 1, repo_type="dataset")
+    assert hub.files("dataset", NAME) == proposed
+    forget(hub)
+    assert "nothing to upload" in done(push(1, "--create-pr"))
+    assert writes(hub) == []
+
+
+def test_a_guest_proposes(hub: Hub, push: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(push(2))
+    main = head(hub)
+    monkeypatch.setenv("HF_TOKEN", "hf_guest")
+    assert "add --create-pr" in refused(push(1))
+    done(push(1, "--create-pr"))
+    assert head(hub) == main
+    assert manifest(hub, "refs/pr/1")["configs"]["letters"]["parameters"]["words_per_cell"] == 1
+
+
+def test_a_pull_request_needs_a_repository_and_has_no_tag(hub: Hub, push: Run) -> None:
+    assert "push without --create-pr" in refused(push(2, "--create-pr"))
+    assert "a pull request is not tagged" in refused(push(2, "--create-pr", "--tag", "v1"))
+    assert (state(hub), writes(hub)) == (None, [])
+
+
+# What a repository may hold
+
+
+def test_private(hub: Hub, push: Run) -> None:
+    done(push(2, "--private"))
+    assert (state(hub) or {})["private"] is True
+    done(push(1, "--private"))
+    assert (state(hub) or {})["private"] is True
+    done(push(2))
+    assert (state(hub) or {})["private"] is True
+
+
+def test_private_does_not_hide_what_is_public(hub: Hub, push: Run) -> None:
+    done(push(2))
+    before = state(hub)
+    forget(hub)
+    assert "is there already and public" in refused(push(1, "--private"))
+    assert (state(hub), writes(hub)) == (before, [])
+    assert (before or {})["private"] is False
+
+
+def test_another_data_set_is_not_overwritten(hub: Hub, push: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "README.md").write_text("theirs")
+    (folder / "train.csv").write_text("text\nw0r0\n")
+    hub.add_repository("dataset", NAME, folder)
+    before = state(hub)
+    assert f"holds another data set (no {MANIFEST_FILE})" in refused(push(2))
+    assert (state(hub), writes(hub)) == (before, [])
+
+
+def test_an_empty_repository_is_filled(hub: Hub, push: Run) -> None:
+    HfApi(endpoint=hub.url, token="hf_owner").create_repo(NAME, repo_type="dataset")
+    commit(hub, **{"README.md": b"To come."})
+    done(push(2))
+    assert b"To come." not in hub.files("dataset", NAME)["README.md"]
+
+
+def test_another_generator_version_is_replaced_as_a_whole(hub: Hub) -> None:
+    publish.push(NAME, [letters(), query_count()])
+    old = hub.files("dataset", NAME)
+    other = old[MANIFEST_FILE].replace(
+        json.dumps(GENERATOR_VERSION).encode(), json.dumps(f"{GENERATOR_VERSION}0").encode(), 1
+    )
+    assert other != old[MANIFEST_FILE]
+    commit(hub, **{MANIFEST_FILE: other})
+    before = state(hub)
+    forget(hub)
+    with pytest.raises(HubError, match="holds query-count of another generator version: push them too"):
+        publish.push(NAME, [letters()])
+    assert (state(hub), writes(hub)) == (before, [])
+    pushed = publish.push(NAME, [letters(1), query_count()])
+    assert pushed.kept == []
+    assert manifest(hub)["generator_version"] == GENERATOR_VERSION
+    assert hub.files("dataset", NAME)["query-count/test-00000-of-00001.parquet"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"generator_version": 1}', b"\xff\xfe"])
+def test_a_damaged_manifest_is_refused(hub: Hub, push: Run, content: bytes) -> None:
+    done(push(2))
+    commit(hub, **{MANIFEST_FILE: content})
+    before = state(hub)
+    assert f"{NAME}/{MANIFEST_FILE} is damaged" in refused(push(1))
+    assert state(hub) == before
+
+
+# What goes wrong
+
+
+@pytest.fixture
+def published(hub: Hub, push: Run) -> dict[str, Any]:
+    """org/set with rows of letters, tagged, as it is to stay until a push has all gone well."""
+    done(push(1, "--tag", "v1"))
+    forget(hub)
+    return state(hub) or {}
+
+
+def complete(hub: Hub, push: Run) -> None:
+    """What failed is done by the same command, typed again."""
+    hub._faults._planned.clear()
+    done(push(2))
+    assert manifest(hub)["configs"]["letters"]["parameters"]["words_per_cell"] == 2
+    assert [title for title in titles(hub) if title.startswith("fflm ")] == [f"fflm {GENERATOR_VERSION}: letters"] * 2
+
+
+FAULTS: dict[str, tuple[Callable[[Hub], object], str]] = {
+    "429 for ever": (
+        lambda hub: hub.fail_next("POST", "/preupload/", status=429, headers={"Retry-After": "7"}, times=99),
+        "the Hub is asked too often; org/set is as its last writer left it: run the command again in 7 seconds",
+    ),
+    "429 at the commit": (
+        lambda hub: hub.fail_next("POST", "/commit/", status=429, times=99),
+        "the Hub is asked too often; org/set is as its last writer left it: run the command again later",
+    ),
+    "409": (
+        lambda hub: hub.fail_next("POST", "/commit/", status=409),
+        "org/set is as its last writer left it: run the command again",
+    ),
+    "412": (
+        lambda hub: hub.fail_next("POST", "/commit/", status=412),
+        "org/set changed while this ran; org/set is as its last writer left it: run the command again",
+    ),
+    "403 at the commit": (
+        lambda hub: hub.fail_next("POST", "/commit/", status=403),
+        "your token may not write to org/set",
+    ),
+    "500 at the look": (
+        lambda hub: hub.fail_next("GET", r"/api/datasets/org/set\?", status=500, times=99),
+        "500",
+    ),
+    "500 at the refs": (lambda hub: hub.fail_next("GET", "/refs", status=500, times=99), "500"),
+    "500 at the manifest": (lambda hub: hub.fail_next("HEAD", "/resolve/", status=500, times=99), "500"),
+    "503 at preupload": (lambda hub: hub.fail_next("POST", "/preupload/", status=503, times=99), "503"),
+    "504 at the LFS batch": (lambda hub: hub.fail_next("POST", "objects/batch", status=504, times=99), "504"),
+    "500 at the LFS upload": (lambda hub: hub.fail_next("PUT", "/lfs/", status=500, times=99), "500"),
+    "403 at the LFS upload": (lambda hub: hub.fail_next("PUT", "/lfs/", status=403, times=99), "your token may not"),
+    "500 at the commit": (lambda hub: hub.fail_next("POST", "/commit/", status=500, times=99), "500"),
+    "cut at the look": (
+        lambda hub: hub.cut_next("GET", r"/api/datasets/org/set\?", times=99),
+        "the connection to the Hub failed (",
+    ),
+    "cut at the manifest": (
+        lambda hub: hub.cut_next("HEAD", "/resolve/", times=99),
+        "the connection to the Hub failed (",
+    ),
+    "cut in the LFS upload": (
+        lambda hub: hub.cut_next("PUT", "/lfs/", after_bytes=1000, times=99),
+        "the connection to the Hub failed (",
+    ),
+    "cut in the commit": (
+        lambda hub: hub.cut_next("POST", "/commit/", after_bytes=100, times=99),
+        "the connection to the Hub failed (",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_fails_leaves_the_repository_as_it_was(
+    hub: Hub, push: Run, published: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "another cache"))
+    plan, words = FAULTS[fault]
+    plan(hub)
+    line = refused(push(2))
+    assert words in line
+    assert line.startswith("fflm-data: ")
+    assert state(hub) == published
+    assert not [*hub.root.rglob("*.partial")]
+    complete(hub, push)
+
+
+def test_one_of_several_uploads_is_cut(hub: Hub, published: dict[str, Any]) -> None:
+    hub.cut_next("PUT", "/lfs/", after_bytes=500, times=99)
+    with pytest.raises(HubError, match=r"^the connection to the Hub failed \("):
+        publish.push(NAME, [flipflop(), letters()])
+    assert state(hub) == published
+    hub._faults._planned.clear()
+    publish.push(NAME, [flipflop(), letters()])
+    assert set(manifest(hub)["configs"]) == {"flipflop", "letters"}
+
+
+def test_a_limit_that_passes_is_waited_for(hub: Hub, push: Run, published: dict[str, Any], waits: list[float]) -> None:
+    hub.fail_next("POST", "/preupload/", status=429, headers={"Retry-After": "3"})
+    hub.cut_next("PUT", "/lfs/", after_bytes=100)
+    done(push(2))
+    assert waits[0] >= 3 and len(waits) == 2
+    assert manifest(hub)["configs"]["letters"]["parameters"]["words_per_cell"] == 2
+
+
+def test_a_reply_that_is_lost(hub: Hub, push: Run, published: dict[str, Any]) -> None:
+    """The commit was made, and nobody said so: the line must not deny it, and the next push finds it."""
+    hub.cut_next("POST", "/commit/", reply=True)
+    line = refused(push(2))
+    assert "the connection to the Hub failed (" in line and "as it was" not in line
+    forget(hub)
+    assert "nothing to upload" in done(push(2))
+    assert writes(hub) == []
+
+
+def test_somebody_commits_meanwhile(
+    hub: Hub, push: Run, published: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = publish.write_texts
+
+    def slow(*arguments: Any) -> None:
+        original(*arguments)
+        commit(hub, **{"theirs.txt": b"theirs"})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "write_texts", slow)
+        assert "changed while this ran" in refused(push(2))
+    assert hub.files("dataset", NAME) == published["refs/heads/main"] | {"theirs.txt": b"theirs"}
+    complete(hub, push)
+    assert hub.files("dataset", NAME)["theirs.txt"] == b"theirs"
+
+
+def test_two_make_the_repository_at_once(hub: Hub, push: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = publish.write_texts
+
+    def slow(*arguments: Any) -> None:
+        original(*arguments)
+        HfApi(endpoint=hub.url, token="hf_owner").create_repo(NAME, repo_type="dataset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "write_texts", slow)
+        assert "run the command again" in refused(push(2))
+    assert titles(hub) == ["initial commit"]
+    done(push(2))
+    assert len(titles(hub)) == 2
+
+
+def test_storage_that_is_full(hub: Hub, push: Run, published: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(hub: Hub, repository: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "oid": wanted["oid"],
+            "size": wanted["size"],
+            "error": {"code": 403, "message": "storage limit reached"},
+        }
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pushing, "lfs_actions", full)
+        assert "storage limit reached" in refused(push(2))
+    assert state(hub) == published
+    complete(hub, push)
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("hf_wrong", "the Hub does not know this token: log in with `hf auth login` or set HF_TOKEN"),
+        ("hf_reader", "your token may not write to org/set"),
+        ("hf_guest", "your token may not write to org/set"),
+    ],
+)
+@pytest.mark.parametrize("new", [True, False])
+def test_tokens(hub: Hub, push: Run, monkeypatch: pytest.MonkeyPatch, token: str, words: str, new: bool) -> None:
+    if not new:
+        done(push(1))
+    before = state(hub)
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert words in refused(push(2))
+    assert state(hub) == before
+
+
+def test_no_token(hub: Hub, push: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    assert "log in with `hf auth login` or set HF_TOKEN" in refused(push(2))
+    assert state(hub) is None
+
+
+def test_a_private_repository_of_others(hub: Hub, push: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(push(1, "--private"))
+    before = state(hub)
+    monkeypatch.setenv("HF_TOKEN", "hf_guest")
+    assert NAME in refused(push(2))
+    assert state(hub) == before
+
+
+@pytest.mark.parametrize("name", ["org/set/more", "org//set", "org/-set", "org/se t", "no-slash", ""])
+def test_names(hub: Hub, cli: Run, name: str) -> None:
+    line = refused(cli("fflm-data", "push", name, "--config", "letters", "--set", "words_per_cell=1"))
+    assert "write ORG/NAME" in line
+    assert writes(hub) == []
+
+
+def test_offline(hub: Hub, push: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    close_session()
+    assert "HF_HUB_OFFLINE is set: unset it" in refused(push(2))
+    assert hub.requests == []
+
+
+def test_nobody_listens(push: Run, monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "the connection to the Hub failed (" in refused(push(2))
+
+
+# The command itself
+
+
+def test_the_command_with_its_environment(hub: Hub, push: Run) -> None:
+    environment = hub.environment("hf_owner")
+    said = push(2, "--tag", "v1", **environment)
+    assert said.returncode == 0, said.stderr
+    assert said.stderr == ""
+    assert f"{hub.url}/datasets/{NAME}/commit/{head(hub)}" in said.stdout.splitlines()
+    assert set(hub.files("dataset", NAME, "v1")) == {OF_NEW, "letters/test-00000-of-00001.parquet"} | TEXTS
+    before = state(hub)
+    assert "the Hub does not know this token" in refused(push(1, **environment | {"HF_TOKEN": "hf_wrong"}))
+    assert state(hub) == before
+
+
+def test_a_push_that_is_killed(hub: WatchedHub, push: Run, published: dict[str, Any], tmp_path: Path) -> None:
+    hub.go_on.clear()
+    hub.started.clear()
+    words = ["push", NAME, "--config", "letters", "--set", "words_per_cell=2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fflm_data.cli", *words],
+        env=os.environ | hub.environment("hf_owner"),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert hub.started.wait(60)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        status = process.wait()
+        hub.go_on.set()
+    assert status == -signal.SIGKILL
+    assert state(hub) == published
+    complete(hub, push)
