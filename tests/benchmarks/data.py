@@ -70,7 +70,8 @@ def sampling() -> None:
         print(
             f"{split}: ids {symbols / arrays / 1e6:.0f}M, text {symbols / text / 1e6:.0f}M symbols/s; "
             f"{arrays / floor:.1f} and {text / floor:.1f} times the raw random numbers alone; Python a string "
-            f"at a time takes {plain[0] / arrays:.0f} times the ids (all its instructions drawn at once: {plain[1] / arrays:.0f})"
+            f"at a time takes {plain[0] / arrays:.0f} times the ids "
+            f"({plain[1] / arrays:.0f} times if it draws all its instructions at once)"
         )
 
 

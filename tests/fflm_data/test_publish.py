@@ -60,7 +60,8 @@ class WatchedHub(Hub):
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[WatchedHub]:
     """The Hub that this process pushes to, as the owner of org."""
-    with WatchedHub(tmp_path / "hub") as hub:
+    hub = WatchedHub(tmp_path / "hub")
+    with hub:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
@@ -239,7 +240,7 @@ def test_a_changed_config_is_replaced_and_the_others_stay(
     before, listed = hub.files("dataset", NAME), manifest(hub)["configs"]
     shards = listed["letters"]["splits"]["test"]["files"]
     assert len(shards) > 2 and set(shards) < set(before)
-    assert sum((rows(hub, path, tmp_path) for path in shards), []) == letters(10).table("test").to_pylist()
+    assert [row for path in shards for row in rows(hub, path, tmp_path)] == letters(10).table("test").to_pylist()
 
     forget(hub)
     said = done(push(1))

@@ -39,7 +39,7 @@ def test_it_does_not_end_soon() -> None:
     assert np.array_equal(np.stack(far["input_ids"].to_numpy()), sample(FFL(), 3, start=10**12))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_workers_of_a_data_loader_share_no_row(workers: int) -> None:
     from torch.utils.data import DataLoader
 
