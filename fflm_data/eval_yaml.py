@@ -20,6 +20,7 @@ EVAL_FILE = "eval.yaml"
 FRAMEWORK = "inspect-ai"
 # The last line of a reply, without the quotes, stars and full stops that models put around an answer.
 PATTERN = r"""(?i)ANSWER\s*:[\s*_`"']*(.+?)[\s*_`"'.]*\Z"""
+NOT_HERE = "no question: every read is scored by `harness eval`"
 NUMBER = "the number in digits, without separators"
 WORDS = "the words that come next"
 
@@ -52,8 +53,7 @@ def write_eval_yaml(configs: Iterable[Config]) -> str:
 def _task(config: Config, split: str) -> dict[str, Any]:
     task = {"id": task_id(config, split), "config": config.name, "split": split}
     if isinstance(config, TextConfig):
-        hint = f"no question: score it by harness eval --task {config.name}"
-        asked = {"field_spec": {"input": "text", "target": hint}, "solvers": [{"name": "generate"}]}
+        asked = {"field_spec": {"input": "text", "target": NOT_HERE}, "solvers": [{"name": "generate"}]}
         return task | asked | {"scorers": [{"name": "exact"}]}
     names = config.schema.names
     question = "question" if "question" in names else "prompt"

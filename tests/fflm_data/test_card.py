@@ -173,4 +173,4 @@ def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr[-1500:]
     scored, refusal = json.loads((tmp_path / "scored").read_text(encoding="utf-8"))
     assert scored == dict.fromkeys([name for name in CONFIGS if name not in TEXTS], ["C", "I"] * 15)
-    assert "harness eval --task flipflop" in refusal
+    assert "scored by `harness eval`" in refusal

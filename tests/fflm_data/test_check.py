@@ -141,6 +141,14 @@ def test_rows_that_are_gone_or_new(cli: Run, folder: Path, edit: str) -> None:
     assert found == GOOD | {"letters/test": words}
 
 
+def test_a_row_after_a_whole_number_of_batches(cli: Run, tmp_path: Path) -> None:
+    few = {f"{split}_rows": 0 for split in ROWS} | {"val_rows": 1024}
+    build.build(tmp_path / "whole", [get_config("flipflop", length=16, **few)])
+    assert findings(cli("fflm-data", "check", "whole")) == {"flipflop/val": "1,024 rows as generated"}
+    change(tmp_path / "whole" / VAL, lambda rows: rows.append(dict(rows[-1], id=1024)))
+    assert findings(cli("fflm-data", "check", "whole")) == {"flipflop/val": "row 1024 is too many"}
+
+
 def test_a_column_that_is_gone_or_new(cli: Run, folder: Path) -> None:
     table = pq.read_table(folder / LETTERS)
     pq.write_table(table.drop_columns(["letter"]), folder / LETTERS)
