@@ -35,6 +35,8 @@ def find_manifest(source: str, revision: str | None = None) -> Manifest | None:
         path = Path(source) / MANIFEST_FILE
         if not path.is_file():
             return None
+    elif "/" not in source:
+        raise ParameterError(f"there is no folder {source}; a repository is named ORG/NAME")
     else:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import RemoteEntryNotFoundError

@@ -165,8 +165,10 @@ def describe(estimate: Estimate) -> str:
         return "\n".join(lines)
     lengths = sorted(estimate.lengths)
     spread = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
-    lines.append(f"  length {spread}, {len(+estimate.symbols)} data symbols")
-    for name, instruction in (("p_write", WRITE), ("p_read", READ), ("p_ignore", IGNORE)):
+    symbols = len(+estimate.symbols)
+    lines.append(f"  length {spread}, {symbols} data symbol{'' if symbols == 1 else 's'}")
+    free = estimate.instructions.total()  # none in strings of length 4
+    for name, instruction in (("p_write", WRITE), ("p_read", READ), ("p_ignore", IGNORE)) if free else ():
         share, low, high = estimate.probability(instruction)
         lines.append(f"  {name} {share:.4f} (95% interval {low:.4f} to {high:.4f})")
     mean = estimate.gaps / estimate.reads

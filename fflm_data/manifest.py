@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,11 @@ from fflm_data.registry import get_config
 from fflm_data.version import GENERATOR_VERSION
 
 MANIFEST_FILE = "fflm.json"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, by which the Hub knows a large file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class OtherVersionError(ParameterError):
@@ -57,12 +63,12 @@ def row_hash(tables: Iterable[pa.Table]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a split, their hash, and the files they lie in."""
+    """Rows of a split, their hash and their size in memory, and the files they lie in with the SHA-256 of each."""
 
     rows: int
     sha256: str
-    files: tuple[str, ...]
     bytes: int
+    files: dict[str, str]
 
 
 def row_hashes(splits: dict[str, Split]) -> dict[str, tuple[int, str]]:
@@ -106,7 +112,7 @@ class Manifest:
             for name, entry in content["configs"].items():
                 configs.append(get_config(name, **entry["parameters"]))
                 splits[name] = {
-                    split: Split(made["rows"], made["sha256"], tuple(made["files"]), made["bytes"])
+                    split: Split(made["rows"], made["sha256"], made["bytes"], dict(made["files"]))
                     for split, made in entry["splits"].items()
                 }
         except OtherVersionError:

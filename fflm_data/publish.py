@@ -6,7 +6,7 @@ uploaded again, even if its files would differ in their bytes; configs that are 
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from fflm_data.build import write_rows, write_texts
-from fflm_data.config import Config
+from fflm_data.config import Config, ParameterError
 from fflm_data.figures import FOLDER as FIGURES
 from fflm_data.hub import DATASET, HubError, hub_errors, not_a_name
-from fflm_data.manifest import MANIFEST_FILE, Manifest, OtherVersionError, Split, row_hashes
+from fflm_data.manifest import MANIFEST_FILE, Manifest, OtherVersionError, Split, file_hash, row_hashes
 from fflm_data.registry import CONFIGS
 from fflm_data.version import GENERATOR_VERSION
 
@@ -27,8 +27,8 @@ _EMPTY = {".gitattributes", "README.md"}
 
 @dataclass(frozen=True)
 class Remote:
-    """What a repository holds now: files with their content ids, tags with their commits, the manifest or,
-    of another generator version, the names of its configs. `commit` is None if there is no repository."""
+    """What a repository holds now: files with their content ids, tags with their commits, the manifest or, if
+    that is damaged or of another version, the names of its configs. `commit` is None if there is no repository."""
 
     commit: str | None = None
     private: bool = False
@@ -121,6 +121,9 @@ def _look(api: HfApi, repository: str) -> Remote:
             manifest = _manifest(api, repository, str(info.sha))
         except OtherVersionError as error:
             outdated = error.configs
+        except ParameterError:
+            # Damaged: nothing of it is believed, and what has a folder must be pushed again.
+            outdated = {path.split("/")[0] for path in files} & set(CONFIGS)
     return Remote(info.sha, bool(info.private), files, tags, manifest, frozenset(outdated))
 
 
@@ -133,7 +136,7 @@ def _holds(api: HfApi, repository: str, revision: str, manifest: Manifest) -> bo
     """Whether a revision holds the rows of a manifest."""
     try:
         return _manifest(api, repository, revision).same_rows(manifest)
-    except (OtherVersionError, RemoteEntryNotFoundError):
+    except (ParameterError, RemoteEntryNotFoundError):
         return False
 
 
@@ -144,7 +147,7 @@ def _require_fit(repository: str, remote: Remote, configs: Sequence[Config], cre
         raise HubError(f"{repository} is there already and public: make it private on the Hub, or leave out --private")
     stale = remote.outdated - {config.name for config in configs}
     if stale:
-        raise HubError(f"{repository} holds {', '.join(sorted(stale))} of another generator version: push them too")
+        raise HubError(f"{repository} holds {', '.join(sorted(stale))} that this version did not write: push them too")
     if MANIFEST_FILE not in remote.files and set(remote.files) - _EMPTY:
         raise HubError(f"{repository} holds another data set (no {MANIFEST_FILE}): choose another name")
 
@@ -159,11 +162,16 @@ def _merge(remote: Remote, configs: Sequence[Config], made: dict[str, dict[str, 
         new = made.get(name)
         there = old.splits[name] if old is not None and name in before else None
         same = there and new and before[name] == after[name] and row_hashes(there) == row_hashes(new)
-        if there and same and all(file in remote.files for split in there.values() for file in split.files):
+        if there and same and all(remote.files.get(path) == content for path, content in _files(there)):
             kept.append(name)
             new = there
         splits[name] = new or there or {}
     return Manifest(tuple(after[name] for name in splits), splits), kept
+
+
+def _files(splits: dict[str, Split]) -> Iterator[tuple[str, str]]:
+    for split in splits.values():
+        yield from split.files.items()
 
 
 def _operations(
@@ -171,7 +179,7 @@ def _operations(
 ) -> tuple[list[CommitOperationAdd], list[str]]:
     """The files to add, and those of the repository that its configs no longer have."""
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    wanted = {file for splits in manifest.splits.values() for split in splits.values() for file in split.files}
+    wanted = {path for splits in manifest.splits.values() for path, _ in _files(splits)}
     adds = [
         CommitOperationAdd(path, folder / path)
         for path in paths
@@ -185,4 +193,4 @@ def _content_ids(path: Path) -> set[str]:
     """By what the Hub may know the content of a file: its SHA-256, or the id git gives it."""
     content = path.read_bytes()
     git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return {hashlib.sha256(content).hexdigest(), git.hexdigest()}
+    return {file_hash(path), git.hexdigest()}

@@ -174,7 +174,7 @@ def test_a_file_that_is_gone_or_damaged(cli: Run, folder: Path) -> None:
 def test_one_of_several_files_is_gone(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "FILE_BYTES", 1024)
     config = get_config("letters", words_per_cell=3)
-    listed = build.build(tmp_path / "parts", [config]).splits["letters"]["test"].files
+    listed = list(build.build(tmp_path / "parts", [config]).splits["letters"]["test"].files)
     assert len(listed) > 2
     assert findings(cli("fflm-data", "check", "parts")) == {"letters/test": "30 rows as generated"}
     first = pq.read_metadata(tmp_path / "parts" / listed[0]).num_rows
