@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from fflm_data.config import Config
+from fflm_data.config import Config, ParameterError
 from fflm_data.hub import DATASET, hub_errors
 from fflm_data.manifest import MANIFEST_FILE, Manifest, RowHash
 

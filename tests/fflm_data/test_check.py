@@ -505,3 +505,7 @@ def test_intervals_cover_as_often_as_they_say() -> None:
 def test_no_data_at_all() -> None:
     share, low, high = wilson(0, 0)
     assert math.isnan(share) and (low, high) == (0.0, 1.0)
+
+
+def test_a_folder_that_is_not_there(cli: Run) -> None:
+    assert "there is no folder nosuch; a repository is named ORG/NAME" in refused(cli("fflm-data", "check", "nosuch"))
