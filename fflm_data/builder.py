@@ -70,7 +70,7 @@ class Fflm(datasets.ArrowBasedBuilder):
             description=config.title,
             features=datasets.Features.from_arrow_schema(config.schema),
             homepage=f"https://arxiv.org/abs/{config.paper.split()[-1]}",
-            license="MIT",
+            license=config.licence,
         )
 
     def _config(self) -> Config:
@@ -82,8 +82,7 @@ class Fflm(datasets.ArrowBasedBuilder):
         if isinstance(config, FlipFlopTrain):
             if not dl_manager.is_streaming:
                 raise ParameterError(f"{config.name} has no end: load it with streaming=True")
-            shards = list(range(config.shards))
-            return [datasets.SplitGenerator(name=split, gen_kwargs={"shards": shards}) for split in config.splits()]
+            return [datasets.SplitGenerator(name=split) for split in config.splits()]
         return [
             datasets.SplitGenerator(
                 name=split, gen_kwargs={"split": split, "blocks": list(range(config.blocks(split)))}
@@ -94,8 +93,7 @@ class Fflm(datasets.ArrowBasedBuilder):
     def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
         config = self._config()
         if isinstance(config, FlipFlopTrain):
-            shards = split_generator.gen_kwargs["shards"]
-            return EndlessExamplesIterable(config, split_generator.name, shards, of=config.shards)
+            return EndlessExamplesIterable(config, split_generator.name, range(config.shards), of=config.shards)
         return super()._get_examples_iterable_for_split(split_generator)
 
     def _generate_tables(self, split: str, blocks: list[int]) -> Iterator[tuple[tuple[int, int], pa.Table]]:

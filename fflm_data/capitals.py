@@ -68,6 +68,7 @@ class Capitals(Config):
     name: ClassVar[str] = "capitals"
     title: ClassVar[str] = "recall a fact about a country"
     paper: ClassVar[str] = "arXiv 2403.19521"
+    licence: ClassVar[str] = "cc-by-4.0"
     schema: ClassVar[pa.Schema] = pa.schema(
         [
             ("id", pa.int64()),
@@ -80,7 +81,9 @@ class Capitals(Config):
 
     def validate(self) -> None:
         # A bare string is how the command line hands over one name or, with commas, several.
-        given = self.relations.split(",") if isinstance(self.relations, str) else self.relations
+        given = (
+            [name.strip() for name in self.relations.split(",")] if isinstance(self.relations, str) else self.relations
+        )
         allowed = f"some of {', '.join(RELATIONS)}"
         require(isinstance(given, list | tuple) and len(given) > 0, "relations", self.relations, allowed)
         for relation in given:

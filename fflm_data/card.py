@@ -34,7 +34,7 @@ def _header(manifest: Manifest) -> str:
     default = DEFAULT_CONFIG if DEFAULT_CONFIG in names else names[0]
     card = DatasetCardData(
         pretty_name="fflm",
-        license=["mit", "cc-by-4.0"] if "capitals" in names else "mit",
+        license=list(dict.fromkeys(config.licence for config in manifest.configs)),
         language=["en"],
         tags=["benchmark", "flip-flop", "counting", "arithmetic", "reasoning", "synthetic"],
         task_categories=["text-generation", "question-answering"],
@@ -68,7 +68,7 @@ def _body(manifest: Manifest, repository: str) -> str:
         for config in configs
     )
     sections = "\n\n".join(_section(config, manifest, repository) for config in configs)
-    papers = dict.fromkeys(paper for config in configs for paper in (config.paper, *config.more_papers))
+    papers = dict.fromkeys(paper for config in configs for paper in (config.paper,))
     citations = "\n".join(CITATIONS[paper.split()[-1]] for paper in papers)
     sources = "\n".join(f"- {line}" for line in SOURCES if any(config.name in line for config in configs))
     return f"""# fflm
@@ -162,7 +162,7 @@ load_dataset("{repository}", "{config.name}", split="{first}")[0]
 
 
 def _links(config: Config) -> str:
-    papers = [paper.split()[-1] for paper in (config.paper, *config.more_papers)]
+    papers = [paper.split()[-1] for paper in (config.paper,)]
     return ", ".join(f"[arXiv {paper}](https://arxiv.org/abs/{paper})" for paper in papers)
 
 

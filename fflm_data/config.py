@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,12 +33,26 @@ def require_integer(parameter: str, value: object, low: int, high: int | None = 
     require(is_integer and low <= value and (high is None or value <= high), parameter, value, allowed)  # type: ignore[operator]
 
 
+def require_index(parameter: str, value: Any) -> int:
+    """A number of rows or the like, of Python or numpy, as Python's; raises ParameterError unless it is at least 0."""
+    value = plain(value)
+    require_integer(parameter, value, 0)
+    return int(value)
+
+
+def plain(value: Any) -> Any:
+    """Numpy's numbers as Python's, and arrays, ranges and lists as tuples: what can be hashed and written as JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | range | np.ndarray):
+        return tuple(map(plain, value))
+    return value
+
+
 def plain_fields(record: Any) -> None:
-    """Turns the numpy scalars among the fields of a frozen dataclass into Python's numbers, as JSON needs them."""
+    """Makes the fields of a frozen dataclass `plain`."""
     for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, np.generic):
-            object.__setattr__(record, field.name, value.item())
+        object.__setattr__(record, field.name, plain(getattr(record, field.name)))
 
 
 def answers(rows: pa.Table) -> npt.NDArray[Any]:
@@ -49,6 +64,15 @@ def majority(answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The most frequent answer (the smallest of several), for every row."""
     values, counts = np.unique(answers, return_counts=True)
     return np.full_like(answers, values[np.argmax(counts)])
+
+
+@lru_cache(maxsize=1)
+def _latest_block(config: "Config", split: str, number: int) -> pa.Table:
+    """A block with its ids; kept until another is asked for, so that row after row does not draw it again."""
+    block = config.block(split, number)
+    first = number * config.block_rows(split)
+    ids = pa.array(range(first, first + block.num_rows), pa.int64())
+    return block.add_column(0, "id", ids).cast(config.schema)
 
 
 @dataclass(frozen=True)
@@ -64,7 +88,7 @@ class Config(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str]
-    more_papers: ClassVar[tuple[str, ...]] = ()
+    licence: ClassVar[str] = "mit"
     schema: ClassVar[pa.Schema]
 
     def __post_init__(self) -> None:
@@ -129,15 +153,14 @@ class Config(ABC):
         The rows are the same wherever they are asked for; memory stays at one block.
         """
         total = self.rows(split)
-        stop = total if stop is None else min(stop, total)
+        start = require_index("start", start)
+        stop = total if stop is None else min(require_index("stop", stop), total)
         size = self.block_rows(split)
         for number in range(start // size, -(-stop // size)):
             first = number * size
-            block = self.block(split, number)
-            ids = pa.array(range(first, first + block.num_rows), pa.int64())
+            block = _latest_block(self, split, number)
             begin, end = max(start - first, 0), min(stop - first, block.num_rows)
-            table = block.add_column(0, "id", ids).cast(self.schema)
-            yield table.slice(begin, end - begin)
+            yield block.slice(begin, end - begin)
 
     def table(self, split: str, start: int = 0, stop: int | None = None) -> pa.Table:
         """Rows start..stop-1 of a split as one table."""

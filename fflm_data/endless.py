@@ -1,6 +1,6 @@
 """What `datasets` iterates over when a config has no end: blocks dealt to shards, resumed by row number."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -19,23 +19,38 @@ class EndlessExamplesIterable(ArrowExamplesIterable):
     state is the number of rows given: going on from it draws one block, not all those before.
     """
 
-    def __init__(self, config: Config, split: str, shards: list[int], of: int):
-        super().__init__(_blocks(config, split, of), {"shards": shards})
-        self.config, self.split, self.of = config, split, of
+    def __init__(self, config: Config, split: str, shards: range, of: int):
+        super().__init__(self._blocks, {})
+        self.config, self.split, self.shards, self.of = config, split, shards, of
+
+    @property
+    def num_shards(self) -> int:
+        """How many workers or ranks can have different rows."""
+        return len(self.shards)
 
     def _init_state_dict(self) -> dict[str, Any]:
         self._state_dict: dict[str, Any] = {"row": 0, "type": self.__class__.__name__}
         return self._state_dict
 
+    def _blocks(self, turn: int = 0) -> Iterator[tuple[Key, pa.Table]]:
+        """Whole blocks, from the one that comes at this turn on."""
+        size = self.config.block_rows(self.split)
+        while True:
+            round_, place = divmod(turn, len(self.shards))
+            number = round_ * self.of + self.shards[place]
+            yield (number, 0), self.config.table(self.split, number * size, (number + 1) * size)
+            turn += 1
+
     def _tables(self) -> Iterator[tuple[Key, pa.Table]]:
         """The blocks from the state's row on, the first one cut to the rows not given yet."""
-        size = self.config.block_rows(self.split)
-        turn, given = divmod(int(self._state_dict["row"]) if self._state_dict else 0, size)
-        for key, table in self.generate_tables_fn(turn=turn, **self.kwargs):
+        given = int(self._state_dict["row"]) if self._state_dict else 0
+        turn, given = divmod(given, self.config.block_rows(self.split))
+        for key, table in self._blocks(turn):
             yield key, table.slice(given)
             given = 0
 
     def __iter__(self) -> Iterator[tuple[Key, dict[str, Any]]]:
+        # Newer versions of datasets take the tables; those before 5 ask for examples where no format is set.
         for key, table in self._tables():
             for batch in table.to_batches(max_chunksize=64):
                 for example in batch.to_pylist():
@@ -55,22 +70,8 @@ class EndlessExamplesIterable(ArrowExamplesIterable):
 
     def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> "EndlessExamplesIterable":
         """The shards of one of `num_shards` workers or ranks."""
-        kept = self.split_shard_indices_by_worker(num_shards, index, contiguous=contiguous)
-        shards = [self.kwargs["shards"][place] for place in kept]
-        return EndlessExamplesIterable(self.config, self.split, shards, self.of)
+        return EndlessExamplesIterable(self.config, self.split, self.shards[index::num_shards], self.of)
 
     def reshard_data_sources(self) -> "EndlessExamplesIterable":
         """The same: the number of shards is a parameter of the config."""
         return self
-
-
-def _blocks(config: Config, split: str, of: int) -> Callable[..., Iterator[tuple[Key, pa.Table]]]:
-    def blocks(shards: list[int], turn: int = 0) -> Iterator[tuple[Key, pa.Table]]:
-        size = config.block_rows(split)
-        while True:
-            round_, place = divmod(turn, len(shards))
-            number = round_ * of + shards[place]
-            yield (number, 0), config.table(split, number * size, (number + 1) * size)
-            turn += 1
-
-    return blocks

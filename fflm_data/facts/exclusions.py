@@ -144,24 +144,30 @@ NO_CAPITAL = {
     "Tanzania": "Dodoma is the capital, Dar es Salaam the former one and the largest city",
     "Togo": f"{_ACCENT}: Lome",
     "Tonga": "its capital is written with apostrophes of several kinds: Nuku'alofa",
+    "Tuvalu": "given as Funafuti or, on it, Fongafale or Vaiaku",
     "Ukraine": "its capital is written Kyiv and Kiev",
     "Yemen": "Sanaa, also written Sana'a, or Aden, seat of the recognised government",
 }
 
 # In addition to those without a capital above. By rule also the names with an article: the prompt would have
-# to end in "the", which tells much of the answer.
+# to end in "the", which tells much of the answer. A full official name that everyday English shortens is no second
+# name here: the Russian Federation, the Democratic People's Republic of Korea.
 NO_COUNTRY = {
+    "Belgium": "Brussels is also called the capital of the European Union",
     "Bosnia and Herzegovina": "also called Bosnia-Herzegovina or Bosnia",
     "Cabo Verde": "also called Cape Verde",
+    "Chile": "Santiago, as Santiago de Compostela, is also the capital of Galicia",
     "Cyprus": "Northern Cyprus claims Nicosia as well",
     "Czechia": "also called the Czech Republic",
     "Guyana": "George Town, its capital's name in two words, is the capital of the Cayman Islands",
+    "Ireland": "also called the Republic of Ireland",
     "Jamaica": "Kingston is also the capital of Norfolk Island",
     "North Macedonia": "called Macedonia until 2019",
     "Saint Kitts and Nevis": _SAINT,
     "Saint Lucia": _SAINT,
     "Saint Vincent and the Grenadines": _SAINT,
     "Seychelles": "Victoria is also the capital of British Columbia",
+    "South Korea": "also called Korea",
     "Timor-Leste": "also called East Timor",
     "Turkey": "also called Türkiye",
     "USA": "has several common names, and Washington is also a state",

@@ -173,9 +173,8 @@ def collision(one: Distribution, other: Distribution) -> float:
     Given that two strings agree so far, their next instruction and symbol agree with probability
     (w w' + i i') / symbols + r r'; a read repeats what both have written, so it costs no chance.
     """
-    if (one.length, one.symbols) != (other.length, other.symbols):
-        require(one.length != other.length, "symbols", (one.symbols, other.symbols), "the same in both")
-        return 0.0
+    kinds = {(one.length, one.symbols), (other.length, other.symbols)}
+    require(len(kinds) == 1, "length and symbols", kinds, "the same in both distributions")
     total = 0.0
     for a in one.probabilities():
         for b in other.probabilities():

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fflm_data.config import Config, require, require_integer
 from fflm_data.flipflop.distributions import FFL
-from fflm_data.flipflop.sampling import require_two_sides, sample
+from fflm_data.flipflop.sampling import require_apart, sample
 from fflm_data.flipflop.strings import FIRST_SYMBOL, READ, WRITE, Ids, decode
 
 WRITTEN = ("Alice turns the light off.", "Alice turns the light on.")
@@ -25,7 +25,8 @@ class FlipFlopProse(Config):
 
     A write turns the light on or off, an ignored instruction is something Bob eats, a read says how
     the light is; the last read is the question. `demonstration` holds a solved string of length 16,
-    another for each row, to put in front of the question. Rows go round the lengths.
+    another for each row, to put in front of the question. Rows go round the lengths. Of the shortest
+    length there are few different strings, so that its rows repeat.
     """
 
     lengths: tuple[int, ...] = (10, 50, 100, 150, 200)
@@ -50,11 +51,11 @@ class FlipFlopProse(Config):
         lengths = (self.lengths,) if isinstance(self.lengths, int) else self.lengths
         require(isinstance(lengths, list | tuple) and len(lengths) > 0, "lengths", lengths, "a list of lengths")
         object.__setattr__(self, "lengths", tuple(lengths))
-        require(len(set(lengths)) == len(lengths), "lengths", lengths, "free of repetition")
         require_integer("rows_per_length", self.rows_per_length, 1)
         for length in (*lengths, DEMONSTRATION_LENGTH):
             require_integer("lengths", length, 4, 2**16)
-            require_two_sides(self.distribution(length))
+            require_apart(self.distribution(length))
+        require(len(set(lengths)) == len(lengths), "lengths", lengths, "free of repetition")
 
     def distribution(self, length: int) -> FFL:
         """The distribution of the strings of one length."""

@@ -2,21 +2,25 @@
 
 Long strings never meet by chance. Strings of under `APART_LENGTH` symbols do, so that there every
 string belongs to one side, a quarter of them to the test splits and the others to train, by a hash
-of its ids: whatever the distribution, seed or split, no test row is a train row.
+of its ids: whatever the distribution over these symbols, the seed or the split, no test row is a
+train row. What that costs: of the shortest strings a side has few, which come again and again, and
+the shares of instructions are those of these strings.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from fflm_data.config import ParameterError, require, require_integer
+from fflm_data.config import ParameterError, require_index
 from fflm_data.flipflop.distributions import Distribution, collision
 from fflm_data.flipflop.strings import FIRST_SYMBOL, IGNORE, Ids, id_type
 from fflm_data.seeding import Stream, UInt32s, UInt64s, halves, less, scale, thresholds
 
 TRAIN = "train"
 APART_LENGTH = 256
-MIN_DIFFERENT_STRINGS = 16
-MAX_SHARED_ROWS = 1e-6
+# So unlikely that 2**40 training rows hold one of 10**6 test rows with a probability of one in a million.
+MAX_COLLISION = 1e-24
+# Strings as if all were equally frequent, a quarter of which must still be a test split.
+MIN_DIFFERENT_STRINGS = 100
 _MAX_DRAWS = 256
 
 
@@ -27,10 +31,10 @@ def sample(distribution: Distribution, rows: int, *, split: str = TRAIN, seed: i
     Every split but "train" is a test split. Raises ParameterError for so few different strings that
     train and test would have to share them.
     """
-    require_integer("rows", rows, 0)
-    require_integer("start", start, 0)
-    require_integer("seed", seed, 0)
-    require_two_sides(distribution)
+    rows, start, seed = (
+        require_index(name, value) for name, value in (("rows", rows), ("start", start), ("seed", seed))
+    )
+    require_apart(distribution)
     ids = np.empty((rows, distribution.length), dtype=id_type(distribution.symbols))
     done = 0
     while done < rows:
@@ -49,7 +53,7 @@ def block(distribution: Distribution, split: str, seed: int, number: int, rows: 
     kept: list[Ids] = []
     for _ in range(_MAX_DRAWS):
         drawn = _draw(distribution, stream, distribution.block_rows)
-        kept.append(drawn[is_test(drawn) == (split != TRAIN)])
+        kept.append(drawn[is_test(drawn, distribution.symbols) == (split != TRAIN)])
         if sum(map(len, kept)) >= rows:
             return np.concatenate(kept)[:rows]
     raise _too_few_strings(distribution)
@@ -94,36 +98,34 @@ def _limits(distribution: Distribution, first: UInt32s) -> tuple[UInt64s, UInt64
     return chosen[..., 0], chosen[..., 0] + chosen[..., 1]
 
 
-def is_test(ids: Ids) -> npt.NDArray[np.bool_]:
-    """For each string of under APART_LENGTH symbols, whether it belongs to the test splits."""
+def is_test(ids: Ids, symbols: int) -> npt.NDArray[np.bool_]:
+    """For each string of under APART_LENGTH symbols, whether it belongs to the test splits.
+
+    The symbols are hashed as distances from the first one, modulo their number: strings that differ
+    by a rotation of the symbols stay together, so that every answer is as frequent on either side.
+    """
     factors = Stream("flipflop-sides", {}, "all", 0, 0).raw(APART_LENGTH) | np.uint64(1)
-    mixed = ids.astype(np.uint64) @ factors[: ids.shape[1]]
+    turned = ids.astype(np.int64)
+    turned[:, 1::2] = (turned[:, 1::2] - turned[:, 1:2]) % symbols
+    mixed = turned.astype(np.uint64) @ factors[: ids.shape[1]]
     mixed = (mixed ^ (mixed >> np.uint64(32))) * factors[-1]
     return np.asarray(mixed >> np.uint64(62) == 0)
 
 
-def require_two_sides(distribution: Distribution) -> None:
-    """Raises ParameterError where the strings are too few, or too unevenly drawn, to be dealt to two sides."""
-    if distribution.length < APART_LENGTH and collision(distribution, distribution) > 1 / MIN_DIFFERENT_STRINGS:
+def require_apart(distribution: Distribution) -> None:
+    """Raises ParameterError where test rows would be train rows, or too few strings would be dealt to two sides.
+
+    Two distributions that each pass share no more than the worse of them with itself (Cauchy-Schwarz),
+    so that it is enough to look at each alone.
+    """
+    most = MAX_COLLISION if distribution.length >= APART_LENGTH else 1 / MIN_DIFFERENT_STRINGS
+    if collision(distribution, distribution) > most:
         raise _too_few_strings(distribution)
 
 
-def require_apart(train: Distribution, test: Distribution, pairs: float) -> None:
-    """Raises ParameterError where `pairs` pairs of a train row and a test row may hold two equal ones by chance."""
-    require_two_sides(train)
-    require_two_sides(test)
-    if train.length >= APART_LENGTH:
-        shared = pairs * collision(train, test)
-        require(
-            shared <= MAX_SHARED_ROWS,
-            "p_read",
-            float(train.probabilities()[..., 1].max()),
-            f"smaller, or the length greater: train and test would share about {shared:.1g} rows",
-        )
-
-
 def _too_few_strings(distribution: Distribution) -> ParameterError:
+    p_read = float(distribution.probabilities()[..., 1].max())
     return ParameterError(
-        f"length={distribution.length} is out of range: length must be greater, or writes and ignores more probable, "
-        "for train and test to have different rows"
+        f"length={distribution.length} is out of range with p_read={p_read:g}: length must be greater, or p_read "
+        "smaller, for train and test to have different rows"
     )

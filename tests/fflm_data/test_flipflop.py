@@ -56,9 +56,9 @@ def test_every_string_is_legal(split: str) -> None:
 
 
 def test_symbols_and_length() -> None:
-    config = get_config("flipflop", length=6, symbols=10, p_ignore=0.5)
+    config = get_config("flipflop", length=8, symbols=10, p_ignore=0.5)
     texts = config.table("train", 0, 2000)["text"].to_pylist()
-    assert [text for text in texts if illegal(text, "0123456789") or len(text) != 6] == []
+    assert [text for text in texts if illegal(text, "0123456789") or len(text) != 8] == []
     assert {text[1] for text in texts} == set("0123456789")
 
 
@@ -219,11 +219,11 @@ def test_mixture_and_piecewise_frequencies() -> None:
     validate(decode(ids[:100]).to_pylist())
 
 
-@pytest.mark.parametrize(("length", "symbols"), [(10, 2), (12, 3), (16, 2), (24, 2), (64, 2), (254, 10)])
+@pytest.mark.parametrize(("length", "symbols"), [(10, 2), (12, 3), (18, 2), (24, 2), (64, 2), (254, 10)])
 def test_short_strings_belong_to_one_side(length: int, symbols: int) -> None:
     """By construction: whatever the distribution and seed, no string is in train and in a test split."""
     train, test = set(), set()
-    for seed, p_ignore in itertools.product((0, 1), (0.8, 0.98, 0.3)):
+    for seed, p_ignore in itertools.product((0, 1), (0.6, 0.5, 0.3) if length < 18 else (0.8, 0.98, 0.3)):
         ffl = FFL.from_p_ignore(p_ignore, length, symbols)
         train |= set(decode(sample(ffl, 4000, seed=seed)).to_pylist())
         for split in ("val", "val_sparse", "test"):
@@ -255,3 +255,64 @@ def test_previous_symbol_guess_and_distances_of_a_split() -> None:
     assert {gap: count for gap, count in enumerate(counts.gaps.tolist()) if count} == gaps
     assert counts.reads == gaps.total()
     assert config.baselines("val_sparse") == {"chance": 0.5, "previous symbol": right / gaps.total()}
+
+
+@pytest.mark.parametrize(("length", "symbols"), [(16, 2), (20, 3), (40, 2), (250, 2)])
+def test_answers_are_even_on_either_side(length: int, symbols: int) -> None:
+    """Strings are dealt with all rotations of their symbols: no constant guess does better on short ones."""
+    for split in ("train", "val"):
+        answers = sample(FFL.from_p_ignore(0.9, length, symbols), 30_000, split=split)[:, -1]
+        counts = np.bincount(answers - 3, minlength=symbols)
+        assert np.abs(counts - 30_000 / symbols).max() < 4 * math.sqrt(30_000 * (1 / symbols) * (1 - 1 / symbols))
+
+
+@pytest.mark.parametrize(("length", "symbols"), [(512, 2), (8192, 2), (2**17, 3), (512, 512)])
+def test_successive_writes_are_independent(length: int, symbols: int) -> None:
+    """A legal string whose writes all say the same would pass every other test."""
+    ids = sample(FFL(length, 0.5, 0.2, symbols), max(2, 2**19 // length))
+    same = total = 0
+    for row in ids:
+        written = row[1::2][row[0::2] == 0]
+        same, total = same + int((written[1:] == written[:-1]).sum()), total + len(written) - 1
+    deviation = math.sqrt(total * (1 / symbols) * (1 - 1 / symbols))
+    assert abs(same - total / symbols) < 4 * deviation + 1
+    assert set(reads(ids).answer.tolist()) == set(range(symbols))
+
+
+@pytest.mark.parametrize("tail", [40, 300, 508])
+def test_the_tail_of_a_piecewise_string_has_its_length(tail: int) -> None:
+    config = get_config("flipflop-piecewise", tail=tail, test_rows=4000)
+    ids = encode(config.table("test")["text"])
+    ignored = (ids[:, 0::2] == 2).mean(axis=0)
+    border = (512 - tail) // 2
+    assert np.abs(ignored[1:border] - 0.1).max(initial=0) < 0.03
+    assert np.abs(ignored[border if border > 1 else 2 : -1] - 0.98).max() < 0.03
+
+
+def test_no_row_of_the_other_test_sets_is_in_the_stream() -> None:
+    """Prose and piecewise strings, against streams of their own distributions and lengths."""
+    prose, piecewise = get_config("flipflop-prose").table("test"), get_config("flipflop-piecewise").table("test")
+    for length in (50, 100, 150, 200, 512):
+        stream = get_config("flipflop-train", length=length, p_ignore=[0.6, 0.1, 0.98])
+        trained = set(decode(np.stack(stream.table("train", 0, 5000)["input_ids"].to_numpy())).to_pylist())
+        assert len(trained) > 4000
+        assert trained.isdisjoint(prose["text"].to_pylist() + piecewise["text"].to_pylist())
+    short = set(decode(sample(FFL.from_p_ignore(0.6, 10), 50_000)).to_pylist())
+    assert short.isdisjoint(prose["text"].to_pylist())
+
+
+def test_row_after_row_draws_a_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    original = FlipFlop.block
+    monkeypatch.setattr(FlipFlop, "block", lambda *asked: drawn.append(asked[2]) or original(*asked))
+    config = get_config("flipflop", seed=77)
+    rows = [config.table("train", row, row + 1)["text"][0].as_py() for row in range(1020, 1030)]
+    assert (rows, drawn) == (config.table("train", 1020, 1030)["text"].to_pylist(), [0, 1, 0, 1])
+
+
+def test_rows_before_the_first_are_an_error() -> None:
+    with pytest.raises(ValueError, match="start=-5"):
+        CONFIG.table("train", -5, 3)
+    with pytest.raises(ValueError, match="rows=-1"):
+        sample(FFL(), -1)
+    assert np.array_equal(sample(FFL(), np.int64(3), start=np.int32(2), seed=np.uint8(1)), sample(FFL(), 5, seed=1)[2:])

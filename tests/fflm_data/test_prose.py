@@ -53,3 +53,9 @@ def test_lengths_are_balanced_in_any_first_rows() -> None:
     lengths = get_config("flipflop-prose").table("test")["length"].to_pylist()
     assert Counter(lengths) == dict.fromkeys((10, 50, 100, 150, 200), 500)
     assert set(Counter(lengths[:250]).values()) == {50}
+
+
+def test_demonstrations_do_not_come_again_in_later_blocks() -> None:
+    rows = get_config("flipflop-prose", lengths=[20], rows_per_length=1500).table("test")["demonstration"].to_pylist()
+    first, later = rows[:500], rows[512:1012]
+    assert sum(a == b for a, b in zip(first, later, strict=True)) < 20

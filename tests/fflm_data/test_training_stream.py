@@ -1,5 +1,6 @@
 """The endless stream, as data loaders use it: dealt to workers and ranks, stopped and gone on with."""
 
+import pickle
 from itertools import islice
 from typing import Any
 
@@ -9,6 +10,7 @@ from datasets import load_dataset
 from datasets.distributed import split_dataset_by_node
 
 from fflm_data import get_config
+from fflm_data.endless import EndlessExamplesIterable
 from fflm_data.flipflop import FFL, decode, sample, validate
 
 # Blocks of 2**19 / 8192 = 64 rows, so that a few hundred rows cross several.
@@ -52,11 +54,53 @@ def test_workers_of_a_data_loader_share_no_row(workers: int) -> None:
     assert sorted(found) == list(range(192 * workers))
 
 
-def test_ranks_share_no_row() -> None:
-    world = 3
-    found = [ids(split_dataset_by_node(stream(), rank, world), 192) for rank in range(world)]
-    assert sorted(row for rank in found for row in rank) == list(range(192 * world))
-    assert all(row // 64 % world == rank for rank, rows in enumerate(found) for row in rows)
+@pytest.mark.parametrize(("world", "shards"), [(3, 6), (2, 2), (4, 4), (128, 322_560)])
+def test_ranks_share_no_row(world: int, shards: int) -> None:
+    """Over several rounds of the shards."""
+    ranks = list(range(world))[:4]
+    found = [ids(split_dataset_by_node(stream(shards=shards), rank, world), 64 * 5) for rank in ranks]
+    assert all(row // 64 % world == rank for rank, rows in zip(ranks, found, strict=True) for row in rows)
+    blocks = [sorted({row // 64 for row in rows}) for rows in found]
+    assert blocks == [[rank + world * turn for turn in range(5)] for rank in ranks]
+    assert len({row for rows in found for row in rows}) == len(ranks) * 64 * 5
+
+
+def test_ranks_that_do_not_divide_the_shards_share_no_row() -> None:
+    found = [ids(split_dataset_by_node(stream(shards=4), rank, 3), 100) for rank in range(3)]
+    assert len({row for rows in found for row in rows}) == 300
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_however_they_are_started(method: str) -> None:
+    """Not every system forks: what a worker is given must be picklable."""
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(
+        stream().with_format("torch").batch(64), batch_size=None, num_workers=2, multiprocessing_context=method
+    )
+    assert sorted(row for batch in islice(loader, 4) for row in batch["id"].tolist()) == list(range(256))
+
+
+def test_a_stream_is_pickled() -> None:
+    rows = split_dataset_by_node(stream(), 1, 3)
+    assert ids(pickle.loads(pickle.dumps(rows)), 70) == ids(rows, 70)
+
+
+@pytest.mark.parametrize("given", [0, 1, 63, 64, 130])
+def test_examples_one_by_one(given: int) -> None:
+    """What versions of datasets before 5 iterate over; the others take the tables."""
+    config = get_config("flipflop-train", **LONG)
+    rows = EndlessExamplesIterable(config, "train", range(6)[1::3], of=6)
+    expected = [64 * block + row for block in (1, 4, 7) for row in range(64)]
+    rows._init_state_dict()
+    for _ in islice(rows, given):
+        pass
+    state = rows._state_dict
+    assert state is not None and state["row"] == given
+    again = EndlessExamplesIterable(config, "train", range(6)[1::3], of=6)
+    again._init_state_dict()
+    again.load_state_dict(state)
+    assert [example["id"] for _, example in islice(again, 60)] == expected[given : given + 60]
 
 
 @pytest.mark.parametrize("given", [0, 1, 63, 64, 65, 200])
@@ -118,6 +162,11 @@ def test_seeds_and_shuffling() -> None:
 def test_symbols_beyond_a_byte() -> None:
     row = next(iter(stream(length=512, symbols=512)))
     assert 255 < max(row["input_ids"]) < 515
+
+
+def test_all_of_it_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no end"):
+        get_config("flipflop-train").table("train")
 
 
 def test_it_is_only_streamed() -> None:
