@@ -86,19 +86,18 @@ that no model has seen.
 From the Hub or from this folder, and the same rows generated on the spot:
 
 ```python
+import fflm_data  # makes the name "fflm" known
 from datasets import load_dataset
 
 load_dataset("{repository}", "{configs[0].name}")
-
-import fflm_data  # makes the name "fflm" known
-
-load_dataset("fflm", "{configs[0].name}")
+{_generated(configs[0])}
 ```
 
 `fflm-data check {repository}` makes every row again and compares. `{MANIFEST_FILE}` lists the parameters and a hash of
-the rows of each split; `eval.yaml` makes each test split a benchmark task. Trivial guesses are given beside every
-split: a score means something above the best of them. Do not train on the test splits; for training there is an
-endless stream, `load_dataset("fflm", "flipflop-train", streaming=True)`, which never holds one of their rows.
+the rows of each split; `eval.yaml` makes each test split a benchmark task, of which `inspect eval` runs those that ask
+a question and `harness eval` of the package the flip-flop strings. Trivial guesses are given beside every split: a
+score means something above the best of them. Do not train on the test splits; for training there is an endless
+stream, `load_dataset("fflm", "flipflop-train", streaming=True)`, which never holds one of their rows.
 
 {sections}
 
@@ -154,11 +153,19 @@ The columns after `rows` are the accuracies of trivial guesses on the same rows.
 
 ```python
 load_dataset("{repository}", "{config.name}", split="{first}")[0]
+{_generated(config, first)}[0]
 ```
 
 ```json
 {example}
 ```{figures}"""
+
+
+def _generated(config: Config, split: str | None = None) -> str:
+    """The call that generates the rows on the spot."""
+    changed = {"split": split} if split else {}
+    given = "".join(f", {name}={value!r}" for name, value in (changed | config.changed_parameters()).items())
+    return f'load_dataset("fflm", "{config.name}"{given})'.replace("'", '"')
 
 
 def _links(config: Config) -> str:

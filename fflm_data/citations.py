@@ -16,8 +16,9 @@ CITATIONS = {
   author = {Fu, Tairan and Ferrando, Raquel and Conde, Javier and Arriaga, Carlos and Reviriego, Pedro},
   year = {2024}, note = {arXiv 2412.18626}
 }""",
-    "2510.26285": """@misc{numbers2025unravelling,
+    "2510.26285": """@misc{stefanik2025unravelling,
   title = {Unravelling the Mechanisms of Manipulating Numbers in Language Models},
+  author = {{\v S}tef{\'a}nik, Michal and Mickus, Timothee and Kadl{\v c}{\'i}k, Marek and others},
   year = {2025}, note = {arXiv 2510.26285}
 }""",
     "2403.19521": """@misc{lv2024recall,

@@ -6,6 +6,7 @@ hashes do not. What is there already, and what `check` must regenerate, is read 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from fflm_data.config import Config, ParameterError
-from fflm_data.registry import get_config
+from fflm_data.registry import CONFIGS, get_config
 from fflm_data.version import GENERATOR_VERSION
 
 MANIFEST_FILE = "fflm.json"
@@ -28,12 +29,17 @@ def file_hash(path: Path) -> str:
 class OtherVersionError(ParameterError):
     """Rows of another generator version. `configs` are the names of those that have some."""
 
-    def __init__(self, source: str, version: object, configs: set[str]):
+    def __init__(self, source: str, version: str, configs: set[str]):
         super().__init__(
             f"{source} holds rows of generator version {version}, this is {GENERATOR_VERSION}: "
             "install the version of fflm that made them"
         )
         self.configs = configs
+        self.newer = _numbers(version) > _numbers(GENERATOR_VERSION)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 class RowHash:
@@ -105,18 +111,28 @@ class Manifest:
         """Reads the file. Raises OtherVersionError, or ParameterError if it is damaged."""
         try:
             content: dict[str, Any] = json.loads(text)
-            version = content["generator_version"]
-            if version != GENERATOR_VERSION:
-                raise OtherVersionError(source, version, set(content["configs"]))
-            configs, splits = [], {}
-            for name, entry in content["configs"].items():
-                configs.append(get_config(name, **entry["parameters"]))
-                splits[name] = {
-                    split: Split(made["rows"], made["sha256"], made["bytes"], dict(made["files"]))
-                    for split, made in entry["splits"].items()
-                }
+            version, listed = str(content["generator_version"]), dict(content["configs"])
+            if _numbers(version) != _numbers(GENERATOR_VERSION):
+                raise OtherVersionError(source, version, set(listed))
+            configs = [get_config(name, **entry["parameters"]) for name, entry in listed.items()]
+            splits = {config.name: _read_splits(config, listed[config.name]["splits"]) for config in configs}
         except OtherVersionError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ParameterError(f"{source}/{MANIFEST_FILE} is damaged ({error}): build or push it again") from None
         return cls(tuple(configs), splits)
+
+
+def _read_splits(config: Config, listed: dict[str, Any]) -> dict[str, Split]:
+    """The splits of a config as the file lists them. Raises ValueError for what `build` would not have written."""
+    if config.name not in CONFIGS or set(listed) != set(config.splits()):
+        raise ValueError(f"{config.name} has other splits")
+    read = {}
+    for name, rows in config.splits().items():
+        made = listed[name]
+        split = Split(made["rows"], made["sha256"], made["bytes"], dict(made["files"]))
+        own = re.compile(rf"{config.name}/{name}-\d{{5}}-of-\d{{5}}\.parquet")
+        if split.rows != rows or not isinstance(split.bytes, int) or not all(map(own.fullmatch, split.files)):
+            raise ValueError(f"{config.name}/{name} is listed wrongly")
+        read[name] = split
+    return read

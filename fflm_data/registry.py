@@ -19,7 +19,7 @@ STREAMS: dict[str, type[Config]] = {FlipFlopTrain.name: FlipFlopTrain}
 DEFAULT_CONFIG = FlipFlop.name
 
 
-def get_config(name: str = DEFAULT_CONFIG, **parameters: Any) -> Config:
+def get_config(name: str = DEFAULT_CONFIG, /, **parameters: Any) -> Config:
     """The config of that name with some parameters changed.
 
     Raises ParameterError for an unknown config, an unknown parameter or a value out of range.

@@ -89,7 +89,7 @@ class FlipFlopPiecewise(TextConfig):
 
     The last `tail` characters follow FFL(`p_ignore_tail`), those before them FFL(`p_ignore_head`), so
     that a read in the tail looks back to a write across many instructions after many writes close
-    together. Models trained on the mixture of dense and sparse strings (section 4, R4), which are
+    together. Models trained on the mixture of dense and sparse strings (section 4), which are
     right on both, still err here.
     """
 

@@ -105,7 +105,7 @@ class FFL(Distribution):
 @dataclass(frozen=True)
 class Mixture(Distribution):
     """Each string follows one of several FFL of the same length and symbols, all equally probable
-    (section 4, R4: an equal mixture of FFL(0.8), FFL(0.98) and FFL(0.1)); name one twice to double it."""
+    (section 4: an equal mixture of FFL(0.8), FFL(0.98) and FFL(0.1)); name one twice to double it."""
 
     components: tuple[FFL, ...]
 

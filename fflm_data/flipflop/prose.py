@@ -1,4 +1,4 @@
-"""Flip-flop strings told as a story of a light switch, as pretrained models are asked (section 4, R3)."""
+"""Flip-flop strings told as a story of a light switch, as pretrained models are asked (section 3)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

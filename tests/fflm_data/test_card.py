@@ -138,7 +138,10 @@ from fflm_data import get_config
 limit, scored = 30, {}
 for name in ["flipflop-prose", "query-count", "most-frequent", "letters", "arithmetic", "capitals"]:
     rows = get_config(name).table("test", 0, limit).to_pylist()
-    right = ["ANSWER: {}", "I think.\\nANSWER: **{}**", "answer:{}.", "ANSWER: `{}`\\n", "ANSWER: wait\\nANSWER: {}"]
+    right = [
+        "ANSWER: {}", "I think.\\nANSWER: **{}**", "answer:{}.", "ANSWER: `{}`\\n", "ANSWER: wait\\nANSWER: {}",
+        "**ANSWER**: {}", "ANSWER: $\\\\boxed{{{}}}$", "ANSWER: ({}).", "ANSWER: \u201c{}\u201d",
+    ]
     wrong = ["ANSWER: {}0", "{}", "ANSWER: {} or so", "The answer is {}", "ANSWER: {}ia", ""]
     def reply(messages, tools, tool_choice, config):
         asked = messages[-1].text
@@ -153,11 +156,13 @@ for name in ["flipflop-prose", "query-count", "most-frequent", "letters", "arith
     (log,) = eval(f"hf/org/fflm/{name}.test", model=model, limit=limit, display="none", log_dir=sys.argv[1])
     assert log.status == "success", log.error.message
     scored[name] = [sample.scores["pattern"].value for sample in log.samples]
-try:
-    eval("hf/org/fflm/flipflop.val", model="mockllm/model", limit=2, display="none", log_dir=sys.argv[1])
-except KeyError as error:
-    refusal = str(error)
-Path(sys.argv[2]).write_text(json.dumps([scored, refusal]), encoding="utf-8")
+logs = eval("hf/org/fflm", model="mockllm/model", limit=0, display="none", log_dir=sys.argv[1])
+whole = [log.eval.task.rpartition("/")[2] for log in logs]
+asked = []
+model = get_model("mockllm/model", custom_outputs=lambda *given: asked.append(given), memoize=False)
+(log,) = eval("hf/org/fflm/flipflop.val", model=model, limit=2, display="none", log_dir=sys.argv[1])
+refusal = [log.status, log.error and log.error.message, len(asked)]
+Path(sys.argv[2]).write_text(json.dumps([scored, whole, refusal]), encoding="utf-8")
 """
 
 
@@ -171,6 +176,7 @@ def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
             cwd=tmp_path, capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
     assert result.returncode == 0, result.stderr[-1500:]
-    scored, refusal = json.loads((tmp_path / "scored").read_text(encoding="utf-8"))
+    scored, whole, refusal = json.loads((tmp_path / "scored").read_text(encoding="utf-8"))
     assert scored == dict.fromkeys([name for name in CONFIGS if name not in TEXTS], ["C", "I"] * 15)
-    assert "scored by `harness eval`" in refusal
+    assert whole == [name for name in NAMES if name != "flipflop.train"]
+    assert refusal[0] == "error" and "requires samples with choices" in refusal[1] and refusal[2] == 0
