@@ -1,5 +1,6 @@
 """Is what lies in a folder or repository what the generators make? Row by row, as `load_dataset` reads it."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -9,7 +10,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from fflm_data.config import Config, ParameterError
-from fflm_data.hub import DATASET, hub_errors
+from fflm_data.hub import DATASET, HubError, hub_errors
 from fflm_data.manifest import MANIFEST_FILE, Manifest, RowHash
 
 BATCH = 1024
@@ -29,14 +30,24 @@ class _UnreadableError(Exception):
     """A split that is not there, or files that are no such rows."""
 
 
+def locate(source: str) -> str:
+    """The whole path of a folder or file, or the name of a repository. Raises ParameterError for neither.
+
+    A whole path, because `load_dataset` takes a bare `fflm` or `csv` for one of its own builders.
+    """
+    if source and Path(source).exists():
+        return Path(source).resolve().as_posix()
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
+        raise ParameterError(f"there is no folder {source!r}, and a repository is named ORG/NAME")
+    return source
+
+
 def find_manifest(source: str, revision: str | None = None) -> Manifest | None:
     """The manifest of a folder or repository; None if it has none, which makes it a foreign data set."""
     if Path(source).exists():
         path = Path(source) / MANIFEST_FILE
         if not path.is_file():
             return None
-    elif "/" not in source:
-        raise ParameterError(f"there is no folder {source}; a repository is named ORG/NAME")
     else:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -92,13 +103,14 @@ def _batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _rows_of(source: str, config: Config, split: str, revision: str | None) -> Iterator[pa.Table]:
     from datasets import load_dataset
 
-    with hub_errors(source):
-        try:
+    try:
+        with hub_errors(source):
             rows = load_dataset(source, config.name, split=split, revision=revision, streaming=True)
             yield from rows.with_format("arrow").iter(BATCH)
-        except (ValueError, FileNotFoundError) as error:
-            reason = " ".join(str(error).split())
-            raise _UnreadableError(f"it does not load: {reason}") from None
+    except HubError:
+        raise
+    except Exception as error:  # whatever the readers of parquet, YAML and the like make of a damaged file
+        raise _UnreadableError(f"it does not load: {' '.join(str(error).split())[:200]}") from None
 
 
 def _difference(config: Config, expected: pa.Table | None, found: pa.Table | None, start: int) -> str:

@@ -1,8 +1,10 @@
 """`fflm-data`: list and show the configs, build a folder of them, publish it, check what lies anywhere."""
 
 import argparse
+import errno
 import inspect
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParameterError as error:
         print(f"fflm-data: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its flush at the end fails too
+        return 1
     except OSError as error:
-        print(f"fflm-data: {error.strerror or error}: {error.filename or 'free some space'}", file=sys.stderr)
+        where = error.filename or ("free some space" if error.errno == errno.ENOSPC else "try again")
+        print(f"fflm-data: {error.strerror or error}: {where}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("fflm-data: interrupted", file=sys.stderr)
@@ -129,17 +135,13 @@ def _show(options: argparse.Namespace) -> None:
 
 def _build(options: argparse.Namespace) -> None:
     build(options.folder, _selected(options))
-    print(f'{options.folder}: load it with load_dataset("{options.folder.as_posix()}")')
+    print(f'{options.folder}: load it with load_dataset("{options.folder.resolve().as_posix()}")')
 
 
 def _push(options: argparse.Namespace) -> None:
-    from huggingface_hub.utils import disable_progress_bars
-
     from fflm_data.publish import push
 
-    if not sys.stderr.isatty():
-        # The client draws the bars of its uploads wherever stderr leads.
-        disable_progress_bars()
+    _quiet_libraries()
     done = push(
         options.repository,
         _selected(options),
@@ -156,7 +158,8 @@ def _push(options: argparse.Namespace) -> None:
     if done.kept:
         print(f"there already: {', '.join(done.kept)}")
     if done.files or done.deleted:
-        print(f"{len(done.files)} files, {sum(done.files.values()):,} bytes, {would}uploaded")
+        files = "1 file" if len(done.files) == 1 else f"{len(done.files)} files"
+        print(f"{files}, {sum(done.files.values()):,} bytes, {would}uploaded")
     else:
         print(f"nothing to upload: {options.repository} holds these rows")
     if done.tagged:
@@ -165,18 +168,31 @@ def _push(options: argparse.Namespace) -> None:
         print(done.url)
 
 
+def _quiet_libraries() -> None:
+    """What goes wrong is said once, by us; and the client's bars are drawn on a terminal only, as ours are."""
+    import datasets
+    import huggingface_hub
+
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    huggingface_hub.logging.set_verbosity(huggingface_hub.logging.CRITICAL)
+    if not sys.stderr.isatty():
+        huggingface_hub.utils.disable_progress_bars()
+
+
 def _check(options: argparse.Namespace) -> int:
-    from fflm_data.check import check, find_manifest
+    from fflm_data.check import check, find_manifest, locate
     from fflm_data.foreign import describe, examine
 
-    manifest = find_manifest(options.source, options.revision)
+    _quiet_libraries()
+    source = locate(options.source)
+    manifest = find_manifest(source, options.revision)
     faults = 0
     if manifest is None:
-        for estimate in examine(options.source, options.revision, options.limit):
+        for estimate in examine(source, options.revision, options.limit):
             print(describe(estimate))
             faults += bool(estimate.fault)
         return 1 if faults else 0
-    for finding in check(options.source, manifest, options.revision):
+    for finding in check(source, manifest, options.revision):
         print(f"{finding.config}/{finding.split}: {finding.fault or f'{finding.rows:,} rows as generated'}")
         faults += bool(finding.fault)
     return 1 if faults else 0

@@ -109,11 +109,10 @@ def examine(source: str, revision: str | None = None, limit: int | None = None) 
 
     if limit is not None:
         require_integer("limit", limit, 1)
-    with hub_errors(source):
-        try:
+    try:
+        with hub_errors(source):
             if Path(source).is_file():
-                kind = _kind(Path(source))
-                loaded = {"": load_dataset(kind, data_files=source, streaming=True)}
+                loaded = {"": load_dataset(_kind(Path(source)), data_files=source, streaming=True)}
             else:
                 names = get_dataset_config_names(source, revision=revision)
                 loaded = {name: load_dataset(source, name, revision=revision, streaming=True) for name in names}
@@ -121,12 +120,11 @@ def examine(source: str, revision: str | None = None, limit: int | None = None) 
                 for split, rows in splits.items():
                     label = "/".join(part for part in (name if name != "default" else "", split) if part)
                     yield _estimate(label, rows, limit)
-        except (ValueError, FileNotFoundError, ConnectionError) as error:
-            if isinstance(error, ParameterError):
-                raise
-            raise ParameterError(
-                f"{source} does not load as a data set: {' '.join(str(error).split())[:300]}"
-            ) from None
+    except ParameterError:
+        raise
+    except Exception as error:  # whatever the readers of csv, parquet, YAML and the like make of a file
+        reason = " ".join(str(error).split())[:300]
+        raise ParameterError(f"{source} does not load as a data set: {reason}") from None
 
 
 def _kind(path: Path) -> str:

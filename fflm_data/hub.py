@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from huggingface_hub import constants
+from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -32,10 +32,13 @@ def not_a_name(repository: str) -> HubError:
 
 
 @contextmanager
-def hub_errors(repository: str) -> Iterator[None]:
-    """Turns what the client raises into HubError."""
+def hub_errors(repository: str, forbidden: str | None = None) -> Iterator[None]:
+    """Turns what the client raises into HubError. `forbidden` ends "your token may not ..." where it may not
+    write; without it, the repository is only read."""
     try:
         yield
+    except ParameterError:
+        raise
     except HFValidationError:
         raise not_a_name(repository) from None
     except LocalTokenNotFoundError:
@@ -44,47 +47,41 @@ def hub_errors(repository: str) -> Iterator[None]:
         raise HubError(_OFFLINE) from None
     except LocalEntryNotFoundError as error:
         # A file that could not be asked for, which the cache does not hold either.
-        raise _failure(repository, error.__cause__ or error) from None
+        raise _failure(repository, error.__cause__ or error, forbidden) from None
     except RevisionNotFoundError:
         raise HubError(f"{repository} has no such revision: name a branch, tag or commit of it") from None
     except HTTPError as error:
-        raise _failure(repository, error) from None
-    except RuntimeError as error:
-        # What the client makes of an upload that failed.
-        raise _failure(repository, error.__cause__ or error) from None
-    except ValueError as error:
-        # What the client makes of uploads that the Hub will not take.
-        if isinstance(error, ParameterError):
+        raise _failure(repository, error, forbidden) from None
+    except (RuntimeError, ValueError) as error:
+        # What the client makes of an upload that failed, or that the Hub will not take.
+        if forbidden is None:
             raise
-        raise HubError(f"the Hub refused ({_line(error)}), {_again(repository)}") from None
+        raise _failure(repository, error.__cause__ or error, forbidden) from None
 
 
-def _failure(repository: str, error: BaseException) -> HubError:
+def _failure(repository: str, error: BaseException, forbidden: str | None) -> HubError:
+    again = "try again" if forbidden is None else f"{repository} is as its last writer left it: run the command again"
     if isinstance(error, HfHubHTTPError):
-        return HubError(_refusal(repository, error))
+        return HubError(_refusal(repository, error, again, forbidden or f"read {repository}: use one that may"))
     if constants.HF_HUB_OFFLINE:
         return HubError(_OFFLINE)
-    return HubError(f"the connection to the Hub failed ({_line(error)}), {_again(repository)}")
-
-
-def _again(repository: str) -> str:
-    return f"{repository} is as its last writer left it: run the command again"
+    failed = "the Hub refused" if isinstance(error, ValueError) else "the connection to the Hub failed"
+    return HubError(f"{failed} ({_line(error)}), {again}")
 
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _refusal(repository: str, error: HfHubHTTPError) -> str:
+def _refusal(repository: str, error: HfHubHTTPError, again: str, forbidden: str) -> str:
     status = error.response.status_code
     if isinstance(error, RepositoryNotFoundError) and "Invalid credentials" not in str(error):
         return f"there is no data set {repository} that you may see: check the name, or {_LOG_IN}"
-    again = _again(repository)
     wait = error.response.headers.get("Retry-After")
     known = {
-        401: f"the Hub does not know this token: {_LOG_IN}",
-        403: f"your token may not write to {repository}: use one that may, or add --create-pr",
-        409: again,
+        401: f"the Hub does not know this token: {_LOG_IN}" if get_token() else f"the Hub needs a token: {_LOG_IN}",
+        403: f"your token may not {forbidden}",
+        409: f"another change of {repository} is under way; {again}",
         412: f"{repository} changed while this ran; {again}",
         429: f"the Hub is asked too often; {again}" + (f" in {wait} seconds" if wait else " later"),
     }

@@ -5,12 +5,13 @@ uploaded again, even if its files would differ in their bytes; configs that are 
 """
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from fflm_data.build import write_rows, write_texts
@@ -23,6 +24,7 @@ from fflm_data.version import GENERATOR_VERSION
 
 # What a repository may hold before the first push: what the Hub itself puts there.
 _EMPTY = {".gitattributes", "README.md"}
+_TAG = re.compile(r"(?!.*(\.\.|\.lock$))[A-Za-z0-9_][A-Za-z0-9._-]*(?<!\.)")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Remote:
     commit: str | None = None
     private: bool = False
     files: dict[str, str] = field(default_factory=dict)
+    branches: frozenset[str] = frozenset()
     tags: dict[str, str] = field(default_factory=dict)
     manifest: Manifest | None = None
     outdated: frozenset[str] = frozenset()
@@ -63,14 +66,11 @@ def push(
 
     Raises HubError, one line, for all that goes wrong; the repository is then as it was.
     """
-    if "/" not in repository:
-        raise not_a_name(repository)
-    if create_pr and tag:
-        raise HubError("a pull request is not tagged: push with --tag when it is merged")
+    _require_sense(repository, create_pr, tag, dry_run)
     api = HfApi()
     with hub_errors(repository):
         remote = _look(api, repository)
-    _require_fit(repository, remote, configs, create_pr, private)
+    _require_fit(repository, remote, configs, create_pr=create_pr, private=private, tag=tag)
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
         made = {config.name: write_rows(folder, config) for config in configs}
@@ -82,27 +82,46 @@ def push(
                 raise HubError(f"{repository} has a tag {tag} with other rows, which stays: choose another --tag")
         write_texts(folder, manifest, repository)
         adds, deleted = _operations(folder, manifest, remote, kept)
-        with hub_errors(repository):
-            if dry_run or not (adds or deleted):
-                commit, url = remote.commit, None
-            else:
-                if remote.commit is None:
+        sizes = {add.path_in_repo: add.upload_info.size for add in adds}
+        tagged = tag is not None and tag not in remote.tags
+        if dry_run:
+            return Pushed(sizes, deleted, kept, None, tagged)
+        commit, url = remote.commit, None
+        or_else = "" if create_pr or commit is None else ", or add --create-pr"
+        forbidden = f"write to {repository}: use one that may{or_else}"
+        if adds or deleted:
+            with hub_errors(repository, forbidden):
+                if commit is None:
                     api.create_repo(repository, repo_type=DATASET, private=private)
-                    remote = _look(api, repository)
+                    commit = api.dataset_info(repository).sha
                 info = api.create_commit(
                     repository,
                     [*adds, *(CommitOperationDelete(path) for path in deleted)],
                     commit_message=f"fflm {GENERATOR_VERSION}: {', '.join(made)}",
                     repo_type=DATASET,
-                    parent_commit=remote.commit,
+                    parent_commit=commit,
                     create_pr=create_pr,
                 )
-                commit, url = info.oid, info.pr_url if create_pr else info.commit_url
-            tags = bool(tag) and tag not in remote.tags
-            if tags and not dry_run:
+            commit, url = info.oid, info.pr_url if create_pr else info.commit_url
+    if tagged:
+        try:
+            with hub_errors(repository, forbidden):
                 api.create_tag(repository, tag=str(tag), revision=commit, repo_type=DATASET)
-        sizes = {add.path_in_repo: add.upload_info.size for add in adds}
-    return Pushed(sizes, deleted, kept, url, tags)
+        except HubError as error:
+            raise HubError(f"the rows are there, but without the tag {tag}: {error}") from None
+    return Pushed(sizes, deleted, kept, url, tagged)
+
+
+def _require_sense(repository: str, create_pr: bool, tag: str | None, dry_run: bool) -> None:
+    """What can be refused without asking the Hub."""
+    if "/" not in repository:
+        raise not_a_name(repository)
+    if create_pr and tag is not None:
+        raise HubError("a pull request is not tagged: push with --tag when it is merged")
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise HubError(f"{tag!r} can be no tag: letters, digits, dots, hyphens and underlines, such as v1.0.0")
+    if not dry_run and get_token() is None:
+        raise HubError("the Hub needs a token to push: log in with `hf auth login` or set HF_TOKEN")
 
 
 def _look(api: HfApi, repository: str) -> Remote:
@@ -114,17 +133,20 @@ def _look(api: HfApi, repository: str) -> Remote:
         return Remote()
     files = {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in info.siblings or []}
     refs = api.list_repo_refs(repository, repo_type=DATASET)
+    branches = frozenset(ref.name for ref in refs.branches)
     tags = {ref.name: ref.target_commit for ref in refs.tags}
     manifest, outdated = None, set()
     if MANIFEST_FILE in files:
         try:
             manifest = _manifest(api, repository, str(info.sha))
         except OtherVersionError as error:
-            outdated = error.configs
+            if error.newer:
+                raise
+            outdated = error.configs & set(CONFIGS)
         except ParameterError:
             # Damaged: nothing of it is believed, and what has a folder must be pushed again.
             outdated = {path.split("/")[0] for path in files} & set(CONFIGS)
-    return Remote(info.sha, bool(info.private), files, tags, manifest, frozenset(outdated))
+    return Remote(info.sha, bool(info.private), files, branches, tags, manifest, frozenset(outdated))
 
 
 def _manifest(api: HfApi, repository: str, revision: str) -> Manifest:
@@ -140,11 +162,16 @@ def _holds(api: HfApi, repository: str, revision: str, manifest: Manifest) -> bo
         return False
 
 
-def _require_fit(repository: str, remote: Remote, configs: Sequence[Config], create_pr: bool, private: bool) -> None:
+def _require_fit(
+    repository: str, remote: Remote, configs: Sequence[Config], *, create_pr: bool, private: bool, tag: str | None
+) -> None:
+    """What the repository as it is does not allow."""
     if remote.commit is None and create_pr:
         raise HubError(f"there is no data set {repository} to open a pull request in: push without --create-pr")
     if remote.commit is not None and private and not remote.private:
         raise HubError(f"{repository} is there already and public: make it private on the Hub, or leave out --private")
+    if tag in remote.branches:
+        raise HubError(f"{repository} has a branch {tag}, which would hide the tag: choose another --tag")
     stale = remote.outdated - {config.name for config in configs}
     if stale:
         raise HubError(f"{repository} holds {', '.join(sorted(stale))} that this version did not write: push them too")

@@ -508,4 +508,50 @@ def test_no_data_at_all() -> None:
 
 
 def test_a_folder_that_is_not_there(cli: Run) -> None:
-    assert "there is no folder nosuch; a repository is named ORG/NAME" in refused(cli("fflm-data", "check", "nosuch"))
+    assert "there is no folder 'nosuch', and a repository is named ORG/NAME" in refused(
+        cli("fflm-data", "check", "nosuch")
+    )
+
+
+@pytest.mark.parametrize("name", ["fflm", "csv", "org/fflm"])
+def test_a_folder_named_like_a_builder_or_a_repository(cli: Run, tmp_path: Path, name: str) -> None:
+    """`load_dataset` would take the bare names for builders of its own, and vouch for rows it generated itself."""
+    result = cli("fflm-data", "build", name, "--config", "letters", "--set", "words_per_cell=2")
+    assert f'load_dataset("{(tmp_path / name).resolve().as_posix()}")' in result.stdout
+    assert findings(cli("fflm-data", "check", name)) == {"letters/test": "20 rows as generated"}
+    path = tmp_path / name / "letters" / "test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    answers = [99, *table["answer"].to_pylist()[1:]]
+    pq.write_table(table.set_column(table.schema.get_field_index("answer"), "answer", pa.array(answers)), path)
+    found = findings(cli("fflm-data", "check", name))
+    assert found == {"letters/test": "row 0 differs in answer: 99 where 3 was expected"}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("header.csv", "text\n"),
+        ("empty.txt", ""),
+        ("bad.json", "{"),
+        ("bad.parquet", "PAR1"),
+        ("latin.csv", "text\n\xe9\n"),
+    ],
+)
+def test_files_that_do_not_load(cli: Run, tmp_path: Path, file: str, content: str) -> None:
+    (tmp_path / file).write_bytes(content.encode("latin-1"))
+    result = cli("fflm-data", "check", file)
+    assert result.returncode in (1, 2), result.stdout
+    assert len(result.stderr.splitlines()) <= 1 and "Traceback" not in result.stderr
+
+
+def test_a_card_that_does_not_parse(cli: Run, tmp_path: Path) -> None:
+    assert cli("fflm-data", "build", "set", "--config", "letters", "--set", "words_per_cell=2").returncode == 0
+    (tmp_path / "set" / "README.md").write_text("---\nconfigs: [1,2\n---\n", encoding="utf-8")
+    assert "it does not load" in findings(cli("fflm-data", "check", "set"))["letters/test"]
+    (tmp_path / "set" / "fflm.json").unlink()
+    assert "does not load as a data set" in refused(cli("fflm-data", "check", "set"))
+
+
+@pytest.mark.parametrize("source", ["", "..", "./nope", "a b/c"])
+def test_what_names_nothing(cli: Run, source: str) -> None:
+    refused(cli("fflm-data", "check", source))

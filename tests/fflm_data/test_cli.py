@@ -65,6 +65,8 @@ def test_list_and_show(cli: Run) -> None:
         (["show", "flipflop", "--split", "test"], "split='test'"),
         (["show", "flipflop", "--set", "length=5"], "length=5"),
         (["show", "flipflop", "--set", "length"], "sets nothing"),
+        (["show", "letters", "--set", "name=5"], "letters has no parameter 'name'"),
+        (["show", "letters", "--rows", "-1"], "stop=-1"),
         (["build", "."], "there already"),
         (["build"], "FOLDER"),
         (["build", "new", "--config", "flipflop-train"], "has no end"),
@@ -77,20 +79,35 @@ def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) 
     assert message in refused(cli("fflm-data", *arguments))
 
 
-@pytest.mark.parametrize("signal", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path, signal: signal.Signals) -> None:
-    command = [sys.executable, "-m", "fflm_data.cli", "build", "half", "--config", "flipflop", "--set"]
-    process = subprocess.Popen([*command, "train_rows=5000000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+# A test run in the background ignores interrupts, and so would its children.
+MAIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from fflm_data.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path, number: signal.Signals) -> None:
+    asked = ["build", "half", "--config", "flipflop", "--set", "train_rows=5000000"]
+    process = subprocess.Popen([sys.executable, "-c", MAIN, *asked], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".half.*/half/flipflop/*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert not (tmp_path / "half").exists()
-    if signal == signal.SIGINT:
+    if number == signal.SIGINT:
         assert (process.returncode, list(tmp_path.iterdir())) == (130, [])
         assert errors.strip().splitlines()[-1] == "fflm-data: interrupted"
     assert cli("fflm-data", "build", "half", "--config", "letters").returncode == 0
     assert sorted(path.name for path in (tmp_path / "half").iterdir()) == [
         "README.md", "eval.yaml", "fflm.json", "letters",
     ]  # fmt: skip
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m fflm_data.cli show flipflop --rows 3000 | head -1"
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.stdout.count("\n"), result.stderr) == (1, "")

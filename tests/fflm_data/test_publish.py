@@ -439,9 +439,7 @@ def test_an_empty_repository_is_filled(hub: Hub, push: Run) -> None:
 def test_another_generator_version_is_replaced_as_a_whole(hub: Hub) -> None:
     publish.push(NAME, [letters(), query_count()])
     old = hub.files("dataset", NAME)
-    other = old[MANIFEST_FILE].replace(
-        json.dumps(GENERATOR_VERSION).encode(), json.dumps(f"{GENERATOR_VERSION}0").encode(), 1
-    )
+    other = old[MANIFEST_FILE].replace(json.dumps(GENERATOR_VERSION).encode(), b'"0.9.0"', 1)
     assert other != old[MANIFEST_FILE]
     commit(hub, **{MANIFEST_FILE: other})
     before = state(hub)
@@ -725,3 +723,48 @@ def test_a_push_that_is_killed(hub: WatchedHub, push: Run, published: dict[str, 
     assert status == -signal.SIGKILL
     assert state(hub) == published
     complete(hub, push)
+
+
+@pytest.mark.parametrize("tag", ["", "a b", "../x", "v1..2", "v1.lock", "-v", "v1."])
+def test_what_can_be_no_tag_is_refused_before_anything_is_uploaded(hub: Hub, tag: str) -> None:
+    with pytest.raises(HubError, match="can be no tag"):
+        publish.push(NAME, [letters()], tag=tag)
+    assert writes(hub) == []
+
+
+def test_a_tag_named_like_a_branch_is_refused(hub: Hub) -> None:
+    publish.push(NAME, [letters()])
+    forget(hub)
+    with pytest.raises(HubError, match="has a branch main"):
+        publish.push(NAME, [letters(1)], tag="main")
+    assert writes(hub) == []
+
+
+def test_a_newer_generator_version_is_not_replaced(hub: Hub) -> None:
+    publish.push(NAME, [letters()])
+    text = hub.files("dataset", NAME)[MANIFEST_FILE].decode()
+    commit(hub, **{MANIFEST_FILE: text.replace(json.dumps(GENERATOR_VERSION), '"99.0.0"', 1).encode()})
+    before = state(hub)
+    with pytest.raises(ValueError, match=r"generator version 99\.0\.0, this is .*: install the version"):
+        publish.push(NAME, [letters(1)])
+    assert state(hub) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda listed: listed["letters"]["splits"]["test"].update(rows="x"),
+        lambda listed: listed["letters"]["splits"]["test"].update(files=[3]),
+        lambda listed: listed["letters"]["splits"].update({"../../x": listed["letters"]["splits"]["test"]}),
+        lambda listed: listed.update({"flipflop-train": listed["letters"]}),
+    ],
+)
+def test_a_hostile_manifest_is_not_believed(hub: Hub, change: Any) -> None:
+    publish.push(NAME, [letters()])
+    content = json.loads(hub.files("dataset", NAME)[MANIFEST_FILE])
+    change(content["configs"])
+    commit(hub, **{MANIFEST_FILE: json.dumps(content).encode()})
+    with pytest.raises(HubError, match="holds letters that this version did not write"):
+        publish.push(NAME, [query_count()])
+    publish.push(NAME, [letters()])
+    assert set(manifest(hub)["configs"]["letters"]["splits"]) == {"test"}

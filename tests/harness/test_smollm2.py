@@ -34,7 +34,7 @@ def test_the_trap(source: Any) -> None:
 def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Path, source: Any, model: Any) -> None:
     """At least 100 reads, each scored alone: a forward pass over the text up to it and nothing after, the
     log-probability of each candidate continuation."""
-    length, rows = 64, 6
+    length, rows = 64, 8
     result = cli(
         "harness", "eval", "--model", smollm2, "--gguf-file", SMOLLM2_FILE, "--task", "flipflop", "--limit", rows,
         "--set", f"flipflop.length={length}", "--set", "flipflop.val_sparse_rows=0",
