@@ -73,4 +73,4 @@ def _percent(share: float) -> str:
     """A share in figures that fit above a bar: 61.0%, 0.24%, 0.0031%."""
     if share == 0 or share >= 0.01:
         return f"{share:.1%}" if share else "0"
-    return f"{100 * share:.2g}%"
+    return f"{100 * share:.2g}%" if share >= 1e-5 else "&lt;0.001%"
