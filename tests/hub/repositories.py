@@ -44,7 +44,8 @@ def create_repository(hub: "Hub", request: Request) -> Reply:
     kind, id, body = named(request)
     answer = {"url": hub.address(kind, id), "name": id}
     try:
-        hub.store.create(kind, id, private=body.get("visibility") == "private")
+        # The older clients send a flag.
+        hub.store.create(kind, id, private=body.get("visibility") == "private" or body.get("private") is True)
     except Refusal as refusal:
         return Reply.json(answer | {"error": refusal.message}, refusal.status)
     return Reply.json(answer)
