@@ -97,7 +97,8 @@ load_dataset("{repository}", "{configs[0].name}")
 the rows of each split; `eval.yaml` makes each test split a benchmark task, of which `inspect eval` runs those that ask
 a question and `harness eval` of the package the flip-flop strings. Trivial guesses are given beside every split: a
 score means something above the best of them. Do not train on the test splits; for training there is an endless
-stream, `load_dataset("fflm", "flipflop-train", streaming=True)`, which never holds one of their rows.
+stream, `load_dataset("fflm", "flipflop-train", streaming=True)`, which never holds one of their rows (under 256 symbols
+a string: over the same alphabet).
 
 {sections}
 

@@ -157,7 +157,9 @@ def _push(options: argparse.Namespace) -> None:
         print(f"{'deleted':>20}  {path}")
     if done.kept:
         print(f"there already: {', '.join(done.kept)}")
-    if done.files or done.deleted:
+    if done.deleted and not done.files:
+        print(f"nothing to upload, {len(done.deleted)} files {would}deleted")
+    elif done.files:
         files = "1 file" if len(done.files) == 1 else f"{len(done.files)} files"
         print(f"{files}, {sum(done.files.values()):,} bytes, {would}uploaded")
     else:
@@ -185,6 +187,8 @@ def _check(options: argparse.Namespace) -> int:
 
     _quiet_libraries()
     source = locate(options.source)
+    if options.revision is not None and Path(source).exists():
+        raise ParameterError(f"{options.source} is no repository and has no revisions: leave out --revision")
     manifest = find_manifest(source, options.revision)
     faults = 0
     if manifest is None:

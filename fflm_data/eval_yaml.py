@@ -20,9 +20,10 @@ from fflm_data.flipflop import TextConfig
 EVAL_FILE = "eval.yaml"
 FRAMEWORK = "inspect-ai"
 # The last line of a reply, without the quotes, stars, brackets and full stops that models put around an answer.
+# All runs are bounded, so that a reply that never ends is soon found to be none.
 PATTERN = (
-    r"""(?i)ANSWER[\s*_]*:[\s*_`"'\u201c\u2018$(\[]*(?:\\(?:boxed|text|mathrm)\{)*"""
-    r"""(.+?)[\s*_`"'\u201d\u2019$)\]}.!\u3002]*\Z"""
+    r"""(?i)ANSWER[\s*_]{0,8}:[\s*_`"'\u201c\u2018$(\[\\]{0,16}(?:\\?(?:boxed|text|textbf|mathrm)\{){0,2}"""
+    r"""(.{1,80}?)[\s*_`"'\u201d\u2019$)\]}\\.,;!\u3002]{0,16}\Z"""
 )
 NO_QUESTION = "no question, every read is scored by `harness eval`"
 NUMBER = "the number in digits, without separators"

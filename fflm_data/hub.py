@@ -52,6 +52,9 @@ def hub_errors(repository: str, forbidden: str | None = None) -> Iterator[None]:
         raise HubError(f"{repository} has no such revision: name a branch, tag or commit of it") from None
     except HTTPError as error:
         raise _failure(repository, error, forbidden) from None
+    except ConnectionError as error:
+        # What `datasets` makes of a Hub that it cannot reach.
+        raise _failure(repository, error.__cause__ or error, forbidden) from None
     except (RuntimeError, ValueError) as error:
         # What the client makes of an upload that failed, or that the Hub will not take.
         if forbidden is None:

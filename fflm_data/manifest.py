@@ -19,6 +19,7 @@ from fflm_data.registry import CONFIGS, get_config
 from fflm_data.version import GENERATOR_VERSION
 
 MANIFEST_FILE = "fflm.json"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def file_hash(path: Path) -> str:
@@ -127,12 +128,18 @@ class Manifest:
 
 def _read_splits(config: Config, listed: dict[str, Any]) -> dict[str, Split]:
     """The splits of a config as the file lists them. Raises ValueError for what `build` would not have written."""
+    if set(listed) != set(config.splits()):
+        raise ValueError(f"{config.name} has other splits")
     read = {}
-    for name, made in listed.items():
+    for name, rows in config.splits().items():
+        made = listed[name]
         split = Split(made["rows"], made["sha256"], made["bytes"], dict(made["files"]))
-        own = re.compile(rf"{config.name}/{name}-\d{{5}}-of-\d{{5}}\.parquet")
-        numbers = isinstance(split.rows, int) and isinstance(split.bytes, int)
-        if name not in config.splits() or not numbers or not all(map(own.fullmatch, split.files)):
+        numbers = range(len(split.files))
+        files = [f"{config.name}/{name}-{number:05d}-of-{len(numbers):05d}.parquet" for number in numbers]
+        hashes = [split.sha256, *split.files.values()]
+        if (split.rows, sorted(split.files)) != (rows, files) or not files or not all(map(_SHA256.fullmatch, hashes)):
             raise ValueError(f"{config.name}/{name} is listed wrongly")
+        if not isinstance(split.bytes, int) or not 0 <= split.bytes < 2**63:
+            raise ValueError(f"the size of {config.name}/{name} is listed wrongly")
         read[name] = split
     return read

@@ -35,7 +35,7 @@ class Remote:
     commit: str | None = None
     private: bool = False
     files: dict[str, str] = field(default_factory=dict)
-    branches: frozenset[str] = frozenset()
+    branches: frozenset[str] = frozenset({"main"})
     tags: dict[str, str] = field(default_factory=dict)
     manifest: Manifest | None = None
     outdated: frozenset[str] = frozenset()
@@ -81,7 +81,7 @@ def push(
             if not same:
                 raise HubError(f"{repository} has a tag {tag} with other rows, which stays: choose another --tag")
         write_texts(folder, manifest, repository)
-        adds, deleted = _operations(folder, manifest, remote, kept)
+        adds, deleted = _operations(folder, manifest, remote, [name for name in made if name not in kept])
         sizes = {add.path_in_repo: add.upload_info.size for add in adds}
         tagged = tag is not None and tag not in remote.tags
         if dry_run:
@@ -202,17 +202,17 @@ def _files(splits: dict[str, Split]) -> Iterator[tuple[str, str]]:
 
 
 def _operations(
-    folder: Path, manifest: Manifest, remote: Remote, kept: list[str]
+    folder: Path, manifest: Manifest, remote: Remote, changed: list[str]
 ) -> tuple[list[CommitOperationAdd], list[str]]:
-    """The files to add, and those of the repository that its configs no longer have."""
+    """The files to add, and those of the repository that the changed configs no longer have."""
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     wanted = {path for splits in manifest.splits.values() for path, _ in _files(splits)}
     adds = [
         CommitOperationAdd(path, folder / path)
         for path in paths
-        if path.split("/")[0] not in kept and remote.files.get(path) not in _content_ids(folder / path)
+        if path.split("/")[0] in {*changed, FIGURES, path} and remote.files.get(path) not in _content_ids(folder / path)
     ]
-    owned = tuple(f"{name}/" for name in [*manifest.splits, FIGURES])
+    owned = tuple(folder for name in changed for folder in (f"{name}/", f"{FIGURES}/{name}-"))
     return adds, sorted(path for path in remote.files if path.startswith(owned) and path not in wanted | set(paths))
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from fflm_data.config import Config, require, require_integer
-from fflm_data.flipflop.distributions import FFL, Distribution, Piecewise, require_probability
+from fflm_data.flipflop.distributions import FFL, Distribution, Piecewise, float_fields, require_probability
 from fflm_data.flipflop.read_counts import read_counts
 from fflm_data.flipflop.sampling import TRAIN, block, require_apart
 from fflm_data.flipflop.strings import decode
@@ -69,6 +69,7 @@ class FlipFlop(TextConfig):
         require(len(self.splits()) > 0, "the rows of all splits", 0, "above 0 for one of them")
         for split in self.splits():
             require_apart(self.distribution(split))
+        float_fields(self)
 
     def splits(self) -> dict[str, int]:
         rows = {split: getattr(self, f"{split}_rows") for split in SPLITS}
@@ -113,6 +114,7 @@ class FlipFlopPiecewise(TextConfig):
         require_probability("p_ignore_tail", self.p_ignore_tail)
         require_integer("test_rows", self.test_rows, 1)
         require_apart(self.distribution("test"))
+        float_fields(self)
 
     def splits(self) -> dict[str, int]:
         return {"test": self.test_rows}

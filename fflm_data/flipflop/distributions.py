@@ -161,6 +161,15 @@ class Piecewise(Distribution):
         return {"head": self.head.key(), "tail": self.tail.key()}
 
 
+def float_fields(config: Any) -> None:
+    """Makes the probabilities of a frozen config floats: 1 and 1.0 are one parameter."""
+    for name in ("p_ignore", "p_write", "p_read", "p_ignore_head", "p_ignore_tail"):
+        value = getattr(config, name, None)
+        if value is not None:
+            made = tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+            object.__setattr__(config, name, made)
+
+
 def require_probability(name: str, value: object) -> None:
     """Raises ParameterError unless `value` is a number from 0 to 1."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

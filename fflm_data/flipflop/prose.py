@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data.config import Config, require, require_integer
-from fflm_data.flipflop.distributions import FFL
+from fflm_data.flipflop.distributions import FFL, float_fields
 from fflm_data.flipflop.sampling import require_apart, sample
 from fflm_data.flipflop.strings import FIRST_SYMBOL, READ, WRITE, Ids, decode
 
@@ -54,7 +54,8 @@ class FlipFlopProse(Config):
         require_integer("rows_per_length", self.rows_per_length, 1)
         for length in (*lengths, DEMONSTRATION_LENGTH):
             require_integer("lengths", length, 4, 2**16)
-            require_apart(self.distribution(length))
+            require_apart(self.distribution(length), "lengths")
+        float_fields(self)
         require(len(set(lengths)) == len(lengths), "lengths", lengths, "free of repetition")
 
     def distribution(self, length: int) -> FFL:

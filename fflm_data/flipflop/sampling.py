@@ -19,8 +19,8 @@ TRAIN = "train"
 APART_LENGTH = 256
 # So unlikely that 2**40 training rows hold one of 10**6 test rows with a probability of one in a million.
 MAX_COLLISION = 1e-24
-# Strings as if all were equally frequent, a quarter of which must still be a test split.
-MIN_DIFFERENT_STRINGS = 100
+# Strings (not counting rotations) as if all were equally frequent, a quarter of which must still be a test split.
+MIN_DIFFERENT_STRINGS = 50
 _MAX_DRAWS = 256
 
 
@@ -56,7 +56,7 @@ def block(distribution: Distribution, split: str, seed: int, number: int, rows: 
         kept.append(drawn[is_test(drawn, distribution.symbols) == (split != TRAIN)])
         if sum(map(len, kept)) >= rows:
             return np.concatenate(kept)[:rows]
-    raise _too_few_strings(distribution)
+    raise ParameterError(f"length={distribution.length} is out of range: length must be greater")
 
 
 def _draw(distribution: Distribution, stream: Stream, rows: int) -> Ids:
@@ -112,20 +112,21 @@ def is_test(ids: Ids, symbols: int) -> npt.NDArray[np.bool_]:
     return np.asarray(mixed >> np.uint64(62) == 0)
 
 
-def require_apart(distribution: Distribution) -> None:
+def require_apart(distribution: Distribution, parameter: str = "length") -> None:
     """Raises ParameterError where test rows would be train rows, or too few strings would be dealt to two sides.
 
     Two distributions that each pass share no more than the worse of them with itself (Cauchy-Schwarz),
-    so that it is enough to look at each alone.
+    so that it is enough to look at each alone. Short strings are dealt by rotations of the symbols.
     """
-    most = MAX_COLLISION if distribution.length >= APART_LENGTH else 1 / MIN_DIFFERENT_STRINGS
-    if collision(distribution, distribution) > most:
-        raise _too_few_strings(distribution)
-
-
-def _too_few_strings(distribution: Distribution) -> ParameterError:
-    p_read = float(distribution.probabilities()[..., 1].max())
-    return ParameterError(
-        f"length={distribution.length} is out of range with p_read={p_read:g}: length must be greater, or p_read "
-        "smaller, for train and test to have different rows"
-    )
+    if distribution.length >= APART_LENGTH:
+        apart = collision(distribution, distribution) <= MAX_COLLISION
+    else:
+        apart = collision(distribution, distribution) * distribution.symbols <= 1 / MIN_DIFFERENT_STRINGS
+    if not apart:
+        write, read = np.moveaxis(distribution.probabilities(), -1, 0)
+        read_heavy = read**2 > (write**2 + (1 - write - read) ** 2) / distribution.symbols
+        smaller = f", or p_read smaller than {read.max():g}" if read_heavy.any() else ""
+        raise ParameterError(
+            f"{parameter}={distribution.length} is out of range: {parameter} must be greater{smaller}, for train and "
+            "test to have different rows"
+        )

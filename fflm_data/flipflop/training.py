@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data.config import Config, ParameterError, require, require_integer
-from fflm_data.flipflop.distributions import FFL, Mixture
+from fflm_data.flipflop.distributions import FFL, Mixture, float_fields
 from fflm_data.flipflop.sampling import TRAIN, block, require_apart
 from fflm_data.flipflop.strings import READ, id_type
 
@@ -49,6 +49,7 @@ class FlipFlopTrain(Config):
                 require(None not in value, name, value, "a probability or a list of some")
         require_integer("shards", self.shards, 1, 2**24)
         require_apart(self.distribution(TRAIN))
+        float_fields(self)
 
     def distribution(self, split: str) -> FFL | Mixture:
         """The distribution of the rows."""

@@ -8,12 +8,13 @@ rendering: the symbols joined by single spaces, nothing before them
 baselines: chance; the previous data symbol
 """
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
 
-from fflm_data.config import Config
+from fflm_data.config import Config, ParameterError
 from fflm_data.flipflop import FIRST_SYMBOL, FlipFlop, Ids, encode, pieces, previous_symbol_right, reads, symbol_names
 from harness.tasks.base import Ints, ReadTask, Targets
 
@@ -51,7 +52,11 @@ class FlipFlopTask(ReadTask):
         tokens = int(tokens_per_row.max())
         per_symbol = round(tokens / length)
         fits = (context - (tokens - per_symbol * length)) // per_symbol // 2 * 2
-        return f"lengths up to {fits} fit: add --set flipflop.length={fits}" if fits >= 4 else ""
+        try:
+            replace(cast(FlipFlop, config), length=max(fits, 0))
+        except ParameterError:
+            return ""
+        return f"lengths up to {fits} fit: add --set flipflop.length={fits}"
 
 
 def _offsets(ids: Ids) -> Ints:

@@ -16,6 +16,7 @@ from huggingface_hub import DatasetCard
 
 from fflm_data import CONFIGS, get_config
 from fflm_data.build import build
+from fflm_data.eval_yaml import write_eval_yaml
 from fflm_data.flipflop import TextConfig
 from fflm_data.manifest import row_hash
 from tests.hub import Hub
@@ -180,3 +181,11 @@ def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
     assert scored == dict.fromkeys([name for name in CONFIGS if name not in TEXTS], ["C", "I"] * 15)
     assert whole == [name for name in NAMES if name != "flipflop.train"]
     assert refusal[0] == "error" and "requires samples with choices" in refusal[1] and refusal[2] == 0
+
+
+@pytest.mark.parametrize("fill", ["_", "*", '"', " ", "$"])
+def test_a_reply_that_never_ends_is_soon_scored(fill: str) -> None:
+    task = yaml.safe_load(write_eval_yaml([get_config("letters")]))["tasks"][0]
+    pattern = task["scorers"][0]["args"]["pattern"]
+    assert re.search(pattern, "ANSWER: " + fill * 100_000 + "is x?\nok?") is None
+    assert re.search(pattern, f"ANSWER: {fill}5{fill}")[1] == "5"

@@ -130,11 +130,14 @@ def test_same_distribution_however_it_is_written() -> None:
         ("flipflop", {"p_ignore": 0.8, "p_write": 0.1, "p_read": 0.1}, "p_ignore=0.8"),
         ("flipflop", {"symbols": 513}, "from 2 to 512"),
         ("flipflop", {"length": 4}, "length=4"),
+        ("flipflop", {"length": 4, "symbols": 512}, "length=4"),
+        ("flipflop", {"length": 64, "symbols": 200, "p_write": 0, "p_read": 1}, "p_read smaller than 1"),
+        ("flipflop-prose", {"p_ignore": 0.9}, "lengths=10"),
         ("flipflop-prose", {"lengths": [10, 10]}, "repetition"),
-        ("flipflop", {"p_write": 0.0, "p_read": 1.0}, "p_read=1"),
-        ("flipflop", {"p_write": 0.01, "p_read": 0.98, "train_rows": 0}, "p_read=0.98"),
-        ("flipflop-train", {"p_write": 0.01, "p_read": 0.98}, "p_read=0.98"),
-        ("flipflop-train", {"length": 256, "p_write": [0.02, 0.1], "p_read": [0.97, 0.1]}, "p_read=0.97"),
+        ("flipflop", {"p_write": 0.0, "p_read": 1.0}, "p_read smaller than 1"),
+        ("flipflop", {"p_write": 0.01, "p_read": 0.98, "train_rows": 0}, "p_read smaller than 0.98"),
+        ("flipflop-train", {"p_write": 0.01, "p_read": 0.98}, "p_read smaller than 0.98"),
+        ("flipflop-train", {"length": 256, "p_write": [0.02, 0.1], "p_read": [0.97, 0.1]}, "p_read smaller than 0.97"),
         ("flipflop", {"length": 14}, "length=14"),
         ("flipflop-train", {"p_ignore": [None, 0.9]}, "p_ignore=(None, 0.9)"),
         ("flipflop-prose", {"lengths": [[10]]}, "lengths=(10,)"),
@@ -146,7 +149,7 @@ def test_same_distribution_however_it_is_written() -> None:
         ("flipflop-piecewise", {"test_rows": 0}, "test_rows=0"),
         ("flipflop-prose", {"lengths": [10, 11]}, "length=11"),
         ("flipflop-prose", {"lengths": []}, "lengths=()"),
-        ("flipflop-prose", {"lengths": [4]}, "length=4"),
+        ("flipflop-prose", {"lengths": [4]}, "lengths=4"),
         ("flipflop-prose", {"rows_per_length": 0}, "rows_per_length=0"),
         ("flipflop-train", {"p_ignore": []}, "p_ignore=()"),
         ("flipflop-train", {"p_ignore": [0.8, 1.2]}, "p_ignore=1.2"),
@@ -200,3 +203,8 @@ def test_another_process_locale_and_time_zone_change_nothing() -> None:
     environment = os.environ | {"LC_ALL": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "7"}
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert output.stdout.strip() == repr([GOLDEN[place] for place in EVERY_SPLIT])
+
+
+def test_whole_probabilities_are_floats() -> None:
+    assert get_config("flipflop", p_ignore=1).fingerprint() == get_config("flipflop", p_ignore=1.0).fingerprint()
+    assert get_config("flipflop-train", p_ignore=[1, 0]).parameters()["p_ignore"] == [1.0, 0.0]

@@ -56,9 +56,9 @@ def test_every_string_is_legal(split: str) -> None:
 
 
 def test_symbols_and_length() -> None:
-    config = get_config("flipflop", length=8, symbols=10, p_ignore=0.5)
+    config = get_config("flipflop", length=12, symbols=10, p_ignore=0.5)
     texts = config.table("train", 0, 2000)["text"].to_pylist()
-    assert [text for text in texts if illegal(text, "0123456789") or len(text) != 8] == []
+    assert [text for text in texts if illegal(text, "0123456789") or len(text) != 12] == []
     assert {text[1] for text in texts} == set("0123456789")
 
 

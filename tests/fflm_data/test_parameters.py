@@ -18,7 +18,7 @@ from tests.fflm_data.test_prose import follow
 
 SEEDS = st.integers(0, 2**63 - 1)
 P = st.floats(0, 1)
-EVEN = st.integers(5, 400).map(lambda half: 2 * half)
+EVEN = st.integers(2, 400).map(lambda half: 2 * half)
 COUNT = st.integers(0, 40)
 SIZES = st.lists(st.integers(2, 60), min_size=1, max_size=4, unique=True)
 

@@ -740,6 +740,12 @@ def test_a_tag_named_like_a_branch_is_refused(hub: Hub) -> None:
     assert writes(hub) == []
 
 
+def test_the_first_push_takes_no_tag_that_main_would_hide(hub: Hub) -> None:
+    with pytest.raises(HubError, match="has a branch main"):
+        publish.push(NAME, [letters()], tag="main")
+    assert writes(hub) == []
+
+
 def test_a_newer_generator_version_is_not_replaced(hub: Hub) -> None:
     publish.push(NAME, [letters()])
     text = hub.files("dataset", NAME)[MANIFEST_FILE].decode()
@@ -755,6 +761,11 @@ def test_a_newer_generator_version_is_not_replaced(hub: Hub) -> None:
     [
         lambda listed: listed["letters"]["splits"]["test"].update(rows="x"),
         lambda listed: listed["letters"]["splits"]["test"].update(files=[3]),
+        lambda listed: listed["letters"]["splits"]["test"].update(files={}),
+        lambda listed: listed["letters"]["splits"]["test"].update(rows=-5),
+        lambda listed: listed["letters"]["splits"]["test"].update(bytes=10**400),
+        lambda listed: listed["letters"]["splits"]["test"].update(sha256=None),
+        lambda listed: listed["letters"].update(splits={}),
         lambda listed: listed["letters"]["splits"].update({"../../x": listed["letters"]["splits"]["test"]}),
         lambda listed: listed.update({"flipflop-train": listed["letters"]}),
     ],
