@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.config import Config, require, require_integer
+from fflm_data.config import Config, integer_list, require_integer
 from fflm_data.seeding import Stream
 
 OPERATIONS = ("+", "-", "x", "/")
@@ -53,12 +53,7 @@ class Arithmetic(Config):
     )
 
     def validate(self) -> None:
-        digits = (self.digits,) if isinstance(self.digits, int) else self.digits
-        require(isinstance(digits, list | tuple), "digits", digits, "a list of numbers of digits")
-        object.__setattr__(self, "digits", tuple(digits))
-        for size in digits:
-            require_integer("digits", size, 3, MAX_DIGITS)
-        require(len(set(digits)) == len(digits), "digits", digits, "free of repetition")
+        integer_list(self, "digits", 3, MAX_DIGITS, least=0)
         require_integer("largest", self.largest, 10, 999_999)
         # Long additions of three digits are the smallest cell of theirs: well above 10,000 problems.
         require_integer("rows_per_cell", self.rows_per_cell, 1, min(10_000, quotients(self.largest)))
@@ -73,7 +68,7 @@ class Arithmetic(Config):
         """The whole split: problems are drawn without replacement, so that it is one block."""
         cells = [self._cell(split, number, operation, 0) for operation in OPERATIONS]
         cells += [self._cell(split, number, "+", size) for size in self.digits]
-        rows = [(*pair, operation) for round_ in zip(*cells, strict=True) for pair, operation in round_]
+        rows = [problem for round_ in zip(*cells, strict=True) for problem in round_]
         a, b, operations = zip(*rows, strict=True)
         return pa.table(
             {
@@ -86,16 +81,16 @@ class Arithmetic(Config):
             schema=self.schema.remove(0),
         )
 
-    def _cell(self, split: str, number: int, operation: str, digits: int) -> list[tuple[Pair, str]]:
+    def _cell(self, split: str, number: int, operation: str, digits: int) -> list[tuple[int, int, str]]:
         """Different operands, with their operation."""
         key = {"largest": self.largest, "operation": operation, "digits": digits}
         stream = Stream(self.name, key, split, self.seed, number)
-        pairs: dict[Pair, str] = {}
+        pairs: dict[Pair, None] = {}  # a set that keeps its order
         for pair in _long_sums(stream, digits) if digits else _small(stream, operation, self.largest):
-            pairs.setdefault(pair, operation)
+            pairs[pair] = None
             if len(pairs) == self.rows_per_cell:
                 break
-        return list(pairs.items())
+        return [(a, b, operation) for a, b in pairs]
 
 
 def solve(a: int, b: int, operation: str) -> int:

@@ -68,8 +68,7 @@ def _body(manifest: Manifest, repository: str) -> str:
         for config in configs
     )
     sections = "\n\n".join(_section(config, manifest, repository) for config in configs)
-    papers = dict.fromkeys(paper for config in configs for paper in (config.paper,))
-    citations = "\n".join(CITATIONS[paper.split()[-1]] for paper in papers)
+    citations = "\n".join(CITATIONS[arxiv] for arxiv in dict.fromkeys(map(_arxiv, configs)))
     sources = "\n".join(f"- {line}" for line in SOURCES if any(config.name in line for config in configs))
     return f"""# fflm
 
@@ -143,7 +142,8 @@ def _section(config: Config, manifest: Manifest, repository: str) -> str:
         )
     return f"""## {config.name}
 
-{config.title[0].upper() + config.title[1:]} ({_links(config)}). {_description(config)}
+{config.title[0].upper() + config.title[1:]} ([{config.paper}](https://arxiv.org/abs/{_arxiv(config)})).
+{_description(config)}
 
 | split | rows |{head}
 |---|---:|{"---:|" * len(guesses)}
@@ -169,9 +169,9 @@ def _generated(config: Config, split: str | None = None) -> str:
     return f'load_dataset("fflm", "{config.name}"{given})'.replace("'", '"')
 
 
-def _links(config: Config) -> str:
-    papers = [paper.split()[-1] for paper in (config.paper,)]
-    return ", ".join(f"[arXiv {paper}](https://arxiv.org/abs/{paper})" for paper in papers)
+def _arxiv(config: Config) -> str:
+    """The number of the paper that a config follows."""
+    return config.paper.split()[-1]
 
 
 def _description(config: Config) -> str:

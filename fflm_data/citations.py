@@ -18,7 +18,7 @@ CITATIONS = {
 }""",
     "2510.26285": """@misc{stefanik2025unravelling,
   title = {Unravelling the Mechanisms of Manipulating Numbers in Language Models},
-  author = {{\v S}tef{\'a}nik, Michal and Mickus, Timothee and Kadl{\v c}{\'i}k, Marek and others},
+  author = {Štefánik, Michal and Mickus, Timothee and Kadlčík, Marek and others},
   year = {2025}, note = {arXiv 2510.26285}
 }""",
     "2403.19521": """@misc{lv2024recall,

@@ -33,6 +33,21 @@ def require_integer(parameter: str, value: object, low: int, high: int | None = 
     require(is_integer and low <= value and (high is None or value <= high), parameter, value, allowed)  # type: ignore[operator]
 
 
+def integer_list(record: Any, parameter: str, low: int, high: int | None = None, least: int = 1) -> tuple[int, ...]:
+    """Makes a field of a frozen dataclass a tuple of different integers of low..high; one alone stands for a list.
+
+    Raises ParameterError if it holds anything else, or fewer than `least`.
+    """
+    values = getattr(record, parameter)
+    values = (values,) if isinstance(values, int) else values
+    require(isinstance(values, tuple) and len(values) >= least, parameter, values, "a list of integers")
+    for value in values:
+        require_integer(parameter, value, low, high)
+    require(len(set(values)) == len(values), parameter, values, "free of repetition")
+    object.__setattr__(record, parameter, values)
+    return tuple(values)
+
+
 def require_index(parameter: str, value: Any) -> int:
     """A number of rows or the like, of Python or numpy, as Python's; raises ParameterError unless it is at least 0."""
     value = plain(value)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.config import Config, require, require_integer
+from fflm_data.config import Config, integer_list, require_integer
 from fflm_data.seeding import Stream, halves, threshold
 from fflm_data.words import items
 
@@ -53,12 +53,7 @@ class Counting(Config):
     paper: ClassVar[str] = "arXiv 2407.15160"
 
     def validate(self) -> None:
-        sizes = (self.vocabularies,) if isinstance(self.vocabularies, int) else self.vocabularies
-        require(isinstance(sizes, list | tuple) and len(sizes) > 0, "vocabularies", sizes, "a list of sizes")
-        object.__setattr__(self, "vocabularies", tuple(sizes))
-        for size in sizes:
-            require_integer("vocabularies", size, 2, len(items()))
-        require(len(set(sizes)) == len(sizes), "vocabularies", sizes, "free of repetition")
+        integer_list(self, "vocabularies", 2, len(items()))
         require_integer("expected_count", self.expected_count, 1, 1000)
         require_integer("repeats", self.repeats, 1)
 

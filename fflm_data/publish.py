@@ -18,7 +18,7 @@ from fflm_data.build import write_rows, write_texts
 from fflm_data.config import Config, ParameterError
 from fflm_data.figures import FOLDER as FIGURES
 from fflm_data.hub import DATASET, HubError, hub_errors, not_a_name
-from fflm_data.manifest import MANIFEST_FILE, Manifest, OtherVersionError, Split, file_hash, row_hashes
+from fflm_data.manifest import MANIFEST_FILE, Manifest, OtherVersionError, Split, row_hashes
 from fflm_data.registry import CONFIGS
 from fflm_data.version import GENERATOR_VERSION
 
@@ -64,7 +64,8 @@ def push(
 ) -> Pushed:
     """Brings the configs of a data set repository up to date, in one commit or pull request.
 
-    Raises HubError, one line, for all that goes wrong; the repository is then as it was.
+    Raises ParameterError (of the Hub's refusals and failures HubError), one line, for all that goes wrong;
+    the repository is then as it was, unless the line says that only the tag is missing.
     """
     _require_sense(repository, create_pr, tag, dry_run)
     api = HfApi()
@@ -220,4 +221,4 @@ def _content_ids(path: Path) -> set[str]:
     """By what the Hub may know the content of a file: its SHA-256, or the id git gives it."""
     content = path.read_bytes()
     git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return {file_hash(path), git.hexdigest()}
+    return {hashlib.sha256(content).hexdigest(), git.hexdigest()}

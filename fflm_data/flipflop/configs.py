@@ -12,14 +12,13 @@ from fflm_data.flipflop.read_counts import read_counts
 from fflm_data.flipflop.sampling import TRAIN, block, require_apart
 from fflm_data.flipflop.strings import decode
 
-TEXT_SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
 SPLITS = (TRAIN, "val", "val_sparse", "val_dense")
 
 
 class TextConfig(Config):
     """Rows are strings of a distribution that the split decides."""
 
-    schema: ClassVar[pa.Schema] = TEXT_SCHEMA
+    schema: ClassVar[pa.Schema] = pa.schema([("id", pa.int64()), ("text", pa.string())])
 
     @abstractmethod
     def distribution(self, split: str) -> Distribution:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from fflm_data.config import Config, require, require_integer
+from fflm_data.config import Config, integer_list, require_integer
 from fflm_data.flipflop.distributions import FFL, float_fields
 from fflm_data.flipflop.sampling import require_apart, sample
 from fflm_data.flipflop.strings import FIRST_SYMBOL, READ, WRITE, Ids, decode
@@ -48,15 +48,11 @@ class FlipFlopProse(Config):
     )
 
     def validate(self) -> None:
-        lengths = (self.lengths,) if isinstance(self.lengths, int) else self.lengths
-        require(isinstance(lengths, list | tuple) and len(lengths) > 0, "lengths", lengths, "a list of lengths")
-        object.__setattr__(self, "lengths", tuple(lengths))
+        lengths = integer_list(self, "lengths", 4, 2**16)
         require_integer("rows_per_length", self.rows_per_length, 1)
         for length in (*lengths, DEMONSTRATION_LENGTH):
-            require_integer("lengths", length, 4, 2**16)
             require_apart(self.distribution(length), "lengths")
         float_fields(self)
-        require(len(set(lengths)) == len(lengths), "lengths", lengths, "free of repetition")
 
     def distribution(self, length: int) -> FFL:
         """The distribution of the strings of one length."""

@@ -43,10 +43,8 @@ class FlipFlopTrain(Config):
     def validate(self) -> None:
         for name in ("p_ignore", "p_write", "p_read"):
             value = getattr(self, name)
-            if isinstance(value, list | tuple):
-                require(len(value) > 0, name, value, "a probability or a list of some")
-                object.__setattr__(self, name, tuple(value))
-                require(None not in value, name, value, "a probability or a list of some")
+            if isinstance(value, tuple):
+                require(len(value) > 0 and None not in value, name, value, "a probability or a list of some")
         require_integer("shards", self.shards, 1, 2**24)
         require_apart(self.distribution(TRAIN))
         float_fields(self)

@@ -80,6 +80,13 @@ def test_sections(folder: Path, config: object) -> None:
     assert list(example) == config.schema.names and example["id"] == 0
 
 
+def test_texts_hold_nothing_but_lines(folder: Path) -> None:
+    """A backslash of TeX in a plain string would be a control character here."""
+    for name in ("README.md", "eval.yaml", "fflm.json"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert text.endswith("\n") and all(character.isprintable() for character in text.replace("\n", ""))
+
+
 def test_baselines_are_those_of_the_rows(folder: Path) -> None:
     counts = get_config("query-count").table("test")["answer"].to_pylist()
     always, most = counts.count(10) / len(counts), Counter(counts).most_common(1)[0][1] / len(counts)
