@@ -17,9 +17,10 @@ import pytest
 from scipy.stats import binomtest
 
 from fflm_data import build, get_config
+from fflm_data.check import check
 from fflm_data.flipflop import IGNORE, READ, WRITE
 from fflm_data.foreign import Estimate, wilson
-from fflm_data.manifest import MANIFEST_FILE
+from fflm_data.manifest import MANIFEST_FILE, Manifest
 from tests.conftest import Run, refused
 from tests.hub import Hub
 
@@ -558,3 +559,10 @@ def test_what_names_nothing(cli: Run, source: str) -> None:
 
 def test_a_folder_has_no_revisions(cli: Run, folder: Path) -> None:
     assert "leave out --revision" in refused(cli("fflm-data", "check", "folder", "--revision", "v1"))
+
+
+def test_a_repository_that_cannot_be_reached_is_not_damaged(folder: Path) -> None:
+    """The tests run offline: what `datasets` says of that is no finding about the rows."""
+    manifest = Manifest.from_json((folder / "fflm.json").read_bytes(), "folder")
+    with pytest.raises(ValueError, match="HF_HUB_OFFLINE is set"):
+        list(check("org/nowhere", manifest))

@@ -779,3 +779,11 @@ def test_a_hostile_manifest_is_not_believed(hub: Hub, change: Any) -> None:
         publish.push(NAME, [query_count()])
     publish.push(NAME, [letters()])
     assert set(manifest(hub)["configs"]["letters"]["splits"]) == {"test"}
+
+
+def test_files_of_configs_that_are_not_pushed_stay(hub: Hub) -> None:
+    publish.push(NAME, [letters(), query_count()])
+    commit(hub, **{"letters/ours.txt": b"ours"})
+    assert publish.push(NAME, [query_count(), get_config("arithmetic", rows_per_cell=1)]).deleted == []
+    assert hub.files("dataset", NAME)["letters/ours.txt"] == b"ours"
+    assert publish.push(NAME, [letters(1)]).deleted == ["letters/ours.txt"]

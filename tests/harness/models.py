@@ -46,6 +46,13 @@ def merged() -> Tokenizer:
     return tokenizer
 
 
+def trailing() -> Tokenizer:
+    """A symbol and the space after it are one token."""
+    tokenizer = byte_level([("0", "\u0120"), ("1", "\u0120")])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return tokenizer
+
+
 def telling() -> Tokenizer:
     """` 0` is one token, ` 1` is two: the bare space before a 1 says that it comes."""
     return byte_level([("\u0120", symbol) for symbol in "0wri"])

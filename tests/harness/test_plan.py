@@ -66,6 +66,7 @@ def test_answers_written_digit_by_digit_are_refused() -> None:
     ("build", "reason"),
     [
         (models.merged, "not one token of its own"),
+        (models.trailing, "not one token of its own"),
         (models.blind, "has no token for parts"),
         (models.wordless, "has no token for parts"),
         (models.telling, "the tokens before it give it away"),
@@ -102,3 +103,11 @@ def test_what_a_tokenizer_adds_after_a_text_is_left_out_of_prompts() -> None:
 def test_completions_go_longest_first() -> None:
     plan = plan_completions(["a", "abc", "ab"], models.fast(models.bytes_only()), 4, Budget(14, 1))
     assert [batch.tolist() for batch in plan.batches] == [[1, 2], [0]]
+
+
+def test_advice_is_a_length_that_is_accepted() -> None:
+    config = get_config("flipflop")
+    assert "flipflop.length=300" in FLIPFLOP.advice(config, np.array([512]), ROWS, 301)
+    assert FLIPFLOP.advice(config, np.array([512]), ROWS, 14) == FLIPFLOP.advice(config, np.array([512]), ROWS, 1) == ""
+    assert get_config("flipflop", length=16).length == 16
+    assert "flipflop.length=16" in FLIPFLOP.advice(config, np.array([512]), ROWS, 17)
