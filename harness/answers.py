@@ -27,6 +27,15 @@ _NUMBER = re.compile(
 _SCALE = re.compile(r"\b(?:hundred|thousand|million|billion|dozen|half|halves|thirds|quarters|minus)\b", re.IGNORECASE)
 
 
+# A first line that says something, or a number that is a sentence of its own ("3. The letters are ...").
+_COMPLETE = re.compile(r"\s*\S.*\n|\s*\**[-\u2212]?\d[\d,]*\**\.\s")
+
+
+def is_complete(text: str) -> bool:
+    """Whether a completion has given its answer, so that nothing after it is asked for."""
+    return _COMPLETE.match(text) is not None
+
+
 def parse(text: str, cut_off: bool = False) -> int | None:
     """The number that a text says; None if it says none, several, or was cut off in one."""
     found = list(_NUMBER.finditer(text))

@@ -6,6 +6,7 @@ it names functions of `leaderboard`, which no module below it knows.
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,32 +14,38 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.errors import UserError
+from harness.errors import LostProcess, UserError
 
 EXTRA_PACKAGES = {"torch", "transformers", "accelerate", "evaluate", "scipy", "jinja2", "rich", "gguf"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; the exit status is 2 when what was asked cannot be done."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(arguments)
+    options.arguments = arguments
     try:
-        options.run(options)
+        return options.run(options) or 0
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXTRA_PACKAGES:
             raise
         return _refuse(f"{error.name} is not installed, it comes with the extra 'eval': pip install 'fflm[eval]'")
     except UserError as error:
-        return _refuse(str(error))
-    except ValueError as error:
-        if type(error).__name__ != "ParameterError":
+        others_say_it = isinstance(error, LostProcess) and os.environ.get("RANK", "0") != "0"
+        return 2 if others_say_it else _refuse(str(error))
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and type(error).__name__ != "ParameterError":
             raise
-        return _refuse(str(error))
-    except OSError as error:
-        return _refuse(f"{error.strerror or error}: {error.filename or 'free some space or name another folder'}")
+        return _refuse(_reason(error))
     except KeyboardInterrupt:
-        print("harness: interrupted; the same command goes on with the tables that are not there yet", file=sys.stderr)
+        print("harness: interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
-    return 0
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{error.strerror or error}: {error.filename or 'free some space or name another folder'}"
 
 
 def _refuse(reason: str) -> int:
@@ -103,6 +110,8 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         "--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto, the checkpoint's)"
     )
     parser.add_argument("--gguf-file", metavar="FILE", help="a GGUF file in the model's repository or folder")
+    parser.add_argument("--adapter", metavar="ID", help="a PEFT adapter: ID or ID@REVISION of the Hub, or a folder")
+    parser.add_argument("--quantization", metavar="BITS", help="4bit or 8bit, by bitsandbytes on a CUDA GPU")
     parser.add_argument(
         "--task", action="append", default=[], metavar="NAME", help="only this task (repeatable; default: all)"
     )
@@ -117,6 +126,27 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default: runs)"
     )
+    parser.add_argument(
+        "--exact-continuations",
+        action="store_true",
+        help="score each possible answer as a text of its own, for tokenizers that do not keep answers apart (slower)",
+    )
+    speed = parser.add_argument_group("where and how fast it runs")
+    speed.add_argument(
+        "--num-processes",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="processes, one a GPU (default: 1)",
+    )
+    speed.add_argument(
+        "--batch-size", type=_positive, metavar="N", help="sequences in a batch, at most (default: what fits)"
+    )
+    speed.add_argument("--strict", action="store_true", help="one sequence a batch: no bit depends on the others")
+    speed.add_argument("--attention", metavar="NAME", help="sdpa, eager, flash_attention_2, ... (default: the model's)")
+    speed.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
+    speed.add_argument("--device-map", metavar="MAP", help="auto spreads a model over the GPUs of one process")
+    speed.add_argument("--tensor-parallel", action="store_true", help="spread the model over the processes")
     parser.set_defaults(run=_eval)
 
 
@@ -130,14 +160,22 @@ def _positive(text: str) -> int:
     return number
 
 
-def _eval(options: argparse.Namespace) -> None:
+def _eval(options: argparse.Namespace) -> int:
+    from harness import models, processes
+
+    for flag, known in (("dtype", models.DTYPES), ("quantization", models.QUANTIZATIONS)):
+        given = getattr(options, flag)
+        if given is not None and given not in known:
+            raise UserError(f"there is no {flag} {given!r}: --{flag} takes {', '.join(known)}")
+    if options.num_processes > 1 and not processes.launched_by_other():
+        return processes.launch(options.num_processes, options.arguments)
+
     _quiet_libraries()
     from fflm_data.registry import parse_assignment
-    from harness import models, report
-    from harness.evaluation import EvalRequest, evaluate
+    from harness import report
+    from harness.evaluation import evaluate
+    from harness.planning import EvalRequest
 
-    if options.dtype not in models.DTYPES:
-        raise UserError(f"there is no dtype {options.dtype!r}: --dtype takes {', '.join(models.DTYPES)}")
     parameters: dict[str, dict[str, Any]] = {}
     for text in options.set:
         task, dot, assignment = text.partition(".")
@@ -148,26 +186,47 @@ def _eval(options: argparse.Namespace) -> None:
     bundled = options.model is None
     model = {} if bundled else {"model": options.model}
     request = EvalRequest(
-        models.ModelRequest(**model, revision=options.revision, dtype=options.dtype, gguf_file=options.gguf_file),
+        models.ModelRequest(
+            **model,
+            revision=options.revision,
+            dtype=options.dtype,
+            gguf_file=options.gguf_file,
+            quantization=options.quantization,
+            adapter=options.adapter,
+            attention=options.attention,
+            device_map=options.device_map,
+            tensor_parallel=options.tensor_parallel,
+            compile=options.compile,
+        ),
         _command(options),
         tuple(options.task) or (("flipflop",) if bundled else ()),
         parameters,
         options.limit,
         options.output,
+        options.exact_continuations,
+        options.batch_size,
+        options.strict,
     )
-    run, result = evaluate(request)
-    report.show(result)
-    print(f"{run.folder}: run.json, observations, result.json")
+    if (scored := evaluate(request)) is not None:
+        run, result = scored
+        report.show(result)
+        print(f"{run.folder}: run.json, observations, result.json")
+    return 0
 
 
 def _command(options: argparse.Namespace) -> str:
-    """The command that gives these observations again: what does not decide them (--output) is left out."""
+    """The command that gives these observations again: what does not decide them (--output, --num-processes) is
+    left out."""
     words = ["harness", "eval"]
-    for flag in ("model", "revision", "gguf_file", "task", "set", "limit"):
+    for flag in ("model", "revision", "gguf_file", "adapter", "quantization", "attention", "task", "set", "limit"):
         given = getattr(options, flag)
         for value in given if isinstance(given, list) else [given]:
             words += [] if value is None else ["--" + flag.replace("_", "-"), str(value)]
-    return shlex.join(words + ([] if options.dtype == "auto" else ["--dtype", options.dtype]))
+    words += [] if options.dtype == "auto" else ["--dtype", options.dtype]
+    words += [
+        "--" + flag.replace("_", "-") for flag in ("exact_continuations", "strict", "compile") if getattr(options, flag)
+    ]
+    return shlex.join(words)
 
 
 def _quiet_libraries() -> None:

@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """One line: what is wrong and what to type next. The command line exits with status 2."""
+
+
+class LostProcess(UserError):
+    """Another process of the same run has ended; it or rank 0 says so, the others need not."""

@@ -1,177 +1,179 @@
 """`harness eval` from request to result: rows, prompts, plan, forward passes, observations, scores.
 
-Everything that can be refused is refused before the weights are loaded; the first rows of each job
-are planned for that.
+Everything that can be refused is refused before the weights are fetched; the first rows of each job
+are planned for that. Every process goes through `evaluate`; rank 0 opens the run, merges and scores.
 """
 
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from fflm_data import get_config
-from harness import observations
 from harness.engine import Engine
 from harness.errors import UserError
-from harness.models import ModelRequest, ModelSource, describe, load, resolve
-from harness.plan import Budget, CompletionPlan, ReadPlan, plan_completions, plan_reads
+from harness.loading import describe, load
+from harness.merge import merge, rows_done
+from harness.models import ModelSource, fetch_weights, resolve
+from harness.observing import Observed, observe
+from harness.parcels import Parcel, deal
+from harness.plan import Plan
+from harness.planning import EvalRequest, check_first_rows, plan_jobs, plan_rows
+from harness.processes import World
 from harness.rows import Job
-from harness.run import Run, data_facts, environment, only_writer, open_run, require_writable, write_json
+from harness.run import Run, data_facts, environment, note_start, only_writer, open_run, require_writable, write_json
 from harness.scoring import score_run
-from harness.tasks import CompletionTask, ReadTask, Targets, all_tasks, get_task
-
-FIRST_ROWS = 64
+from harness.shards import Record, ShardWriter, records
 
 
 @dataclass(frozen=True)
-class EvalRequest:
-    """What `harness eval` was asked. parameters: by task, what is set of its data config."""
+class Work:
+    """What rank 0 tells the others: the run folder below --output, which start of it this is, what is to be done."""
 
-    model: ModelRequest
-    command: str
-    tasks: tuple[str, ...] = ()
-    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
-    limit: int | None = None
-    output: Path = Path("runs")
+    folder: Path
+    start: int
+    parcels: list[Parcel]
 
 
-def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]]:
-    """Runs the model over the tasks; returns the run folder and its result."""
-    jobs = plan_jobs(request)
-    require_writable(request.output)
-    source = resolve(request.model)
-    rendering = _check_first_rows(jobs, source)
-    model = load(source)
+def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
+    """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone."""
+    world = World()
+    _check_processes(request, world)
+    rendering: dict[str, dict[str, Any]] = {}
+    with world.first_here_goes_first():
+        jobs = plan_jobs(request)
+        require_writable(request.output)
+        source = resolve(request.model, here_only=not world.is_first_here)
+        if world.is_first:
+            rendering = check_first_rows(jobs, source, request.continuations)
+        if world.is_first_here:
+            fetch_weights(source)
+    if world.told(source.revision) != source.revision:
+        raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
+    model = load(source, world.device)
+    if not world.is_first:
+        _observe(request, world, world.told(None), source, model)
+        return None
     data = data_facts(jobs)
     for name, facts in rendering.items():
         data["tasks"][name]["rendering"] = facts
-    run = open_run(
-        request.output,
-        {"command": request.command, "model": describe(source, model), "data": data, "environment": environment()},
-    )
-    engine = Engine(model, source.tokenizer)
+    facts = {
+        "command": request.command,
+        "model": describe(source, model, request.strict),
+        "data": data,
+        "environment": environment(world.device),
+    }
+    run = open_run(request.output, facts)
     with only_writer(run):
-        for job in jobs:
-            path = run.table(job)
-            if path.exists():
-                print(f"{job.name}: observed before, kept ({path})")
-            else:
-                observe(job, engine, source, path)
-        result = score_run(run)
-        write_json(run.folder / "result.json", result)
+        start = note_start(run, {"processes": world.size, "machines": world.machines})
+        before = list(records(run.shards))
+        done = [
+            np.ones(job.rows, dtype=bool) if run.table(job).exists() else rows
+            for job, rows in zip(jobs, rows_done(jobs, before), strict=True)
+        ]
+        _say_what_is_kept(run, jobs, done)
+        parcels = deal(jobs, done, 1 if request.model.tensor_parallel else world.size)
+        work = world.told(Work(run.folder.relative_to(request.output), start, parcels))
+        _observe(request, world, work, source, model)
+        result = _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
     return run, result
 
 
-def plan_jobs(request: EvalRequest) -> list[Job]:
-    """The jobs in order of tasks and splits. Raises UserError for an unknown task, ParameterError for a bad value."""
-    names = request.tasks or tuple(all_tasks())
-    for name in request.parameters:
-        get_task(name)
-        if name not in names:
-            raise UserError(f"--set {name}... sets a task that is not evaluated: add --task {name}")
-    jobs = []
-    for task in (get_task(name) for name in dict.fromkeys(names)):
-        config = get_config(task.config, **request.parameters.get(task.name, {}))
-        for split in task.splits:
-            if rows := config.splits().get(split):
-                jobs.append(Job(task, config, split, min(rows, request.limit or rows)))
-    if not jobs:
-        raise UserError("no rows are left to evaluate: leave out the --set that empties the splits")
-    return jobs
+def _check_processes(request: EvalRequest, world: World) -> None:
+    """Raises UserError for ways of spreading a model that do not go with the number of processes."""
+    if request.model.device_map and world.size > world.machines:
+        raise UserError(
+            "--device-map spreads the model over the GPUs of a process: leave out --num-processes, or use "
+            "--tensor-parallel"
+        )
+    if request.model.tensor_parallel and world.size == 1:
+        raise UserError("--tensor-parallel spreads the model over processes: add --num-processes N")
 
 
-def _check_first_rows(jobs: list[Job], source: ModelSource) -> dict[str, dict[str, Any]]:
-    """Plans the first rows of every job for nothing but its refusals; by task, how they are given to the model.
+def _say_what_is_kept(run: Run, jobs: list[Job], done: Sequence[Any]) -> None:
+    for job, rows in zip(jobs, done, strict=True):
+        if rows.any():
+            print(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows observed before, kept ({run.folder})")
 
-    Raises UserError with the first refusal, and the tasks that would do.
-    """
-    rendering: dict[str, dict[str, Any]] = {}
-    refusals: dict[str, str] = {}
+
+def _observe(request: EvalRequest, world: World, work: Work, source: ModelSource, model: Any) -> None:
+    """This process's part of the work."""
+    engine = Engine(model, source.tokenizer, request.batch_size, request.strict)
+    jobs = plan_jobs(request)
+
+    def planner(job: Job, rows: pa.Table) -> Plan:
+        return plan_rows(job, source, rows, request.continuations)
+
+    world.open_counters()
+    one_model = request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
+    parcels = iter(work.parcels) if one_model else _claimed(world, work.parcels)
+    seen = observe(jobs, parcels, planner, engine)
+    if one_model and not world.is_first:
+        for _ in seen:
+            pass
+        world.wait_for_all()
+        return
+    shard = request.output / work.folder / "shards" / f"{work.start:04}-{world.rank:04}.shard"
+    _record(world, seen, shard, sum(len(parcel.ids) for parcel in work.parcels))
+
+
+def _claimed(world: World, parcels: list[Parcel]) -> Iterator[Parcel]:
+    """The next parcel that no process has taken, until none is left."""
+    while (place := world.add("taken", 1) - 1) < len(parcels):
+        yield parcels[place]
+
+
+def _record(world: World, seen: Iterator[Observed], shard: Path, rows: int) -> None:
+    """What this process observes, batch after batch into its own shard; none waits for another until all is done."""
+    with ExitStack() as stack:
+        if world.is_first:
+            stack.enter_context(_Progress(world, rows))
+        writer = stack.enter_context(ShardWriter(shard))
+        for batch in seen:
+            writer.append(batch.job.name, batch.ids, batch.table)
+            world.add("done", len(batch.ids))
+        world.wait_for_all()
+
+
+class _Progress:
+    """A bar of all processes' rows, drawn by a thread of rank 0."""
+
+    def __init__(self, world: World, rows: int):
+        self._world = world
+        self._bar = tqdm(total=rows, desc="rows", unit="row", smoothing=0.05)
+        self._ended = Event()
+        self._thread = Thread(target=self._draw, daemon=True)
+
+    def _draw(self) -> None:
+        while not self._ended.wait(0.2):
+            self._show()
+
+    def _show(self) -> None:
+        if (new := self._world.add("done", 0) - self._bar.n) > 0:
+            self._bar.update(new)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._show()
+        self._bar.close()
+
+
+def _merge_and_score(run: Run, jobs: list[Job], found: list[Record]) -> dict[str, Any]:
+    """Tables, then result.json, then the shards are no longer needed."""
     for job in jobs:
-        try:
-            plan = _plan(job, source, job.config.table(job.split, 0, min(job.rows, FIRST_ROWS)), Budget(2**20, 2**20))
-        except UserError as refusal:
-            refusals.setdefault(job.task.name, str(refusal))
-            continue
-        first = plan.tokens[0][:8].tolist()
-        bos = source.tokenizer.bos_token_id
-        rendering[job.task.name] = {
-            "style": "plain",
-            "chat_template": None,
-            "first_tokens": first,
-            "first_token_is_bos": bos is not None and first[0] == bos,
-        }
-    if refusals:
-        fit = " ".join(f"--task {name}" for name in rendering if name not in refusals)
-        advice = f"; or ask only what fits: add {fit}" if fit else ""
-        raise UserError(next(iter(refusals.values())) + advice)
-    return rendering
-
-
-def _plan(job: Job, source: ModelSource, rows: pa.Table, budget: Budget) -> ReadPlan | CompletionPlan:
-    """The plan of some rows. Raises UserError if the tokenizer or the context of the model does not allow it."""
-    task, texts = job.task, job.task.texts(rows)
-    plan: ReadPlan | CompletionPlan
-    written = 0
-    if isinstance(task, ReadTask):
-        plan = plan_reads(texts, task.targets(rows), task.symbols(job.config), source.tokenizer, budget)
-    else:
-        written = cast(CompletionTask, task).max_new_tokens
-        plan = plan_completions(texts, source.tokenizer, written, budget)
-    highest, vocabulary = max(int(tokens.max()) for tokens in plan.tokens), source.config.get_text_config().vocab_size
-    if highest >= vocabulary:
-        raise UserError(
-            f"the tokenizer of {source.name} gives token {highest}, its model has {vocabulary} of them: "
-            "name a model with its own tokenizer"
-        )
-    lengths = np.array([len(tokens) for tokens in plan.tokens]) + written
-    if source.context is not None and lengths.max() > source.context:
-        advice = task.advice(job.config, lengths, rows, source.context) or "no size of it fits"
-        raise UserError(
-            f"{job.name} takes up to {lengths.max():,} tokens, the context of {source.name} is "
-            f"{source.context:,}: {advice}"
-        )
-    return plan
-
-
-def observe(job: Job, engine: Engine, source: ModelSource, path: Path) -> None:
-    """Runs one job and writes its table, chunk by chunk."""
-    task = job.task
-    schema = observations.schema_of(task, job.config)
-    progress = tqdm(total=job.rows, desc=job.name, unit="row")
-    with progress, observations.writing(path, schema) as writer:
-        for start, rows in job.chunks():
-            plan = _plan(job, source, rows, engine.budget)
-            if isinstance(task, ReadTask) and isinstance(plan, ReadPlan):
-                columns = _reads(plan, engine, start, task.targets(rows), progress)
-            else:
-                columns = _completions(cast(CompletionPlan, plan), engine, start, cast(CompletionTask, task), progress)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-
-
-def _reads(plan: ReadPlan, engine: Engine, start: int, targets: Targets, progress: Any) -> list[Any]:
-    """The columns of a chunk of reads, in the order of its rows whatever the batches."""
-    logprobs = np.empty((len(plan.row), len(plan.candidates)), dtype=np.float32)
-    argmax = np.empty(len(plan.row), dtype=np.int64)
-    for batch, said in zip(plan.batches, engine.reads(plan), strict=True):
-        logprobs[said.reads], argmax[said.reads] = said.logprobs, said.argmax
-        progress.update(len(batch))
-    said_logprobs = observations.logprobs_column(logprobs)
-    gold_token = plan.candidates[targets.gold]
-    return [targets.row + start, targets.position, targets.gap, targets.gold, said_logprobs, gold_token, argmax]
-
-
-def _completions(plan: CompletionPlan, engine: Engine, start: int, task: CompletionTask, progress: Any) -> list[Any]:
-    """The columns of a chunk of completions, in the order of its rows whatever the batches."""
-    outputs = [""] * len(plan.tokens)
-    tokens = np.zeros(len(plan.tokens), dtype=np.int64)
-    for said in engine.completions(plan, task.max_new_tokens):
-        for row, output in zip(said.rows, said.outputs, strict=True):
-            outputs[row] = output
-        tokens[said.rows] = said.tokens
-        progress.update(len(said.rows))
-    return [np.arange(start, start + len(outputs)), np.zeros_like(tokens), outputs, tokens]
+        if not run.table(job).exists():
+            merge(job, found, run.table(job))
+    result = score_run(run)
+    write_json(run.folder / "result.json", result)
+    shutil.rmtree(run.shards, ignore_errors=True)
+    return result

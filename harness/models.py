@@ -1,12 +1,15 @@
-"""Models: from an id or a folder to a pinned source, and from there to a loaded model.
+"""Models: from an id or a folder to a source pinned to one revision, with its weights on this machine.
 
 Three kinds of id go one road: a model of the Hub, a local folder, a reference model of this package.
 Weights are safetensors or GGUF; no code from a repository is run.
 """
 
 import hashlib
+import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +17,35 @@ from harness import reference
 from harness.errors import UserError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+QUANTIZATIONS = ("4bit", "8bit")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Of a local folder these files decide what a model says; their hash is its revision.
 REVISION_SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
 
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """What was asked for on the command line."""
+    """What was asked for on the command line; adapter: id of the Hub, with @REVISION if need be, or a folder."""
 
     model: str = reference.DEFAULT_MODEL
     revision: str | None = None
     dtype: str = "auto"
     gguf_file: str | None = None
+    quantization: str | None = None
+    adapter: str | None = None
+    attention: str | None = None
+    device_map: str | None = None
+    tensor_parallel: bool = False
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A PEFT adapter pinned to one revision (40 hex digits), its files in a folder."""
+
+    name: str
+    revision: str
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -38,6 +58,12 @@ class ModelSource:
     request: ModelRequest
     config: Any
     tokenizer: Any
+    adapter: Adapter | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What every from_pretrained call gets beside the location, once the files are here."""
+        return _arguments(self.location, self.revision, self.request)
 
     @property
     def context(self) -> int | None:
@@ -55,9 +81,12 @@ class ModelSource:
         return hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
-def resolve(request: ModelRequest) -> ModelSource:
-    """Finds a model and pins its revision; loads configuration and tokenizer. Raises UserError if it cannot."""
-    from transformers import AutoConfig, AutoTokenizer
+def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
+    """Finds a model and pins its revision; loads configuration and tokenizer. Raises UserError if it cannot.
+
+    here_only: what is needed has been fetched already, and the Hub is not asked again.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
 
     import harness.reference.lstm  # noqa: F401  makes the reference models known to transformers
 
@@ -68,14 +97,19 @@ def resolve(request: ModelRequest) -> ModelSource:
     if folder.is_dir() and request.revision:
         raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
     try:
-        revision = folder_revision(folder, request.gguf_file) if folder.is_dir() else hub_revision(request)
-        arguments = _arguments(location, revision, request)
+        revision = folder_revision(folder, request.gguf_file) if folder.is_dir() else hub_revision(request, here_only)
+        arguments = _arguments(location, revision, request) | {"local_files_only": here_only}
         config = AutoConfig.from_pretrained(location, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
     except ImportError as error:
-        raise _lacks_package(error) from None
+        raise lacks_package(error) from None
     except (OSError, ValueError, KeyError) as error:
-        raise _cannot_load(request.model, error) from None
+        raise cannot_load(request.model, error) from None
+    if getattr(config, "is_encoder_decoder", False) or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        kind = "an encoder and a decoder" if getattr(config, "is_encoder_decoder", False) else "no causal LM"
+        raise UserError(
+            f"{request.model} ({config.model_type}) is {kind}: give the id of a model that predicts the next token"
+        )
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"the tokenizer of {request.model} has no character offsets: a model with tokenizer.json is needed"
@@ -85,7 +119,55 @@ def resolve(request: ModelRequest) -> ModelSource:
     tokenizer.backend_tokenizer.no_padding()
     name = _name(request, folder)
     tokenizer.name_or_path = name  # what it is called in messages
-    return ModelSource(name, location, revision, request, config, tokenizer)
+    adapter = _adapter(request.adapter, here_only) if request.adapter else None
+    return ModelSource(name, location, revision, request, config, tokenizer, adapter)
+
+
+def fetch_weights(source: ModelSource) -> None:
+    """Brings the weights of a Hub model to this machine. Raises UserError if it has none that are safe to load."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if Path(source.location).is_dir() or source.request.gguf_file:
+        return  # a GGUF file came with the revision
+    fetch = partial(hf_hub_download, source.location, revision=source.revision)
+    try:
+        with suppress(EntryNotFoundError):
+            fetch("generation_config.json")
+        try:
+            index = json.loads(Path(fetch("model.safetensors.index.json")).read_text(encoding="utf-8"))
+            names = sorted(set(index["weight_map"].values()))
+        except EntryNotFoundError:
+            names = ["model.safetensors"]
+        for name in names:
+            fetch(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise cannot_load(source.request.model, error) from None
+
+
+def _adapter(asked: str, here_only: bool) -> Adapter:
+    """An adapter's files, fetched if it is one of the Hub; pickled ones are not taken."""
+    from huggingface_hub import hf_hub_download
+
+    folder, (name, _, branch) = Path(asked), asked.partition("@")
+    try:
+        if folder.is_dir():
+            paths = [folder / file for file in ADAPTER_FILES]
+            revision, name = folder_revision(folder, None), _folder_name(folder.resolve().name)
+        else:
+            fetch = partial(hf_hub_download, name, revision=branch or None, local_files_only=here_only)
+            paths = [Path(fetch(file)) for file in ADAPTER_FILES]
+            folder, revision = paths[0].parent, paths[0].parent.name
+    except (OSError, ValueError) as error:
+        paths, reason = [], error
+    else:
+        reason = FileNotFoundError(f"it lacks one of {', '.join(ADAPTER_FILES)}")
+    if not paths or not all(path.is_file() for path in paths):
+        raise UserError(
+            f"the adapter {asked!r} cannot be loaded ({_short(reason)}): give the id of a PEFT adapter on the Hub, or "
+            f"a folder with {' and '.join(ADAPTER_FILES)}"
+        )
+    return Adapter(name, revision, folder)
 
 
 def _arguments(location: str, revision: str, request: ModelRequest) -> dict[str, Any]:
@@ -98,16 +180,19 @@ def _name(request: ModelRequest, folder: Path) -> str:
     """`org/model`: a Hub id as it is, `local/...` for a folder or a GGUF file in one."""
     if request.model in reference.MODELS or not folder.is_dir():
         return request.model
-    name = Path(request.gguf_file).stem if request.gguf_file else folder.resolve().name
+    return _folder_name(Path(request.gguf_file).stem if request.gguf_file else folder.resolve().name)
+
+
+def _folder_name(name: str) -> str:
     return "local/" + re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[:96]
 
 
-def hub_revision(request: ModelRequest) -> str:
+def hub_revision(request: ModelRequest, here_only: bool = False) -> str:
     """The commit (40 hex digits) that a branch, tag or commit of a Hub model stands for now; the cached one offline."""
     from huggingface_hub import hf_hub_download
 
     needed = request.gguf_file or "config.json"
-    path = Path(hf_hub_download(request.model, needed, revision=request.revision))
+    path = Path(hf_hub_download(request.model, needed, revision=request.revision, local_files_only=here_only))
     return path.parts[len(path.parts) - path.parts[::-1].index("snapshots")]
 
 
@@ -133,54 +218,20 @@ def _sha256(file: Any) -> Any:
     return digest
 
 
-def load(source: ModelSource) -> Any:
-    """The model, on the best device of this machine, in evaluation mode. Raises UserError if it cannot be loaded."""
-    import torch
-    from accelerate import PartialState
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, GenerationConfig
-
-    request = source.request
-    dtype = "auto" if request.dtype == "auto" else getattr(torch, request.dtype)
-    safetensors = {} if request.gguf_file else {"use_safetensors": True}
-    arguments = _arguments(source.location, source.revision, request) | safetensors
-    try:
-        model = AutoModelForCausalLM.from_pretrained(source.location, dtype=dtype, **arguments)
-    except ImportError as error:
-        raise _lacks_package(error) from None
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _cannot_load(request.model, error) from None
-    # What a repository advises for sampling must not change a greedy answer.
-    end = model.generation_config.eos_token_id
-    end = source.tokenizer.eos_token_id if end is None else end
-    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end)
-    return model.to(PartialState().device).eval()
-
-
-def describe(source: ModelSource, model: Any) -> dict[str, Any]:
-    """The model as it stands in run.json."""
-    return {
-        "id": source.name,
-        "revision": source.revision,
-        "class": type(model).__name__,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "requested_dtype": source.request.dtype,
-        "gguf_file": source.request.gguf_file,
-        "context": source.context,
-        "tokenizer": {"class": type(source.tokenizer).__name__, "sha256": source.tokenizer_hash},
-    }
-
-
-def _lacks_package(error: ImportError) -> UserError:
+def lacks_package(error: ImportError) -> UserError:
+    """What to say where a library wants another one."""
     reason = " ".join(str(error).split())[:120]
     return UserError(f"a package is missing ({reason}): pip install 'fflm[eval]'")
 
 
-def _cannot_load(model: str, error: Exception) -> UserError:
+def _short(error: Exception) -> str:
     reason = " ".join(str(error).split())
-    reason = reason if len(reason) < 120 else reason[:120] + "..."
+    return reason if len(reason) < 120 else reason[:120] + "..."
+
+
+def cannot_load(model: str, error: Exception) -> UserError:
+    """What to say where a library cannot load a model."""
     return UserError(
-        f"the model {model!r} cannot be loaded ({reason}): give the id of a causal LM on the Hub, or a folder "
+        f"the model {model!r} cannot be loaded ({_short(error)}): give the id of a causal LM on the Hub, or a folder "
         "with config.json, tokenizer.json and safetensors (GGUF: the folder, and the file with --gguf-file)"
     )

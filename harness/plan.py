@@ -1,8 +1,9 @@
-"""From prompts to what the model will be fed: token ids, where the answers stand, batches.
+"""From prompts to what the model is fed: token ids, and at which of them its logits are wanted.
 
 Answers are found by the character offsets that the tokenizer reports for the whole text, never by
 counting tokens: " 0" is one token for GPT-2 and two for others. A task that a tokenizer cannot
-write so that each answer is exactly one token is refused here, before any forward pass.
+write so that each answer is exactly one token is refused here, before any forward pass, unless each
+possible continuation is to be scored by itself.
 """
 
 from collections.abc import Sequence
@@ -10,131 +11,183 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.errors import UserError
 from harness.tasks.base import Ints, Targets
+from harness.tokens import Tokens, encode
 
-
-@dataclass(frozen=True)
-class Budget:
-    """What a batch may hold: tokens (padding included), and reads, each of which takes a row of logits."""
-
-    tokens: int
-    reads: int
+Logprobs = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """A chunk of rows to be read. tokens: ids per row. Per read, int64: `row` (index into tokens) and
-    `at` (index of the answer's token in its row). candidates: the token of each possible answer."""
+    """Some rows to be read.
 
-    tokens: list[Ints]
+    sequences: what is fed, token ids each; row: the row of each, ascending. Per point at which logits
+    are wanted, ordered by sequence, int64: `sequence` (index into sequences), `at` (index of the token that is
+    scored, by the logits of the position before it), `wanted` (points, any): tokens to score there.
+    rows: how many there are. candidates: the token of each possible answer.
+    """
+
+    rows: int
+    sequences: list[Ints]
     row: Ints
+    sequence: Ints
     at: Ints
+    wanted: Ints
     candidates: Ints
-    batches: list[Ints]
+
+    def answers(self, logprobs: Logprobs, argmax: Ints) -> tuple[Logprobs, Ints]:
+        """Per read, from what was said per point: log-probabilities of its candidates and the most probable token."""
+        return logprobs, argmax
+
+
+@dataclass(frozen=True)
+class ContinuationPlan(ReadPlan):
+    """Each candidate is a continuation of one or more tokens; its points are scored one by one.
+
+    Per point: `read`, and `candidate`, the index of the answer that it is a token of. Answers stand for tokens:
+    the most probable "token" is the answer that greedy decoding writes, -1 for another text.
+    """
+
+    read: Ints
+    candidate: Ints
+
+    def answers(self, logprobs: Logprobs, argmax: Ints) -> tuple[Logprobs, Ints]:
+        """A continuation's log-probability is the sum over its tokens; it is written if each is the most probable."""
+        shape = (int(self.read.max(initial=-1)) + 1, len(self.candidates))
+        each = self.read * shape[1] + self.candidate
+        sums = np.bincount(each, logprobs[:, 0].astype(np.float64), shape[0] * shape[1]).reshape(shape)
+        missed = np.bincount(each, argmax != self.wanted[:, 0], shape[0] * shape[1]).reshape(shape)
+        written = np.where((missed == 0).any(axis=1), (missed == 0).argmax(axis=1), -1)
+        # A continuation with NaN in it says nothing about the others either.
+        sums[np.isnan(sums).any(axis=1)] = np.nan
+        return sums.astype(np.float32), np.where(np.isnan(sums[:, 0]), -1, written)
 
 
 @dataclass(frozen=True)
 class CompletionPlan:
-    """A chunk of prompts to be completed: token ids per row, and batches of row indices."""
+    """Prompts to be completed, token ids each."""
 
-    tokens: list[Ints]
-    batches: list[Ints]
+    prompts: list[Ints]
 
 
-def plan_reads(
-    texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any, budget: Budget
-) -> ReadPlan:
-    """Finds each answer's token. Raises UserError if an answer is not exactly one token of its own,
+Plan = ReadPlan | CompletionPlan
+
+
+def plan_reads(texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any) -> ReadPlan:
+    """One sequence a row, one point a read. Raises UserError if an answer is not exactly one token of its own,
     or not the same token everywhere."""
     encodings = encode(tokenizer, texts)
-    widths = np.array([len(symbol) for symbol in symbols])[targets.gold]
+    widths = np.array([len(symbol) for symbol in symbols], dtype=np.int64)[targets.gold]
     candidates = _candidates(texts, targets, symbols, tokenizer)
-    tokens, at = [], np.empty(len(targets.row), dtype=np.int64)
+    sequences, at = [], np.empty(len(targets.row), dtype=np.int64)
     ends = np.searchsorted(targets.row, np.arange(len(texts) + 1))
-    for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
-        ids = np.asarray(encoding.ids, dtype=np.int64)
+    for row, (text, tokens) in enumerate(zip(texts, encodings, strict=True)):
         reads = slice(ends[row], ends[row + 1])
-        at[reads] = _locate(tokenizer, text, encoding, targets.offset[reads], widths[reads])
-        found, expected = ids[at[reads]], candidates[targets.gold[reads]]
+        at[reads] = _locate(tokenizer, text, tokens, targets.offset[reads], widths[reads])
+        found, expected = tokens.ids[at[reads]], candidates[targets.gold[reads]]
         if (found != expected).any():
             where = int(targets.offset[reads][np.argmax(found != expected)])
             raise _not_separable(tokenizer, text, where, "its token changes with what stands before it")
-        tokens.append(ids)
-    lengths = np.array([len(ids) for ids in tokens])
-    return ReadPlan(tokens, targets.row, at, candidates, _batches(lengths, np.diff(ends), budget))
+        # Nothing is asked after the last read, whose own token is not fed either.
+        sequences.append(tokens.ids[: at[reads].max(initial=0)])
+    wanted = np.broadcast_to(candidates, (len(at), len(candidates)))
+    return ReadPlan(len(texts), sequences, np.arange(len(texts)), targets.row, at, wanted, candidates)
 
 
-def plan_completions(texts: Sequence[str], tokenizer: Any, max_new_tokens: int, budget: Budget) -> CompletionPlan:
-    """Prompts, longest first, in batches that hold the prompt and what will be written after it."""
-    tokens = [np.asarray(_prompt(encoding), dtype=np.int64) for encoding in encode(tokenizer, texts)]
-    lengths = np.array([len(ids) + max_new_tokens for ids in tokens])
-    return CompletionPlan(tokens, _batches(lengths, np.zeros_like(lengths), budget))
+def plan_continuations(
+    texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any
+) -> ContinuationPlan:
+    """Every candidate after every read, as the tokenizer writes the text up to it and nothing after it.
+
+    What all candidates of a read begin with is given; what follows is scored. Raises UserError if one is the
+    beginning of another.
+    """
+    wholes = [tokens.prompt for tokens in encode(tokenizer, texts)]
+    continued = encode(
+        tokenizer,
+        [
+            texts[row][:offset] + symbol
+            for row, offset in zip(targets.row, targets.offset, strict=True)
+            for symbol in symbols
+        ],
+    )
+    sequences: list[Ints] = []
+    rows: list[int] = []
+    points: list[tuple[int, int, int, int, int]] = []  # sequence, at, token, read, candidate
+    known: dict[tuple[int, bytes], int] = {}
+    for read, row in enumerate(targets.row.tolist()):
+        candidates = [tokens.prompt for tokens in continued[read * len(symbols) : (read + 1) * len(symbols)]]
+        given = _shared(candidates)
+        if given == 0 or given == min(map(len, candidates)):
+            reason = "nothing stands before it" if given == 0 else "one answer is the beginning of another"
+            raise _not_separable(tokenizer, texts[row], int(targets.offset[read]), reason)
+        for candidate, ids in enumerate(candidates):
+            fed = ids[:-1]
+            whole = wholes[row][: len(fed)]
+            # What stands at the beginning of the whole row needs no sequence of its own.
+            fed = wholes[row] if np.array_equal(whole, fed) else fed
+            key = (row, fed.tobytes())
+            if key not in known:
+                known[key] = len(sequences)
+                sequences.append(fed)
+                rows.append(row)
+            points += [(known[key], at, int(ids[at]), read, candidate) for at in range(given, len(ids))]
+    table = np.array(points, dtype=np.int64).reshape(-1, 5)
+    sequence, at, token, read_of, candidate_of = table[np.argsort(table[:, 0], kind="stable")].T
+    return ContinuationPlan(
+        len(texts), sequences, np.array(rows, dtype=np.int64), sequence, at, token[:, None],
+        np.arange(len(symbols)), read_of, candidate_of,
+    )  # fmt: skip
 
 
-def _prompt(encoding: Any) -> list[int]:
-    """The ids without the special tokens that a tokenizer puts after a text: what follows is the answer."""
-    written = len(encoding.ids)
-    while written and encoding.special_tokens_mask[written - 1]:
-        written -= 1
-    return list(encoding.ids[:written])
+def _shared(rows: list[Ints]) -> int:
+    """How many tokens all rows begin with."""
+    width = min(map(len, rows))
+    same = (np.stack([row[:width] for row in rows]) == rows[0][:width]).all(axis=0)
+    return int(np.argmin(same)) if not same.all() else width
 
 
-def encode(tokenizer: Any, texts: Sequence[str]) -> list[Any]:
-    """Encodings (`ids`, `offsets`) of texts, with the special tokens that the tokenizer adds by default."""
-    try:
-        encodings = list(tokenizer.backend_tokenizer.encode_batch(list(texts)))
-    except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
-        raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} cannot write {texts[0][:40]!r}... ({error})"
-        ) from None
-    unknown = _unknown_token(tokenizer)
-    for text, encoding in zip(texts, encodings, strict=True):
-        if unknown is not None and unknown in encoding.ids:
-            raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
-    return encodings
-
-
-def _unknown_token(tokenizer: Any) -> int | None:
-    """The token for what a tokenizer cannot write, unless it is also one that opens or ends a text."""
-    backend = tokenizer.backend_tokenizer
-    piece = tokenizer.unk_token or getattr(backend.model, "unk_token", None)
-    token = backend.token_to_id(piece) if piece else None
-    return None if token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) else token
+def plan_completions(texts: Sequence[str], tokenizer: Any) -> CompletionPlan:
+    """Prompts without the special tokens that a tokenizer puts after a text."""
+    return CompletionPlan([tokens.prompt for tokens in encode(tokenizer, texts)])
 
 
 def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any) -> Ints:
     """The token of each possible answer: put in the place of the first read of the first row."""
+    if not len(targets.row):
+        return np.zeros(len(symbols), dtype=np.int64)
     text, offset = texts[targets.row[0]], int(targets.offset[0])
     rest = text[offset + len(symbols[int(targets.gold[0])]) :]
     variants = [text[:offset] + symbol + rest for symbol in symbols]
     encodings = encode(tokenizer, variants)
     where = np.array([offset])
     places = [
-        int(_locate(tokenizer, variant, encoding, where, np.array([len(symbol)]))[0])
-        for symbol, variant, encoding in zip(symbols, variants, encodings, strict=True)
+        int(_locate(tokenizer, variant, tokens, where, np.array([len(symbol)]))[0])
+        for symbol, variant, tokens in zip(symbols, variants, encodings, strict=True)
     ]
-    if len({tuple(encoding.ids[:place]) for encoding, place in zip(encodings, places, strict=True)}) > 1:
+    if len({tuple(tokens.ids[:place].tolist()) for tokens, place in zip(encodings, places, strict=True)}) > 1:
         raise _not_separable(tokenizer, text, offset, "the tokens before it give it away")
-    found = [encoding.ids[place] for encoding, place in zip(encodings, places, strict=True)]
+    found = [int(tokens.ids[place]) for tokens, place in zip(encodings, places, strict=True)]
     if len(set(found)) < len(symbols):
         raise _not_separable(tokenizer, text, offset, "two answers are the same token")
     return np.array(found, dtype=np.int64)
 
 
-def _locate(tokenizer: Any, text: str, encoding: Any, offsets: Ints, widths: Ints) -> Ints:
+def _locate(tokenizer: Any, text: str, tokens: Tokens, offsets: Ints, widths: Ints) -> Ints:
     """The index of the token that writes the `widths` characters from each offset, alone or with the space before."""
-    spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    written = np.flatnonzero(spans[:, 1] > spans[:, 0])  # special tokens have an empty span
+    spans = tokens.spans
+    written = np.flatnonzero(spans[:, 1] > spans[:, 0])
     start, end = spans[written].T
     # Tokens stand in the order of the text; a character that takes several of them, as bytes, is in each.
     first = np.searchsorted(end, offsets, side="right")
     last = np.searchsorted(start, offsets + widths - 1, side="right") - 1
-    space = np.array([offset > 0 and text[offset - 1] == " " for offset in offsets], dtype=bool)
+    space = np.array([offset > 0 and text[offset - 1] == " " for offset in offsets.tolist()], dtype=bool)
     place = np.minimum(first, len(written) - 1)
     alone = (first == last) & (end[place] == offsets + widths) & (start[place] >= offsets - space)
-    index = written[place]
+    index: Ints = written[place]
     if not alone.all():
         raise _not_separable(tokenizer, text, int(offsets[np.argmin(alone)]), "it is not one token of its own")
     if (index == 0).any():
@@ -142,24 +195,14 @@ def _locate(tokenizer: Any, text: str, encoding: Any, offsets: Ints, widths: Int
     return index
 
 
-def _not_separable(tokenizer: Any, text: str, offset: int, reason: str) -> UserError:
-    pieces = tokenizer.convert_ids_to_tokens(encode(tokenizer, [text[max(offset - 8, 0) : offset + 4]])[0].ids)
-    return UserError(
+class NotSeparable(UserError):
+    """An answer is not one token of its own; continuations could still be scored."""
+
+
+def _not_separable(tokenizer: Any, text: str, offset: int, reason: str) -> NotSeparable:
+    part = text[max(offset - 8, 0) : offset + 4]
+    pieces = tokenizer.convert_ids_to_tokens(encode(tokenizer, [part])[0].ids.tolist())
+    return NotSeparable(
         f"the tokenizer of {tokenizer.name_or_path} does not keep the answer at character {offset} apart: {reason} "
-        f"({text[max(offset - 8, 0) : offset + 4]!r} becomes {'|'.join(pieces)})"
+        f"({part!r} becomes {'|'.join(pieces)})"
     )
-
-
-def _batches(lengths: Ints, reads: Ints, budget: Budget) -> list[Ints]:
-    """Row indices, longest first, cut so that no batch exceeds the budget unless one row alone does."""
-    order = np.argsort(-lengths, kind="stable")
-    batches: list[Ints] = []
-    start, held = 0, 0
-    for position, row in enumerate(order):
-        held += int(reads[row])
-        tokens = (position - start + 1) * int(lengths[order[start]])
-        if position > start and (tokens > budget.tokens or held > budget.reads):
-            batches.append(order[start:position])
-            start, held = position, int(reads[row])
-    batches.append(order[start:])
-    return batches

@@ -9,7 +9,7 @@ import pyarrow as pa
 from fflm_data.config import Config
 from harness.tasks import Task
 
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     runs/<org>--<model>/<run id>/
 
 The run id is a hash of all that decides what a model says, so that the same command finds its
-folder again and goes on with the tables that are not there yet.
+folder again and goes on with the rows that are not there yet (shards/, gone when all is scored).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,6 +26,11 @@ from harness.rows import Job
 from harness.tasks import get_task
 
 RUN_SCHEMA = "fflm-run/1"
+# What of a model decides what it says. Where and how fast it runs (processes, devices, batch size) does not.
+MODEL_IDENTITY = (
+    "id", "revision", "requested_dtype", "gguf_file", "tokenizer", "quantization", "adapter", "attention", "compiled",
+    "strict",
+)  # fmt: skip
 MODEL_FORMS = {"id": r"[\w.-]+(/[\w.-]+)?", "revision": r"[0-9a-f]{40}", "dtype": r"\w+"}
 
 
@@ -39,6 +44,11 @@ class Run:
     def table(self, job: Job) -> Path:
         """Where the observations of a job lie."""
         return self.folder / "observations" / f"{job.name}.parquet"
+
+    @property
+    def shards(self) -> Path:
+        """Where processes write what they have observed."""
+        return self.folder / "shards"
 
     def jobs(self) -> list[Job]:
         """What was asked, rebuilt from run.json. Raises UserError if this version cannot regenerate it."""
@@ -96,19 +106,67 @@ def data_facts(jobs: list[Job]) -> dict[str, Any]:
 
 def run_id(model: dict[str, Any], data: dict[str, Any]) -> str:
     """12 hex digits of what decides the observations: model, revision, dtype, tokenizer, data, versions."""
-    asked = {key: model[key] for key in ("id", "revision", "requested_dtype", "gguf_file", "tokenizer")}
-    return hashlib.sha256(json.dumps([HARNESS_VERSION, asked, data], sort_keys=True).encode()).hexdigest()[:12]
+    deciding = [HARNESS_VERSION, _identity(model), data]
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _identity(model: dict[str, Any]) -> dict[str, Any]:
+    return {key: model.get(key) for key in MODEL_IDENTITY}
 
 
 def open_run(output: Path, facts: dict[str, Any]) -> Run:
     """The folder of a run, with its run.json written; the one of an earlier start stays as it is."""
     identity = run_id(facts["model"], facts["data"])
     folder = output / facts["model"]["id"].replace("/", "--") / identity
-    (folder / "observations").mkdir(parents=True, exist_ok=True)
     if not (folder / "run.json").exists():
+        _say_why_new(folder, facts)
+        (folder / "observations").mkdir(parents=True, exist_ok=True)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_json(folder / "run.json", {"schema": RUN_SCHEMA, "id": identity, "created": created, **facts})
+        write_json(
+            folder / "run.json", {"schema": RUN_SCHEMA, "id": identity, "created": created, **facts, "starts": []}
+        )
     return read_run(folder)
+
+
+def note_start(run: Run, start: dict[str, Any]) -> int:
+    """Adds to run.json that processes go to work on it; returns which start this is, from 0."""
+    starts = run.facts.setdefault("starts", [])
+    starts.append({"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), **start})
+    write_json(run.folder / "run.json", run.facts)
+    return len(starts) - 1
+
+
+def _say_why_new(folder: Path, facts: dict[str, Any]) -> None:
+    """Tells of the newest other run of this model what differs: that is why nothing of it is used."""
+    others = []
+    for path in folder.parent.glob("*/run.json"):
+        with suppress(UserError):
+            others.append(read_run(path.parent))
+    if others:
+        newest = max(others, key=lambda run: (run.facts["created"], run.folder.name))
+        changes = differences(_compared(newest.facts), _compared(facts))
+        print(f"nothing of {newest.folder} is used: {'; '.join(changes) or 'it is of another kind'}")
+
+
+def _compared(facts: dict[str, Any]) -> dict[str, Any]:
+    """What decides a run, as names and values."""
+    version = facts["environment"].get("fflm")
+    return {"harness": version, "model": _identity(facts["model"]), "data": facts["data"]}
+
+
+def differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """What has changed between two values of JSON, a phrase each."""
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        return [
+            change
+            for key in keys
+            for change in differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+        ]
+    was, is_now = (json.dumps(value) if not isinstance(value, str) else value for value in (before, now))
+    return [f"{name} was {was[:60]}, is {is_now[:60]}"]
 
 
 def read_run(folder: Path) -> Run:
@@ -174,15 +232,13 @@ def write_json(path: Path, value: object) -> None:
     partial.replace(path)
 
 
-def environment() -> dict[str, str | int]:
+def environment(device: Any) -> dict[str, str]:
     """What a run was made with: an allow-list of versions and the device, no host name and no path."""
     import platform
 
     import torch
     import transformers
-    from accelerate import PartialState
 
-    device = PartialState().device
     return {
         "fflm": HARNESS_VERSION,
         "python": platform.python_version(),
@@ -191,5 +247,4 @@ def environment() -> dict[str, str | int]:
         "system": platform.system(),
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "processes": 1,
     }

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.config import Config
+from harness.answers import is_complete
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -72,6 +73,10 @@ class CompletionTask(Task):
         return [
             f"Question: {question}\nAnswer with a number only.\nAnswer:" for question in rows["question"].to_pylist()
         ]
+
+    def is_complete(self, text: str) -> bool:
+        """Whether nothing that is written after `text` can belong to the answer."""
+        return is_complete(text)
 
     def gold(self, rows: pa.Table) -> Ints:
         """The right number of each row."""

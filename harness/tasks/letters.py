@@ -20,7 +20,7 @@ class LettersTask(CompletionTask):
     """Counting a letter, by stratum and by true answer."""
 
     name = "letters"
-    version = 1
+    version = 2
     config = "letters"
     splits = ("test",)
 

@@ -15,5 +15,5 @@ class MostFrequentTask(QueryCountTask):
     """Counting the most frequent word of the same sequences."""
 
     name = "most-frequent"
-    version = 1
+    version = 2
     config = "most-frequent"

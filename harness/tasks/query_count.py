@@ -23,7 +23,7 @@ class QueryCountTask(CompletionTask):
     """Counting a given word, by vocabulary size, with the binary control beside it."""
 
     name = "query-count"
-    version = 1
+    version = 2
     config = "query-count"
     splits = ("test",)
 

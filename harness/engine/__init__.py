@@ -1,0 +1,5 @@
+"""The forward passes: plans in, what the model said out. Nothing here knows what is right."""
+
+from harness.engine.engine import CompletionsSaid, Engine, ReadsSaid
+
+__all__ = ["CompletionsSaid", "Engine", "ReadsSaid"]

@@ -1,0 +1,295 @@
+"""What a model can do, found by trying it once on a few tokens: no list of names says it, the logits do.
+
+A way of computing is taken only if it gives what the plain forward pass over one unpadded sequence gives.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import UserError
+
+# A way that does not fit fails in many ways, each model's own.
+MISFITS = (
+    AttributeError,
+    TypeError,
+    IndexError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    NotImplementedError,
+    StopIteration,
+)
+PROBE_TOKENS = 12
+# Under which of these names a model gives, and takes, what it keeps of the tokens it has seen.
+CACHE_FIELDS = ("past_key_values", "cache_params", "state")
+
+Kept = Callable[[Tensor, Tensor], Tensor]
+
+
+class Forward:
+    """A model's forward pass, given what it takes and nothing else."""
+
+    def __init__(self, model: Any):
+        self.model = model
+        self._named = inspect.signature(model.forward).parameters
+        self._any = any(one.kind is one.VAR_KEYWORD for one in self._named.values())
+
+    def takes(self, name: str) -> bool:
+        """Whether forward has an argument of that name."""
+        return name in self._named
+
+    def __call__(self, ids: Tensor, **options: Any) -> Any:
+        given = {key: value for key, value in options.items() if value is not None and (self._any or self.takes(key))}
+        return self.model(input_ids=ids, **given)
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """All logits, (rows, tokens, vocabulary), of sequences without padding."""
+        return self(ids, use_cache=False).logits
+
+    def masked(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """transformers' own way to logits at some positions, in its newer versions and most of its models."""
+        logits = self.model(input_ids=ids, logits_to_keep=mask, use_cache=False).logits
+        return logits.reshape(-1, logits.shape[-1])
+
+    def at_head(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Only the marked hidden states are let into the output embedding; what follows it is elementwise."""
+        head = self.model.get_output_embeddings()
+        handle = head.register_forward_pre_hook(
+            lambda module, inputs: (inputs[0][mask.to(inputs[0].device)], *inputs[1:])
+        )
+        try:
+            logits = self.logits(ids)
+        finally:
+            handle.remove()
+        return logits.reshape(-1, logits.shape[-1])
+
+    def sliced(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """All logits, most of them for nothing."""
+        logits = self.logits(ids)
+        return logits[mask.to(logits.device)]
+
+    def step(self, ids: Tensor, past: "Past", way: "Completing") -> Tensor:
+        """Feeds some more tokens, (rows, tokens), after what `past` holds, and adds them to it.
+
+        Returns the logits after the last of them, (rows, vocabulary).
+        """
+        attention = past.attention
+        length = ids.shape[1]
+        if attention is not None and past.length:
+            attention = past.attention = torch.cat([attention, attention.new_ones(ids.shape)], dim=1)
+        places = None
+        if way.positions:
+            places = torch.arange(past.length, past.length + length, device=ids.device).expand(len(ids), -1)
+            if attention is not None:
+                places = (attention.cumsum(-1) - 1).clamp(min=0)[:, -length:]
+        kept = {past.field: past.kept} if past.field else {}
+        said = self(ids, attention_mask=attention, position_ids=places, use_cache=True, logits_to_keep=1, **kept)
+        past.field = past.field or next(name for name in CACHE_FIELDS if getattr(said, name, None) is not None)
+        past.kept = getattr(said, past.field)
+        past.length += length
+        return said.logits[:, -1]
+
+
+class Past:
+    """What a model keeps of the tokens it has seen, under the name that it gives it.
+
+    attention: (rows, tokens), 0 where a row begins with padding; None if none does.
+    """
+
+    def __init__(self, attention: Tensor | None = None):
+        self.attention = attention
+        self.length = 0
+        self.field = ""
+        self.kept: Any = None
+
+    def of(self, rows: Tensor) -> None:
+        """Goes on with some rows, in the order of their indices; one may be named several times."""
+        self.kept.reorder_cache(rows)
+        self.attention = None if self.attention is None else self.attention[rows]
+
+    def repeated(self, rows: int) -> "Past":
+        """A copy for as many rows, of what holds one."""
+        past = copy.deepcopy(self)
+        past.of(torch.zeros(rows, dtype=torch.int64, device=_device(past.kept)))
+        return past
+
+
+@dataclass(frozen=True)
+class Reading:
+    """kept: how logits at some positions are had. together: whether rows of a batch leave each other alone."""
+
+    kept: Kept
+    together: bool
+
+
+@dataclass(frozen=True)
+class Completing:
+    """How a model writes. steps: whether it keeps what it has seen; else every step reads all again.
+
+    positions: whether it must be told where tokens stand. together: whether rows go side by side.
+    leaving: whether some rows of what it keeps can be picked out. sharing: whether several tokens can
+    follow what it has kept, and so a beginning be kept for many rows. padded: whether rows of different
+    lengths go together, padded on the left. bytes_per_token: what is kept of each.
+    """
+
+    steps: bool
+    positions: bool = False
+    together: bool = True
+    leaving: bool = False
+    sharing: bool = False
+    padded: bool = False
+    bytes_per_token: int = 0
+
+
+def probe_reading(forward: Forward, ids: Tensor) -> Reading:
+    """ids: (tokens,), two or more of them as the model will get them. Raises UserError for a model that looks ahead."""
+    ids = ids[:PROBE_TOKENS]
+    full = forward.logits(ids[None])[0]
+    short = ids[: max(1, len(ids) - 4)]
+    # What follows a text must not change what is said in it: then padding on its right cannot either.
+    other = torch.cat([short, ids[:1].expand(len(ids) - len(short))])
+    seen = forward.logits(other[None])[0][: len(short)]
+    if not _mostly_close(seen, full[: len(short)]):
+        raise UserError(
+            f"{type(forward.model).__name__} sees what comes after a token: fflm scores causal language models"
+        )
+    pair = forward.logits(torch.stack([ids, other]))
+    together = _close(pair[0], full) and _close(pair[1][: len(short)], full[: len(short)])
+    mask = torch.zeros((1, len(ids)), dtype=torch.bool, device=ids.device)
+    mask[0, 1::2] = True
+    for way in (forward.masked, forward.at_head):
+        try:
+            kept = way(ids[None], mask)
+        except MISFITS:
+            continue
+        if kept.shape == full[1::2].shape and _close(kept, full[1::2]):
+            return Reading(way, together)
+    return Reading(forward.sliced, together)
+
+
+def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, shortest: int) -> Completing:
+    """prompt: (tokens,), one of the longest; shortest: the length of the shortest. What a model keeps must give what
+    the plain forward pass gives."""
+    ids = (prompt if len(prompt) >= 4 else prompt.repeat(4))[:PROBE_TOKENS]
+    full = forward.logits(ids[None])[0]
+    plain = [False, True] if forward.takes("position_ids") else [False]
+    ways = [Completing(True, positions, together) for together in (True, False) for positions in plain]
+    way = next((way for way in ways if _fits(_steps, forward, ids, full, way)), None)
+    if way is None:
+        return Completing(False)
+    short = min(shortest, len(prompt) - 3)
+    if way.together and reading.together and short > 0:
+        # Padding hides where tokens stand from a model that counts them itself: then it is told.
+        for told in [replace(way, positions=positions) for positions in {way.positions, *plain}]:
+            if _fits(_padded, forward, reading, prompt, short, told) and _fits(_steps, forward, ids, full, told):
+                way = replace(told, padded=True)
+                break
+    leaving = way.together and _fits(_leaving, forward, ids, full, way)
+    return replace(
+        way,
+        leaving=leaving,
+        sharing=leaving and _fits(_sharing, forward, ids, full, way),
+        bytes_per_token=_bytes_per_token(forward, ids, way),
+    )
+
+
+def _fits(trial: Callable[..., bool], *arguments: Any) -> bool:
+    try:
+        return trial(*arguments)
+    except MISFITS:
+        return False
+
+
+def _steps(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
+    """Whether a token at a time, after a text, says what the whole says."""
+    rows = torch.stack([ids, ids.roll(1)]) if way.together else ids[None]
+    expected = torch.stack([full, forward.logits(rows[-1:])[0]]) if way.together else full[None]
+    past, given = Past(), len(ids) - 2
+    said = [forward.step(rows[:, :given], past, way)]
+    said += [forward.step(rows[:, place : place + 1], past, way) for place in range(given, len(ids))]
+    return _close(torch.stack(said, dim=1), expected[:, given - 1 :])
+
+
+def _leaving(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
+    """Whether the second of two rows goes on when the first one has left."""
+    past, given = Past(), len(ids) - 2
+    forward.step(torch.stack([ids.roll(1), ids])[:, :given], past, way)
+    past.of(torch.tensor([1], device=ids.device))
+    said = [forward.step(ids[None, place : place + 1], past, way) for place in range(given, len(ids))]
+    return _close(torch.cat(said), full[given:])
+
+
+def _sharing(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
+    """Whether two rows can follow one kept beginning, with several tokens each, and the beginning stays as it was."""
+    beginning, given, last = Past(), len(ids) // 2, len(ids) - 1
+    forward.step(ids[None, :given], beginning, way)
+    exact = True
+    for _ in range(2):
+        past = beginning.repeated(2)
+        said = forward.step(ids[None, given:last].expand(2, -1), past, way)
+        after = forward.step(ids[None, last:].expand(2, -1), past, way)
+        exact &= _close(said, full[[last - 1, last - 1]]) and _close(after, full[[last, last]])
+    return exact
+
+
+def _padded(forward: Forward, reading: Reading, ids: Tensor, short: int, way: Completing) -> bool:
+    """Whether a row of `short` tokens padded on the left says what it says alone, at its end and one step later.
+
+    At its whole length: what counts tokens from the beginning (chunks of attention, say) does not show in a few.
+    """
+    last = len(ids) - 1
+    mask = torch.zeros((1, len(ids)), dtype=torch.bool, device=ids.device)
+    mask[0, [short - 1, short, last - 1, last]] = True
+    short_end, short_step, end, step = (*reading.kept(ids[None], mask),)
+    rows = torch.stack([ids[:last], torch.cat([ids[-1:].expand(last - short), ids[:short]])])
+    attention = torch.ones((2, last), dtype=torch.int64, device=ids.device)
+    attention[1, : last - short] = 0
+    past = Past(attention)
+    said = forward.step(rows, past, way)
+    after = forward.step(torch.stack([ids[last:], ids[short : short + 1]]), past, way)
+    return _close(said, torch.stack([end, short_end])) and _close(after, torch.stack([step, short_step]))
+
+
+def _bytes_per_token(forward: Forward, ids: Tensor, way: Completing) -> int:
+    past = Past()
+    forward.step(ids[None], past, way)
+    return sum(one.numel() * one.element_size() for one in _tensors(past.kept)) // len(ids)
+
+
+def _tensors(kept: Any) -> Iterator[Tensor]:
+    """All tensors in what a model keeps, whatever its shape."""
+    if isinstance(kept, Tensor):
+        yield kept
+    elif isinstance(kept, dict | list | tuple):
+        for part in kept.values() if isinstance(kept, dict) else kept:
+            yield from _tensors(part)
+    elif type(kept).__module__.startswith("transformers"):
+        yield from _tensors(vars(kept))
+
+
+def _device(kept: Any) -> torch.device:
+    return next(_tensors(kept)).device
+
+
+def _tolerance(logits: Tensor) -> float:
+    """Above what another order of additions changes, below what another computation does."""
+    share = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 5e-2
+    finite = logits[torch.isfinite(logits)]
+    return share * max(1.0, float(finite.abs().max()) if len(finite) else 1.0)
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    tolerance = _tolerance(other)
+    return torch.allclose(one.float(), other.float().to(one.device), rtol=0, atol=tolerance, equal_nan=True)
+
+
+def _mostly_close(one: Tensor, other: Tensor) -> bool:
+    """In half precision a mixture of experts may send a token elsewhere; a model that looks ahead differs all over."""
+    far = (one.float() - other.float()).abs().amax(dim=-1) > _tolerance(other)
+    return bool(far.float().mean() < 0.5)

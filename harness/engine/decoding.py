@@ -1,0 +1,131 @@
+"""Short greedy decoding: a shared beginning computed once, finished rows leave, nothing is written after the answer."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.engine.abilities import Completing, Forward, Past, Reading
+from harness.engine.batches import padded
+from harness.tasks.base import Ints
+
+# Copying keys and values costs about a step: it is done when this part of the rows has finished.
+LEAVING = 0.25
+
+
+class Decoder:
+    """Writes continuations of batches of prompts, the way the model allows."""
+
+    def __init__(self, forward: Forward, reading: Reading, way: Completing, tokenizer: Any, padding: int):
+        self.forward = forward
+        self.reading = reading
+        self.way = way
+        self.tokenizer = tokenizer
+        self.padding = padding
+        end = forward.model.generation_config.eos_token_id
+        self._ends = frozenset([] if end is None else end if isinstance(end, list) else [end])
+        self._beginning: tuple[bytes, Past | None] = (b"", None)
+
+    @torch.inference_mode()
+    def write(
+        self, prompts: list[Ints], shared: int, max_new_tokens: int, is_complete: Callable[[str], bool]
+    ) -> tuple[list[str], Ints]:
+        """Texts, and int64 counts of their tokens (the one that ends a text is none; -1: the logits were no numbers).
+
+        shared: how many tokens all prompts begin with; if not 0, prompts must have one length.
+        """
+        rows = [_Row(self, is_complete) for _ in prompts]
+        steps = self._steps(prompts, shared, rows) if self.way.steps else self._again(prompts, rows)
+        for _, logits in zip(range(max_new_tokens), steps, strict=False):
+            best = logits.argmax(dim=-1).tolist()
+            numbers = logits.float().logsumexp(dim=-1).isfinite().tolist()
+            for row, token, number in zip([row for row in rows if row.fed], best, numbers, strict=True):
+                row.take(token, number)
+            if all(row.done for row in rows):
+                break
+        return [row.text for row in rows], np.array([row.count for row in rows], dtype=np.int64)
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text as it stands in an observation."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends the text."""
+        return token in self._ends
+
+    def _steps(self, prompts: list[Ints], shared: int, rows: list["_Row"]) -> Iterator[Tensor]:
+        """Logits of the next token of the rows that are fed, step by step, with what was seen kept."""
+        device = self.forward.model.device
+        ids = padded([prompt[shared:] for prompt in prompts], self.padding, left=True).to(device)
+        lengths = torch.tensor([len(prompt) - shared for prompt in prompts], device=device)
+        attention = None
+        if int(lengths.min()) < ids.shape[1]:
+            attention = (torch.arange(ids.shape[1], device=device) >= ids.shape[1] - lengths[:, None]).long()
+        past = self._kept_beginning(prompts[0][:shared]).repeated(len(rows)) if shared else Past(attention)
+        while True:
+            yield self.forward.step(ids, past, self.way)
+            fed = [row for row in rows if row.fed]
+            if self.way.leaving and sum(row.done for row in fed) >= LEAVING * len(fed):
+                past.of(torch.tensor([place for place, row in enumerate(fed) if not row.done], device=device))
+                for row in fed:
+                    row.fed = not row.done
+            ids = torch.tensor([[row.last] for row in rows if row.fed], device=device)
+
+    def _again(self, prompts: list[Ints], rows: list["_Row"]) -> Iterator[Tensor]:
+        """The same for a model that keeps nothing that could be trusted: every step reads all from the beginning."""
+        while True:
+            texts = [np.append(prompt, row.tokens) for prompt, row in zip(prompts, rows, strict=True) if row.fed]
+            ids = padded(texts, self.padding, left=False)
+            mask = torch.zeros(ids.shape, dtype=torch.bool)
+            mask[torch.arange(len(texts)), torch.tensor([len(text) - 1 for text in texts])] = True
+            device = self.forward.model.device
+            yield self.reading.kept(ids.to(device), mask.to(device))
+            for row in rows:
+                row.fed = not row.done
+
+    def _kept_beginning(self, ids: Ints) -> Past:
+        """What is kept of the tokens that all prompts begin with; the last ones are remembered."""
+        key, past = self._beginning
+        if past is None or key != ids.tobytes():
+            past = Past()
+            self.forward.step(torch.from_numpy(ids).to(self.forward.model.device)[None], past, self.way)
+            self._beginning = (ids.tobytes(), past)
+        return past
+
+
+class _Row:
+    """One text while it is written. fed: whether it is among the rows of the next step."""
+
+    def __init__(self, decoder: Decoder, is_complete: Callable[[str], bool]):
+        self._decoder = decoder
+        self._is_complete = is_complete
+        self._numbers = True
+        self.tokens: list[int] = []
+        self.done = False
+        self.fed = True
+
+    def take(self, token: int, number: bool) -> None:
+        """The most probable next token, if the text goes on; `number`: whether its logits are numbers."""
+        if self.done:
+            return
+        self._numbers = number
+        if not number or self._decoder.is_end(token):
+            self.done = True
+            return
+        self.tokens.append(token)
+        self.done = self._is_complete(self.text)
+
+    @property
+    def last(self) -> int:
+        """What is fed next; of a finished text whatever was, since nobody reads on."""
+        return self.tokens[-1] if self.tokens else 0
+
+    @property
+    def text(self) -> str:
+        return self._decoder.decode(self.tokens)
+
+    @property
+    def count(self) -> int:
+        return len(self.tokens) if self._numbers else -1

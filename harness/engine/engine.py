@@ -1,0 +1,195 @@
+"""Runs a model over plans, batch by batch, by the ways that the model allows."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.engine.abilities import Completing, Forward, Reading, probe_completing, probe_reading
+from harness.engine.batches import Budget, cut, padded
+from harness.engine.decoding import Decoder
+from harness.engine.memory import assumed_budget, halving, measured_budget
+from harness.plan import CompletionPlan, Logprobs, ReadPlan
+from harness.tasks.base import Ints
+
+# What the keys and values of a batch may take.
+CACHE_BYTES = 2**31
+# The shared beginning of prompts is computed apart if that leaves out this part of all tokens.
+WORTH_SHARING = 1 / 3
+
+
+@dataclass(frozen=True)
+class ReadsSaid:
+    """What was said in some sequences. sequences: indices into the plan. points: indices of all their points;
+    logprobs: float32 (points, wanted), natural logarithms over the whole vocabulary; argmax: token ids. Where the
+    logits are no numbers, logprobs are NaN and argmax is -1."""
+
+    sequences: Ints
+    points: Ints
+    logprobs: Logprobs
+    argmax: Ints
+
+
+@dataclass(frozen=True)
+class CompletionsSaid:
+    """What was written after some prompts. rows: indices into the plan; outputs: raw text; tokens: how many,
+    -1 where the logits were no numbers."""
+
+    rows: Ints
+    outputs: list[str]
+    tokens: Ints
+
+
+class Engine:
+    """A loaded model and its tokenizer, ready for any plan.
+
+    batch_size: the most sequences in a batch, None for as many as memory holds. strict: one sequence a batch,
+    so that what is said does not depend, in half precision either, on what is asked beside it.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batch_size: int | None = None, strict: bool = False):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.forward = Forward(model)
+        self._most_rows = 1 if strict else batch_size
+        self._budget: Budget | None = None
+        self._reading: Reading | None = None
+        self._decoder: Decoder | None = None
+
+    def read_batches(self, plan: ReadPlan) -> list[Ints]:
+        """Which sequences of a plan go together; those without a point are not fed at all."""
+        points = np.bincount(plan.sequence, minlength=len(plan.sequences))
+        asked = np.flatnonzero(points)
+        lengths = np.array([len(plan.sequences[one]) for one in asked.tolist()], dtype=np.int64)
+        reading, budget = self.reading(plan.sequences[int(asked[0])]), self.budget(plan)
+        batches = cut(lengths, points[asked], budget, self._most_rows if reading.together else 1, same_length=False)
+        return [asked[batch] for batch in batches]
+
+    def reads(self, plan: ReadPlan) -> Iterator[ReadsSaid]:
+        """One teacher-forced pass a batch, all its points at once; logits at the points only."""
+        if len(plan.sequence):
+            yield from halving(self.read_batches(plan), lambda batch: self._read(plan, batch), self._halve(plan))
+
+    @torch.inference_mode()
+    def _read(self, plan: ReadPlan, batch: Ints) -> ReadsSaid:
+        ids = padded([plan.sequences[one] for one in batch.tolist()], self._padding, left=False)
+        first, last = np.searchsorted(plan.sequence, [batch, batch + 1])
+        points = np.concatenate([np.arange(*ends) for ends in zip(first, last, strict=True)])
+        line = np.repeat(np.arange(len(batch)), last - first)
+        # The logits for a token are those of the position before it; several points may share one.
+        places, row_of_point = np.unique(line * ids.shape[1] + plan.at[points] - 1, return_inverse=True)
+        mask = torch.zeros(ids.numel(), dtype=torch.bool)
+        mask[torch.from_numpy(places)] = True
+        device = self.model.device
+        logits = (
+            self.reading(plan.sequences[int(batch[0])]).kept(ids.to(device), mask.reshape(ids.shape).to(device)).float()
+        )
+        total = logits.logsumexp(dim=-1)
+        argmax = logits.argmax(dim=-1).masked_fill(~total.isfinite(), -1)
+        rows = torch.from_numpy(row_of_point).to(logits.device)
+        wanted = torch.from_numpy(np.ascontiguousarray(plan.wanted[points])).to(logits.device)
+        logprobs = logits[rows[:, None], wanted] - total[rows, None]
+        logprobs = logprobs.masked_fill(~total.isfinite()[rows, None], torch.nan)
+        return ReadsSaid(batch, points, logprobs.cpu().numpy(), argmax[rows].cpu().numpy())
+
+    def completions(
+        self, plan: CompletionPlan, max_new_tokens: int, is_complete: Callable[[str], bool]
+    ) -> Iterator[CompletionsSaid]:
+        """Greedy continuations, each up to the end of text, the limit, or what makes it complete."""
+        decoder = self._decoder_for(plan.prompts)
+        way, prompts = decoder.way, plan.prompts
+        lengths = np.array([len(ids) for ids in prompts], dtype=np.int64) + max_new_tokens
+        shared = _shared_length(prompts) if way.sharing else 0
+        if shared * (len(prompts) - 1) < WORTH_SHARING * sum(map(len, prompts)):
+            shared = 0
+        # After a shared beginning, and for models that padding disturbs, only prompts of one length go together.
+        same_length = way.steps and (shared > 0 or not way.padded)
+        most_rows = self._most_rows if way.together and decoder.reading.together else 1
+        batches = cut(lengths, np.ones_like(lengths), self._writing_budget(way), most_rows, same_length)
+
+        def write(batch: Ints) -> CompletionsSaid:
+            rows = [prompts[row] for row in batch.tolist()]
+            outputs, counts = decoder.write(rows, shared, max_new_tokens, is_complete)
+            return CompletionsSaid(batch, outputs, counts)
+
+        def too_much(batch: Ints) -> None:
+            budget = self._writing_budget(way)
+            tokens = min(budget.tokens, len(batch) * int(lengths[batch].max()))
+            self._budget = Budget(max(1, tokens // 2), budget.points)
+
+        yield from halving(batches, write, too_much)
+
+    def _writing_budget(self, way: Completing) -> Budget:
+        budget = self._budget or self._assumed
+        return Budget(min(budget.tokens, CACHE_BYTES // max(1, way.bytes_per_token)), budget.points)
+
+    def reading(self, ids: Ints) -> Reading:
+        """How this model gives logits, found with the first text it gets."""
+        if self._reading is None:
+            self._reading = self._probe(probe_reading, ids)
+        return self._reading
+
+    def _decoder_for(self, prompts: list[Ints]) -> Decoder:
+        if self._decoder is None:
+            longest, shortest = max(prompts, key=len), min(map(len, prompts))
+            reading = self.reading(longest)
+            way = self._probe(lambda forward, ids: probe_completing(forward, reading, ids, shortest), longest)
+            self._decoder = Decoder(self.forward, reading, way, self.tokenizer, self._padding)
+        return self._decoder
+
+    @torch.inference_mode()
+    def _probe(self, probe: Callable[[Forward, Tensor], Any], ids: Ints) -> Any:
+        return probe(self.forward, torch.from_numpy(np.resize(ids, max(2, len(ids)))).to(self.model.device))
+
+    @property
+    def _assumed(self) -> Budget:
+        config = self.model.config.get_text_config()
+        return assumed_budget(getattr(config, "hidden_size", 4096), config.vocab_size)
+
+    def budget(self, plan: ReadPlan) -> Budget:
+        """What a batch may hold: measured with the longest sequence, where the device keeps account of memory."""
+        if self._budget is None:
+            longest = max(np.unique(plan.sequence).tolist(), key=lambda one: len(plan.sequences[one]))
+            points = int((plan.sequence == longest).sum())
+            measured = None
+            if self.model.device.type == "cuda":
+                tokens = len(plan.sequences[longest])
+                measured = measured_budget(
+                    lambda: self._read(plan, np.array([longest])),
+                    tokens,
+                    points,
+                    self.model.config.get_text_config().vocab_size,
+                )
+            self._budget = measured or self._assumed
+        return self._budget
+
+    def _halve(self, plan: ReadPlan) -> Callable[[Ints], None]:
+        """Later batches hold half of what did not fit."""
+
+        def too_much(batch: Ints) -> None:
+            tokens = len(batch) * max(len(plan.sequences[one]) for one in batch.tolist())
+            points = int(np.isin(plan.sequence, batch).sum())
+            before = self.budget(plan)
+            self._budget = Budget(max(1, min(before.tokens, tokens) // 2), max(1, min(before.points, points) // 2))
+
+        return too_much
+
+    @property
+    def _padding(self) -> int:
+        """Any id will do: what stands right of a text is never read, what stands left of it is masked out."""
+        tokens = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        vocabulary = self.model.config.get_text_config().vocab_size
+        return next(token for token in tokens if token is not None and token < vocabulary)
+
+
+def _shared_length(prompts: list[Ints]) -> int:
+    """How many tokens all prompts begin with, leaving at least one to each."""
+    width = min(len(ids) for ids in prompts) - 1
+    first = prompts[0][:width]
+    for ids in prompts:
+        same = ids[: len(first)] == first
+        first = first if same.all() else first[: int(np.argmin(same))]
+    return len(first)

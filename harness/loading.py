@@ -1,0 +1,103 @@
+"""From a pinned source to a loaded model: where it lies, in which numbers, with which adapter."""
+
+from contextlib import suppress
+from typing import Any
+
+from harness.errors import UserError
+from harness.models import ModelRequest, ModelSource, cannot_load, lacks_package
+
+
+def load(source: ModelSource, device: Any = None) -> Any:
+    """The model in evaluation mode, on `device` (default: the best of this machine) or spread as was asked.
+
+    Its weights must have been fetched. Raises UserError if it cannot be loaded.
+    """
+    import torch
+    from accelerate import PartialState
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    request = source.request
+    device = device or PartialState().device
+    arguments = source.arguments | _placement(source, device)
+    arguments["dtype"] = "auto" if request.dtype == "auto" else getattr(torch, request.dtype)
+    arguments |= {} if request.gguf_file else {"use_safetensors": True}
+    arguments |= {"attn_implementation": request.attention} if request.attention else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source.location, local_files_only=True, **arguments)
+        if source.adapter:
+            model.load_adapter(str(source.adapter.folder))
+    except ImportError as error:
+        raise lacks_package(error) from None
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise cannot_load(request.model, error) from None
+    # What a repository advises for sampling must not change a greedy answer.
+    end = model.generation_config.eos_token_id
+    end = source.tokenizer.eos_token_id if end is None else end
+    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end)
+    if not (request.device_map or request.tensor_parallel or request.quantization):
+        model = model.to(device)
+    if request.compile:
+        model.compile(dynamic=True)
+    return model.eval()
+
+
+def _placement(source: ModelSource, device: Any) -> dict[str, Any]:
+    """What from_pretrained is told of where the weights go and how they are kept there."""
+    request = source.request
+    told: dict[str, Any] = {}
+    if request.quantization:
+        told |= {"quantization_config": _quantization(request, device), "device_map": {"": device}}
+    if request.device_map:
+        told |= {"device_map": request.device_map}
+    if request.tensor_parallel:
+        if not getattr(source.config.get_text_config(), "base_model_tp_plan", None):
+            raise UserError(
+                f"transformers has no tensor parallel plan for {source.config.model_type}: use --device-map auto"
+            )
+        told |= {"tp_plan": "auto"}
+    return told
+
+
+def _quantization(request: ModelRequest, device: Any) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if device.type != "cuda":
+        raise UserError("--quantization is done by bitsandbytes on a CUDA GPU, and there is none: leave it out")
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise UserError("--quantization needs bitsandbytes: pip install 'fflm[quantization]'") from None
+    compute = torch.bfloat16 if request.dtype == "auto" else getattr(torch, request.dtype)
+    if request.quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
+
+
+def describe(source: ModelSource, model: Any, strict: bool = False) -> dict[str, Any]:
+    """The model as it stands in run.json."""
+    request, adapter = source.request, source.adapter
+    return {
+        "id": source.name,
+        "revision": source.revision,
+        "class": type(model).__name__,
+        "parameters": _parameters(model),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "requested_dtype": request.dtype,
+        "gguf_file": request.gguf_file,
+        "quantization": request.quantization,
+        "adapter": {"id": adapter.name, "revision": adapter.revision} if adapter else None,
+        "attention": request.attention,
+        "compiled": request.compile,
+        "strict": strict,
+        "context": source.context,
+        "tokenizer": {"class": type(source.tokenizer).__name__, "sha256": source.tokenizer_hash},
+    }
+
+
+def _parameters(model: Any) -> int:
+    """How many weights there are, those of an adapter among them, in whatever way they are packed or spread."""
+    with suppress(AttributeError, NotImplementedError, TypeError):
+        return int(model.num_parameters())
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,197 @@
+"""Many processes: which of them this one is, how they are started, and the few things they tell each other.
+
+Ranks meet before the first batch and after the last one. In between they share two counters on rank 0
+(what is to be taken next, what is done), which no rank waits for.
+"""
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from harness.errors import LostProcess, UserError
+
+# Ranks wait for the slowest before the merge, and that may take as long as the whole run.
+PATIENCE = timedelta(days=14)
+LAUNCHED = "FFLM_LAUNCHED"
+
+
+class World:
+    """This process among those of the run; alone if there are no others. Needs torch and accelerate."""
+
+    def __init__(self) -> None:
+        import torch
+        from accelerate import PartialState
+
+        _slurm_variables()
+        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+        # accelerate starts no process group without a GPU unless it is told that the processors are meant.
+        cpu = not alone and not torch.accelerator.is_available()
+        patience = {} if alone else {"timeout": PATIENCE}
+        self._state = PartialState(cpu=True, **patience) if cpu else PartialState(**patience)
+        self.rank: int = self._state.process_index
+        self.size: int = self._state.num_processes
+        self.machines = max(1, self.size // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", self.size))))
+        self.device: Any = self._state.device
+        self._store: Any = None
+        if os.environ.get(LAUNCHED):
+            _end_with_parent()
+
+    @property
+    def is_first(self) -> bool:
+        """Rank 0: it opens the run, shows progress, merges and scores."""
+        return self.rank == 0
+
+    @property
+    def is_first_here(self) -> bool:
+        """The one process of this machine that talks to the Hub."""
+        return bool(self._state.is_local_main_process)
+
+    @contextmanager
+    def first_here_goes_first(self) -> Iterator[None]:
+        """The body runs on one process of each machine, then on its others."""
+        with self._state.local_main_process_first():
+            yield
+
+    def told(self, value: Any) -> Any:
+        """What rank 0 says, on every rank. All ranks must call it."""
+        if self.size == 1:
+            return value
+        import torch.distributed as dist
+
+        holder = [value]
+        with _losing_nobody():
+            dist.broadcast_object_list(holder, src=0)
+        return holder[0]
+
+    def wait_for_all(self) -> None:
+        """Returns when every rank has called it. Raises UserError if one has ended instead."""
+        with _losing_nobody():
+            self._state.wait_for_everyone()
+
+    def open_counters(self) -> None:
+        """Makes `add` work between ranks. All ranks must call it."""
+        if self.size == 1:
+            self._store = _Alone()
+            return
+        import torch.distributed as dist
+
+        host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), 0
+        if self.is_first:
+            self._store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+            port = self._store.port
+        port = self.told(port)
+        if not self.is_first:
+            self._store = dist.TCPStore(host, port, is_master=False, timeout=PATIENCE)
+
+    def add(self, counter: str, amount: int) -> int:
+        """Adds to a counter that all ranks share; returns the new value."""
+        with _losing_nobody():
+            return int(self._store.add(counter, amount))
+
+
+class _Alone:
+    """The counters of a process without others."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, int] = {}
+
+    def add(self, counter: str, amount: int) -> int:
+        self._counters[counter] = self._counters.get(counter, 0) + amount
+        return self._counters[counter]
+
+
+@contextmanager
+def _losing_nobody() -> Iterator[None]:
+    """What torch raises when another rank is gone, in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LostProcess(
+            f"another process of this run has ended ({reason}): what is done is kept, the same command goes on"
+        ) from None
+
+
+def _slurm_variables() -> None:
+    """Says in torch's words what srun says in its own: rank, size, place on the machine, where rank 0 is."""
+    environment = os.environ
+    # Of the step, not of the job: a batch script that runs without srun is one process, whatever was allocated.
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    if "WORLD_SIZE" in environment or tasks == 1 or "SLURM_PROCID" not in environment:
+        return
+    machines = int(environment.get("SLURM_STEP_NUM_NODES", "1"))
+    here = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    environment.setdefault("MASTER_ADDR", first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1")))
+    environment.setdefault("MASTER_PORT", str(20_000 + int(environment.get("SLURM_JOB_ID", "0")) % 10_000))
+    environment.update(
+        WORLD_SIZE=str(tasks),
+        RANK=environment["SLURM_PROCID"],
+        LOCAL_RANK=environment.get("SLURM_LOCALID", "0"),
+        LOCAL_WORLD_SIZE=here.group() if here else str(tasks // machines),
+    )
+
+
+def first_host(nodes: str) -> str:
+    """The first name of a Slurm node list: `gpu[003-007,9],cpu1` begins with `gpu003`."""
+    match = re.match(r"([^,\[]+)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodes)
+    return "".join(part or "" for part in match.groups()) if match else nodes
+
+
+def launched_by_other() -> bool:
+    """Whether accelerate, torchrun or Slurm started this process as one of several."""
+    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+
+
+def launch(processes: int, arguments: Sequence[str]) -> int:
+    """Runs `harness ARGUMENTS` in that many processes of this machine through torch's launcher; its exit status.
+
+    If one process fails the others are ended, and its status is the answer.
+    """
+    import logging
+
+    import torch
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    gpus = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    if gpus and processes > gpus:
+        raise UserError(f"there are {gpus} GPUs for {processes} processes: add --num-processes {gpus}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    os.environ[LAUNCHED] = "1"
+    for name in ("torch.distributed.elastic", "torch.distributed.run"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # a page about what one line of ours has said
+    options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes), "-m", "harness"]
+    try:
+        run.run(run.parse_args([*options, *arguments]))
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            print(
+                f"harness: process {rank} was ended by signal {-failure.exitcode}: what is done is kept, the same "
+                "command goes on",
+                file=sys.stderr,
+            )
+        return 2 if failure.exitcode < 0 else failure.exitcode
+    except SignalException as signal:
+        return 128 + int(signal.sigval)
+    return 0
+
+
+def _end_with_parent() -> None:
+    """A launcher that is killed cannot end its processes, and they would go on and hold the run: they look for it."""
+    parent = os.getppid()
+
+    def watch(now: Callable[[], int]) -> None:
+        while now() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(os.getppid,), daemon=True).start()

@@ -1,0 +1,66 @@
+"""From text to token ids, as the model's tokenizer writes it, and where each token stands in the text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from harness.errors import UserError
+from harness.tasks.base import Ints
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text. ids: int64 (tokens,)."""
+
+    ids: Ints
+    encoding: Any
+    dropped: int
+
+    @property
+    def spans(self) -> Ints:
+        """int64 (tokens, 2): the characters that each token writes, from and to; special tokens write none."""
+        ends = chain.from_iterable(self.encoding.offsets[self.dropped :])
+        return np.fromiter(ends, np.int64, 2 * len(self.ids)).reshape(-1, 2)
+
+    @property
+    def prompt(self) -> Ints:
+        """The ids without the special tokens that a tokenizer puts after a text: what follows is the answer."""
+        special = self.encoding.special_tokens_mask[self.dropped :]
+        written = len(special)
+        while written and special[written - 1]:
+            written -= 1
+        return self.ids[:written]
+
+
+def encode(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
+    """Texts with the special tokens that the tokenizer adds by default; one that opens a text opens it once.
+
+    Raises UserError for a text that the tokenizer cannot write.
+    """
+    try:
+        encodings = list(tokenizer.backend_tokenizer.encode_batch(list(texts)))
+    except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} cannot write {texts[0][:40]!r}... ({error})"
+        ) from None
+    unknown, bos = _unknown_token(tokenizer), tokenizer.bos_token_id
+    found = []
+    for text, encoding in zip(texts, encodings, strict=True):
+        ids = np.array(encoding.ids, dtype=np.int64)
+        if unknown is not None and (ids == unknown).any():
+            raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
+        # A text that brings the opening token itself (chat templates do) gets a second one from the tokenizer.
+        twice = int(bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos)
+        found.append(Tokens(ids[twice:], encoding, twice))
+    return found
+
+
+def _unknown_token(tokenizer: Any) -> int | None:
+    """The token for what a tokenizer cannot write, unless it is also one that opens or ends a text."""
+    backend = tokenizer.backend_tokenizer
+    piece = tokenizer.unk_token or getattr(backend.model, "unk_token", None)
+    token = backend.token_to_id(piece) if piece else None
+    return None if token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) else token
