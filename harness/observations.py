@@ -2,6 +2,8 @@
 
 reads        id, position, gap, gold, logprobs, gold_token, argmax
 completions  id, turn, output, tokens
+
+Where logits were NaN or infinite, logprobs are NaN and argmax is -1; of a completion, tokens is -1.
 Log-probabilities are rounded to multiples of 2**-16, an error under 1e-5 that is below what float32
 gives on another machine; that and the encodings keep a full flip-flop run under 5 MB.
 """

@@ -1,4 +1,4 @@
-"""The loop: parcels of rows, planned while the model is at the one before, become observations batch by batch."""
+"""The loop: parcels of rows are planned, asked, and become observations batch by batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,10 @@ def observe(
         rows = parcel.rows(jobs)
         return parcel, rows, planner(jobs[parcel.job], rows)
 
-    for parcel, rows, plan in _one_ahead(map(prepare, parcels)):
+    prepared = map(prepare, parcels)
+    # On an accelerator the next parcel is planned while it computes. A CPU has no such time to give: two sets of
+    # threads on the same cores wait for each other, at times for most of the run.
+    for parcel, rows, plan in prepared if engine.model.device.type == "cpu" else one_ahead(prepared):
         job = jobs[parcel.job]
         parts = (
             _reads(cast(ReadTask, job.task).targets(rows), parcel.ids, plan, engine)
@@ -50,7 +53,7 @@ def observe(
             yield Observed(job, np.sort(ids), pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _one_ahead(items: Iterator[Made]) -> Iterator[Made]:
+def one_ahead(items: Iterator[Made]) -> Iterator[Made]:
     """The items, each made in a thread while the one before is used."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         upcoming = thread.submit(next, items, None)

@@ -30,6 +30,8 @@ class World:
 
         _slurm_variables()
         alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+        if not alone:
+            _share_cores()
         # accelerate starts no process group without a GPU unless it is told that the processors are meant.
         cpu = not alone and not torch.accelerator.is_available()
         patience = {} if alone else {"timeout": PATIENCE}
@@ -118,6 +120,22 @@ def _losing_nobody() -> Iterator[None]:
         ) from None
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _share_cores() -> None:
+    """Each process of a machine takes its part of the cores, unless told otherwise; srun has dealt them out already."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        dealt = "SLURM_PROCID" in os.environ
+        threads = max(1, cores() // (1 if dealt else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+
+
 def _slurm_variables() -> None:
     """Says in torch's words what srun says in its own: rank, size, place on the machine, where rank 0 is."""
     environment = os.environ
@@ -163,8 +181,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     gpus = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
     if gpus and processes > gpus:
         raise UserError(f"there are {gpus} GPUs for {processes} processes: add --num-processes {gpus}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     os.environ[LAUNCHED] = "1"
     for name in ("torch.distributed.elastic", "torch.distributed.run"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # a page about what one line of ours has said

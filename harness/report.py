@@ -41,9 +41,21 @@ def summary(result: dict[str, Any]) -> Table:
     return table
 
 
+def losses(result: dict[str, Any]) -> list[str]:
+    """A sentence for each part in which the model gave no numbers."""
+    return [
+        f"{score['task']}.{score['split']}: {score['errors']:,} of {score['n']:,} answers have NaN or infinite logits, "
+        "and count neither as right nor as wrong: try another --dtype, such as float32"
+        for score in result["scores"]
+        if score["metric"] == "not_a_number"
+    ]
+
+
 def show(result: dict[str, Any]) -> None:
     """Prints the compact table; a pipe gets it as wide as it is."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
     console.print(summary(result))
+    for sentence in losses(result):
+        console.print(escape(sentence), soft_wrap=True)

@@ -69,15 +69,22 @@ def score(task: Task, job: Job, table: pa.Table) -> list[Score]:
 
 @score.register
 def _score_reads(task: ReadTask, job: Job, table: pa.Table) -> list[Score]:
-    rows, right, among, gap, baselines = _judge_reads(task, job, table)
+    rows, right, among, gap, baselines, numbers = _judge_reads(task, job, table)
+    lost = _not_a_number(job, ~numbers)
+    told = np.bincount(rows, ~numbers, job.rows) == 0
+    rows, right, among, gap = rows[numbers], right[numbers], among[numbers], gap[numbers]
+    baselines = {name: guess[numbers] for name, guess in baselines.items()}
+    if not len(rows):
+        return lost
     best = max(float(guess.mean()) for guess in baselines.values())
     accuracy = _proportion(job, "accuracy", right, rows, baseline=best)
     clean = np.bincount(rows, ~right, job.rows) == 0
     scores = [
+        *lost,
         accuracy,
         _skill(accuracy),
         _proportion(job, "accuracy_among_symbols", among, rows, baseline=best),
-        _proportion(job, "sequences_without_glitch", clean, np.arange(job.rows)),
+        *([_proportion(job, "sequences_without_glitch", clean[told], np.flatnonzero(told))] if told.any() else []),
     ]
     for name, inside in _gap_groups(gap):
         guess = max(float(values[inside].mean()) for values in baselines.values())
@@ -85,15 +92,24 @@ def _score_reads(task: ReadTask, job: Job, table: pa.Table) -> list[Score]:
     return scores
 
 
+def _not_a_number(job: Job, lost: npt.NDArray[np.bool_]) -> list[Score]:
+    """How often the logits were NaN or infinite, if ever: what is asked there is neither right nor wrong."""
+    count = int(lost.sum())
+    return [Score(job.task.name, job.split, "not_a_number", count / len(lost), None, None, len(lost), count)] * bool(
+        count
+    )
+
+
 def _judge_reads(
     task: ReadTask, job: Job, table: pa.Table
-) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], Ints, dict[str, Floats]]:
+) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], Ints, dict[str, Floats], npt.NDArray[np.bool_]]:
     """Per read: its row; whether the most probable token was right; whether the most probable symbol was;
-    its gap; its baselines."""
+    its gap; its baselines; whether the model gave numbers at all."""
     said = {name: table[name].to_numpy() for name in ("id", "position", "gold_token", "argmax")}
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols)
-    if not (logprobs <= 0).all():
+    numbers = ~np.isnan(logprobs).all(axis=1)
+    if not (logprobs[numbers] <= 0).all():
         raise UserError(
             f"the log-probabilities of {job.name} are not all at most 0: delete that table and run harness eval again"
         )
@@ -123,7 +139,7 @@ def _judge_reads(
     merged = {name: np.concatenate([part[name] for part in baselines]) for name in baselines[0]}
     # Of a task's symbols each is one token, and no two the same: that is what a gold token can be.
     right = said["argmax"] == said["gold_token"]
-    return np.concatenate(rows), right, np.concatenate(among), np.concatenate(gaps), merged
+    return np.concatenate(rows), right, np.concatenate(among), np.concatenate(gaps), merged, numbers
 
 
 def _gap_groups(gap: Ints) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
@@ -141,13 +157,15 @@ def _score_completions(task: CompletionTask, job: Job, table: pa.Table) -> list[
     rows = pa.concat_tables(chunk for _, chunk in job.chunks())
     if not np.array_equal(table["id"].to_numpy(), np.arange(job.rows)):
         raise _wrong_rows(job)
+    numbers = table["tokens"].to_numpy() >= 0
     cut_off = table["tokens"].to_numpy() >= task.max_new_tokens
     said = [parse(output, cut) for output, cut in zip(table["output"].to_pylist(), cut_off.tolist(), strict=True)]
     gold, baselines = task.gold(rows), job.config.guesses(rows)
     parts: list[tuple[str | None, npt.NDArray[np.bool_]]] = [(None, np.ones(job.rows, dtype=bool))]
     parts += task.groups(rows).items()
-    scores: list[Score] = []
-    for group, inside in parts:
+    scores = _not_a_number(job, ~numbers)
+    for group, members in parts:
+        inside = members & numbers
         if inside.any():
             guesses = [guess[inside] for guess in baselines.values()]
             part = [number for number, chosen in zip(said, inside, strict=True) if chosen]

@@ -34,6 +34,7 @@ class Cell:
     baseline: float
     rows: int
     of: int
+    lost: int = 0
 
     @property
     def partial(self) -> bool:
@@ -116,13 +117,18 @@ def _require_default_data(run: Run) -> None:
 
 
 def _cells(result: dict[str, Any]) -> dict[tuple[str, str], Cell]:
+    lost = {
+        (score["task"], score["split"]): score["errors"]
+        for score in result["scores"]
+        if score["metric"] == "not_a_number"
+    }
     cells = {}
     for score in result["scores"]:
         if score["metric"] == "accuracy" and score["group"] is None:
             asked = result["data"]["tasks"][score["task"]]["splits"][score["split"]]
             cells[score["task"], score["split"]] = Cell(
                 score["value"], score["low"], score["high"], score["errors"], score["n"], score["baseline"],
-                asked["rows"], asked["of"],
+                asked["rows"], asked["of"], lost.get((score["task"], score["split"]), 0),
             )  # fmt: skip
     return cells
 
