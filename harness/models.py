@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HTTPError
+
 from harness import reference
 from harness.errors import UserError
 
@@ -103,7 +105,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
     except ImportError as error:
         raise lacks_package(error) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, HTTPError) as error:
         raise cannot_load(request.model, error) from None
     if getattr(config, "is_encoder_decoder", False) or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         kind = "an encoder and a decoder" if getattr(config, "is_encoder_decoder", False) else "no causal LM"
@@ -141,7 +143,7 @@ def fetch_weights(source: ModelSource) -> None:
             names = ["model.safetensors"]
         for name in names:
             fetch(name)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, HTTPError) as error:
         raise cannot_load(source.request.model, error) from None
 
 
@@ -158,7 +160,7 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
             fetch = partial(hf_hub_download, name, revision=branch or None, local_files_only=here_only)
             paths = [Path(fetch(file)) for file in ADAPTER_FILES]
             folder, revision = paths[0].parent, paths[0].parent.name
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPError) as error:
         paths, reason = [], error
     else:
         reason = FileNotFoundError(f"it lacks one of {', '.join(ADAPTER_FILES)}")
@@ -230,7 +232,11 @@ def _short(error: Exception) -> str:
 
 
 def cannot_load(model: str, error: Exception) -> UserError:
-    """What to say where a library cannot load a model."""
+    """What to say where a library cannot load a model, or the Hub is lost on the way."""
+    if isinstance(error, HTTPError) and not isinstance(error, OSError):  # the Hub's own answers are OSErrors too
+        return UserError(
+            f"the model {model!r} cannot be loaded (the connection to the Hub failed: {_short(error)}): try again"
+        )
     return UserError(
         f"the model {model!r} cannot be loaded ({_short(error)}): give the id of a causal LM on the Hub, or a folder "
         "with config.json, tokenizer.json and safetensors (GGUF: the folder, and the file with --gguf-file)"

@@ -18,7 +18,7 @@ from harness.tasks.base import Ints
 MOST_ROWS = 512
 PARCELS_PER_PROCESS = 16
 # In characters: less than this costs more to plan and to batch than it balances.
-LEAST_COST = 16_384
+LEAST_COST = 4_096
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def plan_continuations(
     for read, row in enumerate(targets.row.tolist()):
         candidates = [tokens.prompt for tokens in continued[read * len(symbols) : (read + 1) * len(symbols)]]
         given = _shared(candidates)
-        if given == 0 or given == min(map(len, candidates)):
+        if given == 0 or _one_begins_another(candidates):
             reason = "nothing stands before it" if given == 0 else "one answer is the beginning of another"
             raise _not_separable(tokenizer, texts[row], int(targets.offset[read]), reason)
         for candidate, ids in enumerate(candidates):
@@ -141,6 +141,11 @@ def plan_continuations(
         len(texts), sequences, np.array(rows, dtype=np.int64), sequence, at, token[:, None],
         np.arange(len(symbols)), read_of, candidate_of,
     )  # fmt: skip
+
+
+def _one_begins_another(rows: list[Ints]) -> bool:
+    texts = {tuple(row.tolist()) for row in rows}
+    return len(texts) < len(rows) or any(text[:end] in texts for text in texts for end in range(1, len(text)))
 
 
 def _shared(rows: list[Ints]) -> int:

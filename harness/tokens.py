@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -19,7 +20,7 @@ class Tokens:
     encoding: Any
     dropped: int
 
-    @property
+    @cached_property
     def spans(self) -> Ints:
         """int64 (tokens, 2): the characters that each token writes, from and to; special tokens write none."""
         ends = chain.from_iterable(self.encoding.offsets[self.dropped :])
@@ -51,11 +52,26 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
     for text, encoding in zip(texts, encodings, strict=True):
         ids = np.array(encoding.ids, dtype=np.int64)
         if unknown is not None and (ids == unknown).any():
-            raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
+            raise _lacks(tokenizer, text)
         # A text that brings the opening token itself (chat templates do) gets a second one from the tokenizer.
         twice = int(bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos)
         found.append(Tokens(ids[twice:], encoding, twice))
+        if _leaves_out(text, found[-1].spans):
+            raise _lacks(tokenizer, text)
     return found
+
+
+def _leaves_out(text: str, spans: Ints) -> bool:
+    """Whether a tokenizer without a token for the unknown has passed over more than space."""
+    letters = np.zeros(len(text) + 1, dtype=np.int64)  # how many stand before each place
+    np.cumsum(np.frombuffer(text.encode("utf-32-le"), np.uint32) > ord(" "), out=letters[1:])
+    written = spans[spans[:, 1] > spans[:, 0]]
+    starts, ends = np.append(written[:, 0], len(text)), np.append(0, np.maximum.accumulate(written[:, 1]))
+    return bool((letters[np.maximum(starts, ends)] > letters[ends]).any())
+
+
+def _lacks(tokenizer: Any, text: str) -> UserError:
+    return UserError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
 
 
 def _unknown_token(tokenizer: Any) -> int | None:

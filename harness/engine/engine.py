@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.engine.abilities import Completing, Forward, Reading, probe_completing, probe_reading
 from harness.engine.batches import Budget, cut, padded
 from harness.engine.decoding import Decoder
-from harness.engine.memory import assumed_budget, halving, measured_budget
+from harness.engine.memory import assumed_budget, halving, measured_budget, single_row
 from harness.plan import CompletionPlan, Logprobs, ReadPlan
 from harness.tasks.base import Ints
 
@@ -58,11 +58,12 @@ class Engine:
         self._budget: Budget | None = None
         self._reading: Reading | None = None
         self._decoder: Decoder | None = None
+        self._written = (0, 0)  # the tokens and the padding that the decoder was tried with
 
-    def read_batches(self, plan: ReadPlan) -> list[Ints]:
-        """Which sequences of a plan go together; those without a point are not fed at all."""
+    def read_batches(self, plan: ReadPlan, asked: Ints | None = None) -> list[Ints]:
+        """Which sequences of a plan (default: all) go together; those without a point are not fed at all."""
         points = np.bincount(plan.sequence, minlength=len(plan.sequences))
-        asked = np.flatnonzero(points)
+        asked = np.flatnonzero(points) if asked is None else asked
         lengths = np.array([len(plan.sequences[one]) for one in asked.tolist()], dtype=np.int64)
         reading, budget = self.reading(plan.sequences[int(asked[0])]), self.budget(plan)
         batches = cut(lengths, points[asked], budget, self._most_rows if reading.together else 1, same_length=False)
@@ -71,7 +72,12 @@ class Engine:
     def reads(self, plan: ReadPlan) -> Iterator[ReadsSaid]:
         """One teacher-forced pass a batch, all its points at once; logits at the points only."""
         if len(plan.sequence):
-            yield from halving(self.read_batches(plan), lambda batch: self._read(plan, batch), self._halve(plan))
+            yield from halving(
+                np.unique(plan.sequence),
+                lambda asked: self.read_batches(plan, asked),
+                lambda batch: self._read(plan, batch),
+                self._halve(plan),
+            )
 
     @torch.inference_mode()
     def _read(self, plan: ReadPlan, batch: Ints) -> ReadsSaid:
@@ -99,7 +105,7 @@ class Engine:
         self, plan: CompletionPlan, max_new_tokens: int, is_complete: Callable[[str], bool]
     ) -> Iterator[CompletionsSaid]:
         """Greedy continuations, each up to the end of text, the limit, or what makes it complete."""
-        decoder = self._decoder_for(plan.prompts)
+        decoder = self._decoder_for(plan.prompts, max_new_tokens)
         way, prompts = decoder.way, plan.prompts
         lengths = np.array([len(ids) for ids in prompts], dtype=np.int64) + max_new_tokens
         shared = _shared_length(prompts) if way.sharing else 0
@@ -108,7 +114,10 @@ class Engine:
         # After a shared beginning, and for models that padding disturbs, only prompts of one length go together.
         same_length = way.steps and (shared > 0 or not way.padded)
         most_rows = self._most_rows if way.together and decoder.reading.together else 1
-        batches = cut(lengths, np.ones_like(lengths), self._writing_budget(way), most_rows, same_length)
+
+        def batches(asked: Ints) -> list[Ints]:
+            budget = self._writing_budget(way)
+            return [asked[one] for one in cut(lengths[asked], np.ones_like(asked), budget, most_rows, same_length)]
 
         def write(batch: Ints) -> CompletionsSaid:
             rows = [prompts[row] for row in batch.tolist()]
@@ -120,7 +129,7 @@ class Engine:
             tokens = min(budget.tokens, len(batch) * int(lengths[batch].max()))
             self._budget = Budget(max(1, tokens // 2), budget.points)
 
-        yield from halving(batches, write, too_much)
+        yield from halving(np.arange(len(prompts)), batches, write, too_much)
 
     def _writing_budget(self, way: Completing) -> Budget:
         budget = self._budget or self._assumed
@@ -132,17 +141,24 @@ class Engine:
             self._reading = self._probe(probe_reading, ids)
         return self._reading
 
-    def _decoder_for(self, prompts: list[Ints]) -> Decoder:
-        if self._decoder is None:
-            longest, shortest = max(prompts, key=len), min(map(len, prompts))
+    def _decoder_for(self, prompts: list[Ints], max_new_tokens: int) -> Decoder:
+        """How this model writes; found again for texts longer than those it was found with, or with more padding."""
+        longest, shortest = max(prompts, key=len), min(map(len, prompts))
+        length, padding = len(longest) + max_new_tokens, len(longest) - shortest
+        if self._decoder is None or length > self._written[0] or padding > self._written[1]:
+            padding = max(padding, len(longest) // 2)
             reading = self.reading(longest)
-            way = self._probe(lambda forward, ids: probe_completing(forward, reading, ids, shortest), longest)
+            short = max(1, len(longest) - padding)
+            way = self._probe(lambda forward, ids: probe_completing(forward, reading, ids, short), longest, length)
             self._decoder = Decoder(self.forward, reading, way, self.tokenizer, self._padding)
+            self._written = (length, padding)
         return self._decoder
 
     @torch.inference_mode()
-    def _probe(self, probe: Callable[[Forward, Tensor], Any], ids: Ints) -> Any:
-        return probe(self.forward, torch.from_numpy(np.resize(ids, max(2, len(ids)))).to(self.model.device))
+    def _probe(self, probe: Callable[[Forward, Tensor], Any], ids: Ints, length: int = 2) -> Any:
+        ids = np.resize(ids, max(length, len(ids)))  # said again from the beginning, up to that length
+        with single_row():
+            return probe(self.forward, torch.from_numpy(ids).to(self.model.device))
 
     @property
     def _assumed(self) -> Budget:

@@ -1,8 +1,10 @@
 """How much a batch may hold on this device, and what happens when it was too much."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from harness.engine.batches import Budget
@@ -53,12 +55,15 @@ def measured_budget(run: Callable[[], object], tokens: int, points: int, vocabul
     return fitting_budget(free, used, tokens, points, vocabulary)
 
 
-def halving(batches: list[Ints], run: Callable[[Ints], Said], too_much: Callable[[Ints], None]) -> Iterator[Said]:
-    """Runs batch after batch; one that does not fit into memory is cut in two, as often as it takes.
+def halving(
+    rows: Ints, cut: Callable[[Ints], list[Ints]], run: Callable[[Ints], Said], too_much: Callable[[Ints], None]
+) -> Iterator[Said]:
+    """Runs rows batch by batch. When one does not fit into memory, what is left is cut again, and smaller.
 
-    `too_much` is told of it. Raises UserError if a single row does not fit.
+    `too_much` is told of the batch that did not fit, so that `cut` makes smaller ones. Raises UserError if a single
+    row does not fit.
     """
-    waiting = list(reversed(batches))
+    waiting = cut(rows)[::-1]
     while waiting:
         batch = waiting.pop()
         said = _unless_out_of_memory(run, batch)
@@ -67,12 +72,27 @@ def halving(batches: list[Ints], run: Callable[[Ints], Said], too_much: Callable
             continue
         _release()
         if len(batch) == 1:
-            raise UserError(
-                "there is not enough memory for a single row: add --dtype bfloat16, or --device-map auto to spread "
-                "the model over several GPUs"
-            )
+            raise _no_memory()
         too_much(batch)
-        waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+        waiting = cut(np.concatenate([batch, *waiting[::-1]]))[::-1]
+
+
+def _no_memory() -> UserError:
+    return UserError(
+        "there is not enough memory for a single row: add --dtype bfloat16, or --device-map auto to spread the model "
+        "over several GPUs"
+    )
+
+
+@contextmanager
+def single_row() -> Iterator[None]:
+    """What is tried with one row must fit. Raises UserError if it does not."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise _no_memory() from None
+        raise
 
 
 def _unless_out_of_memory(run: Callable[[Ints], Said], batch: Ints) -> tuple[Said] | None:

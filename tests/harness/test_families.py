@@ -206,8 +206,20 @@ def test_completions_are_those_of_plain_passes(model: Any) -> None:
         engine = Engine(model, TOKENIZER, batch_size)
         for prompts, expected in cases:
             assert complete(engine, prompts, ends) == expected, batch_size
-    for prompts, expected in cases[1:]:
-        assert complete(Engine(model, TOKENIZER), prompts, ends) == expected
+    assert complete(Engine(model, TOKENIZER), apart[0], ends) == cases[1][1]
+
+
+def test_what_was_found_out_with_short_prompts_holds_for_long_ones() -> None:
+    # In chunks of 24 tokens: padding shifts them, which a few tokens do not show.
+    model = tiny("llama4_text")
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        prompts = [drawn(random, length) for length in (60, 31, 33, 70, 40)]
+        found = [followed(model, prompt) for prompt in prompts]
+        engine = Engine(model, TOKENIZER)
+        complete(engine, [drawn(random, 3), drawn(random, 5)], Ends(-1, -1))
+        for said, (tokens, narrowest) in zip(complete(engine, prompts, Ends(-1, -1)), found, strict=True):
+            assert said == tokens or narrowest < MARGIN
 
 
 def test_recurrent_models_are_among_them() -> None:
@@ -307,8 +319,9 @@ def poisoned(model: Any, part: str, token: int, value: float) -> None:
     model.get_submodule(part).register_forward_hook(spoil)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", LAST_NORMS)
+@pytest.mark.parametrize(
+    ("name", "value"), [*((name, np.nan) for name in LAST_NORMS), ("gpt2", np.inf), ("gpt2", -np.inf)]
+)
 def test_logits_that_are_no_numbers_are_told_apart_from_the_others(name: str, value: float) -> None:
     model, plan = tiny(name), read_plan((60, 60, 45, 33, 12, 59))
     before = np.array([plan.sequences[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
@@ -355,24 +368,24 @@ def never(text: str) -> bool:
 # ---- Memory that runs out
 
 
-def bounded(model: Any, most: int, error: Exception) -> list[int]:
+def bounded(model: Any, most: int, error: type[Exception], message: str) -> list[int]:
     """From now on the model fails if it is given more ids than that. Returns the numbers of ids it is given."""
     sizes: list[int] = []
 
     def check(module: Any, inputs: Any, named: dict[str, Any]) -> None:
         sizes.append(named["input_ids"].numel())
         if sizes[-1] > most:
-            raise error
+            raise error(message)
 
     model.register_forward_pre_hook(check, with_kwargs=True)
     return sizes
 
 
-OUT_OF_MEMORY = {
-    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-    "cpu": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+OUT_OF_MEMORY: dict[str, tuple[type[Exception], str]] = {
+    "cuda": (torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "cpu": (RuntimeError, "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
 }
-LENGTHS = (60, 58, 45, 33, 59, 31, 60, 57, 48, 60, 30, 52, 44, 60, 39, 41)
+LENGTHS = (60, 58, 45, 33, 59, 31, 60, 57)
 
 
 @pytest.mark.parametrize("device", OUT_OF_MEMORY)
@@ -380,35 +393,35 @@ def test_reads_that_do_not_fit_are_done_in_smaller_batches(device: str) -> None:
     model, plan = tiny("llama"), read_plan(LENGTHS)
     expected = passed(model, plan)
     engine = Engine(model, TOKENIZER)
-    sizes = bounded(model, 200, OUT_OF_MEMORY[device])
+    sizes = bounded(model, 200, *OUT_OF_MEMORY[device])
     assert same(read(engine, plan), expected)
-    assert 1 <= sum(size > 200 for size in sizes) <= 8
+    assert 1 <= sum(size > 200 for size in sizes) <= 4
     sizes.clear()
     assert same(read(engine, plan), expected)
     assert max(sizes) <= 200 and len(sizes) < len(LENGTHS)
 
 
-@pytest.mark.parametrize("shared", [0, 40])
-@pytest.mark.parametrize("device", OUT_OF_MEMORY)
-@pytest.mark.parametrize("name", ["llama", "recurrent_gemma"])
+@pytest.mark.parametrize(
+    ("name", "device", "shared"),
+    [("llama", "cuda", 0), ("llama", "cpu", 0), ("llama", "cuda", 40), ("recurrent_gemma", "cuda", 40)],
+)
 def test_prompts_that_do_not_fit_are_completed_in_smaller_batches(name: str, device: str, shared: int) -> None:
     model = tiny(name)
-    prompts, tokens = prompts_with(model, (8,) * 12 if shared else LENGTHS, shared)
+    prompts, tokens = prompts_with(model, (8,) * 8 if shared else LENGTHS, shared)
     engine = Engine(model, TOKENIZER)
-    most = 40 if shared and name == "llama" else 200
-    sizes = bounded(model, most, OUT_OF_MEMORY[device])
+    most = 40 if shared and name == "llama" else 160
+    sizes = bounded(model, most, *OUT_OF_MEMORY[device])
     assert complete(engine, prompts, Ends(-1, -1)) == tokens
-    assert 1 <= sum(size > most for size in sizes) <= 9
+    assert 1 <= sum(size > most for size in sizes) <= 4
     sizes.clear()
     assert complete(engine, prompts, Ends(-1, -1)) == tokens
     assert sum(size > most for size in sizes) <= 1
 
 
-@pytest.mark.parametrize("most", [50, 0])
-@pytest.mark.parametrize("device", OUT_OF_MEMORY)
+@pytest.mark.parametrize(("device", "most"), [("cuda", 50), ("cpu", 50), ("cuda", 0)])
 def test_a_row_that_does_not_fit_alone_is_refused_in_one_line(device: str, most: int) -> None:
-    model, plan = tiny("llama"), read_plan(LENGTHS)
-    bounded(model, most, OUT_OF_MEMORY[device])
+    model, plan = tiny("llama"), read_plan((60, 58, 45))
+    bounded(model, most, *OUT_OF_MEMORY[device])
     for ask in (lambda engine: read(engine, plan), lambda engine: complete(engine, plan.sequences, Ends(-1, -1))):
         with pytest.raises(UserError, match="not enough memory for a single row") as refusal:
             ask(Engine(model, TOKENIZER))
@@ -417,7 +430,7 @@ def test_a_row_that_does_not_fit_alone_is_refused_in_one_line(device: str, most:
 
 def test_other_errors_of_a_model_are_not_taken_for_a_lack_of_memory() -> None:
     model, plan = tiny("llama"), read_plan(LENGTHS)
-    bounded(model, 200, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    bounded(model, 200, RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
     for ask in (lambda engine: read(engine, plan), lambda engine: complete(engine, plan.sequences, Ends(-1, -1))):
         with pytest.raises(RuntimeError, match="mat1 and mat2"):
             ask(Engine(model, TOKENIZER))

@@ -10,12 +10,11 @@ from tokenizers import Tokenizer
 
 from fflm_data import get_config
 from harness.errors import UserError
-from harness.plan import Budget, plan_completions, plan_reads
+from harness.plan import plan_completions, plan_reads
 from harness.tasks import all_tasks
 from harness.tasks.base import ReadTask
 from tests.harness import models
 
-WIDE = Budget(10**6, 10**6)
 ROWS = get_config("flipflop", length=24, p_ignore=0.4).table("val", 0, 20)
 FLIPFLOP = all_tasks()["flipflop"]
 assert isinstance(FLIPFLOP, ReadTask)
@@ -25,13 +24,14 @@ TEXTS, TARGETS = FLIPFLOP.texts(ROWS), FLIPFLOP.targets(ROWS)
 @pytest.mark.parametrize("build", [models.gpt2_like, models.bytes_only, models.with_bos_and_eos])
 def test_every_answer_is_found(build: Callable[[], Tokenizer]) -> None:
     tokenizer = models.fast(build())
-    plan = plan_reads(TEXTS, TARGETS, ("0", "1"), tokenizer, WIDE)
+    plan = plan_reads(TEXTS, TARGETS, ("0", "1"), tokenizer)
+    whole = tokenizer(TEXTS).input_ids
     assert len(plan.at) == sum(text.count("r") for text in TEXTS)
-    for row, at, position, gold in zip(plan.row, plan.at, TARGETS.position, TARGETS.gold, strict=True):
-        token = plan.tokens[row][at]
+    for row, at, position, gold in zip(plan.sequence, plan.at, TARGETS.position, TARGETS.gold, strict=True):
+        token = whole[row][at]
         assert tokenizer.decode([token]).strip() == str(gold)
         assert token == plan.candidates[gold]
-        before = tokenizer.decode(plan.tokens[row][:at], skip_special_tokens=True)
+        before = tokenizer.decode(plan.sequences[row][:at], skip_special_tokens=True)
         symbols = before.replace(" ", "")
         assert symbols == ROWS["text"][int(row)].as_py()[:position]
 
@@ -42,10 +42,11 @@ def test_answers_of_several_digits_are_found(symbols: int) -> None:
     rows = config.table("val", 0, 50)
     names = FLIPFLOP.symbols(config)
     tokenizer = models.fast(models.numbers(symbols))
-    plan = plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), names, tokenizer, WIDE)
+    plan = plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), names, tokenizer)
+    whole = tokenizer(FLIPFLOP.texts(rows)).input_ids
     found = [
-        (row, at, tokenizer.convert_ids_to_tokens(int(plan.tokens[row][at])))
-        for row, at in zip(plan.row, plan.at, strict=True)
+        (row, at, tokenizer.convert_ids_to_tokens(whole[row][at]))
+        for row, at in zip(plan.sequence, plan.at, strict=True)
     ]
     expected = []
     for row, text in enumerate(rows["text"].to_pylist()):
@@ -59,7 +60,7 @@ def test_answers_written_digit_by_digit_are_refused() -> None:
     rows = get_config("flipflop", length=24, p_ignore=0.4, symbols=100).table("val", 0, 50)
     names = FLIPFLOP.symbols(get_config("flipflop", symbols=100))
     with pytest.raises(UserError, match="not one token of its own"):
-        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), names, models.fast(models.bytes_only()), WIDE)
+        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), names, models.fast(models.bytes_only()))
 
 
 @pytest.mark.parametrize(
@@ -74,35 +75,19 @@ def test_answers_written_digit_by_digit_are_refused() -> None:
 )
 def test_inseparable_answers_are_refused(build: Callable[[], Tokenizer], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
-        plan_reads(TEXTS, TARGETS, ("0", "1"), models.fast(build()), WIDE)
+        plan_reads(TEXTS, TARGETS, ("0", "1"), models.fast(build()))
 
 
 def test_an_answer_that_changes_its_token_is_refused() -> None:
     rows = pa.table({"text": ["w1i0r1r1w0r0", "w1i0r1r1w1r1"]})
     with pytest.raises(UserError, match="at character 22 apart: its token changes"):
-        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.fickle()), WIDE)
+        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.fickle()))
 
 
-@pytest.mark.parametrize("tokens", [1, 100, 1000])
-@pytest.mark.parametrize("reads", [1, 10, 10**6])
-def test_batches_cover_every_row_once_within_the_budget(tokens: int, reads: int) -> None:
-    plan = plan_reads(TEXTS, TARGETS, ("0", "1"), models.fast(models.bytes_only()), Budget(tokens, reads))
-    assert sorted(np.concatenate(plan.batches).tolist()) == list(range(len(TEXTS)))
-    for batch in plan.batches:
-        longest = max(len(plan.tokens[row]) for row in batch)
-        assert len(batch) == 1 or len(batch) * longest <= tokens
-        assert len(batch) == 1 or np.isin(plan.row, batch).sum() <= reads
-
-
-def test_what_a_tokenizer_adds_after_a_text_is_left_out_of_prompts() -> None:
-    tokenizer = models.fast(models.with_bos_and_eos())
-    (tokens,) = plan_completions(["w 0"], tokenizer, 4, WIDE).tokens
-    assert tokenizer.convert_ids_to_tokens(tokens) == ["<s>", "w", "\u01200"]
-
-
-def test_completions_go_longest_first() -> None:
-    plan = plan_completions(["a", "abc", "ab"], models.fast(models.bytes_only()), 4, Budget(14, 1))
-    assert [batch.tolist() for batch in plan.batches] == [[1, 2], [0]]
+def test_completions_are_planned_in_the_order_of_their_texts() -> None:
+    tokenizer = models.fast(models.bytes_only())
+    prompts = plan_completions(["a", "abc", "ab"], tokenizer).prompts
+    assert [tokenizer.decode(ids) for ids in prompts] == ["a", "abc", "ab"]
 
 
 def test_advice_is_a_length_that_is_accepted() -> None:
