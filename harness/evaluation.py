@@ -44,9 +44,9 @@ class Work:
 def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone."""
     world = World()
-    _check_processes(request, world)
     rendering: dict[str, dict[str, Any]] = {}
     with world.first_here_goes_first():
+        _check_processes(request, world)
         jobs = plan_jobs(request)
         require_writable(request.output)
         source = resolve(request.model, here_only=not world.is_first_here)

@@ -56,9 +56,12 @@ class World:
 
     @contextmanager
     def first_here_goes_first(self) -> Iterator[None]:
-        """The body runs on one process of each machine, then on its others."""
-        with self._state.local_main_process_first():
-            yield
+        """The body runs on one process of each machine, then on its others; if it fails there, these end."""
+        if not self.is_first_here:
+            self.wait_for_all()
+        yield
+        if self.is_first_here:
+            self.wait_for_all()
 
     def told(self, value: Any) -> Any:
         """What rank 0 says, on every rank. All ranks must call it."""

@@ -111,6 +111,10 @@ def hub(tmp_path: Path, tiny: Path) -> Iterator[Hub]:
         yield serving
 
 
+def online(hub: Hub, home: Path) -> dict[str, str]:
+    return hub.environment(home=home) | {"HF_HUB_OFFLINE": "0"}
+
+
 def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
     """Two processes on each of two machines that share a folder for runs and nothing else."""
     port = free_port()
@@ -119,7 +123,7 @@ def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[obje
             tmp_path, *TORCHRUN, "--nnodes", 2, "--node-rank", rank, "--nproc-per-node", 2, "--master-addr",
             "127.0.0.1", "--master-port", port, "--local-addr", f"127.0.0.{rank + 1}", "-m", "harness", "eval",
             "--model", "org/tiny", *asked[2:],
-            **hub.environment(home=tmp_path / f"home{rank}"), HF_HUB_OFFLINE="0",
+            **online(hub, tmp_path / f"home{rank}"),
         )
         for rank in range(2)
     ]  # fmt: skip
@@ -130,7 +134,7 @@ def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[obje
     assert len(fetched) == 2, hub.requests
     alone = running.evaluate(
         tmp_path, "--model", "org/tiny", *asked[2:], "--output", "alone",
-        **hub.environment(home=tmp_path / "home2"), HF_HUB_OFFLINE="0",
+        **online(hub, tmp_path / "home2"),
     )  # fmt: skip
     assert alone.returncode == 0, alone.stderr
     (expected,) = tmp_path.glob("alone/*/*/result.json")
@@ -143,7 +147,7 @@ def test_the_others_ask_the_hub_nothing(tmp_path: Path, hub: Hub, asked: list[ob
         before = len(hub.requests)
         done = running.evaluate(
             tmp_path, "--model", "org/tiny", *asked[2:], "--num-processes", processes, "--output", f"out{processes}",
-            **hub.environment(home=tmp_path / f"home{processes}"), HF_HUB_OFFLINE="0",
+            **online(hub, tmp_path / f"home{processes}"),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         requests.append(sorted(map(str, hub.requests[before:])))
