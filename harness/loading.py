@@ -1,5 +1,6 @@
 """From a pinned source to a loaded model: where it lies, in which numbers, with which adapter."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +25,11 @@ def load(source: ModelSource, device: Any = None) -> Any:
     arguments |= {} if request.gguf_file else {"use_safetensors": True}
     arguments |= {"attn_implementation": request.attention} if request.attention else {}
     try:
-        model = AutoModelForCausalLM.from_pretrained(source.location, local_files_only=True, **arguments)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source.location, local_files_only=True, output_loading_info=True, **arguments
+        )
+        model, info = loaded
+        _require_all(source, info["missing_keys"])
         if source.adapter:
             model.load_adapter(str(source.adapter.folder))
     except ImportError as error:
@@ -40,6 +45,15 @@ def load(source: ModelSource, device: Any = None) -> Any:
     if request.compile:
         model.compile(dynamic=True)
     return model.eval()
+
+
+def _require_all(source: ModelSource, missing: Iterable[str]) -> None:
+    """transformers fills what a checkpoint lacks with random numbers; such a model is not the one that was named."""
+    if names := sorted(missing):
+        raise UserError(
+            f"the weights of {source.name} lack {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: name a "
+            "model that was saved as a causal LM"
+        )
 
 
 def _placement(source: ModelSource, device: Any) -> dict[str, Any]:

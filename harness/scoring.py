@@ -109,7 +109,7 @@ def _judge_reads(
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols)
     numbers = ~np.isnan(logprobs).all(axis=1)
-    if not (logprobs[numbers] <= 0).all():
+    if not (logprobs[numbers] <= 0).all() or (said["argmax"][~numbers] != -1).any():
         raise UserError(
             f"the log-probabilities of {job.name} are not all at most 0: delete that table and run harness eval again"
         )

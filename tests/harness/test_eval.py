@@ -1,9 +1,6 @@
 """`harness eval` and `harness score` as a user types them, on models that run in a second."""
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
-from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
 from harness.metrics.exact_count import ExactCount
@@ -96,7 +92,7 @@ def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> 
     (run / "observations" / "flipflop.val_dense.parquet").unlink()
     (run / "observations" / "flipflop.val_dense.parquet.partial").write_bytes(b"torn")
     again = cli(*arguments)
-    assert again.returncode == 0 and "flipflop.val: observed before" in again.stdout
+    assert again.returncode == 0 and "flipflop.val: 20 of 20 rows observed before, kept" in again.stdout
     assert (run / "observations" / "flipflop.val.parquet").stat().st_mtime_ns == kept.st_mtime_ns
     assert (run / "result.json").read_bytes() == result
     assert not list((run / "observations").glob("*.partial"))
@@ -110,34 +106,6 @@ def test_one_writer_at_a_time(cli: Run, tmp_path: Path) -> None:
     with only_writer(run):
         assert "another process is writing" in refused(cli("harness", "eval", "--limit", "5"))
     assert cli("harness", "eval", "--limit", "5").returncode == 0
-
-
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "harness.cli", "eval", "--limit", "3000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(
-        tmp_path.glob("runs/*/*/observations/flipflop.val_sparse.parquet.partial")
-    ):
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    run = only_run(tmp_path / "runs")
-    assert {path.name for path in (run / "observations").glob("*.parquet")} == {"flipflop.val.parquet"}
-    assert not (run / "result.json").exists()
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "flipflop.val: observed before" in again.stdout
-    assert {score["n"] for score in scores_of(run).values()} == {26_711, 10_634, 345_707}
-
-
-@pytest.mark.parametrize("task", ["flipflop", "letters"])
-def test_a_model_that_gives_nan_is_refused(cli: Run, tmp_path: Path, task: str) -> None:
-    folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    model.transformer.ln_f.weight.data[0] = float("nan")
-    model.save_pretrained(folder)
-    result = cli("harness", "eval", "--model", "model", "--task", task, "--limit", "2")
-    assert result.returncode == 2
-    assert "NaN or infinity instead of logits: try another --dtype" in result.stderr.splitlines()[-1]
 
 
 def test_parameters_of_the_data(cli: Run, tmp_path: Path) -> None:
@@ -184,7 +152,7 @@ def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) 
 def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "short", models.gpt2_like(), context=300)
     line = refused(cli("harness", "eval", "--model", "short", "--task", "flipflop"))
-    assert "takes up to 512 tokens, the context of local/short is 300: lengths up to 300 fit" in line
+    assert "takes up to 511 tokens, the context of local/short is 300: lengths up to 300 fit" in line
     assert (
         cli(
             "harness", "eval", "--model", "short", "--task", "flipflop", "--set", "flipflop.length=300", "--limit", "2"

@@ -11,7 +11,8 @@ import torch
 
 from fflm_data import get_config
 from fflm_data.words import items
-from harness.models import ModelRequest, load, resolve
+from harness.loading import load
+from harness.models import ModelRequest, resolve
 from tests.conftest import SMOLLM2_FILE, Run
 
 

@@ -1,0 +1,151 @@
+"""Models as users have them: adapted, compiled, in half precision, spread out, or not whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from fflm_data import get_config
+from tests.conftest import Run, refused
+from tests.harness import models, running
+from tests.hub import Hub
+
+ASKED = ("--task", "flipflop", "--limit", "6", "--set", "flipflop.length=48")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.save_tiny(tmp_path_factory.mktemp("models") / "tiny", models.gpt2_like(), kind="llama")
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A low-rank adapter whose weights are far from nothing."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("adapters") / "lora"
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), config)
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    adapted.save_pretrained(folder)
+    return folder
+
+
+def facts(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
+    return found
+
+
+def reads(run: Path, split: str = "val") -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    table = pq.read_table(run / "observations" / f"flipflop.{split}.parquet")
+    logprobs = np.array(table["logprobs"].to_pylist())
+    return table["id"].to_numpy(), table["position"].to_numpy(), logprobs, table["argmax"].to_numpy()
+
+
+def evaluated(cli: Run, folder: Path, *words: object) -> Path:
+    done = cli("harness", "eval", *words, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    (run,) = folder.glob("*/*")
+    return run
+
+
+def test_an_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+    run = evaluated(cli, tmp_path / "adapted", "--model", tiny, "--adapter", adapter, *ASKED)
+    assert facts(run)["adapter"]["id"] == "local/lora" and len(facts(run)["adapter"]["revision"]) == 40
+    plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
+    assert facts(run)["parameters"] > facts(plain)["parameters"]
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), adapter).eval()
+    tokenizer = models.fast(models.gpt2_like())
+    candidates = [tokenizer.convert_tokens_to_ids(f"\u0120{symbol}") for symbol in "01"]
+    texts = get_config("flipflop", length=48).table("val", 0, 6)["text"].to_pylist()
+    ids, positions, said, _ = reads(run)
+    for row in range(6):
+        tokens = torch.tensor([tokenizer(" ".join(texts[row])).input_ids])
+        with torch.inference_mode():
+            expected = model(tokens).logits[0].log_softmax(-1)[:, candidates].numpy()
+        here = ids == row
+        assert np.abs(expected[positions[here] - 1] - said[here]).max() < 2e-5  # as rounded as observations are
+    assert np.abs(reads(plain)[2] - said).max() > 0.1
+
+
+def test_an_adapter_of_the_hub_is_pinned(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+    with Hub(tmp_path / "hub") as hub:
+        hub.add_repository("model", "org/tiny", tiny)
+        commit = hub.add_repository("model", "org/lora", adapter, tags=["v1"])
+        environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
+        done = cli("harness", "eval", "--model", "org/tiny", "--adapter", "org/lora@v1", *ASKED, **environment)
+    assert done.returncode == 0, done.stderr
+    assert facts(running.only_run(tmp_path))["adapter"] == {"id": "org/lora", "revision": commit}
+
+
+def test_a_pickled_adapter_is_refused(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
+    torch.save({}, folder / "adapter_model.bin")
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    assert "cannot be loaded" in line and "adapter_model.safetensors" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--quantization", "4bit"], "bitsandbytes on a CUDA GPU, and there is none"),
+        (["--quantization", "3bit"], "--quantization takes 4bit, 8bit"),
+        (["--adapter", "./nowhere"], "'./nowhere' cannot be loaded"),
+        (["--attention", "nothing"], "cannot be loaded"),
+    ],
+)
+def test_what_cannot_be_had_here_is_refused(cli: Run, tiny: Path, arguments: list[str], message: str) -> None:
+    if torch.cuda.is_available() and "4bit" in arguments:
+        message = ""  # there it runs
+    assert message in (cli("harness", "eval", "--model", tiny, *arguments, *ASKED).stderr)
+
+
+def test_weights_that_lack_a_part_are_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    """transformers would make up what is missing, and say so where nobody looks."""
+    folder = tmp_path / "part"
+    folder.mkdir()
+    for path in tiny.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"], weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    line = refused(cli("harness", "eval", "--model", folder, *ASKED))
+    assert "lack model.layers.1.mlp.up_proj.weight and 1 more" in line
+
+
+@pytest.mark.parametrize("way", [["--attention", "eager"], ["--device-map", "auto"], ["--compile"]])
+def test_ways_of_running_say_the_same(cli: Run, tmp_path: Path, tiny: Path, way: list[str]) -> None:
+    plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
+    run = evaluated(cli, tmp_path / "other", "--model", tiny, *ASKED, *way)
+    for split in ("val", "val_sparse", "val_dense"):
+        expected, said = reads(plain, split), reads(run, split)
+        assert np.abs(expected[2] - said[2]).max() < 4e-5 and (expected[3] == said[3]).all()
+    assert facts(run)["attention"] == ("eager" if "eager" in way else None)
+    assert facts(run)["compiled"] == ("--compile" in way)
+
+
+def test_half_precision(tmp_path: Path, tiny: Path) -> None:
+    """What the README states: another batch changes log-probabilities of bfloat16 a little, and with --strict not at
+    all, whatever the processes."""
+    said = {}
+    for name, words in {
+        "one": ["--batch-size", 1], "many": [], "strict": ["--strict"], "strict2": ["--strict", "--num-processes", 2],
+    }.items():  # fmt: skip
+        done = running.evaluate(tmp_path, "--model", tiny, *ASKED, "--dtype", "bfloat16", *words, "--output", name)
+        assert done.returncode == 0, done.stderr
+        (run,) = (tmp_path / name).glob("*/*")
+        assert facts(run)["dtype"] == "bfloat16" and facts(run)["strict"] == ("--strict" in words)
+        said[name] = reads(run)[2]
+    assert np.abs(said["one"] - said["many"]).max() < 0.1
+    assert (said["strict"] == said["strict2"]).all()
+    assert (said["strict"] == said["one"]).all()
