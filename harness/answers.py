@@ -27,13 +27,18 @@ _NUMBER = re.compile(
 _SCALE = re.compile(r"\b(?:hundred|thousand|million|billion|dozen|half|halves|thirds|quarters|minus)\b", re.IGNORECASE)
 
 
-# A first line that says something, or a number that is a sentence of its own ("3. The letters are ...").
-_COMPLETE = re.compile(r"\s*\S.*\n|\s*\**[-\u2212]?\d[\d,]*\**\.\s")
+_FIRST_LINE = re.compile(r"\s*\S.*\n")
 
 
 def is_complete(text: str) -> bool:
-    """Whether a completion has given its answer, so that nothing after it is asked for."""
-    return _COMPLETE.match(text) is not None
+    """Whether a completion has written a line that says something, so that nothing after it is asked for."""
+    return _FIRST_LINE.match(text) is not None
+
+
+def first_line(text: str) -> str:
+    """What counts of a completion: a token that ends the line may bring the beginning of the next."""
+    line = _FIRST_LINE.match(text)
+    return line.group() if line else text
 
 
 def parse(text: str, cut_off: bool = False) -> int | None:

@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refuse(_reason(error))
     except KeyboardInterrupt:
-        print("harness: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print("harness: interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
 
 
@@ -167,7 +168,8 @@ def _eval(options: argparse.Namespace) -> int:
         given = getattr(options, flag)
         if given is not None and given not in known:
             raise UserError(f"there is no {flag} {given!r}: --{flag} takes {', '.join(known)}")
-    if options.num_processes > 1 and not processes.launched_by_other():
+    processes.end_with_launcher()
+    if (options.num_processes or 1) > 1 and not processes.launched_by_other():
         return processes.launch(options.num_processes, options.arguments)
 
     _quiet_libraries()
@@ -206,6 +208,7 @@ def _eval(options: argparse.Namespace) -> int:
         options.exact_continuations,
         options.batch_size,
         options.strict,
+        options.num_processes,
     )
     if (scored := evaluate(request)) is not None:
         run, result = scored

@@ -19,15 +19,26 @@ from tqdm import tqdm
 from harness.engine import Engine
 from harness.errors import UserError
 from harness.loading import describe, load
-from harness.merge import merge, rows_done
+from harness.merge import first_of_each, merge, rows_done
 from harness.models import ModelSource, fetch_weights, resolve
 from harness.observing import Observed, observe
-from harness.parcels import Parcel, deal
+from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.plan import Plan
 from harness.planning import EvalRequest, check_first_rows, plan_jobs, plan_rows
 from harness.processes import World
 from harness.rows import Job
-from harness.run import Run, data_facts, environment, note_start, only_writer, open_run, require_writable, write_json
+from harness.run import (
+    Run,
+    data_facts,
+    environment,
+    note_start,
+    only_writer,
+    open_run,
+    require_same_folder,
+    require_writable,
+    run_folder,
+    write_json,
+)
 from harness.scoring import score_run
 from harness.shards import Record, ShardWriter, records
 
@@ -69,16 +80,23 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         "data": data,
         "environment": environment(world.device),
     }
-    run = open_run(request.output, facts)
-    with only_writer(run):
+    folder = run_folder(request.output, facts)
+    with only_writer(folder):
+        run = open_run(folder, facts)
+        before = first_of_each(records(run.shards))
         start = note_start(run, {"processes": world.size, "machines": world.machines})
-        before = list(records(run.shards))
+        run.shards.mkdir(exist_ok=True)
         done = [
             np.ones(job.rows, dtype=bool) if run.table(job).exists() else rows
             for job, rows in zip(jobs, rows_done(jobs, before), strict=True)
         ]
         _say_what_is_kept(run, jobs, done)
-        parcels = deal(jobs, done, 1 if request.model.tensor_parallel else world.size)
+        parcels = deal(
+            jobs,
+            done,
+            1 if request.model.tensor_parallel else world.size,
+            FEW_ROWS if request.continuations else MOST_ROWS,
+        )
         work = world.told(Work(run.folder.relative_to(request.output), start, parcels))
         _observe(request, world, work, source, model)
         result = _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
@@ -86,7 +104,12 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
 
 
 def _check_processes(request: EvalRequest, world: World) -> None:
-    """Raises UserError for ways of spreading a model that do not go with the number of processes."""
+    """Raises UserError for ways of spreading the work that do not go with the processes that were started."""
+    if request.processes not in (None, world.size):
+        raise UserError(
+            f"--num-processes {request.processes} was asked, and another launcher has started {world.size}: leave it "
+            "out, or tell the launcher"
+        )
     if request.model.device_map and world.size > world.machines:
         raise UserError(
             "--device-map spreads the model over the GPUs of a process: leave out --num-processes, or use "
@@ -111,6 +134,7 @@ def _observe(request: EvalRequest, world: World, work: Work, source: ModelSource
         return plan_rows(job, source, rows, request.continuations)
 
     world.open_counters()
+    require_same_folder(request.output / work.folder, work.start)
     one_model = request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
     parcels = iter(work.parcels) if one_model else _claimed(world, work.parcels)
     seen = observe(jobs, parcels, planner, engine)

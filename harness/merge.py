@@ -13,6 +13,19 @@ from harness.rows import CHUNK_ROWS, Job
 from harness.shards import Record
 
 
+def first_of_each(found: Iterable[Record]) -> list[Record]:
+    """Records without those that hold a row for the second time, as a process of an earlier start that was still
+    alive may have written; what else they hold is asked again."""
+    seen: dict[str, set[int]] = {}
+    kept = []
+    for record in found:
+        ids = set(record.ids.tolist())
+        if seen.setdefault(record.job, set()).isdisjoint(ids):
+            seen[record.job] |= ids
+            kept.append(record)
+    return kept
+
+
 def rows_done(jobs: Sequence[Job], records: Iterable[Record]) -> list[npt.NDArray[np.bool_]]:
     """By job, bool (rows,): which rows have been observed."""
     done = {job.name: np.zeros(job.rows, dtype=bool) for job in jobs}
@@ -32,8 +45,8 @@ def merge(job: Job, records: Iterable[Record], path: Path) -> None:
             by_window.setdefault(window, set()).add(number)
     if (times != 1).any():
         raise UserError(
-            f"{int((times != 1).sum()):,} of the {job.rows:,} rows of {job.name} were observed never or twice: "
-            f"delete {path.parent.parent / 'shards'} and run harness eval again"
+            f"of the {job.rows:,} rows of {job.name} {int((times == 0).sum()):,} are not in the shards and "
+            f"{int((times > 1).sum()):,} are there twice: run the same command again, which asks for what is missing"
         )
     schema = observations.schema_of(job.task, job.config)
     order = [(name, "ascending") for name in ("id", "position" if "position" in schema.names else "turn")]

@@ -220,10 +220,10 @@ def _sha256(file: Any) -> Any:
     return digest
 
 
-def lacks_package(error: ImportError) -> UserError:
+def lacks_package(error: ImportError, extra: str = "eval") -> UserError:
     """What to say where a library wants another one."""
     reason = " ".join(str(error).split())[:120]
-    return UserError(f"a package is missing ({reason}): pip install 'fflm[eval]'")
+    return UserError(f"a package is missing ({reason}): pip install 'fflm[{extra}]'")
 
 
 def _short(error: Exception) -> str:

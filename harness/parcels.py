@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from harness.rows import Job
+from harness.rows import CHUNK_ROWS, Job
 from harness.tasks.base import Ints
 
 # What one process plans and holds at a time; more rows would only be a longer wait for the first batch.
 MOST_ROWS = 512
+# Of rows that are planned read by read.
+FEW_ROWS = 8
 PARCELS_PER_PROCESS = 16
 # In characters: less than this costs more to plan and to batch than it balances.
 LEAST_COST = 4_096
@@ -31,21 +33,26 @@ class Parcel:
 
     def rows(self, jobs: Sequence[Job]) -> pa.Table:
         """Generates them, in the order of ids."""
-        job, first, last = jobs[self.job], int(self.ids.min()), int(self.ids.max())
-        return job.config.table(job.split, first, last + 1).take(pa.array(self.ids - first))
+        first, last = int(self.ids.min()) // CHUNK_ROWS, int(self.ids.max()) // CHUNK_ROWS
+        window = jobs[self.job].window(first, last)
+        return window.take(pa.array(self.ids - first * CHUNK_ROWS))
 
 
-def deal(jobs: Sequence[Job], done: Sequence[npt.NDArray[np.bool_]], processes: int) -> list[Parcel]:
+def deal(
+    jobs: Sequence[Job], done: Sequence[npt.NDArray[np.bool_]], processes: int, most_rows: int = MOST_ROWS
+) -> list[Parcel]:
     """All rows that are not done, costliest parcel first. done: by job, bool (rows,)."""
     windows = [part for job in range(len(jobs)) for part in _windows(job, jobs[job], done[job])]
     whole = sum(int(lengths.sum()) for _, _, lengths in windows)
     most = max(LEAST_COST, whole // (PARCELS_PER_PROCESS * processes)) if processes > 1 else whole
-    parcels = [parcel for job, ids, lengths in windows for parcel in _cut(job, ids, lengths, most)]
+    parcels = [parcel for job, ids, lengths in windows for parcel in _cut(job, ids, lengths, (most, most_rows))]
     return sorted(parcels, key=lambda parcel: -parcel.cost)
 
 
 def _windows(job: int, asked: Job, done: npt.NDArray[np.bool_]) -> Iterable[tuple[int, Ints, Ints]]:
     """Pieces of a job, each with the ids that are not done and their lengths in characters, longest first."""
+    if done.all():
+        return
     for start, rows in asked.chunks():
         left = np.flatnonzero(~done[start : start + rows.num_rows])
         if len(left):
@@ -54,11 +61,11 @@ def _windows(job: int, asked: Job, done: npt.NDArray[np.bool_]) -> Iterable[tupl
             yield job, left[order] + start, lengths[order]
 
 
-def _cut(job: int, ids: Ints, lengths: Ints, most: int) -> Iterable[Parcel]:
-    """Consecutive ids whose lengths add up to about `most`."""
+def _cut(job: int, ids: Ints, lengths: Ints, most: tuple[int, int]) -> Iterable[Parcel]:
+    """Consecutive ids; most: what their lengths may add up to, and how many they may be."""
     start, cost = 0, 0
     for position, length in enumerate(lengths.tolist()):
-        if position > start and (cost + length > most or position - start == MOST_ROWS):
+        if position > start and (cost + length > most[0] or position - start == most[1]):
             yield Parcel(job, ids[start:position], cost)
             start, cost = position, 0
         cost += length

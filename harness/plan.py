@@ -106,20 +106,13 @@ def plan_continuations(
     beginning of another.
     """
     wholes = [tokens.prompt for tokens in encode(tokenizer, texts)]
-    continued = encode(
-        tokenizer,
-        [
-            texts[row][:offset] + symbol
-            for row, offset in zip(targets.row, targets.offset, strict=True)
-            for symbol in symbols
-        ],
-    )
     sequences: list[Ints] = []
     rows: list[int] = []
     points: list[tuple[int, int, int, int, int]] = []  # sequence, at, token, read, candidate
     known: dict[tuple[int, bytes], int] = {}
-    for read, row in enumerate(targets.row.tolist()):
-        candidates = [tokens.prompt for tokens in continued[read * len(symbols) : (read + 1) * len(symbols)]]
+    for read, (row, offset) in enumerate(zip(targets.row.tolist(), targets.offset.tolist(), strict=True)):
+        continued = encode(tokenizer, [texts[row][:offset] + symbol for symbol in symbols])
+        candidates = [tokens.prompt for tokens in continued]
         given = _shared(candidates)
         if given == 0 or _one_begins_another(candidates):
             reason = "nothing stands before it" if given == 0 else "one answer is the beginning of another"

@@ -15,12 +15,15 @@ from harness.rows import Job
 from harness.tasks import CompletionTask, ReadTask, all_tasks, get_task
 
 FIRST_ROWS = 64
+# Continuations are written anew for every read: a row costs as much as hundreds.
+FIRST_ROWS_CONTINUED = 2
 
 
 @dataclass(frozen=True)
 class EvalRequest:
     """What `harness eval` was asked. parameters: by task, what is set of its data config. continuations: whether each
-    possible answer is scored as a text of its own. batch_size: the most sequences in a batch. strict: one each."""
+    possible answer is scored as a text of its own. batch_size: the most sequences in a batch. strict: one
+    each. processes: how many of them work on it, None for as many as were started."""
 
     model: ModelRequest
     command: str
@@ -31,6 +34,7 @@ class EvalRequest:
     continuations: bool = False
     batch_size: int | None = None
     strict: bool = False
+    processes: int | None = None
 
 
 def plan_jobs(request: EvalRequest) -> list[Job]:
@@ -60,7 +64,8 @@ def check_first_rows(jobs: list[Job], source: ModelSource, continuations: bool) 
     refused: dict[str, UserError] = {}
     for job in jobs:
         try:
-            plan = plan_rows(job, source, job.config.table(job.split, 0, min(job.rows, FIRST_ROWS)), continuations)
+            rows = min(job.rows, FIRST_ROWS_CONTINUED if continuations else FIRST_ROWS)
+            plan = plan_rows(job, source, job.config.table(job.split, 0, rows), continuations)
         except UserError as refusal:
             refused.setdefault(job.task.name, refusal)
             continue

@@ -9,40 +9,55 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from harness.errors import LostProcess, UserError
 
-# Ranks wait for the slowest before the merge, and that may take as long as the whole run.
+# Ranks wait for the slowest before the merge, and that may take as long as the whole run; to meet, minutes do.
 PATIENCE = timedelta(days=14)
-LAUNCHED = "FFLM_LAUNCHED"
+MEETING = timedelta(minutes=10)
+LAUNCHER = "FFLM_LAUNCHER"
 
 
 class World:
-    """This process among those of the run; alone if there are no others. Needs torch and accelerate."""
+    """This process among those of the run; alone if there are no others. Needs torch and accelerate.
+
+    Raises UserError if the others cannot be met.
+    """
 
     def __init__(self) -> None:
         import torch
         from accelerate import PartialState
 
-        _slurm_variables()
-        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-        if not alone:
-            _share_cores()
-        # accelerate starts no process group without a GPU unless it is told that the processors are meant.
-        cpu = not alone and not torch.accelerator.is_available()
-        patience = {} if alone else {"timeout": PATIENCE}
-        self._state = PartialState(cpu=True, **patience) if cpu else PartialState(**patience)
+        try:
+            _slurm_variables()
+            size = int(os.environ.get("WORLD_SIZE", "1"))
+            if size > 1:
+                _share_cores()
+            # accelerate starts no process group without a GPU unless it is told that the processors are meant.
+            cpu = size > 1 and not torch.cuda.is_available() and not torch.xpu.is_available()
+            self._state = PartialState(cpu=cpu, **({} if size == 1 else {"timeout": MEETING}))
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"the processes of the run do not find each other ({_short(error)}): start them with --num-processes, "
+                "torchrun or srun, and set MASTER_PORT to a free port if that one is taken"
+            ) from None
         self.rank: int = self._state.process_index
         self.size: int = self._state.num_processes
-        self.machines = max(1, self.size // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", self.size))))
+        if self.size != size:
+            raise UserError(f"{size} processes were started and do not find each other: use --num-processes {size}")
+        self.machines = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         self.device: Any = self._state.device
         self._store: Any = None
-        if os.environ.get(LAUNCHED):
-            _end_with_parent()
+        self._group: Any = None
+        if size > 1:
+            import torch.distributed as dist
+
+            # What GPUs exchange tells nobody when a process is gone; gloo sees the connection close.
+            self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     @property
     def is_first(self) -> bool:
@@ -67,17 +82,21 @@ class World:
         """What rank 0 says, on every rank. All ranks must call it."""
         if self.size == 1:
             return value
+        import torch
         import torch.distributed as dist
 
         holder = [value]
         with _losing_nobody():
-            dist.broadcast_object_list(holder, src=0)
+            dist.broadcast_object_list(holder, src=0, group=self._group, device=torch.device("cpu"))
         return holder[0]
 
     def wait_for_all(self) -> None:
         """Returns when every rank has called it. Raises UserError if one has ended instead."""
-        with _losing_nobody():
-            self._state.wait_for_everyone()
+        if self.size > 1:
+            import torch.distributed as dist
+
+            with _losing_nobody():
+                dist.barrier(group=self._group)
 
     def open_counters(self) -> None:
         """Makes `add` work between ranks. All ranks must call it."""
@@ -117,10 +136,13 @@ def _losing_nobody() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:120]
         raise LostProcess(
-            f"another process of this run has ended ({reason}): what is done is kept, the same command goes on"
+            f"another process of this run has ended ({_short(error)}): what is done is kept, the same command goes on"
         ) from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 def cores() -> int:
@@ -149,11 +171,14 @@ def _slurm_variables() -> None:
     machines = int(environment.get("SLURM_STEP_NUM_NODES", "1"))
     here = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
     environment.setdefault("MASTER_ADDR", first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1")))
-    environment.setdefault("MASTER_PORT", str(20_000 + int(environment.get("SLURM_JOB_ID", "0")) % 10_000))
+    # Steps of one job may run side by side on a machine.
+    step = 100 * int(environment.get("SLURM_JOB_ID", "0")) + int(environment.get("SLURM_STEP_ID", "0"))
+    environment.setdefault("MASTER_PORT", str(20_000 + step % 10_000))
     environment.update(
         WORLD_SIZE=str(tasks),
         RANK=environment["SLURM_PROCID"],
         LOCAL_RANK=environment.get("SLURM_LOCALID", "0"),
+        GROUP_WORLD_SIZE=str(machines),
         LOCAL_WORLD_SIZE=here.group() if here else str(tasks // machines),
     )
 
@@ -166,7 +191,7 @@ def first_host(nodes: str) -> str:
 
 def launched_by_other() -> bool:
     """Whether accelerate, torchrun or Slurm started this process as one of several."""
-    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return {"RANK", "WORLD_SIZE"} <= set(os.environ) or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
@@ -185,9 +210,8 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     if gpus and processes > gpus:
         raise UserError(f"there are {gpus} GPUs for {processes} processes: add --num-processes {gpus}")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
-    os.environ[LAUNCHED] = "1"
-    for name in ("torch.distributed.elastic", "torch.distributed.run"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # a page about what one line of ours has said
+    os.environ[LAUNCHER] = str(os.getpid())
+    logging.disable()  # a page about what one line of ours has said
     options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes), "-m", "harness"]
     try:
         run.run(run.parse_args([*options, *arguments]))
@@ -202,16 +226,21 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         return 2 if failure.exitcode < 0 else failure.exitcode
     except SignalException as signal:
         return 128 + int(signal.sigval)
+    finally:
+        del os.environ[LAUNCHER]
+        logging.disable(logging.NOTSET)
     return 0
 
 
-def _end_with_parent() -> None:
+def end_with_launcher() -> None:
     """A launcher that is killed cannot end its processes, and they would go on and hold the run: they look for it."""
-    parent = os.getppid()
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None:
+        return
 
-    def watch(now: Callable[[], int]) -> None:
-        while now() == parent:
+    def watch() -> None:
+        while str(os.getppid()) == launcher:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=watch, args=(os.getppid,), daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

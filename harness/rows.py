@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import pyarrow as pa
@@ -26,6 +27,10 @@ class Job:
         """`task.split`, as the observation table is called."""
         return f"{self.task.name}.{self.split}"
 
+    def window(self, first: int, last: int) -> pa.Table:
+        """The rows of some chunks; the last ones asked for are kept, since parcels of one follow each other."""
+        return _window(self.config, self.split, first * CHUNK_ROWS, min(self.rows, (last + 1) * CHUNK_ROWS))
+
     def chunks(self) -> Iterator[tuple[int, pa.Table]]:
         """Consecutive rows and the id of the first of them; memory stays at one chunk."""
         tables = self.config.tables(self.split, 0, self.rows)
@@ -34,3 +39,8 @@ class Job:
             table = pa.concat_tables(batch)
             yield start, table
             start += table.num_rows
+
+
+@lru_cache(maxsize=2)
+def _window(config: Config, split: str, start: int, stop: int) -> pa.Table:
+    return config.table(split, start, stop)

@@ -114,26 +114,40 @@ def _identity(model: dict[str, Any]) -> dict[str, Any]:
     return {key: model.get(key) for key in MODEL_IDENTITY}
 
 
-def open_run(output: Path, facts: dict[str, Any]) -> Run:
-    """The folder of a run, with its run.json written; the one of an earlier start stays as it is."""
-    identity = run_id(facts["model"], facts["data"])
-    folder = output / facts["model"]["id"].replace("/", "--") / identity
+def run_folder(output: Path, facts: dict[str, Any]) -> Path:
+    """Where a run lies, made if need be; tells of a new one why nothing of earlier ones is used."""
+    folder = output / facts["model"]["id"].replace("/", "--") / run_id(facts["model"], facts["data"])
     if not (folder / "run.json").exists():
         _say_why_new(folder, facts)
-        (folder / "observations").mkdir(parents=True, exist_ok=True)
+    (folder / "observations").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def open_run(folder: Path, facts: dict[str, Any]) -> Run:
+    """The run of a folder that nobody else writes, with its run.json; the one of an earlier start stays as it is."""
+    if not (folder / "run.json").exists():
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_json(
-            folder / "run.json", {"schema": RUN_SCHEMA, "id": identity, "created": created, **facts, "starts": []}
-        )
+        opened = {"schema": RUN_SCHEMA, "id": folder.name, "created": created, **facts, "starts": []}
+        write_json(folder / "run.json", opened)
     return read_run(folder)
 
 
 def note_start(run: Run, start: dict[str, Any]) -> int:
-    """Adds to run.json that processes go to work on it; returns which start this is, from 0."""
+    """Adds to run.json that processes go to work on it; returns a number that no earlier start has."""
     starts = run.facts.setdefault("starts", [])
+    taken = [int(path.name.split("-")[0]) for path in run.shards.glob("[0-9]*-*.shard")]
     starts.append({"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), **start})
     write_json(run.folder / "run.json", run.facts)
-    return len(starts) - 1
+    return max([len(starts) - 1, *(number + 1 for number in taken)])
+
+
+def require_same_folder(folder: Path, start: int) -> None:
+    """Raises UserError on a machine that does not see the folder of rank 0."""
+    if not (folder / "shards").is_dir():
+        raise UserError(
+            f"this machine does not see the run folder {folder} (start {start}) of the first one: name a folder that "
+            "all of them share with --output"
+        )
 
 
 def _say_why_new(folder: Path, facts: dict[str, Any]) -> None:
@@ -174,7 +188,10 @@ def read_run(folder: Path) -> Run:
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is not a run folder ({error}): name one that harness eval wrote") from None
+        raise UserError(
+            f"{folder} is not a run folder ({error}): name one that harness eval wrote, or delete it and run harness "
+            "eval again"
+        ) from None
     schema = facts.get("schema") if isinstance(facts, dict) else None
     if schema != RUN_SCHEMA:
         raise UserError(
@@ -192,6 +209,8 @@ def _fault(facts: dict[str, Any]) -> str:
     for key, kind in kinds.items():
         if not isinstance(facts.get(key), kind):
             return key
+    if not isinstance(facts.get("starts", []), list):
+        return "starts"
     model = facts["model"]
     for key, pattern in MODEL_FORMS.items():
         if not isinstance(model.get(key), str) or not re.fullmatch(pattern, model[key], re.ASCII) or ".." in model[key]:
@@ -212,15 +231,17 @@ def require_writable(output: Path) -> None:
 
 
 @contextmanager
-def only_writer(run: Run) -> Iterator[None]:
+def only_writer(folder: Path) -> Iterator[None]:
     """Keeps other processes from writing the same run; a killed process keeps nobody out.
 
     Raises UserError while another one holds the folder.
     """
     try:
-        held = FileLock(run.folder / ".lock").acquire(timeout=0)
+        held = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
-        raise UserError(f"another process is writing {run.folder}: wait for it, or end it") from None
+        raise UserError(f"another process is writing {folder}: wait for it, or end it") from None
+    except NotImplementedError:
+        raise UserError(f"the file system of {folder} has no locks: name a folder on another with --output") from None
     with held:
         yield
 

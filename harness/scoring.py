@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from harness import observations
-from harness.answers import parse
+from harness.answers import first_line, parse
 from harness.errors import UserError
 from harness.rows import Job
 from harness.run import Run
@@ -159,7 +159,10 @@ def _score_completions(task: CompletionTask, job: Job, table: pa.Table) -> list[
         raise _wrong_rows(job)
     numbers = table["tokens"].to_numpy() >= 0
     cut_off = table["tokens"].to_numpy() >= task.max_new_tokens
-    said = [parse(output, cut) for output, cut in zip(table["output"].to_pylist(), cut_off.tolist(), strict=True)]
+    said = [
+        parse(first_line(output), cut)
+        for output, cut in zip(table["output"].to_pylist(), cut_off.tolist(), strict=True)
+    ]
     gold, baselines = task.gold(rows), job.config.guesses(rows)
     parts: list[tuple[str | None, npt.NDArray[np.bool_]]] = [(None, np.ones(job.rows, dtype=bool))]
     parts += task.groups(rows).items()

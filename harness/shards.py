@@ -27,7 +27,6 @@ class ShardWriter:
     """Appends records to one file; every record has reached the operating system when `append` returns."""
 
     def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("xb", buffering=0)
 
     def append(self, job: str, ids: Ints, observations: pa.Table) -> None:
@@ -68,7 +67,7 @@ class Record:
 
 def records(folder: Path, names: str = "*") -> Iterator[Record]:
     """The whole records of the shards of a folder; of each file those before the first torn one."""
-    for path in sorted(folder.glob(f"{names}.shard")):
+    for path in sorted(path for path in folder.glob(f"{names}.shard") if path.is_file()):
         with path.open("rb") as file:
             while facts := _header(file):
                 offset = file.tell()

@@ -6,9 +6,11 @@ A way of computing is taken only if it gives what the plain forward pass over on
 import copy
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -26,10 +28,38 @@ MISFITS = (
     StopIteration,
 )
 PROBE_TOKENS = 12
+HALVES = (torch.bfloat16, torch.float16)
 # Under which of these names a model gives, and takes, what it keeps of the tokens it has seen.
 CACHE_FIELDS = ("past_key_values", "cache_params", "state")
 
 Kept = Callable[[Tensor, Tensor], Tensor]
+
+
+@contextmanager
+def in_float32(model: Any) -> Iterator[None]:
+    """The weights of half precision in float32, where what is computed shows and rounding does not; then as they were.
+
+    Left as they are where memory does not hold both, or where they are packed or spread over devices.
+    """
+    halves = [one for one in [*model.parameters(), *model.buffers()] if one.dtype in HALVES]
+    needed = 4 * sum(one.numel() for one in halves)
+    plain = all(type(one.data) is Tensor and one.device == model.device for one in halves)
+    if not plain or getattr(model, "is_quantized", False) or needed > _free_memory(model.device) / 2:
+        halves = []
+    as_they_were = [one.data for one in halves]
+    try:
+        for one in halves:
+            one.data = one.data.float()
+        yield
+    finally:
+        for one, data in zip(halves, as_they_were, strict=True):
+            one.data = data
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
 
 
 class Forward:
@@ -39,6 +69,12 @@ class Forward:
         self.model = model
         self._named = inspect.signature(model.forward).parameters
         self._any = any(one.kind is one.VAR_KEYWORD for one in self._named.values())
+
+    @property
+    def share(self) -> float:
+        """What part of the largest logit two ways may differ by: above what another order of additions changes, below
+        what another computation does, where the numbers are fine enough to tell."""
+        return 5e-2 if any(one.dtype in HALVES for one in self.model.parameters()) else 1e-4
 
     def takes(self, name: str) -> bool:
         """Whether forward has an argument of that name."""
@@ -155,12 +191,12 @@ def probe_reading(forward: Forward, ids: Tensor) -> Reading:
     # What follows a text must not change what is said in it: then padding on its right cannot either.
     other = torch.cat([short, ids[:1].expand(len(ids) - len(short))])
     seen = forward.logits(other[None])[0][: len(short)]
-    if not _mostly_close(seen, full[: len(short)]):
+    if not _mostly_close(forward, seen, full[: len(short)]):
         raise UserError(
             f"{type(forward.model).__name__} sees what comes after a token: fflm scores causal language models"
         )
     pair = forward.logits(torch.stack([ids, other]))
-    together = _close(pair[0], full) and _close(pair[1][: len(short)], full[: len(short)])
+    together = _close(forward, pair[0], full) and _close(forward, pair[1][: len(short)], full[: len(short)])
     mask = torch.zeros((1, len(ids)), dtype=torch.bool, device=ids.device)
     mask[0, 1::2] = True
     for way in (forward.masked, forward.at_head):
@@ -168,14 +204,16 @@ def probe_reading(forward: Forward, ids: Tensor) -> Reading:
             kept = way(ids[None], mask)
         except MISFITS:
             continue
-        if kept.shape == full[1::2].shape and _close(kept, full[1::2]):
+        if kept.shape == full[1::2].shape and _close(forward, kept, full[1::2]):
             return Reading(way, together)
     return Reading(forward.sliced, together)
 
 
-def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, shortest: int) -> Completing:
-    """prompt: (tokens,), one of the longest; shortest: the length of the shortest. What a model keeps must give what
-    the plain forward pass gives."""
+def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, padding: int) -> Completing:
+    """prompt: (tokens,), one of the longest; padding: how much of it others will need, 0 if none does.
+
+    What a model keeps must give what the plain forward pass gives.
+    """
     ids = (prompt if len(prompt) >= 4 else prompt.repeat(4))[:PROBE_TOKENS]
     full = forward.logits(ids[None])[0]
     plain = [False, True] if forward.takes("position_ids") else [False]
@@ -183,8 +221,8 @@ def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, shortes
     way = next((way for way in ways if _fits(_steps, forward, ids, full, way)), None)
     if way is None:
         return Completing(False)
-    short = min(shortest, len(prompt) - 3)
-    if way.together and reading.together and short > 0:
+    short = min(len(prompt) - padding, len(prompt) - 3)
+    if padding and way.together and reading.together and short > 0:
         # Padding hides where tokens stand from a model that counts them itself: then it is told.
         for told in [replace(way, positions=positions) for positions in {way.positions, *plain}]:
             if _fits(_padded, forward, reading, prompt, short, told) and _fits(_steps, forward, ids, full, told):
@@ -213,7 +251,7 @@ def _steps(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool
     past, given = Past(), len(ids) - 2
     said = [forward.step(rows[:, :given], past, way)]
     said += [forward.step(rows[:, place : place + 1], past, way) for place in range(given, len(ids))]
-    return _close(torch.stack(said, dim=1), expected[:, given - 1 :])
+    return _close(forward, torch.stack(said, dim=1), expected[:, given - 1 :])
 
 
 def _leaving(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
@@ -222,7 +260,7 @@ def _leaving(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bo
     forward.step(torch.stack([ids.roll(1), ids])[:, :given], past, way)
     past.of(torch.tensor([1], device=ids.device))
     said = [forward.step(ids[None, place : place + 1], past, way) for place in range(given, len(ids))]
-    return _close(torch.cat(said), full[given:])
+    return _close(forward, torch.cat(said), full[given:])
 
 
 def _sharing(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
@@ -234,7 +272,7 @@ def _sharing(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bo
         past = beginning.repeated(2)
         said = forward.step(ids[None, given:last].expand(2, -1), past, way)
         after = forward.step(ids[None, last:].expand(2, -1), past, way)
-        exact &= _close(said, full[[last - 1, last - 1]]) and _close(after, full[[last, last]])
+        exact &= _close(forward, said, full[[last - 1, last - 1]]) and _close(forward, after, full[[last, last]])
     return exact
 
 
@@ -246,14 +284,16 @@ def _padded(forward: Forward, reading: Reading, ids: Tensor, short: int, way: Co
     last = len(ids) - 1
     mask = torch.zeros((1, len(ids)), dtype=torch.bool, device=ids.device)
     mask[0, [short - 1, short, last - 1, last]] = True
-    short_end, short_step, end, step = (*reading.kept(ids[None], mask),)
+    short_end, short_step, end, step = reading.kept(ids[None], mask)
     rows = torch.stack([ids[:last], torch.cat([ids[-1:].expand(last - short), ids[:short]])])
     attention = torch.ones((2, last), dtype=torch.int64, device=ids.device)
     attention[1, : last - short] = 0
     past = Past(attention)
     said = forward.step(rows, past, way)
     after = forward.step(torch.stack([ids[last:], ids[short : short + 1]]), past, way)
-    return _close(said, torch.stack([end, short_end])) and _close(after, torch.stack([step, short_step]))
+    return _close(forward, said, torch.stack([end, short_end])) and _close(
+        forward, after, torch.stack([step, short_step])
+    )
 
 
 def _bytes_per_token(forward: Forward, ids: Tensor, way: Completing) -> int:
@@ -277,19 +317,17 @@ def _device(kept: Any) -> torch.device:
     return next(_tensors(kept)).device
 
 
-def _tolerance(logits: Tensor) -> float:
-    """Above what another order of additions changes, below what another computation does."""
-    share = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 5e-2
+def _scale(logits: Tensor) -> float:
     finite = logits[torch.isfinite(logits)]
-    return share * max(1.0, float(finite.abs().max()) if len(finite) else 1.0)
+    return max(1.0, float(finite.abs().max()) if len(finite) else 1.0)
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
-    tolerance = _tolerance(other)
+def _close(forward: Forward, one: Tensor, other: Tensor) -> bool:
+    tolerance = forward.share * _scale(other)
     return torch.allclose(one.float(), other.float().to(one.device), rtol=0, atol=tolerance, equal_nan=True)
 
 
-def _mostly_close(one: Tensor, other: Tensor) -> bool:
+def _mostly_close(forward: Forward, one: Tensor, other: Tensor) -> bool:
     """In half precision a mixture of experts may send a token elsewhere; a model that looks ahead differs all over."""
-    far = (one.float() - other.float()).abs().amax(dim=-1) > _tolerance(other)
+    far = (one.float() - other.float()).abs().amax(dim=-1) > forward.share * _scale(other)
     return bool(far.float().mean() < 0.5)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.abilities import Completing, Forward, Reading, probe_completing, probe_reading
+from harness.engine.abilities import Completing, Forward, Past, Reading, in_float32, probe_completing, probe_reading
 from harness.engine.batches import Budget, cut, padded
 from harness.engine.decoding import Decoder
 from harness.engine.memory import assumed_budget, halving, measured_budget, single_row
@@ -54,6 +55,7 @@ class Engine:
         self.model = model
         self.tokenizer = tokenizer
         self.forward = Forward(model)
+        self._strict = strict
         self._most_rows = 1 if strict else batch_size
         self._budget: Budget | None = None
         self._reading: Reading | None = None
@@ -105,12 +107,14 @@ class Engine:
         self, plan: CompletionPlan, max_new_tokens: int, is_complete: Callable[[str], bool]
     ) -> Iterator[CompletionsSaid]:
         """Greedy continuations, each up to the end of text, the limit, or what makes it complete."""
-        decoder = self._decoder_for(plan.prompts, max_new_tokens)
-        way, prompts = decoder.way, plan.prompts
+        prompts = plan.prompts
         lengths = np.array([len(ids) for ids in prompts], dtype=np.int64) + max_new_tokens
-        shared = _shared_length(prompts) if way.sharing else 0
+        shared = 0 if self._strict else _shared_length(prompts)
         if shared * (len(prompts) - 1) < WORTH_SHARING * sum(map(len, prompts)):
             shared = 0
+        decoder = self._decoder_for(prompts, max_new_tokens, 0 if shared else int(np.ptp(lengths)))
+        way = decoder.way
+        shared = shared if way.sharing else 0
         # After a shared beginning, and for models that padding disturbs, only prompts of one length go together.
         same_length = way.steps and (shared > 0 or not way.padded)
         most_rows = self._most_rows if way.together and decoder.reading.together else 1
@@ -131,6 +135,16 @@ class Engine:
 
         yield from halving(np.arange(len(prompts)), batches, write, too_much)
 
+    @torch.inference_mode()
+    def _measure_writing(self, prompt: Ints, way: Completing) -> None:
+        """The budget of a run that reads nothing, from the longest prompt, where the device keeps account of memory."""
+        if self._budget is None and way.steps and self.model.device.type == "cuda":
+            ids = torch.from_numpy(prompt).to(self.model.device)[None]
+            vocabulary = self.model.config.get_text_config().vocab_size
+            with single_row():
+                run = partial(self.forward.step, ids, Past(), way)
+                self._budget = measured_budget(run, len(prompt), 1, vocabulary)
+
     def _writing_budget(self, way: Completing) -> Budget:
         budget = self._budget or self._assumed
         return Budget(min(budget.tokens, CACHE_BYTES // max(1, way.bytes_per_token)), budget.points)
@@ -141,23 +155,23 @@ class Engine:
             self._reading = self._probe(probe_reading, ids)
         return self._reading
 
-    def _decoder_for(self, prompts: list[Ints], max_new_tokens: int) -> Decoder:
+    def _decoder_for(self, prompts: list[Ints], max_new_tokens: int, padding: int) -> Decoder:
         """How this model writes; found again for texts longer than those it was found with, or with more padding."""
-        longest, shortest = max(prompts, key=len), min(map(len, prompts))
-        length, padding = len(longest) + max_new_tokens, len(longest) - shortest
-        if self._decoder is None or length > self._written[0] or padding > self._written[1]:
-            padding = max(padding, len(longest) // 2)
+        longest = max(prompts, key=len)
+        length = len(longest) + max_new_tokens
+        if self._decoder is None or (padding and (length > self._written[0] or padding > self._written[1])):
+            padding = max(padding, len(longest) // 2) if padding else 0  # so that it need not be found again soon
             reading = self.reading(longest)
-            short = max(1, len(longest) - padding)
-            way = self._probe(lambda forward, ids: probe_completing(forward, reading, ids, short), longest, length)
+            way = self._probe(lambda forward, ids: probe_completing(forward, reading, ids, padding), longest, length)
             self._decoder = Decoder(self.forward, reading, way, self.tokenizer, self._padding)
+            self._measure_writing(longest, way)
             self._written = (length, padding)
         return self._decoder
 
     @torch.inference_mode()
     def _probe(self, probe: Callable[[Forward, Tensor], Any], ids: Ints, length: int = 2) -> Any:
         ids = np.resize(ids, max(length, len(ids)))  # said again from the beginning, up to that length
-        with single_row():
+        with single_row(), in_float32(self.model):
             return probe(self.forward, torch.from_numpy(ids).to(self.model.device))
 
     @property

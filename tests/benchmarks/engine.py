@@ -618,6 +618,7 @@ def child(length: int, vocabulary: int, rows: int) -> None:
 
 def observe_to_disk(case: Case, job: Job, folder: Path) -> None:
     """What a run does between opening its folder and scoring."""
+    folder.mkdir(exist_ok=True)
     with ShardWriter(folder / "0000-0000.shard") as writer:
         for batch in seen(case, job):
             writer.append(job.name, batch.ids, batch.table)

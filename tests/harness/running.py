@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import psutil
 from harness.shards import records
 
 HARNESS = [sys.executable, "-m", "harness"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 DEADLINE = 240.0
 
 
@@ -92,3 +94,9 @@ def _ranks(launcher: psutil.Process) -> Iterator[tuple[int, psutil.Process]]:
             continue
         if rank is not None and "harness" in child.cmdline():
             yield int(rank), child
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

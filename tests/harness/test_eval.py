@@ -13,7 +13,7 @@ from fflm_data import get_config
 from harness.metrics.exact_count import ExactCount
 from harness.metrics.glitch_rate import GlitchRate
 from harness.observations import COMPLETIONS
-from harness.run import only_writer, read_run
+from harness.run import only_writer
 from tests.conftest import Run, refused
 from tests.harness import models
 
@@ -102,8 +102,7 @@ def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> 
 
 def test_one_writer_at_a_time(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "eval", "--limit", "5").returncode == 0
-    run = read_run(only_run(tmp_path / "runs"))
-    with only_writer(run):
+    with only_writer(only_run(tmp_path / "runs")):
         assert "another process is writing" in refused(cli("harness", "eval", "--limit", "5"))
     assert cli("harness", "eval", "--limit", "5").returncode == 0
 

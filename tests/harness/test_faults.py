@@ -18,8 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
+from fflm_data import get_config
+from harness.errors import UserError
+from harness.merge import merge
+from harness.observations import COMPLETIONS
 from harness.reference.lstm import LSTMForCausalLM
+from harness.rows import Job
 from harness.shards import Record, ShardWriter, records
+from harness.tasks import get_task
 from tests.conftest import Run, refused
 from tests.harness import models, running
 from tests.hub import Hub
@@ -298,14 +304,67 @@ def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, m
     assert "harness was 0.2.0, is 99.0" in done.stdout and "data.tasks.flipflop.version was 1, is 99" in done.stdout
 
 
-def test_rows_observed_twice_are_refused(cli: Run, tmp_path: Path) -> None:
+def test_a_launcher_killed_while_its_ranks_load(tmp_path: Path) -> None:
+    process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
+    running.until(lambda: len(running.ranks(process)) == 2, process)
+    ranks = running.ranks(process)
+    process.kill()
+    _, alive = psutil.wait_procs(list(ranks.values()), timeout=30)
+    assert not alive
+
+
+def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
+    """Two machines whose runs lie in folders of their own: refused before anything is asked."""
+    machines = []
+    for rank, port in enumerate([running.free_port()] * 2):
+        folder = tmp_path / f"machine{rank}"
+        folder.mkdir()
+        machines.append(
+            running.start(
+                folder, *running.TORCHRUN, "--nnodes", 2, "--node-rank", rank, "--nproc-per-node", 1, "--master-addr",
+                "127.0.0.1", "--master-port", port, "-m", "harness", "eval", "--limit", 20,
+            )
+        )  # fmt: skip
+    ended = [running.end(machine) for machine in machines]
+    assert all(machine.returncode for machine in ended)
+    assert "does not see the run folder" in ended[1].stderr and "with --output" in ended[1].stderr
+    assert not list(tmp_path.glob("*/runs/*/*/result.json"))
+
+
+def test_a_record_that_repeats_rows_is_left_out(tmp_path: Path, undisturbed: bytes) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED)
     running.until(lambda: running.rows_in_shards(tmp_path) > 100, process)
     process.kill()
     running.end(process)
     (shard,) = tmp_path.glob("runs/*/*/shards/*.shard")
-    (shard.parent / "0000-0099.shard").write_bytes(shard.read_bytes())
-    assert "were observed never or twice: delete " in cli("harness", "eval", *ASKED).stderr
+    rows = running.rows_in_shards(tmp_path)
+    (shard.parent / "0000-0099.shard").write_bytes(shard.read_bytes())  # as of a process that had been thought dead
+    (shard.parent / "0003-0000.shard").write_bytes(b"of nobody")
+    (shard.parent / "folder.shard").mkdir()
+    done = running.evaluate(tmp_path, *ASKED)
+    assert done.returncode == 0, done.stderr
+    assert kept(done) == rows
+    assert running.result(tmp_path) == undisturbed
+
+
+def test_the_cover_is_exact(tmp_path: Path) -> None:
+    """A table is made of every row once, or not at all."""
+    job = Job(get_task("letters"), get_config("letters"), "test", 5)
+    said = [(ids, completions(ids)) for ids in ([0, 1], [2, 3, 4])]
+    for parts in (said[:1], [*said, said[0]]):
+        folder = tmp_path / str(len(parts))
+        folder.mkdir()
+        with ShardWriter(folder / "0000-0000.shard") as writer:
+            for ids, table in parts:
+                writer.append(job.name, np.array(ids), table)
+        with pytest.raises(UserError, match=r"are not in the shards and \d are there twice"):
+            merge(job, records(folder), folder / "table.parquet")
+        assert not (folder / "table.parquet").exists()
+
+
+def completions(ids: list[int]) -> pa.Table:
+    columns = {"id": ids, "turn": [0] * len(ids), "output": ["1"] * len(ids), "tokens": [1] * len(ids)}
+    return pa.table(columns, schema=COMPLETIONS)
 
 
 # Shards

@@ -95,6 +95,29 @@ def test_a_pickled_adapter_is_refused(cli: Run, tmp_path: Path, tiny: Path, adap
     assert "cannot be loaded" in line and "adapter_model.safetensors" in line
 
 
+@pytest.mark.parametrize("change", ["names", "part", "sizes", "kind"])
+def test_an_adapter_that_does_not_fit_is_refused(
+    cli: Run, tmp_path: Path, tiny: Path, adapter: Path, change: str
+) -> None:
+    """Not scored as the model without it."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    weights = load_file(adapter / "adapter_model.safetensors")
+    if change == "names":
+        weights = {name.replace("self_attn", "attention"): value for name, value in weights.items()}
+    elif change == "part":
+        weights = {name: value for name, value in weights.items() if "layers.1." not in name}
+    elif change == "sizes":
+        weights = {name: value[..., :-1].contiguous() for name, value in weights.items()}
+    else:
+        del config["peft_type"]
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    assert "the adapter local/odd does not fit the model" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,7 +1,6 @@
 """Many processes, however they are started, say what one says: real processes, real launchers, two machines' worth."""
 
 import json
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from tests.conftest import Run
 from tests.harness import models, running
 from tests.hub import Hub
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch"]
 
 
@@ -59,7 +57,7 @@ def test_processes_do_not_change_a_digit(
 @pytest.mark.parametrize(
     "launcher",
     [
-        [*TORCHRUN, "--nproc-per-node", "2"],
+        [*running.TORCHRUN, "--nproc-per-node", "2"],
         # On processors accelerate wants MPI to start several; its launcher for GPUs is the one that users mean.
         [*ACCELERATE, "--multi_gpu", "--num_processes", "2", "--mixed_precision", "no", "--dynamo_backend", "no"],
     ],
@@ -75,7 +73,7 @@ def test_other_launchers(tmp_path: Path, asked: list[object], undisturbed: bytes
 def test_slurm(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
     """What srun tells the tasks of a step, on two nodes."""
     step = {
-        "SLURM_JOB_ID": str(free_port() % 10_000), "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_JOB_ID": str(running.free_port() % 10_000), "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_STEP_NODELIST": "127.0.0.[1-2]",
     }  # fmt: skip
     tasks = [
@@ -117,10 +115,10 @@ def online(hub: Hub, home: Path) -> dict[str, str]:
 
 def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
     """Two processes on each of two machines that share a folder for runs and nothing else."""
-    port = free_port()
+    port = running.free_port()
     machines = [
         running.start(
-            tmp_path, *TORCHRUN, "--nnodes", 2, "--node-rank", rank, "--nproc-per-node", 2, "--master-addr",
+            tmp_path, *running.TORCHRUN, "--nnodes", 2, "--node-rank", rank, "--nproc-per-node", 2, "--master-addr",
             "127.0.0.1", "--master-port", port, "--local-addr", f"127.0.0.{rank + 1}", "-m", "harness", "eval",
             "--model", "org/tiny", *asked[2:],
             **online(hub, tmp_path / f"home{rank}"),
@@ -169,6 +167,7 @@ def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undis
         (["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
         (["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
         (["--tensor-parallel"], "add --num-processes"),
+        (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
         (["--num-processes", "0"], "'0' is not a whole number above 0"),
     ],
 )
@@ -180,7 +179,20 @@ def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: st
     assert not list(tmp_path.glob("runs/*/*"))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "x", "RANK": "0"}, "do not find each other"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "do not find each other"),
+        (
+            {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
+            "another launcher has started 1",
+        ),
+    ],
+)
+def test_half_an_environment_is_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
+    if environment["WORLD_SIZE"] == "1":
+        environment = environment | {"MASTER_PORT": str(running.free_port())}
+    done = running.evaluate(tmp_path, "--limit", 2, "--num-processes", 3, **environment)
+    assert done.returncode == 2
+    assert message in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr

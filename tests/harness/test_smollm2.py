@@ -1,6 +1,9 @@
 """A real pretrained model, loaded from GGUF: its tokenizer writes ` 0` as two tokens, a trap for position counting."""
 
 import json
+import os
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from fflm_data.words import items
 from harness.loading import load
 from harness.models import ModelRequest, resolve
 from tests.conftest import SMOLLM2_FILE, Run
+from tests.harness import running
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,31 @@ def test_completions_of_a_real_model(cli: Run, tmp_path: Path, smollm2: Path, so
 def test_items_are_one_token_each(source: Any) -> None:
     counts = [len(ids) for ids in source.tokenizer([f" {word}" for word in items()]).input_ids]
     assert np.unique(counts).tolist() == [1]
+
+
+def test_killed_three_times_at_random(tmp_path: Path, smollm2: Path) -> None:
+    """And gone on with by 1, 2 and 1 processes: the result is that of the run that nobody disturbed."""
+    asked = [
+        "--model", smollm2, "--gguf-file", SMOLLM2_FILE, "--task", "flipflop", "--task", "letters", "--limit", 24,
+        "--set", "flipflop.length=48", "--batch-size", 4,
+    ]  # fmt: skip
+    undisturbed = running.evaluate(tmp_path, *asked, "--output", "undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    (expected,) = tmp_path.glob("undisturbed/*/*/result.json")
+    moments = random.Random(os.urandom(8))
+    waited = []
+    for processes in (1, 1, 2):
+        process = running.start(tmp_path, *running.HARNESS, "eval", *asked, "--num-processes", processes)
+        before = running.shard_bytes(tmp_path)
+        running.until(lambda before=before: running.shard_bytes(tmp_path) > before, process)  # type: ignore[misc]
+        waited.append(moments.uniform(0, 1.5))
+        time.sleep(waited[-1])
+        assert process.poll() is None, f"over before it could be killed after {waited}"
+        process.kill()
+        running.end(process)
+    rows = running.rows_in_shards(tmp_path)
+    done = running.evaluate(tmp_path, *asked)
+    assert done.returncode == 0, (waited, done.stderr)
+    assert [start["processes"] for start in running.starts(tmp_path)] == [1, 1, 2, 1]
+    assert 0 < rows < 4 * 24, waited
+    assert running.result(tmp_path) == expected.read_bytes(), waited
