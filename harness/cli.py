@@ -136,7 +136,6 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     speed.add_argument(
         "--num-processes",
         type=_positive,
-        default=1,
         metavar="N",
         help="processes, one a GPU (default: 1)",
     )

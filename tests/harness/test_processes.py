@@ -192,7 +192,7 @@ def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: st
 )
 def test_half_an_environment_is_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
     if environment["WORLD_SIZE"] == "1":
-        environment = environment | {"MASTER_PORT": str(running.free_port())}
+        environment = environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(running.free_port())}
     done = running.evaluate(tmp_path, "--limit", 2, "--num-processes", 3, **environment)
     assert done.returncode == 2
     assert message in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
