@@ -62,7 +62,7 @@ TIE = {torch.float32: 1e-4, torch.bfloat16: 0.25}
 # Models of a part, and how many rows each gets.
 ROWS = {
     "lm-eval": {"smollm2": 4, "tiny": 64, "large": 64},
-    "letters": {"smollm2": 32, "tiny": 32, "large": 256},
+    "letters": {"smollm2": 128, "tiny": 512, "large": 256},
     "bare": {"smollm2": 4, "llama64": 256, "lstm": 1024, "large": 256},
     "ranks": {"lstm": 16_384, "tiny": 4096},
 }
