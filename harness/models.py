@@ -134,8 +134,9 @@ def fetch_weights(source: ModelSource) -> None:
         return  # a GGUF file came with the revision
     fetch = partial(hf_hub_download, source.location, revision=source.revision)
     try:
-        with suppress(EntryNotFoundError):
-            fetch("generation_config.json")
+        for name in ("generation_config.json", "adapter_config.json"):  # asked for while loading; seldom there
+            with suppress(EntryNotFoundError):
+                fetch(name)
         try:
             index = json.loads(Path(fetch("model.safetensors.index.json")).read_text(encoding="utf-8"))
             names = sorted(set(index["weight_map"].values()))
