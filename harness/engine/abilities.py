@@ -3,8 +3,6 @@
 A way of computing is taken only if it gives what the plain forward pass over one unpadded sequence gives.
 """
 
-import copy
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from harness.engine.forward import Forward, Past, tensors_of
 from harness.errors import UserError
 
 # A way that does not fit fails in many ways, each model's own.
@@ -29,8 +28,6 @@ MISFITS = (
 )
 PROBE_TOKENS = 12
 HALVES = (torch.bfloat16, torch.float16)
-# Under which of these names a model gives, and takes, what it keeps of the tokens it has seen.
-CACHE_FIELDS = ("past_key_values", "cache_params", "state")
 
 Kept = Callable[[Tensor, Tensor], Tensor]
 
@@ -60,100 +57,6 @@ def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
-
-
-class Forward:
-    """A model's forward pass, given what it takes and nothing else."""
-
-    def __init__(self, model: Any):
-        self.model = model
-        self._named = inspect.signature(model.forward).parameters
-        self._any = any(one.kind is one.VAR_KEYWORD for one in self._named.values())
-
-    @property
-    def share(self) -> float:
-        """What part of the largest logit two ways may differ by: above what another order of additions changes, below
-        what another computation does, where the numbers are fine enough to tell."""
-        return 5e-2 if any(one.dtype in HALVES for one in self.model.parameters()) else 1e-4
-
-    def takes(self, name: str) -> bool:
-        """Whether forward has an argument of that name."""
-        return name in self._named
-
-    def __call__(self, ids: Tensor, **options: Any) -> Any:
-        given = {key: value for key, value in options.items() if value is not None and (self._any or self.takes(key))}
-        return self.model(input_ids=ids, **given)
-
-    def logits(self, ids: Tensor) -> Tensor:
-        """All logits, (rows, tokens, vocabulary), of sequences without padding."""
-        return self(ids, use_cache=False).logits
-
-    def masked(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """transformers' own way to logits at some positions, in its newer versions and most of its models."""
-        logits = self.model(input_ids=ids, logits_to_keep=mask, use_cache=False).logits
-        return logits.reshape(-1, logits.shape[-1])
-
-    def at_head(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Only the marked hidden states are let into the output embedding; what follows it is elementwise."""
-        head = self.model.get_output_embeddings()
-        handle = head.register_forward_pre_hook(
-            lambda module, inputs: (inputs[0][mask.to(inputs[0].device)], *inputs[1:])
-        )
-        try:
-            logits = self.logits(ids)
-        finally:
-            handle.remove()
-        return logits.reshape(-1, logits.shape[-1])
-
-    def sliced(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """All logits, most of them for nothing."""
-        logits = self.logits(ids)
-        return logits[mask.to(logits.device)]
-
-    def step(self, ids: Tensor, past: "Past", way: "Completing") -> Tensor:
-        """Feeds some more tokens, (rows, tokens), after what `past` holds, and adds them to it.
-
-        Returns the logits after the last of them, (rows, vocabulary).
-        """
-        attention = past.attention
-        length = ids.shape[1]
-        if attention is not None and past.length:
-            attention = past.attention = torch.cat([attention, attention.new_ones(ids.shape)], dim=1)
-        places = None
-        if way.positions:
-            places = torch.arange(past.length, past.length + length, device=ids.device).expand(len(ids), -1)
-            if attention is not None:
-                places = (attention.cumsum(-1) - 1).clamp(min=0)[:, -length:]
-        kept = {past.field: past.kept} if past.field else {}
-        said = self(ids, attention_mask=attention, position_ids=places, use_cache=True, logits_to_keep=1, **kept)
-        past.field = past.field or next(name for name in CACHE_FIELDS if getattr(said, name, None) is not None)
-        past.kept = getattr(said, past.field)
-        past.length += length
-        return said.logits[:, -1]
-
-
-class Past:
-    """What a model keeps of the tokens it has seen, under the name that it gives it.
-
-    attention: (rows, tokens), 0 where a row begins with padding; None if none does.
-    """
-
-    def __init__(self, attention: Tensor | None = None):
-        self.attention = attention
-        self.length = 0
-        self.field = ""
-        self.kept: Any = None
-
-    def of(self, rows: Tensor) -> None:
-        """Goes on with some rows, in the order of their indices; one may be named several times."""
-        self.kept.reorder_cache(rows)
-        self.attention = None if self.attention is None else self.attention[rows]
-
-    def repeated(self, rows: int) -> "Past":
-        """A copy for as many rows, of what holds one."""
-        past = copy.deepcopy(self)
-        past.of(torch.zeros(rows, dtype=torch.int64, device=_device(past.kept)))
-        return past
 
 
 @dataclass(frozen=True)
@@ -249,29 +152,29 @@ def _steps(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool
     rows = torch.stack([ids, ids.roll(1)]) if way.together else ids[None]
     expected = torch.stack([full, forward.logits(rows[-1:])[0]]) if way.together else full[None]
     past, given = Past(), len(ids) - 2
-    said = [forward.step(rows[:, :given], past, way)]
-    said += [forward.step(rows[:, place : place + 1], past, way) for place in range(given, len(ids))]
+    said = [forward.step(rows[:, :given], past, way.positions)]
+    said += [forward.step(rows[:, place : place + 1], past, way.positions) for place in range(given, len(ids))]
     return _close(forward, torch.stack(said, dim=1), expected[:, given - 1 :])
 
 
 def _leaving(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
     """Whether the second of two rows goes on when the first one has left."""
     past, given = Past(), len(ids) - 2
-    forward.step(torch.stack([ids.roll(1), ids])[:, :given], past, way)
+    forward.step(torch.stack([ids.roll(1), ids])[:, :given], past, way.positions)
     past.of(torch.tensor([1], device=ids.device))
-    said = [forward.step(ids[None, place : place + 1], past, way) for place in range(given, len(ids))]
+    said = [forward.step(ids[None, place : place + 1], past, way.positions) for place in range(given, len(ids))]
     return _close(forward, torch.cat(said), full[given:])
 
 
 def _sharing(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
     """Whether two rows can follow one kept beginning, with several tokens each, and the beginning stays as it was."""
     beginning, given, last = Past(), len(ids) // 2, len(ids) - 1
-    forward.step(ids[None, :given], beginning, way)
+    forward.step(ids[None, :given], beginning, way.positions)
     exact = True
     for _ in range(2):
         past = beginning.repeated(2)
-        said = forward.step(ids[None, given:last].expand(2, -1), past, way)
-        after = forward.step(ids[None, last:].expand(2, -1), past, way)
+        said = forward.step(ids[None, given:last].expand(2, -1), past, way.positions)
+        after = forward.step(ids[None, last:].expand(2, -1), past, way.positions)
         exact &= _close(forward, said, full[[last - 1, last - 1]]) and _close(forward, after, full[[last, last]])
     return exact
 
@@ -289,8 +192,8 @@ def _padded(forward: Forward, reading: Reading, ids: Tensor, short: int, way: Co
     attention = torch.ones((2, last), dtype=torch.int64, device=ids.device)
     attention[1, : last - short] = 0
     past = Past(attention)
-    said = forward.step(rows, past, way)
-    after = forward.step(torch.stack([ids[last:], ids[short : short + 1]]), past, way)
+    said = forward.step(rows, past, way.positions)
+    after = forward.step(torch.stack([ids[last:], ids[short : short + 1]]), past, way.positions)
     return _close(forward, said, torch.stack([end, short_end])) and _close(
         forward, after, torch.stack([step, short_step])
     )
@@ -298,23 +201,14 @@ def _padded(forward: Forward, reading: Reading, ids: Tensor, short: int, way: Co
 
 def _bytes_per_token(forward: Forward, ids: Tensor, way: Completing) -> int:
     past = Past()
-    forward.step(ids[None], past, way)
-    return sum(one.numel() * one.element_size() for one in _tensors(past.kept)) // len(ids)
+    forward.step(ids[None], past, way.positions)
+    return sum(one.numel() * one.element_size() for one in tensors_of(past.kept)) // len(ids)
 
 
-def _tensors(kept: Any) -> Iterator[Tensor]:
-    """All tensors in what a model keeps, whatever its shape."""
-    if isinstance(kept, Tensor):
-        yield kept
-    elif isinstance(kept, dict | list | tuple):
-        for part in kept.values() if isinstance(kept, dict) else kept:
-            yield from _tensors(part)
-    elif type(kept).__module__.startswith("transformers"):
-        yield from _tensors(vars(kept))
-
-
-def _device(kept: Any) -> torch.device:
-    return next(_tensors(kept)).device
+def _share(model: Any) -> float:
+    """What part of the largest logit two ways may differ by: above what another order of additions changes, below what
+    another computation does, where the numbers are fine enough to tell."""
+    return 5e-2 if any(one.dtype in HALVES for one in model.parameters()) else 1e-4
 
 
 def _scale(logits: Tensor) -> float:
@@ -323,11 +217,11 @@ def _scale(logits: Tensor) -> float:
 
 
 def _close(forward: Forward, one: Tensor, other: Tensor) -> bool:
-    tolerance = forward.share * _scale(other)
+    tolerance = _share(forward.model) * _scale(other)
     return torch.allclose(one.float(), other.float().to(one.device), rtol=0, atol=tolerance, equal_nan=True)
 
 
 def _mostly_close(forward: Forward, one: Tensor, other: Tensor) -> bool:
     """In half precision a mixture of experts may send a token elsewhere; a model that looks ahead differs all over."""
-    far = (one.float() - other.float()).abs().amax(dim=-1) > forward.share * _scale(other)
+    far = (one.float() - other.float()).abs().amax(dim=-1) > _share(forward.model) * _scale(other)
     return bool(far.float().mean() < 0.5)

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.abilities import Completing, Forward, Past, Reading
+from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
+from harness.engine.forward import Forward, Past
 from harness.tasks.base import Ints
 
 # Copying keys and values costs about a step: it is done when this part of the rows has finished.
@@ -65,7 +66,7 @@ class Decoder:
             attention = (torch.arange(ids.shape[1], device=device) >= ids.shape[1] - lengths[:, None]).long()
         past = self._kept_beginning(prompts[0][:shared]).repeated(len(rows)) if shared else Past(attention)
         while True:
-            yield self.forward.step(ids, past, self.way)
+            yield self.forward.step(ids, past, self.way.positions)
             fed = [row for row in rows if row.fed]
             if self.way.leaving and sum(row.done for row in fed) >= LEAVING * len(fed):
                 past.of(torch.tensor([place for place, row in enumerate(fed) if not row.done], device=device))
@@ -90,7 +91,7 @@ class Decoder:
         key, past = self._beginning
         if past is None or key != ids.tobytes():
             past = Past()
-            self.forward.step(torch.from_numpy(ids).to(self.forward.model.device)[None], past, self.way)
+            self.forward.step(torch.from_numpy(ids).to(self.forward.model.device)[None], past, self.way.positions)
             self._beginning = (ids.tobytes(), past)
         return past
 

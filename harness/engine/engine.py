@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.abilities import Completing, Forward, Past, Reading, in_float32, probe_completing, probe_reading
+from harness.engine.abilities import Completing, Reading, in_float32, probe_completing, probe_reading
 from harness.engine.batches import Budget, cut, padded
 from harness.engine.decoding import Decoder
+from harness.engine.forward import Forward, Past
 from harness.engine.memory import assumed_budget, halving, measured_budget, single_row
 from harness.plan import CompletionPlan, Logprobs, ReadPlan
 from harness.tasks.base import Ints
@@ -138,12 +139,10 @@ class Engine:
     @torch.inference_mode()
     def _measure_writing(self, prompt: Ints, way: Completing) -> None:
         """The budget of a run that reads nothing, from the longest prompt, where the device keeps account of memory."""
-        if self._budget is None and way.steps and self.model.device.type == "cuda":
+        if self._budget is None and way.steps:
             ids = torch.from_numpy(prompt).to(self.model.device)[None]
-            vocabulary = self.model.config.get_text_config().vocab_size
-            with single_row():
-                run = partial(self.forward.step, ids, Past(), way)
-                self._budget = measured_budget(run, len(prompt), 1, vocabulary)
+            run = partial(self.forward.step, ids, Past(), way.positions)
+            self._budget = measured_budget(run, self.model.device, len(prompt), 1, self._vocabulary)
 
     def _writing_budget(self, way: Completing) -> Budget:
         budget = self._budget or self._assumed
@@ -176,23 +175,21 @@ class Engine:
 
     @property
     def _assumed(self) -> Budget:
-        config = self.model.config.get_text_config()
-        return assumed_budget(getattr(config, "hidden_size", 4096), config.vocab_size)
+        return assumed_budget(getattr(self.model.config.get_text_config(), "hidden_size", 4096), self._vocabulary)
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(self.model.config.get_text_config().vocab_size)
 
     def budget(self, plan: ReadPlan) -> Budget:
         """What a batch may hold: measured with the longest sequence, where the device keeps account of memory."""
         if self._budget is None:
             longest = max(np.unique(plan.sequence).tolist(), key=lambda one: len(plan.sequences[one]))
             points = int((plan.sequence == longest).sum())
-            measured = None
-            if self.model.device.type == "cuda":
-                tokens = len(plan.sequences[longest])
-                measured = measured_budget(
-                    lambda: self._read(plan, np.array([longest])),
-                    tokens,
-                    points,
-                    self.model.config.get_text_config().vocab_size,
-                )
+            alone, tokens = np.array([longest]), len(plan.sequences[longest])
+            measured = measured_budget(
+                lambda: self._read(plan, alone), self.model.device, tokens, points, self._vocabulary
+            )
             self._budget = measured or self._assumed
         return self._budget
 
@@ -211,8 +208,7 @@ class Engine:
     def _padding(self) -> int:
         """Any id will do: what stands right of a text is never read, what stands left of it is masked out."""
         tokens = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
-        vocabulary = self.model.config.get_text_config().vocab_size
-        return next(token for token in tokens if token is not None and token < vocabulary)
+        return next(token for token in tokens if token is not None and token < self._vocabulary)
 
 
 def _shared_length(prompts: list[Ints]) -> int:

@@ -39,15 +39,21 @@ def fitting_budget(free: int, used: int, tokens: int, points: int, vocabulary: i
     return Budget(min(MOST_TOKENS, max(1, (held - most_points * row) // per_token)), most_points)
 
 
-def measured_budget(run: Callable[[], object], tokens: int, points: int, vocabulary: int) -> Budget | None:
-    """The budget after a run of the model over that many tokens; None where the device keeps no account of memory."""
-    if not torch.cuda.is_available():
+def measured_budget(
+    run: Callable[[], object], device: torch.device, tokens: int, points: int, vocabulary: int
+) -> Budget | None:
+    """The budget after a run of one row of that many tokens; None where the device keeps no account of memory.
+
+    Raises UserError if that row does not fit.
+    """
+    if device.type != "cuda":
         return None
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    run()
+    with single_row():
+        run()
     torch.cuda.synchronize()
     used = torch.cuda.max_memory_allocated() - before
     torch.cuda.empty_cache()

@@ -9,11 +9,14 @@ from transformers import GenerationConfig
 
 from harness.engine import Engine
 from harness.engine.abilities import Completing
+from harness.engine.memory import measured_budget
+from harness.errors import UserError
 from tests.harness import families, models
 
 LENGTHS = (60, 31, 12)
 # Rounding to bfloat16 hides what disturbs these: padding without positions or past a chunk, several tokens after a
 # recurrent state; and the mambas give float32 logits whatever they compute in.
+pytestmark = pytest.mark.usefixtures("one_thread")
 SUBTLE = ["hunyuan_v1_dense", "llama4_text", "jamba", "zamba", "mamba", "mamba2", "minimax", "gpt2", "llama", "xlstm"]
 
 
@@ -40,3 +43,17 @@ def test_a_lack_of_memory_for_both_leaves_the_weights_alone(monkeypatch: pytest.
     monkeypatch.setattr("harness.engine.abilities._free_memory", lambda device: 0)
     model = families.tiny("llama", 300).to(torch.bfloat16)
     assert way_of(model).steps and model.dtype == torch.bfloat16
+
+
+def test_a_row_that_does_not_fit_where_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured as on a GPU, whose accounts are played here."""
+    for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
+
+    def run() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(UserError, match="not enough memory for a single row"):
+        measured_budget(run, torch.device("cuda"), 10, 1, 300)
+    assert measured_budget(run, torch.device("cpu"), 10, 1, 300) is None

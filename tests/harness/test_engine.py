@@ -1,6 +1,5 @@
 """What the engine says of saved models and real rows equals plain passes over the text before each answer."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,12 @@ from harness.tasks import all_tasks
 from harness.tasks.base import ReadTask
 from tests.harness import models
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FLIPFLOP = all_tasks()["flipflop"]
 assert isinstance(FLIPFLOP, ReadTask)
 ROWS = get_config("flipflop", length=60, p_ignore=0.5).table("val", 0, 12)
 TEXTS, TARGETS = FLIPFLOP.texts(ROWS), FLIPFLOP.targets(ROWS)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small are slower with more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def engine_of(folder: str | Path, batch_size: int | None = None, strict: bool = False) -> Engine:

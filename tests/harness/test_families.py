@@ -1,6 +1,5 @@
 """What the engine says of tiny models of many kinds is what plain forward passes over single sequences say."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from harness.plan import CompletionPlan, ReadPlan
 from harness.tasks.base import Ints
 from tests.harness import families, models
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VOCABULARY = 300
 WANTED = np.array([11, 12, 13], dtype=np.int64)
 BATCH_SIZES = (1, 2, None)
@@ -30,15 +31,6 @@ STATEFUL = {
     *("falcon_h1", "granitemoehybrid", "nemotron_h", "qwen3_next", "qwen3_5_text", "olmo_hybrid", "kimi_linear"),
     *("lfm2", "lfm2_moe", "minimax", "minimax-full-first"),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small are slower with more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def numbered() -> Any:

@@ -1,7 +1,7 @@
 """Where answers stand in what real kinds of tokenizers write; what is refused, and scored as continuations instead."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from harness.tokens import encode
 from tests.conftest import Run, refused
 from tests.harness import models, tokenizers
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Build = Callable[[], Any]
 FLIPFLOP = all_tasks()["flipflop"]
 assert isinstance(FLIPFLOP, ReadTask)
@@ -41,15 +43,6 @@ def texts_of(symbols: int, rows: int = 6, length: int = 24) -> tuple[list[str], 
     assert isinstance(FLIPFLOP, ReadTask)
     table: pa.Table = config.table("val", 0, rows)
     return FLIPFLOP.texts(table), FLIPFLOP.targets(table), FLIPFLOP.symbols(config)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small are slower with more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 KINDS: dict[str, Build] = {
