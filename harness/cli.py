@@ -14,18 +14,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness import options
 from harness.errors import LostProcess, UserError
 
-EXTRA_PACKAGES = {"torch", "transformers", "accelerate", "evaluate", "scipy", "jinja2", "rich", "gguf"}
+EXTRA_PACKAGES = {"torch", "transformers", "accelerate", "evaluate", "scipy", "jinja2", "rich", "gguf", "matplotlib"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; the exit status is 2 when what was asked cannot be done."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(arguments)
-    options.arguments = arguments
+    given = _parser().parse_args(arguments)
+    given.arguments = arguments
     try:
-        return options.run(options) or 0
+        return given.run(given) or 0
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXTRA_PACKAGES:
             raise
@@ -66,16 +67,28 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_eval(verbs.add_parser("eval", help="ask a model, keep what it says, score it"))
 
-    tasks = verbs.add_parser("tasks", help="what is asked: tasks, data, scoring, baselines")
+    _add_ask(verbs.add_parser("ask", help="one question, with tokens and probabilities"))
+
+    tasks = verbs.add_parser("tasks", help="what is asked: tasks, suites, prompts, scoring, baselines")
+    tasks.add_argument("--show", metavar="NAME", help="one task, its prompt in full")
+    tasks.add_argument("--shots", type=options.not_negative, default=0, metavar="K", help="with K demonstrations")
     tasks.set_defaults(run=_tasks)
 
-    scoring = verbs.add_parser("score", help="recompute result.json of a run from its observations")
-    scoring.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
-    scoring.set_defaults(run=_score)
+    report = verbs.add_parser("report", help="write report.html and plots of a run")
+    report.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
+    report.set_defaults(run=_report)
+
+    compare = verbs.add_parser("compare", help="two or more runs on the same rows: differences, plots")
+    compare.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="run folders, the first against each other")
+    compare.add_argument("--out", type=Path, metavar="DIR", help="where compare.html, its plots and the rows go")
+    compare.set_defaults(run=_compare)
+
+    _add_prompts(verbs.add_parser("prompts", help="write prompts for a model behind an API"))
+    _add_score(verbs.add_parser("score", help="recompute result.json of a run, or score answers from elsewhere"))
 
     train = verbs.add_parser("train", help="train the bundled LSTM by its recipe")
     train.add_argument("output", metavar="FOLDER", type=Path, help="where model and tokenizer go")
-    train.add_argument("--steps", type=_positive, default=500, help="default: 500")
+    train.add_argument("--steps", type=options.positive, default=500, help="default: 500")
     train.add_argument("--data-seed", type=int, default=0, help="default: 0")
     train.add_argument("--weight-seed", type=int, default=0, help="default: 0")
     train.set_defaults(run=_train)
@@ -83,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     submit = verbs.add_parser("submit", help="make a record of a run for the leaderboard")
     submit.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
     submit.add_argument("--to", type=Path, required=True, metavar="CHECKOUT", help="a git checkout of fflm")
-    submit.set_defaults(run=lambda options: _leaderboard("submit")(options.folder, options.to))
+    submit.set_defaults(run=lambda given: _leaderboard("submit")(given.folder, given.to))
 
     board = verbs.add_parser("leaderboard", help="the page of records").add_subparsers(required=True, metavar="VERB")
     build = board.add_parser("build", help="write the static page")
@@ -98,32 +111,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="run folders to show beside the records (repeatable)",
     )
-    build.set_defaults(run=lambda options: _leaderboard("site")(options.out, options.runs))
+    build.set_defaults(run=lambda given: _leaderboard("site")(given.out, given.runs))
     return parser
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", metavar="ID", help="a model of the Hub or a folder (default: the bundled LSTM on flipflop)"
-    )
-    parser.add_argument("--revision", help="branch, tag or commit of the model (default: main)")
-    parser.add_argument(
-        "--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto, the checkpoint's)"
-    )
-    parser.add_argument("--gguf-file", metavar="FILE", help="a GGUF file in the model's repository or folder")
-    parser.add_argument("--adapter", metavar="ID", help="a PEFT adapter: ID or ID@REVISION of the Hub, or a folder")
-    parser.add_argument("--quantization", metavar="BITS", help="4bit or 8bit, by bitsandbytes on a CUDA GPU")
-    parser.add_argument(
-        "--task", action="append", default=[], metavar="NAME", help="only this task (repeatable; default: all)"
-    )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N rows of each split")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="TASK.KEY=VALUE",
-        help="change a parameter of a task's data (repeatable)",
-    )
+    options.add_model(parser, "the bundled LSTM on the quick suite")
+    parser.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task (repeatable)")
+    parser.add_argument("--suite", help="quick, paper or full: many tasks (default: full, every task on all rows)")
+    parser.add_argument("--limit", type=options.positive, metavar="N", help="only the first N rows of each split")
+    options.add_data(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default: runs)"
     )
@@ -132,15 +129,16 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="score each possible answer as a text of its own, for tokenizers that do not keep answers apart (slower)",
     )
+    options.add_prompts(parser)
     speed = parser.add_argument_group("where and how fast it runs")
     speed.add_argument(
         "--num-processes",
-        type=_positive,
+        type=options.positive,
         metavar="N",
         help="processes, one a GPU (default: 1)",
     )
     speed.add_argument(
-        "--batch-size", type=_positive, metavar="N", help="sequences in a batch, at most (default: what fits)"
+        "--batch-size", type=options.positive, metavar="N", help="sequences in a batch, at most (default: what fits)"
     )
     speed.add_argument("--strict", action="store_true", help="one sequence a batch: no bit depends on the others")
     speed.add_argument("--attention", metavar="NAME", help="sdpa, eager, flash_attention_2, ... (default: the model's)")
@@ -150,83 +148,94 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_eval)
 
 
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return number
+def _add_ask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("question", nargs="?", help="a question of your own (default: a row of --task)")
+    options.add_model(parser, "the bundled LSTM")
+    parser.add_argument("--task", metavar="NAME", help="the task a row is taken from")
+    parser.add_argument("--row", type=options.not_negative, default=0, metavar="N", help="which row (default: 0)")
+    options.add_data(parser)
+    options.add_prompts(parser)
+    parser.set_defaults(run=_ask)
 
 
-def _eval(options: argparse.Namespace) -> int:
-    from harness import models, processes
+def _add_prompts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task", action="append", default=[], required=True, metavar="NAME", help="a task of questions (repeatable)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the prompts go, as JSON lines")
+    parser.add_argument("--limit", type=options.positive, metavar="N", help="only the first N rows of each split")
+    options.add_data(parser)
+    options.add_prompts(parser)
+    parser.set_defaults(run=_prompts)
 
-    for flag, known in (("dtype", models.DTYPES), ("quantization", models.QUANTIZATIONS)):
-        given = getattr(options, flag)
-        if given is not None and given not in known:
-            raise UserError(f"there is no {flag} {given!r}: --{flag} takes {', '.join(known)}")
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="RUN", type=Path, nargs="?", help="a run folder")
+    parser.add_argument("--outputs", type=Path, metavar="FILE", help="answers to prompts, as JSON lines")
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="what harness prompts wrote (default: prompts.jsonl beside them)"
+    )
+    parser.add_argument("--model", metavar="ORG/NAME", help="what the model that answered is called")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default: runs)"
+    )
+    parser.set_defaults(run=_score)
+
+
+def _eval(given: argparse.Namespace) -> int:
+    from harness import processes
+
+    model = options.model_request(given)
+    prompts = options.prompt_request(given)
+    if given.task and given.suite:
+        raise UserError("--suite and --task are two ways to say what is asked: leave out one")
     processes.end_with_launcher()
-    if (options.num_processes or 1) > 1 and not processes.launched_by_other():
-        return processes.launch(options.num_processes, options.arguments)
+    if (given.num_processes or 1) > 1 and not processes.launched_by_other():
+        return processes.launch(given.num_processes, given.arguments)
 
     _quiet_libraries()
-    from fflm_data.registry import parse_assignment
-    from harness import report
+    from harness import table
     from harness.evaluation import evaluate
     from harness.planning import EvalRequest
 
-    parameters: dict[str, dict[str, Any]] = {}
-    for text in options.set:
-        task, dot, assignment = text.partition(".")
-        if not dot:
-            raise UserError(f"--set {text} names no task: write --set TASK.KEY=VALUE, such as flipflop.length=256")
-        key, value = parse_assignment(assignment)
-        parameters.setdefault(task, {})[key] = value
-    bundled = options.model is None
-    model = {} if bundled else {"model": options.model}
     request = EvalRequest(
-        models.ModelRequest(
-            **model,
-            revision=options.revision,
-            dtype=options.dtype,
-            gguf_file=options.gguf_file,
-            quantization=options.quantization,
-            adapter=options.adapter,
-            attention=options.attention,
-            device_map=options.device_map,
-            tensor_parallel=options.tensor_parallel,
-            compile=options.compile,
-        ),
-        _command(options),
-        tuple(options.task) or (("flipflop",) if bundled else ()),
-        parameters,
-        options.limit,
-        options.output,
-        options.exact_continuations,
-        options.batch_size,
-        options.strict,
-        options.num_processes,
+        model,
+        _command(given),
+        tuple(dict.fromkeys(given.task)),
+        options.data_parameters(given),
+        given.limit,
+        given.output,
+        given.exact_continuations,
+        given.batch_size,
+        given.strict,
+        given.num_processes,
+        given.suite or ("quick" if given.model is None else "full"),
+        prompts,
     )
     if (scored := evaluate(request)) is not None:
         run, result = scored
-        report.show(result)
+        table.show(result)
         print(f"{run.folder}: run.json, observations, result.json")
+        print(f"look at it: harness report {run.folder}")
     return 0
 
 
-def _command(options: argparse.Namespace) -> str:
+def _command(given: argparse.Namespace) -> str:
     """The command that gives these observations again: what does not decide them (--output, --num-processes) is
     left out."""
     words = ["harness", "eval"]
-    for flag in ("model", "revision", "gguf_file", "adapter", "quantization", "attention", "task", "set", "limit"):
-        given = getattr(options, flag)
-        for value in given if isinstance(given, list) else [given]:
+    for flag in (
+        "model", "revision", "gguf_file", "adapter", "quantization", "attention", "task", "suite", "set", "limit",
+        "system", "thinking", "challenges",
+    ):  # fmt: skip
+        values = getattr(given, flag)
+        for value in values if isinstance(values, list) else [values]:
             words += [] if value is None else ["--" + flag.replace("_", "-"), str(value)]
-    words += [] if options.dtype == "auto" else ["--dtype", options.dtype]
+    for flag, default in (("dtype", "auto"), ("chat", "auto"), ("shots", 0)):
+        value = getattr(given, flag)
+        words += [] if value == default else ["--" + flag, str(value)]
     words += [
-        "--" + flag.replace("_", "-") for flag in ("exact_continuations", "strict", "compile") if getattr(options, flag)
+        "--" + flag.replace("_", "-") for flag in ("exact_continuations", "strict", "compile") if getattr(given, flag)
     ]
     return shlex.join(words)
 
@@ -241,33 +250,117 @@ def _quiet_libraries() -> None:
     logging.disable_progress_bar()
 
 
-def _tasks(options: argparse.Namespace) -> None:
-    from harness.tasks import all_tasks
+def _tasks(given: argparse.Namespace) -> None:
+    from harness.suites import suites
+    from harness.tasks import all_tasks, get_task
 
+    if given.show is not None:
+        from harness.showing import show
+
+        print(show(get_task(given.show), given.shots))
+        return
     for task in all_tasks().values():
         print((sys.modules[type(task).__module__].__doc__ or "").strip() + f"\nversion: {task.version}\n")
+    for name, suite in suites().items():
+        asked = ", ".join(task if rows is None else f"{task} {rows}" for task, rows in suite.rows.items())
+        print(f"--suite {name}: {suite.about}\n    {asked}")
 
 
-def _score(options: argparse.Namespace) -> None:
-    from harness import report
+def _ask(given: argparse.Namespace) -> None:
+    model, prompts = options.model_request(given), options.prompt_request(given)
+    if (given.question is None) == (given.task is None):
+        raise UserError('ask a row with --task NAME --row N, or a question of your own: harness ask "..."')
+    _quiet_libraries()
+    from harness.asking import ask_freely, ask_row
+    from harness.planning import EvalRequest
+
+    if given.question is not None:
+        lines = ask_freely(model, given.question, prompts)
+    else:
+        request = EvalRequest(model, "", (given.task,), options.data_parameters(given), prompts=prompts)
+        lines = ask_row(model, request, given.row)
+    for line in lines:
+        print(line, flush=True)
+
+
+def _prompts(given: argparse.Namespace) -> None:
+    from harness.models import ModelRequest
+    from harness.planning import EvalRequest
+    from harness.supplied import write_prompts
+
+    request = EvalRequest(
+        ModelRequest(), shlex.join(["harness", *given.arguments]), tuple(dict.fromkeys(given.task)),
+        options.data_parameters(given), given.limit, prompts=options.prompt_request(given),
+    )  # fmt: skip
+    count = write_prompts(request, given.out)
+    print(f"{given.out}: {count:,} prompts; when answers.jsonl has an answer to each:")
+    print(f"harness score --outputs answers.jsonl --prompts {given.out} --model ORG/NAME")
+
+
+def _score(given: argparse.Namespace) -> None:
+    from harness import table
+
+    if (given.folder is None) == (given.outputs is None):
+        raise UserError("name a run folder, or answers to prompts with --outputs")
+    if given.outputs is not None:
+        from harness.supplied import score_answers
+
+        if given.model is None:
+            raise UserError("--outputs does not say which model answered: add --model ORG/NAME")
+        prompts = given.prompts or given.outputs.with_name("prompts.jsonl")
+        run, result = score_answers(given.outputs, prompts, given.model, given.output)
+        table.show(result)
+        print(f"{run.folder}: run.json, observations, result.json")
+        return
     from harness.run import read_run, write_json
     from harness.scoring import score_run
 
-    result = score_run(read_run(options.folder))
-    write_json(options.folder / "result.json", result)
-    report.show(result)
+    result = score_run(read_run(given.folder))
+    write_json(given.folder / "result.json", result)
+    table.show(result)
 
 
-def _train(options: argparse.Namespace) -> None:
+def _report(given: argparse.Namespace) -> None:
+    from harness.reporting.page import write_report
+    from harness.run import read_run
+
+    print(write_report(read_run(given.folder)))
+
+
+def _compare(given: argparse.Namespace) -> None:
+    from harness import comparing
+    from harness.run import read_run, require_writable
+
+    if len(given.folders) < 2:
+        raise UserError("one run is compared with nothing: name two run folders or more")
+    first, *others = runs = [read_run(folder) for folder in given.folders]
+    if given.out is not None:
+        require_writable(given.out)
+    for number, other in enumerate(others, start=2):
+        found = comparing.compare_runs(first, other)
+        comparing.show(first, other, found)
+        if given.out is not None:
+            rows = given.out / f"differences-1-{number}.csv"
+            comparing.write_items(found, rows)
+            print(f"{rows}: every answer that only one of them has right")
+    if given.out is None:
+        print("for plots, and every row on which they differ: add --out DIR")
+        return
+    from harness.reporting.page import write_comparison
+
+    print(write_comparison(runs, given.out))
+
+
+def _train(given: argparse.Namespace) -> None:
     _quiet_libraries()
     from harness.reference.train import Recipe, train_lstm
     from harness.run import require_writable
 
-    require_writable(options.output)
-    recipe = Recipe(steps=options.steps, data_seed=options.data_seed, weight_seed=options.weight_seed)
-    loss = train_lstm(options.output, recipe)
-    print(f"{options.output}: last loss {loss:.4f} nats")
-    print(f"score it: harness eval --model {options.output} --task flipflop")
+    require_writable(given.output)
+    recipe = Recipe(steps=given.steps, data_seed=given.data_seed, weight_seed=given.weight_seed)
+    loss = train_lstm(given.output, recipe)
+    print(f"{given.output}: last loss {loss:.4f} nats")
+    print(f"score it: harness eval --model {given.output} --task flipflop")
 
 
 def _leaderboard(verb: str) -> Any:

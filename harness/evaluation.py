@@ -5,7 +5,7 @@ are planned for that. Every process goes through `evaluate`; rank 0 opens the ru
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from harness.models import ModelSource, fetch_weights, resolve
 from harness.observing import Observed, observe
 from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.plan import Plan
-from harness.planning import EvalRequest, check_first_rows, plan_jobs, plan_rows
+from harness.planning import EvalRequest, check_first_rows, plan_jobs, plan_rows, put_to
 from harness.processes import World
 from harness.rows import Job
 from harness.run import (
@@ -45,40 +45,48 @@ from harness.shards import Record, ShardWriter, records
 
 @dataclass(frozen=True)
 class Work:
-    """What rank 0 tells the others: the run folder below --output, which start of it this is, what is to be done."""
+    """What rank 0 tells the others: the run folder below --output, which start of it this is, what is to be done, and
+    which tasks are not."""
 
     folder: Path
     start: int
     parcels: list[Parcel]
+    left_out: frozenset[str]
 
 
 def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone."""
     world = World()
     rendering: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
     with world.first_here_goes_first():
         _check_processes(request, world)
         jobs = plan_jobs(request)
         require_writable(request.output)
         source = resolve(request.model, here_only=not world.is_first_here)
+        jobs = put_to(jobs, request.prompts, source.tokenizer)
         if world.is_first:
-            rendering = check_first_rows(jobs, source, request.continuations)
+            rendering, left_out = check_first_rows(jobs, source, request)
         if world.is_first_here:
             fetch_weights(source)
     if world.told(source.revision) != source.revision:
         raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
     model = load(source, world.device)
     if not world.is_first:
-        _observe(request, world, world.told(None), source, model)
+        _observe(request, world, world.told(None), source, model, jobs)
         return None
+    jobs = _without(jobs, left_out)
+    if left_out:
+        print(f"left out: {', '.join(left_out)} ({next(iter(left_out.values()))})")
     data = data_facts(jobs)
-    for name, facts in rendering.items():
-        data["tasks"][name]["rendering"] = facts
+    for job in jobs:
+        data["tasks"][job.task.name]["rendering"] = rendering[job.task.name]
     facts = {
         "command": request.command,
         "model": describe(source, model, request.strict),
         "data": data,
         "environment": environment(world.device),
+        "left_out": left_out,
     }
     folder = run_folder(request.output, facts)
     with only_writer(folder):
@@ -97,8 +105,8 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
             1 if request.model.tensor_parallel else world.size,
             FEW_ROWS if request.continuations else MOST_ROWS,
         )
-        work = world.told(Work(run.folder.relative_to(request.output), start, parcels))
-        _observe(request, world, work, source, model)
+        work = world.told(Work(run.folder.relative_to(request.output), start, parcels, frozenset(left_out)))
+        _observe(request, world, work, source, model, jobs)
         result = _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
     return run, result
 
@@ -125,10 +133,14 @@ def _say_what_is_kept(run: Run, jobs: list[Job], done: Sequence[Any]) -> None:
             print(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows observed before, kept ({run.folder})")
 
 
-def _observe(request: EvalRequest, world: World, work: Work, source: ModelSource, model: Any) -> None:
+def _without(jobs: list[Job], left_out: Collection[str]) -> list[Job]:
+    return [job for job in jobs if job.task.name not in left_out]
+
+
+def _observe(request: EvalRequest, world: World, work: Work, source: ModelSource, model: Any, jobs: list[Job]) -> None:
     """This process's part of the work."""
     engine = Engine(model, source.tokenizer, request.batch_size, request.strict)
-    jobs = plan_jobs(request)
+    jobs = _without(jobs, work.left_out)
 
     def planner(job: Job, rows: pa.Table) -> Plan:
         return plan_rows(job, source, rows, request.continuations)

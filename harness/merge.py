@@ -49,7 +49,7 @@ def merge(job: Job, records: Iterable[Record], path: Path) -> None:
             f"{int((times > 1).sum()):,} are there twice: run the same command again, which asks for what is missing"
         )
     schema = observations.schema_of(job.task, job.config)
-    order = [(name, "ascending") for name in ("id", "position" if "position" in schema.names else "turn")]
+    order = [(name, "ascending") for name in ("id", "position", "turn") if name in schema.names]
     with observations.writing(path, schema) as writer:
         for window in range(-(-job.rows // CHUNK_ROWS)):
             tables = [mine[number].observations() for number in sorted(by_window[window])]

@@ -1,9 +1,12 @@
 """Observation tables: what a model said, in parquet files that `load_dataset("parquet")` reads.
 
 reads        id, position, gap, gold, logprobs, gold_token, argmax
+choices      id, gold, logprobs, written
 completions  id, turn, output, tokens
 
-Where logits were NaN or infinite, logprobs are NaN and argmax is -1; of a completion, tokens is -1.
+A dialogue is completions with several turns. Choices have a log-probability for each candidate of the row, and the
+candidate that greedy decoding writes (-1: another text). Where logits were NaN or infinite, logprobs are NaN and
+argmax or written is -1; of a completion, tokens is -1.
 Log-probabilities are rounded to multiples of 2**-16, an error under 1e-5 that is below what float32
 gives on another machine; that and the encodings keep a full flip-flop run under 5 MB.
 """
@@ -20,11 +23,20 @@ import pyarrow.parquet as pq
 
 from fflm_data.config import Config
 from harness.errors import UserError
-from harness.tasks import ReadTask, Task
+from harness.tasks import ChoiceTask, ReadTask, Task
 
 ROUNDING = 2.0**-16
 
 COMPLETIONS = pa.schema([("id", pa.int64()), ("turn", pa.int32()), ("output", pa.string()), ("tokens", pa.int32())])
+
+CHOICES = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("gold", pa.int32()),
+        ("logprobs", pa.list_(pa.field("element", pa.float32(), nullable=False))),
+        ("written", pa.int32()),
+    ]
+)
 
 
 def reads_schema(symbols: int) -> pa.Schema:
@@ -44,15 +56,21 @@ def reads_schema(symbols: int) -> pa.Schema:
 
 def schema_of(task: Task, config: Config) -> pa.Schema:
     """What the table of a task over the data of a config looks like."""
-    return reads_schema(len(task.symbols(config))) if isinstance(task, ReadTask) else COMPLETIONS
+    if isinstance(task, ReadTask):
+        return reads_schema(len(task.symbols(config)))
+    return CHOICES if isinstance(task, ChoiceTask) else COMPLETIONS
+
+
+def rounded(logprobs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Log-probabilities to multiples of ROUNDING."""
+    # In float32 a near-certain answer can come out a little above 0, which no log-probability is.
+    return np.minimum(np.round(logprobs.astype(np.float64) / ROUNDING) * ROUNDING, 0).astype(np.float32)
 
 
 def logprobs_column(logprobs: npt.NDArray[np.float32]) -> pa.Array:
     """float32 (reads, symbols) to a rounded fixed-size list column."""
-    # In float32 a near-certain answer can come out a little above 0, which no log-probability is.
-    rounded = np.minimum(np.round(logprobs.astype(np.float64) / ROUNDING) * ROUNDING, 0).astype(np.float32)
     return pa.FixedSizeListArray.from_arrays(
-        pa.array(rounded.ravel()), type=reads_schema(logprobs.shape[1]).field("logprobs").type
+        pa.array(rounded(logprobs).ravel()), type=reads_schema(logprobs.shape[1]).field("logprobs").type
     )
 
 
@@ -62,9 +80,9 @@ def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     partial = path.with_name(path.name + ".partial")
     encodings: dict[str, Any] = {"use_dictionary": True}
     if "logprobs" in schema.names:
-        counters = dict.fromkeys(("id", "position", "gap"), "DELTA_BINARY_PACKED")
+        counters = {name: "DELTA_BINARY_PACKED" for name in ("id", "position", "gap") if name in schema.names}
         encodings = {
-            "use_dictionary": ["gold", "gold_token", "argmax"],
+            "use_dictionary": [name for name in ("gold", "gold_token", "argmax", "written") if name in schema.names],
             "column_encoding": counters | {"logprobs.list.element": "BYTE_STREAM_SPLIT"},
         }
     with pq.ParquetWriter(

@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from harness.rows import CHUNK_ROWS, Job
+from harness.tasks import ChoiceTask
 from harness.tasks.base import Ints
 
 # What one process plans and holds at a time; more rows would only be a longer wait for the first batch.
 MOST_ROWS = 512
-# Of rows that are planned read by read.
+# Of rows that are planned read by read, or candidate by candidate.
 FEW_ROWS = 8
 PARCELS_PER_PROCESS = 16
 # In characters: less than this costs more to plan and to batch than it balances.
@@ -45,18 +46,26 @@ def deal(
     windows = [part for job in range(len(jobs)) for part in _windows(job, jobs[job], done[job])]
     whole = sum(int(lengths.sum()) for _, _, lengths in windows)
     most = max(LEAST_COST, whole // (PARCELS_PER_PROCESS * processes)) if processes > 1 else whole
-    parcels = [parcel for job, ids, lengths in windows for parcel in _cut(job, ids, lengths, (most, most_rows))]
+    parcels = [
+        parcel
+        for job, ids, lengths in windows
+        for parcel in _cut(job, ids, lengths, (most, min(most_rows, _most_rows(jobs[job]))))
+    ]
     return sorted(parcels, key=lambda parcel: -parcel.cost)
 
 
+def _most_rows(job: Job) -> int:
+    return FEW_ROWS if isinstance(job.task, ChoiceTask) else MOST_ROWS
+
+
 def _windows(job: int, asked: Job, done: npt.NDArray[np.bool_]) -> Iterable[tuple[int, Ints, Ints]]:
-    """Pieces of a job, each with the ids that are not done and their lengths in characters, longest first."""
+    """Pieces of a job, each with the ids that are not done and their costs in characters, costliest first."""
     if done.all():
         return
     for start, rows in asked.chunks():
         left = np.flatnonzero(~done[start : start + rows.num_rows])
         if len(left):
-            lengths = np.array([len(text) for text in asked.task.texts(rows.take(pa.array(left)))])
+            lengths = asked.task.costs(rows.take(pa.array(left)))
             order = np.argsort(-lengths, kind="stable")
             yield job, left[order] + start, lengths[order]
 

@@ -6,7 +6,7 @@ write so that each answer is exactly one token is refused here, before any forwa
 possible continuation is to be scored by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from harness.tasks.base import Ints, Targets
 from harness.tokens import Tokens, encode
 
 Logprobs = npt.NDArray[np.float32]
+Following = Callable[[int, Sequence[tuple[Ints, str]]], Ints]
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,56 @@ class ContinuationPlan(ReadPlan):
 
 
 @dataclass(frozen=True)
+class ChoicePlan(ReadPlan):
+    """The same with candidates of its own for every row, one read each.
+
+    Per point: `candidate`, counted through all rows; first: where those of each row begin, and where the last end.
+    longer: pairs of candidates of which the second goes on where the first ends.
+    """
+
+    candidate: Ints
+    first: Ints
+    longer: Ints
+
+    def choices(self, logprobs: Logprobs, argmax: Ints) -> tuple[Logprobs, Ints]:
+        """Per candidate, its log-probability, NaN for all of a row with NaN in it; per row, the candidate that greedy
+        decoding writes (of several the longest), -1 for another text.
+
+        A candidate with which others begin is the text that does not go on to one of those.
+        """
+        count = int(self.first[-1])
+        sums = np.bincount(self.candidate, logprobs[:, 0].astype(np.float64), count)
+        missed = np.bincount(self.candidate, argmax != self.wanted[:, 0], count)
+        exact = sums.copy()
+        for short, long in self.longer.tolist():
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = np.exp(exact[short]) - np.exp(sums[long])
+                exact[short] = np.log(max(share, np.finfo(np.float64).tiny))
+        written = np.full(len(self.first) - 1, -1, dtype=np.int64)
+        for row, (start, end) in enumerate(zip(self.first[:-1].tolist(), self.first[1:].tolist(), strict=True)):
+            if np.isnan(sums[start:end]).any():
+                exact[start:end] = np.nan
+            elif (fits := np.flatnonzero(missed[start:end] == 0)).size:
+                written[row] = fits[np.argmin(sums[start:end][fits])]
+        return exact.astype(np.float32), written
+
+
+@dataclass(frozen=True)
 class CompletionPlan:
-    """Prompts to be completed, token ids each."""
+    """Prompts to be completed, token ids each. ends: tokens that end an answer, beside those of the model."""
 
     prompts: list[Ints]
+    ends: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class DialoguePlan(CompletionPlan):
+    """Prompts of dialogues of so many turns. following: the next prompt of a row after its answers so far, each as
+    tokens and as text. longest: how many tokens each row may come to."""
+
+    turns: int = 1
+    following: Following = None  # type: ignore[assignment]
+    longest: Ints = None  # type: ignore[assignment]
 
 
 Plan = ReadPlan | CompletionPlan
@@ -148,9 +195,45 @@ def _shared(rows: list[Ints]) -> int:
     return int(np.argmin(same)) if not same.all() else width
 
 
-def plan_completions(texts: Sequence[str], tokenizer: Any) -> CompletionPlan:
-    """Prompts without the special tokens that a tokenizer puts after a text."""
-    return CompletionPlan([tokens.prompt for tokens in encode(tokenizer, texts)])
+def plan_choices(texts: Sequence[str], candidates: Sequence[Sequence[str]], tokenizer: Any) -> ChoicePlan:
+    """Every candidate after its row's text, a continuation token by token; what stands in several is fed once.
+
+    Raises UserError if the tokens of a text depend on what follows it.
+    """
+    sequences: list[Ints] = []
+    rows: list[int] = []
+    points: list[tuple[int, int, int, int]] = []  # sequence, at, token, candidate
+    longer: list[tuple[int, int]] = []
+    first = np.cumsum([0, *map(len, candidates)])
+    for row, (text, endings) in enumerate(zip(texts, candidates, strict=True)):
+        continued = [tokens.prompt for tokens in encode(tokenizer, [text + ending for ending in endings])]
+        given = _shared(continued)
+        known = {tuple(ids.tolist()): place for place, ids in enumerate(continued)}
+        if given == 0 or len(known) < len(continued):
+            reason = "nothing stands before it" if given == 0 else "two of them are the same tokens"
+            raise UserError(
+                f"the tokenizer of {tokenizer.name_or_path} does not keep the answers to {text!r} apart: {reason}"
+            )
+        fed_before: dict[bytes, int] = {}
+        for place, ids in sorted(enumerate(continued), key=lambda one: -len(one[1])):
+            fed = ids[:-1]
+            key = fed.tobytes()
+            if key not in fed_before:
+                for end in range(given, len(fed) + 1):  # whatever begins it can be read off the same sequence
+                    fed_before.setdefault(fed[:end].tobytes(), len(sequences))
+                sequences.append(fed)
+                rows.append(row)
+            here = int(first[row]) + place
+            points += [(fed_before[key], at, int(ids[at]), here) for at in range(given, len(ids))]
+            beginnings = [tuple(ids[:end].tolist()) for end in range(given, len(ids))]
+            longer += [(int(first[row]) + known[one], here) for one in beginnings if one in known][-1:]
+    table = np.array(points, dtype=np.int64).reshape(-1, 4)
+    sequence, at, token, candidate = table[np.argsort(table[:, 0], kind="stable")].T
+    pairs = np.array(longer, dtype=np.int64).reshape(-1, 2)
+    return ChoicePlan(
+        len(texts), sequences, np.array(rows, dtype=np.int64), sequence, at, token[:, None],
+        np.zeros(0, dtype=np.int64), candidate, first, pairs,
+    )  # fmt: skip
 
 
 def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], tokenizer: Any) -> Ints:

@@ -1,6 +1,6 @@
 """What is asked of which model: jobs from a request, plans from their rows, and what is refused before any work."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,9 +10,22 @@ import pyarrow as pa
 from fflm_data import get_config
 from harness.errors import UserError
 from harness.models import ModelRequest, ModelSource
-from harness.plan import NotSeparable, Plan, ReadPlan, plan_completions, plan_continuations, plan_reads
+from harness.plan import (
+    CompletionPlan,
+    DialoguePlan,
+    NotSeparable,
+    Plan,
+    ReadPlan,
+    plan_choices,
+    plan_continuations,
+    plan_reads,
+)
+from harness.prompting import PromptRequest, resolve_prompting
+from harness.rendering import end_of_answer, exchange, prompt_ids, prompt_texts
 from harness.rows import Job
-from harness.tasks import CompletionTask, ReadTask, all_tasks, get_task
+from harness.suites import get_suite
+from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, get_task
+from harness.tasks.base import Ints
 
 FIRST_ROWS = 64
 # Continuations are written anew for every read: a row costs as much as hundreds.
@@ -23,7 +36,8 @@ FIRST_ROWS_CONTINUED = 2
 class EvalRequest:
     """What `harness eval` was asked. parameters: by task, what is set of its data config. continuations: whether each
     possible answer is scored as a text of its own. batch_size: the most sequences in a batch. strict: one
-    each. processes: how many of them work on it, None for as many as were started."""
+    each. processes: how many of them work on it, None for as many as were started. suite: what is asked where no
+    task is named; of its tasks those are left out that the model cannot be asked."""
 
     model: ModelRequest
     command: str
@@ -35,31 +49,51 @@ class EvalRequest:
     batch_size: int | None = None
     strict: bool = False
     processes: int | None = None
+    suite: str = "full"
+    prompts: PromptRequest = PromptRequest()
 
 
 def plan_jobs(request: EvalRequest) -> list[Job]:
     """The jobs in order of tasks and splits. Raises UserError for an unknown task, ParameterError for a bad value."""
-    names = request.tasks or tuple(all_tasks())
+    most = get_suite(request.suite).rows
+    most = dict.fromkeys(request.tasks) if request.tasks else most
+    names = tuple(most)
     for name in request.parameters:
         get_task(name)
         if name not in names:
             raise UserError(f"--set {name}... sets a task that is not evaluated: add --task {name}")
     jobs = []
-    for task in (get_task(name) for name in dict.fromkeys(names)):
-        config = get_config(task.config, **request.parameters.get(task.name, {}))
+    for task in map(get_task, names):
+        config = get_config(task.config, **{**task.parameters, **request.parameters.get(task.name, {})})
         for split in task.splits:
             if rows := config.splits().get(split):
-                jobs.append(Job(task, config, split, min(rows, request.limit or rows)))
+                limit = min(rows, request.limit or rows, most[task.name] or rows)
+                jobs.append(Job(task, config, split, limit))
     if not jobs:
         raise UserError("no rows are left to evaluate: leave out the --set that empties the splits")
     return jobs
 
 
-def check_first_rows(jobs: list[Job], source: ModelSource, continuations: bool) -> dict[str, dict[str, Any]]:
-    """Plans the first rows of every job for nothing but its refusals; by task, how they are given to the model.
+def put_to(jobs: list[Job], request: PromptRequest, tokenizer: Any) -> list[Job]:
+    """The same jobs with their questions put as was asked. Raises UserError if the tokenizer has no way for that."""
+    prompting = resolve_prompting(request, tokenizer)
+    return [
+        replace(job, prompting=prompting.of(job.task, request.challenges))
+        if isinstance(job.task, CompletionTask)
+        else job
+        for job in jobs
+    ]
 
-    Raises UserError with the first refusal, and the tasks that would do.
+
+def check_first_rows(
+    jobs: list[Job], source: ModelSource, request: EvalRequest
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Plans the first rows of every job for nothing but its refusals; by task, how they are given to the model, and
+    why it is left out.
+
+    Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
     """
+    continuations = request.continuations
     rendering: dict[str, dict[str, Any]] = {}
     refused: dict[str, UserError] = {}
     for job in jobs:
@@ -72,12 +106,12 @@ def check_first_rows(jobs: list[Job], source: ModelSource, continuations: bool) 
         first = (plan.sequences if isinstance(plan, ReadPlan) else plan.prompts)[0][:8].tolist()
         bos = source.tokenizer.bos_token_id
         rendering[job.task.name] = {
-            "style": "plain",
-            "chat_template": None,
-            "answers": "continuations" if continuations and isinstance(job.task, ReadTask) else "tokens",
+            "answers": _kind(job.task, continuations),
             "first_tokens": first,
             "first_token_is_bos": bos is not None and first[0] == bos,
         }
+    if refused and not request.tasks and any(name not in refused for name in rendering):
+        return rendering, {name: str(refusal) for name, refusal in refused.items()}
     if refused:
         worst = next(iter(refused.values()))
         fit = " ".join(f"--task {name}" for name in rendering if name not in refused)
@@ -85,22 +119,32 @@ def check_first_rows(jobs: list[Job], source: ModelSource, continuations: bool) 
         if isinstance(worst, NotSeparable) and not continuations:
             advice = f"; score whole continuations, which is slower: add --exact-continuations{advice}"
         raise UserError(f"{worst}{advice}")
-    return rendering
+    return rendering, {}
+
+
+def _kind(task: Task, continuations: bool) -> str:
+    """Of what an answer is made: tokens that are scored, continuations that are, or text."""
+    if isinstance(task, CompletionTask):
+        return "text"
+    return "continuations" if continuations or isinstance(task, ChoiceTask) else "tokens"
 
 
 def plan_rows(job: Job, source: ModelSource, rows: pa.Table, continuations: bool) -> Plan:
     """The plan of some rows. Raises UserError if the tokenizer or the context of the model does not allow it."""
-    task, texts = job.task, job.task.texts(rows)
+    task = job.task
     plan: Plan
     written = 0
     if isinstance(task, ReadTask):
         way = plan_continuations if continuations else plan_reads
-        plan = way(texts, task.targets(rows), task.symbols(job.config), source.tokenizer)
+        plan = way(task.texts(rows), task.targets(rows), task.symbols(job.config), source.tokenizer)
+        fed = plan.sequences
+    elif isinstance(task, ChoiceTask):
+        plan = plan_choices(task.texts(rows), task.candidates(rows), source.tokenizer)
         fed = plan.sequences
     else:
-        written = cast(CompletionTask, task).max_new_tokens
-        plan = plan_completions(texts, source.tokenizer)
+        plan = _prompts(job, source.tokenizer, rows)
         fed = plan.prompts
+        written = job.prompting.max_new_tokens(cast(CompletionTask, task))
     highest = max(int(tokens.max(initial=0)) for tokens in fed)
     vocabulary = source.config.get_text_config().vocab_size
     if highest >= vocabulary:
@@ -109,10 +153,34 @@ def plan_rows(job: Job, source: ModelSource, rows: pa.Table, continuations: bool
             "name a model with its own tokenizer"
         )
     lengths = np.array([len(tokens) for tokens in fed]) + written
+    lengths = plan.longest if isinstance(plan, DialoguePlan) else lengths
     if source.context is not None and lengths.max() > source.context:
-        advice = task.advice(job.config, lengths, rows, source.context) or "no size of it fits"
+        advice = _advice(job, plan, lengths, rows, source.context)
         raise UserError(
             f"{job.name} takes up to {lengths.max():,} tokens, the context of {source.name} is "
             f"{source.context:,}: {advice}"
         )
     return plan
+
+
+def _prompts(job: Job, tokenizer: Any, rows: pa.Table) -> CompletionPlan:
+    """The prompts of some rows, and of dialogues the way on."""
+    prompts = prompt_ids(prompt_texts(job, rows, tokenizer), job.prompting.chat, tokenizer)
+    ends = end_of_answer(job, rows, tokenizer)
+    if not isinstance(job.task, DialogueTask):
+        return CompletionPlan(prompts, ends)
+    on = exchange(job, rows, prompts, tokenizer)
+    return DialoguePlan(prompts, ends, job.prompting.turns, on.following, on.longest)
+
+
+def _advice(job: Job, plan: Plan, lengths: Ints, rows: pa.Table, context: int) -> str:
+    """What makes a task fit a context."""
+    if isinstance(plan, DialoguePlan):
+        first = np.array([len(prompt) for prompt in plan.prompts])
+        turn = int(((lengths - first) // plan.turns).max()) + 1
+        fits = (context - int(first.max())) // turn - 1
+        return f"{fits} challenges fit: add --challenges {fits}" if fits > 0 else "no dialogue fits"
+    advice = job.task.advice(job.config, lengths, rows, context) if len(lengths) == rows.num_rows else ""
+    if not advice and job.prompting.shots:
+        return "ask with fewer demonstrations: lower --shots"
+    return advice or "no size of it fits"

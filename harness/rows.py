@@ -8,6 +8,7 @@ from itertools import islice
 import pyarrow as pa
 
 from fflm_data.config import Config
+from harness.prompting import Prompting
 from harness.tasks import Task
 
 CHUNK_ROWS = 4096
@@ -15,12 +16,13 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Job:
-    """One task on the first `rows` rows of one split."""
+    """One task on the first `rows` rows of one split; prompting: how its questions are put, if it has any."""
 
     task: Task
     config: Config
     split: str
     rows: int
+    prompting: Prompting = Prompting()
 
     @property
     def name(self) -> str:

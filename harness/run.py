@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
 from harness import HARNESS_VERSION
 from harness.errors import UserError
+from harness.prompting import Prompting
 from harness.rows import Job
-from harness.tasks import get_task
+from harness.tasks import CompletionTask, get_task
 
 RUN_SCHEMA = "fflm-run/1"
 # What of a model decides what it says. Where and how fast it runs (processes, devices, batch size) does not.
@@ -71,13 +72,14 @@ class Run:
                 "run harness eval again"
             )
         config = get_config(task.config, **asked["parameters"])
+        prompting = Prompting(**asked.get("prompting", {}))
         for split, part in asked["splits"].items():
             rows = part["rows"]
             if split not in task.splits or type(rows) is not int or not 1 <= rows <= config.rows(split):
                 raise self._damaged(f"{rows!r} rows of {name}.{split}")
             if part["of"] != config.rows(split) or asked["fingerprint"] != config.fingerprint():
                 raise self._damaged(f"the size or the fingerprint of {name}.{split}")
-            yield Job(task, config, split, rows)
+            yield Job(task, config, split, rows, prompting)
 
     def _damaged(self, reason: object) -> UserError:
         return UserError(
@@ -100,6 +102,8 @@ def data_facts(jobs: list[Job]) -> dict[str, Any]:
                 "splits": {},
             },
         )
+        if isinstance(job.task, CompletionTask):
+            asked["prompting"] = asdict(job.prompting)
         asked["splits"][job.split] = {"rows": job.rows, "of": job.config.rows(job.split)}
     return {"generator": GENERATOR_VERSION, "tasks": tasks}
 

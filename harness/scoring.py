@@ -1,25 +1,28 @@
-"""From rows and observations to scores: pure functions, wherever the observations came from.
+"""From what is judged to scores: pure functions, wherever the observations came from."""
 
-What is right is derived from the regenerated rows; a table says only which token writes which answer.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from harness import observations
-from harness.answers import first_line, parse
-from harness.errors import UserError
+from harness.answers import CUT_OFF, REFUSED, UNPARSED
+from harness.judging import (
+    Judged,
+    JudgedChoices,
+    JudgedCompletions,
+    JudgedHistograms,
+    JudgedNumbers,
+    JudgedReads,
+    judge,
+)
 from harness.rows import Job
 from harness.run import Run
-from harness.statistics import mean_interval, proportion_interval
-from harness.tasks import CompletionTask, ReadTask, Task
-from harness.tasks.base import Floats, Ints
+from harness.statistics import Interval, mean_interval, proportion_interval, skill_interval
+from harness.tasks import DialogueTask
+from harness.tasks.base import Bools, Floats, Ints
 
 RESULT_SCHEMA = "fflm-result/1"
 DECIMALS = 8
@@ -29,9 +32,9 @@ DECIMALS = 8
 class Score:
     """One number of a result.
 
-    low, high: its 95% interval. n: what was counted (reads, sequences or rows); errors: how many of
+    low, high: its 95% interval. n: what was counted (reads, sequences, rows or letters); errors: how many of
     them were wrong. baseline: the best trivial score on the same rows. group: the part of the split,
-    None for all of it.
+    None for all of it; of a trivial guess, its name.
     """
 
     task: str
@@ -48,9 +51,7 @@ class Score:
 
 def score_run(run: Run) -> dict[str, Any]:
     """result.json of a run. Raises UserError if its observations are not there or not those of its rows."""
-    scores: list[Score] = []
-    for job in run.jobs():
-        scores += score(job.task, job, observations.read(run.table(job), observations.schema_of(job.task, job.config)))
+    scores = [one for job in run.jobs() for one in score(judge(run, job))]
     return {
         "schema": RESULT_SCHEMA,
         "model": run.facts["model"],
@@ -62,194 +63,228 @@ def score_run(run: Run) -> dict[str, Any]:
 
 
 @singledispatch
-def score(task: Task, job: Job, table: pa.Table) -> list[Score]:
-    """All scores of one job, from its table of observations."""
-    raise TypeError(f"no scoring for {type(task).__name__}")
+def score(judged: Judged) -> list[Score]:
+    """All scores of one job."""
+    raise TypeError(f"no scores for {type(judged).__name__}")
 
 
 @score.register
-def _score_reads(task: ReadTask, job: Job, table: pa.Table) -> list[Score]:
-    rows, right, among, gap, baselines, numbers = _judge_reads(task, job, table)
-    lost = _not_a_number(job, ~numbers)
-    told = np.bincount(rows, ~numbers, job.rows) == 0
-    rows, right, among, gap = rows[numbers], right[numbers], among[numbers], gap[numbers]
-    baselines = {name: guess[numbers] for name, guess in baselines.items()}
-    if not len(rows):
+def _reads(judged: JudgedReads) -> list[Score]:
+    lost = _not_a_number(judged)
+    if not judged.counted.any():
         return lost
-    best = max(float(guess.mean()) for guess in baselines.values())
-    accuracy = _proportion(job, "accuracy", right, rows, baseline=best)
-    clean = np.bincount(rows, ~right, job.rows) == 0
-    scores = [
+    counted = judged.counted
+    rows, job = judged.row[counted], judged.job
+    among = proportion(job, "accuracy_among_symbols", judged.among[counted], rows, _best(judged, counted)[1])
+    clean = np.bincount(rows, ~judged.right[counted], job.rows) == 0
+    told = np.bincount(judged.row, ~counted, job.rows) == 0
+    whole = [proportion(job, "sequences_without_glitch", clean[told], np.flatnonzero(told))] if told.any() else []
+    return [
         *lost,
-        accuracy,
-        _skill(accuracy),
-        _proportion(job, "accuracy_among_symbols", among, rows, baseline=best),
-        *([_proportion(job, "sequences_without_glitch", clean[told], np.flatnonzero(told))] if told.any() else []),
+        *_accuracy(judged, counted),
+        among,
+        *whole,
+        *_baselines(judged),
+        *_by_group(judged, partial(_bare_accuracy, judged)),
     ]
-    for name, inside in _gap_groups(gap):
-        guess = max(float(values[inside].mean()) for values in baselines.values())
-        scores.append(_proportion(job, "accuracy", right[inside], rows[inside], baseline=guess, group=name))
-    return scores
 
 
-def _not_a_number(job: Job, lost: npt.NDArray[np.bool_]) -> list[Score]:
+@score.register
+def _choices(judged: JudgedChoices) -> list[Score]:
+    lost = _not_a_number(judged)
+    if not judged.counted.any():
+        return lost
+
+    def of(inside: Bools, group: str | None = None) -> list[Score]:
+        written = proportion(judged.job, "accuracy_written", judged.written[inside], judged.row[inside], group=group)
+        return [
+            *_accuracy(judged, inside, group),
+            written,
+            mean(judged.job, "mean_probability", judged.probability[inside], group),
+            mean(judged.job, "mean_reciprocal_rank", 1 / judged.rank[inside], group),
+        ]
+
+    return [*lost, *of(judged.counted), *_baselines(judged), *_by_group(judged, of)]
+
+
+@score.register
+def _numbers(judged: JudgedNumbers) -> list[Score]:
+    lost = _not_a_number(judged)
+    first = judged.counted & (judged.turn == 0)
+    if not first.any():
+        return lost
+
+    def of(inside: Bools, group: str | None = None) -> list[Score]:
+        inside = inside & first
+        return [*_accuracy(judged, inside, group), *_errors(judged, inside, group), *_unanswered(judged, inside, group)]
+
+    dialogue = _dialogue(judged) if isinstance(judged.job.task, DialogueTask) else []
+    return [*lost, *of(first), *_baselines(judged, first), *dialogue, *_by_group(judged, of, first)]
+
+
+@score.register
+def _histograms(judged: JudgedHistograms) -> list[Score]:
+    lost = _not_a_number(judged)
+    if not judged.counted.any():
+        return lost
+
+    def of(inside: Bools, group: str | None = None) -> list[Score]:
+        return [*_accuracy(judged, inside, group), *_unanswered(judged, inside, group)]
+
+    return [*lost, *of(judged.counted), *_baselines(judged), *_letters(judged), *_by_group(judged, of)]
+
+
+def _by_group(judged: Judged, of: Callable[[Bools, str], list[Score]], counted: Bools | None = None) -> Iterator[Score]:
+    """The same scores of the parts in which anything was counted."""
+    counted = judged.counted if counted is None else counted
+    for name, members in judged.groups.items():
+        if (inside := members & counted).any():
+            yield from of(inside, name)
+
+
+def _not_a_number(judged: Judged) -> list[Score]:
     """How often the logits were NaN or infinite, if ever: what is asked there is neither right nor wrong."""
-    count = int(lost.sum())
-    return [Score(job.task.name, job.split, "not_a_number", count / len(lost), None, None, len(lost), count)] * bool(
+    count, n = int((~judged.counted).sum()), len(judged.counted)
+    return [Score(judged.job.task.name, judged.job.split, "not_a_number", count / n, None, None, n, count)] * bool(
         count
     )
 
 
-def _judge_reads(
-    task: ReadTask, job: Job, table: pa.Table
-) -> tuple[Ints, npt.NDArray[np.bool_], npt.NDArray[np.bool_], Ints, dict[str, Floats], npt.NDArray[np.bool_]]:
-    """Per read: its row; whether the most probable token was right; whether the most probable symbol was;
-    its gap; its baselines; whether the model gave numbers at all."""
-    said = {name: table[name].to_numpy() for name in ("id", "position", "gold_token", "argmax")}
-    symbols = len(task.symbols(job.config))
-    logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols)
-    numbers = ~np.isnan(logprobs).all(axis=1)
-    if not (logprobs[numbers] <= 0).all() or (said["argmax"][~numbers] != -1).any():
-        raise UserError(
-            f"the log-probabilities of {job.name} are not all at most 0: delete that table and run harness eval again"
-        )
-    rows, among, gaps, baselines = [], [], [], []
-    answer_tokens: dict[int, int] = {}
-    seen = 0
-    for start, chunk in job.chunks():
-        targets = task.targets(chunk)
-        here = slice(seen, seen + len(targets.row))
-        seen = here.stop
-        same_rows = np.array_equal(said["id"][here], targets.row + start)
-        if not same_rows or not np.array_equal(said["position"][here], targets.position):
-            raise _wrong_rows(job)
-        for answer in range(symbols):
-            tokens = said["gold_token"][here][targets.gold == answer]
-            if len(tokens) and (tokens != answer_tokens.setdefault(answer, int(tokens[0]))).any():
-                raise _wrong_rows(job)
-        lines = logprobs[here]
-        gold = lines[np.arange(len(lines)), targets.gold]
-        others = np.where(np.arange(symbols) == targets.gold[:, None], -np.inf, lines).max(axis=1)
-        rows.append(targets.row + start)
-        among.append(gold > others)
-        gaps.append(targets.gap)
-        baselines.append({"chance": np.full(len(lines), 1 / symbols), **targets.baselines})
-    if seen != table.num_rows or len(set(answer_tokens.values())) < len(answer_tokens):
-        raise _wrong_rows(job)
-    merged = {name: np.concatenate([part[name] for part in baselines]) for name in baselines[0]}
-    # Of a task's symbols each is one token, and no two the same: that is what a gold token can be.
-    right = said["argmax"] == said["gold_token"]
-    return np.concatenate(rows), right, np.concatenate(among), np.concatenate(gaps), merged, numbers
+def _best(judged: Judged, inside: Bools) -> tuple[Floats, float]:
+    """The trivial guess that is right most often on some items: where it is right, and how often."""
+    guesses = [guess[inside] for guess in judged.baselines.values()]
+    best = max(guesses, key=lambda guess: float(guess.mean()))
+    return best, float(best.mean())
 
 
-def _gap_groups(gap: Ints) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """Reads by their distance to the write, in octaves: 1, 2-3, 4-7, ..."""
-    low = 1
-    while low <= gap.max():
-        inside = (gap >= low) & (gap < 2 * low)
-        if inside.any():
-            yield (f"gap={low}" if low == 1 else f"gap={low}-{2 * low - 1}"), inside
-        low *= 2
+def _bare_accuracy(judged: Judged, inside: Bools, group: str | None = None) -> list[Score]:
+    guess = _best(judged, inside)[1]
+    return [proportion(judged.job, "accuracy", judged.right[inside], judged.row[inside], guess, group)]
 
 
-@score.register
-def _score_completions(task: CompletionTask, job: Job, table: pa.Table) -> list[Score]:
-    rows = pa.concat_tables(chunk for _, chunk in job.chunks())
-    if not np.array_equal(table["id"].to_numpy(), np.arange(job.rows)):
-        raise _wrong_rows(job)
-    numbers = table["tokens"].to_numpy() >= 0
-    cut_off = table["tokens"].to_numpy() >= task.max_new_tokens
-    said = [
-        parse(first_line(output), cut)
-        for output, cut in zip(table["output"].to_pylist(), cut_off.tolist(), strict=True)
+def _accuracy(judged: Judged, inside: Bools, group: str | None = None) -> list[Score]:
+    """Accuracy, and skill: what part of the way from the best trivial guess on the same items to perfection."""
+    right, rows = judged.right[inside], judged.row[inside]
+    guess, base = _best(judged, inside)
+    accuracy = proportion(judged.job, "accuracy", right, rows, base, group)
+    interval = skill_interval(right, guess, rows)
+    skill = None if base >= 1 else (float(right.mean()) - base) / (1 - base)
+    return [accuracy, _score(judged.job, "skill", skill, interval, len(right), group=group)]
+
+
+def _baselines(judged: Judged, counted: Bools | None = None) -> list[Score]:
+    """Every trivial guess on the same items, by name."""
+    counted = judged.counted if counted is None else counted
+    return [
+        _score(judged.job, "baseline_accuracy", float(guess[counted].mean()), None, int(counted.sum()), group=name)
+        for name, guess in judged.baselines.items()
     ]
-    gold, baselines = task.gold(rows), job.config.guesses(rows)
-    parts: list[tuple[str | None, npt.NDArray[np.bool_]]] = [(None, np.ones(job.rows, dtype=bool))]
-    parts += task.groups(rows).items()
-    scores = _not_a_number(job, ~numbers)
-    for group, members in parts:
-        inside = members & numbers
-        if inside.any():
-            guesses = [guess[inside] for guess in baselines.values()]
-            part = [number for number, chosen in zip(said, inside, strict=True) if chosen]
-            scores += _score_numbers(job, part, gold[inside], guesses, group)
-    return scores
 
 
-def _score_numbers(job: Job, said: list[int | None], gold: Ints, guesses: list[Ints], group: str | None) -> list[Score]:
-    """Accuracy, skill, mean absolute error of what was parsed, and the rate of parse failures."""
-    parsed = np.array([number is not None for number in said])
-    right = np.array([number == answer for number, answer in zip(said, gold.tolist(), strict=True)])
-    distance = np.array(
-        [abs(n - answer) for n, answer in zip(said, gold.tolist(), strict=True) if n is not None], float
+def _errors(judged: JudgedNumbers, inside: Bools, group: str | None) -> list[Score]:
+    """How far the numbers that were said are from the right ones, and to which side."""
+    place = [one for one in np.flatnonzero(inside).tolist() if judged.said[one] is not None]
+    gold = judged.gold[place]
+    # In Python's numbers: two of 18 digits may differ by more than int64 holds.
+    off = np.array([float(int(judged.said[one] or 0) - int(judged.gold[one])) for one in place])
+    guesses = [float(np.abs(guess[place] - gold).mean()) for guess in judged.guesses.values()] if place else [None]
+    return [
+        mean(judged.job, "mean_absolute_error", np.abs(off), group, min(guesses, key=lambda one: one or 0.0)),
+        mean(judged.job, "mean_signed_error", off, group),
+    ]
+
+
+def _unanswered(judged: JudgedCompletions, inside: Bools, group: str | None) -> list[Score]:
+    """How often nothing was answered, by how: those are wrong answers too."""
+    kinds = np.array(judged.kind)[inside]
+    rows = judged.row[inside]
+    named = {"parse_failures": UNPARSED, "refusals": REFUSED, "cut_off": CUT_OFF}
+    return [share(judged.job, metric, kinds == kind, rows, group) for metric, kind in named.items()]
+
+
+def _dialogue(judged: JudgedNumbers) -> list[Score]:
+    """What becomes of answers that are challenged: still right after k challenges, and changes of mind."""
+    job, turns = judged.job, judged.job.prompting.turns
+    right = judged.right.reshape(-1, turns)
+    whole = judged.counted.reshape(-1, turns).all(axis=1)
+    standing = np.logical_and.accumulate(right, axis=1)[whole]
+    at_first = standing[standing[:, 0]]
+    scores = [
+        proportion(job, "still_right", at_first[:, turn], np.arange(len(at_first)), group=f"challenges={turn}")
+        for turn in range(1, turns)
+        if len(at_first)
+    ]
+    rows = np.flatnonzero(whole)
+    scores += [
+        proportion(job, "right_at_turn", right[whole, turn], rows, group=f"challenges={turn}") for turn in range(turns)
+    ] * bool(len(rows))
+    said = np.array([-(2**62) if one is None else one for one in judged.said], dtype=object).reshape(-1, turns)
+    changes = (said[whole, 1:] != said[whole, :-1]).sum(axis=1).astype(np.float64)
+    return [*scores, mean(job, "changes_of_mind", changes, None)]
+
+
+def _letters(judged: JudgedHistograms) -> list[Score]:
+    """Letters that occur, by how often they do; those of an answer that says no counts are wrong."""
+    rows, times, right = [], [], []
+    for place in np.flatnonzero(judged.counted).tolist():
+        said = judged.said[place] or {}
+        for letter, count in judged.gold[place].items():
+            rows.append(int(judged.row[place]))
+            times.append(count)
+            right.append(said.get(letter) == count)
+    row, count, good = np.array(rows), np.array(times), np.array(right)
+    found = [proportion(judged.job, "letter_accuracy", good, row)]
+    for multiplicity in np.unique(count).tolist():
+        inside = count == multiplicity
+        found.append(
+            proportion(judged.job, "letter_accuracy", good[inside], row[inside], group=f"multiplicity={multiplicity}")
+        )
+    return found
+
+
+def proportion(
+    job: Job, metric: str, right: Bools, rows: Ints, baseline: float | None = None, group: str | None = None
+) -> Score:
+    """A share of what is right, its interval clustered by row."""
+    low, high = _interval(~right, rows)
+    wrong = int(len(right) - right.sum())
+    return _score(job, metric, float(right.mean()), Interval(1 - high, 1 - low), len(right), wrong, baseline, group)
+
+
+def share(job: Job, metric: str, inside: Bools, rows: Ints, group: str | None = None) -> Score:
+    """A share of something that is counted as an error."""
+    return _score(
+        job, metric, float(inside.mean()), _interval(inside, rows), len(inside), int(inside.sum()), group=group
     )
-    each = np.arange(len(gold))
-    accuracy = _proportion(
-        job, "accuracy", right, each, baseline=max(float((guess == gold).mean()) for guess in guesses), group=group
-    )
-    interval = mean_interval(distance)
-    error = Score(
-        job.task.name,
-        job.split,
-        "mean_absolute_error",
-        float(distance.mean()) if len(distance) else None,
-        interval.low if interval else None,
-        interval.high if interval else None,
-        n=len(distance),
-        baseline=min(float(np.abs(guess - gold)[parsed].mean()) for guess in guesses) if parsed.any() else None,
-        group=group,
-    )
-    failures = _proportion(job, "parse_failures", ~parsed, each, group=group)
-    return [accuracy, _skill(accuracy), error, failures]
 
 
-def _proportion(
+def mean(
+    job: Job, metric: str, values: npt.NDArray[np.float64], group: str | None, baseline: float | None = None
+) -> Score:
+    """A mean over rows, None if there are none."""
+    value = float(values.mean()) if len(values) else None
+    return _score(job, metric, value, mean_interval(values), len(values), baseline=baseline, group=group)
+
+
+def _interval(errors: Bools, rows: Ints) -> Interval:
+    sizes = np.bincount(rows).astype(np.float64)
+    return proportion_interval(np.bincount(rows, errors)[sizes > 0], sizes[sizes > 0])
+
+
+def _score(
     job: Job,
     metric: str,
-    right: npt.NDArray[np.bool_],
-    rows: Ints,
-    *,
+    value: float | None,
+    interval: Interval | None,
+    n: int,
+    errors: int | None = None,
     baseline: float | None = None,
     group: str | None = None,
 ) -> Score:
-    """A share of `right`, its interval clustered by row. For parse_failures what is counted is the failure."""
-    n = len(right)
-    reads = np.bincount(rows).astype(float)
-    errors = np.bincount(rows, ~right).astype(float)
-    interval = proportion_interval(errors[reads > 0], reads[reads > 0])
-    wrong = int(right.sum()) if metric == "parse_failures" else int(n - right.sum())
-    return Score(
-        job.task.name,
-        job.split,
-        metric,
-        float(right.mean()),
-        1 - interval.high,
-        1 - interval.low,
-        n,
-        wrong,
-        baseline,
-        group,
-    )
-
-
-def _skill(accuracy: Score) -> Score:
-    """(accuracy - baseline) / (1 - baseline) for the best trivial one; None where that is perfect."""
-    base = accuracy.baseline
-
-    def skill(end: float | None) -> float | None:
-        return None if end is None or base is None or base >= 1 else (end - base) / (1 - base)
-
-    value, low, high = skill(accuracy.value), skill(accuracy.low), skill(accuracy.high)
-    return Score(accuracy.task, accuracy.split, "skill", value, low, high, accuracy.n, group=accuracy.group)
+    low, high = (None, None) if interval is None or value is None else interval
+    return Score(job.task.name, job.split, metric, value, low, high, n, errors, baseline, group)
 
 
 def _rounded(one: Score) -> dict[str, Any]:
     """As JSON: rounded, so that the last bits of a processor's arithmetic do not show."""
     return {key: round(value, DECIMALS) if isinstance(value, float) else value for key, value in asdict(one).items()}
-
-
-def _wrong_rows(job: Job) -> UserError:
-    return UserError(
-        f"the observations of {job.name} are not those of its {job.rows:,} rows: "
-        "delete that table and run harness eval again"
-    )

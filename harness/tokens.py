@@ -36,13 +36,13 @@ class Tokens:
         return self.ids[:written]
 
 
-def encode(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
+def encode(tokenizer: Any, texts: Sequence[str], special: bool = True) -> list[Tokens]:
     """Texts with the special tokens that the tokenizer adds by default; one that opens a text opens it once.
 
-    Raises UserError for a text that the tokenizer cannot write.
+    special: whether it adds any. Raises UserError for a text that the tokenizer cannot write.
     """
     try:
-        encodings = list(tokenizer.backend_tokenizer.encode_batch(list(texts)))
+        encodings = list(tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special))
     except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path} cannot write {texts[0][:40]!r}... ({error})"
@@ -53,7 +53,7 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
         ids = np.array(encoding.ids, dtype=np.int64)
         if unknown is not None and (ids == unknown).any():
             raise _lacks(tokenizer, text)
-        # A text that brings the opening token itself (chat templates do) gets a second one from the tokenizer.
+        # A text that brings the opening token itself gets a second one from the tokenizer.
         twice = int(bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos)
         found.append(Tokens(ids[twice:], encoding, twice))
         if _leaves_out(text, found[-1].spans):

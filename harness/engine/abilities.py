@@ -74,7 +74,8 @@ class Completing:
     positions: whether it must be told where tokens stand. together: whether rows go side by side.
     leaving: whether some rows of what it keeps can be picked out. sharing: whether several tokens can
     follow what it has kept, and so a beginning be kept for many rows. padded: whether rows of different
-    lengths go together, padded on the left. bytes_per_token: what is kept of each.
+    lengths go together, padded on the left. gaps: whether some of what is kept can be passed over.
+    bytes_per_token: what is kept of each.
     """
 
     steps: bool
@@ -83,6 +84,7 @@ class Completing:
     leaving: bool = False
     sharing: bool = False
     padded: bool = False
+    gaps: bool = False
     bytes_per_token: int = 0
 
 
@@ -138,6 +140,41 @@ def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, padding
         sharing=leaving and _fits(_sharing, forward, ids, full, way),
         bytes_per_token=_bytes_per_token(forward, ids, way),
     )
+
+
+def probe_gaps(forward: Forward, ids: Tensor, way: Completing) -> Completing:
+    """Whether some of what is kept can be passed over, at the length of a whole dialogue; ids: (tokens,).
+
+    Then rows whose answers differ in length go together, and what a template takes back is taken back.
+    """
+    for told in [replace(way, positions=positions) for positions in {way.positions, forward.takes("position_ids")}]:
+        if way.together and _fits(_gaps, forward, ids, told):
+            return replace(told, gaps=True)
+    return way
+
+
+def _gaps(forward: Forward, ids: Tensor, way: Completing) -> bool:
+    """Whether two rows, with passed-over tokens at different places between, say at their end what they say without."""
+    third, last = len(ids) // 3, len(ids) - 1
+    past = Past()
+    expected = torch.cat([forward.step(part[None], past, way.positions) for part in (ids[:last], ids[last:])])
+    gap = max(2, third // 2)
+    other = ids[:1].expand(gap)
+    rows = torch.stack(
+        [
+            torch.cat([ids[:third], other, ids[third:last]]),
+            torch.cat([ids[: 2 * third], other, ids[2 * third : last]]),
+        ]
+    )
+    seen = torch.ones_like(rows)
+    seen[0, third : third + gap] = 0
+    seen[1, 2 * third : 2 * third + gap] = 0
+    cut = 2 * third  # in two blocks, as turns come
+    past = Past(seen[:, :cut])
+    forward.step(rows[:, :cut], past, way.positions)
+    said = forward.step(rows[:, cut:], past, way.positions, seen[:, cut:])
+    after = forward.step(ids[None, last:].expand(2, 1), past, way.positions)
+    return all(_close(forward, torch.stack([one, two]), expected) for one, two in zip(said, after, strict=True))
 
 
 def _fits(trial: Callable[..., bool], *arguments: Any) -> bool:

@@ -1,6 +1,7 @@
 """Short greedy decoding: a shared beginning computed once, finished rows leave, nothing is written after the answer."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
 from harness.engine.forward import Forward, Past
 from harness.tasks.base import Ints
+from harness.thinking import marker_ids
 
 # Copying keys and values costs about a step: it is done when this part of the rows has finished.
 LEAVING = 0.25
@@ -26,37 +28,36 @@ class Decoder:
         self.tokenizer = tokenizer
         self.padding = padding
         end = forward.model.generation_config.eos_token_id
-        self._ends = frozenset([] if end is None else end if isinstance(end, list) else [end])
+        self.ends = frozenset([] if end is None else end if isinstance(end, list) else [end])
+        self._markers = marker_ids(tokenizer)
         self._beginning: tuple[bytes, Past | None] = (b"", None)
 
     @torch.inference_mode()
-    def write(
-        self, prompts: list[Ints], shared: int, max_new_tokens: int, is_complete: Callable[[str], bool]
-    ) -> tuple[list[str], Ints]:
-        """Texts, and int64 counts of their tokens (the one that ends a text is none; -1: the logits were no numbers).
+    def write(self, prompts: list[Ints], shared: int, limit: "Limit") -> "list[Row]":
+        """One answer a prompt.
 
         shared: how many tokens all prompts begin with; if not 0, prompts must have one length.
         """
-        rows = [_Row(self, is_complete) for _ in prompts]
+        rows = [Row(self, limit) for _ in prompts]
         steps = self._steps(prompts, shared, rows) if self.way.steps else self._again(prompts, rows)
-        for _, logits in zip(range(max_new_tokens), steps, strict=False):
-            best = logits.argmax(dim=-1).tolist()
-            numbers = logits.float().logsumexp(dim=-1).isfinite().tolist()
-            for row, token, number in zip([row for row in rows if row.fed], best, numbers, strict=True):
-                row.take(token, number)
+        for _, logits in zip(range(limit.tokens), steps, strict=False):
+            take(logits, [row for row in rows if row.fed])
             if all(row.done for row in rows):
                 break
-        return [row.text for row in rows], np.array([row.count for row in rows], dtype=np.int64)
+        return rows
 
     def decode(self, tokens: list[int]) -> str:
-        """Text as it stands in an observation."""
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        """Text as it stands in an observation: without special tokens, but for those around thinking."""
+        text, start = "", 0
+        for place in [*(place for place, token in enumerate(tokens) if token in self._markers), len(tokens)]:
+            text += self.tokenizer.decode(
+                tokens[start:place], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            text += self.tokenizer.convert_ids_to_tokens(tokens[place]) if place < len(tokens) else ""
+            start = place + 1
+        return text
 
-    def is_end(self, token: int) -> bool:
-        """Whether a token ends the text."""
-        return token in self._ends
-
-    def _steps(self, prompts: list[Ints], shared: int, rows: list["_Row"]) -> Iterator[Tensor]:
+    def _steps(self, prompts: list[Ints], shared: int, rows: "list[Row]") -> Iterator[Tensor]:
         """Logits of the next token of the rows that are fed, step by step, with what was seen kept."""
         device = self.forward.model.device
         ids = padded([prompt[shared:] for prompt in prompts], self.padding, left=True).to(device)
@@ -74,7 +75,7 @@ class Decoder:
                     row.fed = not row.done
             ids = torch.tensor([[row.last] for row in rows if row.fed], device=device)
 
-    def _again(self, prompts: list[Ints], rows: list["_Row"]) -> Iterator[Tensor]:
+    def _again(self, prompts: list[Ints], rows: "list[Row]") -> Iterator[Tensor]:
         """The same for a model that keeps nothing that could be trusted: every step reads all from the beginning."""
         while True:
             texts = [np.append(prompt, row.tokens) for prompt, row in zip(prompts, rows, strict=True) if row.fed]
@@ -96,12 +97,30 @@ class Decoder:
         return past
 
 
-class _Row:
+@dataclass(frozen=True)
+class Limit:
+    """Where an answer ends. tokens: so many at most. ends: the tokens that end it. is_complete: whether a text needs
+    nothing more, None if only the model itself ends it."""
+
+    tokens: int
+    ends: frozenset[int]
+    is_complete: Callable[[str], bool] | None
+
+
+def take(logits: Tensor, rows: "list[Row]") -> None:
+    """The next token of each row, by logits (rows, vocabulary)."""
+    best = logits.argmax(dim=-1).tolist()
+    numbers = logits.float().logsumexp(dim=-1).isfinite().tolist()
+    for row, token, number in zip(rows, best, numbers, strict=True):
+        row.take(token, number)
+
+
+class Row:
     """One text while it is written. fed: whether it is among the rows of the next step."""
 
-    def __init__(self, decoder: Decoder, is_complete: Callable[[str], bool]):
+    def __init__(self, decoder: Decoder, limit: Limit):
         self._decoder = decoder
-        self._is_complete = is_complete
+        self._limit = limit
         self._numbers = True
         self.tokens: list[int] = []
         self.done = False
@@ -112,11 +131,12 @@ class _Row:
         if self.done:
             return
         self._numbers = number
-        if not number or self._decoder.is_end(token):
+        if not number or token in self._limit.ends or token in self._decoder.ends:
             self.done = True
             return
         self.tokens.append(token)
-        self.done = self._is_complete(self.text)
+        complete = self._limit.is_complete
+        self.done = len(self.tokens) == self._limit.tokens or (complete is not None and complete(self.text))
 
     @property
     def last(self) -> int:
@@ -129,4 +149,5 @@ class _Row:
 
     @property
     def count(self) -> int:
+        """How many tokens it has (the one that ends it is none); -1 where the logits were no numbers."""
         return len(self.tokens) if self._numbers else -1

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.abilities import Completing, Reading, in_float32, probe_completing, probe_reading
+from harness.engine.abilities import Completing, Reading, in_float32, probe_completing, probe_gaps, probe_reading
 from harness.engine.batches import Budget, cut, padded
-from harness.engine.decoding import Decoder
+from harness.engine.decoding import Decoder, Limit
+from harness.engine.dialogues import DialoguesSaid, converse
 from harness.engine.forward import Forward, Past
 from harness.engine.memory import assumed_budget, halving, measured_budget, single_row
-from harness.plan import CompletionPlan, Logprobs, ReadPlan
+from harness.plan import CompletionPlan, DialoguePlan, Logprobs, ReadPlan
 from harness.tasks.base import Ints
 
 # What the keys and values of a batch may take.
@@ -37,11 +38,12 @@ class ReadsSaid:
 
 @dataclass(frozen=True)
 class CompletionsSaid:
-    """What was written after some prompts. rows: indices into the plan; outputs: raw text; tokens: how many,
-    -1 where the logits were no numbers."""
+    """What was written after some prompts. rows: indices into the plan; outputs: raw text; ids: its tokens; tokens:
+    how many, -1 where the logits were no numbers."""
 
     rows: Ints
     outputs: list[str]
+    ids: list[Ints]
     tokens: Ints
 
 
@@ -105,10 +107,11 @@ class Engine:
         return ReadsSaid(batch, points, logprobs.cpu().numpy(), argmax[rows].cpu().numpy())
 
     def completions(
-        self, plan: CompletionPlan, max_new_tokens: int, is_complete: Callable[[str], bool]
+        self, plan: CompletionPlan, max_new_tokens: int, is_complete: Callable[[str], bool] | None
     ) -> Iterator[CompletionsSaid]:
-        """Greedy continuations, each up to the end of text, the limit, or what makes it complete."""
+        """Greedy continuations, each up to the end of text, the limit, or what makes it complete (None: nothing)."""
         prompts = plan.prompts
+        limit = Limit(max_new_tokens, plan.ends, is_complete)
         lengths = np.array([len(ids) for ids in prompts], dtype=np.int64) + max_new_tokens
         shared = 0 if self._strict else _shared_length(prompts)
         if shared * (len(prompts) - 1) < WORTH_SHARING * sum(map(len, prompts)):
@@ -126,8 +129,10 @@ class Engine:
 
         def write(batch: Ints) -> CompletionsSaid:
             rows = [prompts[row] for row in batch.tolist()]
-            outputs, counts = decoder.write(rows, shared, max_new_tokens, is_complete)
-            return CompletionsSaid(batch, outputs, counts)
+            written = decoder.write(rows, shared, limit)
+            counts = np.array([row.count for row in written], dtype=np.int64)
+            ids = [np.array(row.tokens, dtype=np.int64) for row in written]
+            return CompletionsSaid(batch, [row.text for row in written], ids, counts)
 
         def too_much(batch: Ints) -> None:
             budget = self._writing_budget(way)
@@ -135,6 +140,46 @@ class Engine:
             self._budget = Budget(max(1, tokens // 2), budget.points)
 
         yield from halving(np.arange(len(prompts)), batches, write, too_much)
+
+    def dialogues(
+        self, plan: DialoguePlan, max_new_tokens: int, is_complete: Callable[[str], bool] | None
+    ) -> Iterator[DialoguesSaid]:
+        """Dialogues of greedy answers, with what was seen kept from turn to turn where the model keeps anything."""
+        limit = Limit(max_new_tokens, plan.ends, is_complete)
+        decoder = self._decoder_for(plan.prompts, max_new_tokens, 0)
+        way = decoder.way
+        if not way.steps:
+            yield from self._dialogues_anew(plan, limit)
+            return
+        longest = int(plan.longest.max())
+        apart = self._probe(partial(probe_gaps, way=way), np.resize(plan.prompts[0], longest))
+        most_rows = self._most_rows if apart.gaps and decoder.reading.together else 1
+
+        def batches(asked: Ints) -> list[Ints]:
+            budget = self._writing_budget(way)
+            return [asked[one] for one in cut(plan.longest[asked], np.ones_like(asked), budget, most_rows, False)]
+
+        def too_much(batch: Ints) -> None:
+            budget = self._writing_budget(way)
+            tokens = min(budget.tokens, len(batch) * longest)
+            self._budget = Budget(max(1, tokens // 2), budget.points)
+
+        yield from halving(
+            np.arange(len(plan.prompts)), batches, lambda batch: converse(decoder, apart, plan, batch, limit), too_much
+        )
+
+    def _dialogues_anew(self, plan: DialoguePlan, limit: Limit) -> Iterator[DialoguesSaid]:
+        """For a model that keeps nothing: each turn is a completion of its own."""
+        rows = np.arange(len(plan.prompts))
+        said: list[list[tuple[Ints, str]]] = [[] for _ in rows]
+        counts = np.zeros((len(rows), plan.turns), dtype=np.int64)
+        for turn in range(plan.turns):
+            prompts = plan.prompts if turn == 0 else [plan.following(row, said[row]) for row in rows.tolist()]
+            for part in self.completions(CompletionPlan(prompts, plan.ends), limit.tokens, limit.is_complete):
+                counts[part.rows, turn] = part.tokens
+                for row, output, ids in zip(part.rows.tolist(), part.outputs, part.ids, strict=True):
+                    said[row].append((ids, output))
+        yield DialoguesSaid(rows, [[text for _, text in turns] for turns in said], counts)
 
     @torch.inference_mode()
     def _measure_writing(self, prompt: Ints, way: Completing) -> None:

@@ -54,16 +54,18 @@ class Forward:
         logits = self.logits(ids)
         return logits[mask.to(logits.device)]
 
-    def step(self, ids: Tensor, past: "Past", positions: bool) -> Tensor:
+    def step(self, ids: Tensor, past: "Past", positions: bool, seen: Tensor | None = None) -> Tensor:
         """Feeds some more tokens, (rows, tokens), after what `past` holds, and adds them to it.
 
-        positions: whether the model is told where they stand. Returns the logits after the last of them, (rows,
+        positions: whether the model is told where they stand. seen: which of them are text, int64 (rows, tokens),
+        where `past` says that of earlier ones; all if None. Returns the logits after the last of them, (rows,
         vocabulary).
         """
         attention = past.attention
         length = ids.shape[1]
         if attention is not None and past.length:
-            attention = past.attention = torch.cat([attention, attention.new_ones(ids.shape)], dim=1)
+            seen = attention.new_ones(ids.shape) if seen is None else seen
+            attention = past.attention = torch.cat([attention, seen], dim=1)
         places = None
         if positions:
             places = torch.arange(past.length, past.length + length, device=ids.device).expand(len(ids), -1)

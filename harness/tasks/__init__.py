@@ -6,15 +6,43 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from harness.errors import UserError
-from harness.tasks.base import CompletionTask, ReadTask, Targets, Task
+from harness.tasks.base import (
+    ChoiceTask,
+    CompletionTask,
+    DialogueTask,
+    HistogramTask,
+    NumberTask,
+    ReadTask,
+    Targets,
+    Task,
+)
 
-__all__ = ["CompletionTask", "ReadTask", "Targets", "Task", "all_tasks", "get_task"]
+__all__ = [
+    "ChoiceTask",
+    "CompletionTask",
+    "DialogueTask",
+    "HistogramTask",
+    "NumberTask",
+    "ReadTask",
+    "Targets",
+    "Task",
+    "all_tasks",
+    "get_task",
+]
+
+# The order of a table and a page; what is not named here comes after.
+ORDER = (
+    "flipflop", "flipflop_piecewise", "flipflop_prose", "query_count", "most_frequent", "letters", "letters_spelled",
+    "letters_histogram", "strawberry",
+)  # fmt: skip
 
 
 @cache
 def all_tasks() -> dict[str, Task]:
-    """Every task, in the order of the names of their modules, flipflop first."""
-    names = sorted((module.name for module in iter_modules(__path__)), key=lambda name: (name != "flipflop", name))
+    """Every task: memory, counting words, counting letters, then the others by name."""
+    place = {name: number for number, name in enumerate(ORDER)}
+    found = (module.name for module in iter_modules(__path__))
+    names = sorted(found, key=lambda name: (place.get(name, len(place)), name))
     tasks: dict[str, Task] = {}
     for module in (import_module(f"{__name__}.{name}") for name in names):
         for _, member in inspect.getmembers(module, inspect.isclass):

@@ -1,10 +1,13 @@
 """What a task is: how rows become prompts, which observations it wants, what is trivial to score.
 
-A task is one class in a file of its own in `harness.tasks`; the registry finds it there.
+A task is one class in a file of its own in `harness.tasks`; the registry finds it there. Its base says
+which kind of observation it wants: reads, choices, completions or dialogues.
 """
 
+import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,27 +15,37 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.config import Config
-from harness.answers import is_complete
+from harness.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
+from harness.tasks.wording import HISTOGRAM, NUMBER, Wording
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Task(ABC):
-    """What all tasks declare. `version` changes with anything that changes a prompt or what is scored."""
+    """What all tasks declare. `version` changes with anything that changes a prompt or what is scored.
+
+    parameters: what it sets of its data config, unless `--set` says otherwise.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
     config: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
+    parameters: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def texts(self, rows: pa.Table) -> list[str]:
-        """What the model reads, a text a row."""
+        """What the model is given of each row, without what surrounds it in a prompt."""
 
-    @abstractmethod
+    def costs(self, rows: pa.Table) -> Ints:
+        """About how many characters the model reads and writes for each row."""
+        return np.array([len(text) for text in self.texts(rows)], dtype=np.int64)
+
     def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         """Which sizes fit a context that is too short, and the option that sets them; "" if none does."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,8 @@ class Targets:
 
     row: index into the rows. position: index of the answer in the sequence. offset: the character of
     the row's text at which the answer stands. gap: instructions since the write. gold: index of the
-    right symbol. baselines: by name, whether a trivial guess is right (float64; beside chance).
+    right symbol. baselines: by name, whether a trivial guess is right (float64; beside chance and the
+    majority).
     """
 
     row: Ints
@@ -49,7 +63,7 @@ class Targets:
     offset: Ints
     gap: Ints
     gold: Ints
-    baselines: dict[str, Floats]
+    baselines: dict[str, Floats] = field(default_factory=dict)
 
 
 class ReadTask(Task):
@@ -63,30 +77,127 @@ class ReadTask(Task):
     def targets(self, rows: pa.Table) -> Targets:
         """Where in the rows the answers stand, and what is right there."""
 
+    def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
+        """By name, the parts of the reads that are also scored apart: here the distance to the write, in octaves."""
+        found, low = {}, 1
+        while low <= gap.max(initial=0):
+            found[f"gap={low}" if low == 1 else f"gap={low}-{2 * low - 1}"] = (gap >= low) & (gap < 2 * low)
+            low *= 2
+        return {name: inside for name, inside in found.items() if inside.any()}
+
+
+class ChoiceTask(Task):
+    """One of many candidates ends a text; each is scored as a continuation of its own."""
+
+    def costs(self, rows: pa.Table) -> Ints:
+        return super().costs(rows) * [len(endings) for endings in self.candidates(rows)]
+
+    @abstractmethod
+    def candidates(self, rows: pa.Table) -> list[tuple[str, ...]]:
+        """What may end each row's text, the space before it included."""
+
+    @abstractmethod
+    def gold(self, rows: pa.Table) -> Ints:
+        """The index of the right candidate of each row."""
+
+    @abstractmethod
+    def groups(self, rows: pa.Table) -> dict[str, Bools]:
+        """By name, the parts of the rows that are also scored apart."""
+
 
 class CompletionTask(Task):
-    """The answer is what the model writes after the text: a number."""
+    """The answer is what the model writes after a question."""
 
-    max_new_tokens: ClassVar[int] = 16
+    wording: ClassVar[Wording]
 
     def texts(self, rows: pa.Table) -> list[str]:
-        return [
-            f"Question: {question}\nAnswer with a number only.\nAnswer:" for question in rows["question"].to_pylist()
-        ]
+        return [str(question) for question in rows["question"].to_pylist()]
+
+    def max_new_tokens(self, chat: bool) -> int:
+        """How much an answer may take, thinking not counted."""
+        return self.wording.chat_tokens if chat else self.wording.plain_tokens
 
     def is_complete(self, text: str) -> bool:
-        """Whether nothing that is written after `text` can belong to the answer."""
+        """Whether nothing that is written after `text`, without a chat template to end it, can belong to the answer."""
         return is_complete(text)
+
+    def complete_part(self, text: str) -> str:
+        """What of an output, without a chat template to end it, belongs to the answer."""
+        return first_line(text)
+
+    @abstractmethod
+    def answers(self, rows: pa.Table) -> list[str]:
+        """The right answers as a demonstration gives them."""
+
+    def shown(self, rows: pa.Table) -> Bools:
+        """Which rows, of the train side, are fit to be demonstrations; bool (rows,)."""
+        return np.ones(rows.num_rows, dtype=bool)
+
+    def keys(self, rows: pa.Table) -> list[str]:
+        """What a demonstration must not share with any row that is asked."""
+        return self.texts(rows)
+
+    @abstractmethod
+    def groups(self, rows: pa.Table) -> dict[str, Bools]:
+        """By name, the parts of the rows that are also scored apart."""
+
+
+class NumberTask(CompletionTask):
+    """The answer is an integer, the column `answer`."""
+
+    wording = NUMBER
+
+    def answers(self, rows: pa.Table) -> list[str]:
+        return [str(number) for number in self.gold(rows).tolist()]
 
     def gold(self, rows: pa.Table) -> Ints:
         """The right number of each row."""
         return np.asarray(rows["answer"], dtype=np.int64)
 
+    def read(self, output: str, cut_off: bool) -> Reading:
+        """The number that an answer says."""
+        return parse(output, cut_off)
+
+
+class HistogramTask(CompletionTask):
+    """The answer is a JSON object: how often each letter occurs in a word."""
+
+    wording = HISTOGRAM
+
+    def is_complete(self, text: str) -> bool:
+        return "}" in text or ("{" not in text and super().is_complete(text))
+
+    def complete_part(self, text: str) -> str:
+        return text if "{" in text else super().complete_part(text)
+
+    def answers(self, rows: pa.Table) -> list[str]:
+        return [json.dumps(counts) for counts in self.gold(rows)]
+
     @abstractmethod
-    def groups(self, rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
-        """By name, the parts of the rows that are also scored apart."""
+    def gold(self, rows: pa.Table) -> list[dict[str, int]]:
+        """The counts of the letters that occur, by row."""
+
+    def read(self, output: str, cut_off: bool) -> HistogramReading:
+        """The counts that an answer says."""
+        return parse_histogram(output, cut_off)
+
+
+class DialogueTask(NumberTask):
+    """A question, then the same challenge again and again, whatever the answer."""
+
+    challenge: ClassVar[str]
+    challenges: ClassVar[int]
+
+    def costs(self, rows: pa.Table) -> Ints:
+        return super().costs(rows) * (1 + self.challenges)
 
 
 def column(rows: pa.Table, name: str) -> npt.NDArray[Any]:
     """A column as a numpy array."""
     return np.asarray(rows[name].to_pylist())
+
+
+def parts(name: str, values: npt.NDArray[Any] | Sequence[Any]) -> dict[str, Bools]:
+    """Rows by the value of something: `name=value` for each that occurs."""
+    array = np.asarray(values)
+    return {f"{name}={value}": array == value for value in np.unique(array).tolist()}

@@ -5,18 +5,20 @@ paper: arXiv 2306.00946, section 4 (deterministic mode)
 data: fflm_data config flipflop: val FFL(0.8), val_sparse FFL(0.98), val_dense FFL(0.1)
 scored: reads whose most probable next token is the right symbol; a wrong one is a glitch
 rendering: the symbols joined by single spaces, nothing before them
-baselines: chance; the previous data symbol
+baselines: chance; the most frequent symbol; the previous data symbol
 """
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
 from fflm_data.config import Config, ParameterError
-from fflm_data.flipflop import FIRST_SYMBOL, FlipFlop, Ids, encode, pieces, previous_symbol_right, reads, symbol_names
-from harness.tasks.base import Ints, ReadTask, Targets
+from fflm_data.flipflop import FIRST_SYMBOL, Ids, encode, pieces, previous_symbol_right, reads, symbol_names
+from harness.tasks.base import Bools, Ints, ReadTask, Targets
+
+STRETCHES = 16
 
 
 class FlipFlopTask(ReadTask):
@@ -28,7 +30,7 @@ class FlipFlopTask(ReadTask):
     splits = ("val", "val_sparse", "val_dense")
 
     def symbols(self, config: Config) -> tuple[str, ...]:
-        return symbol_names(cast(FlipFlop, config).symbols)
+        return symbol_names(cast(Any, config).symbols)
 
     def texts(self, rows: pa.Table) -> list[str]:
         return [" ".join(spaced) for spaced in map(pieces, rows["text"].to_pylist())]
@@ -47,16 +49,26 @@ class FlipFlopTask(ReadTask):
             baselines={"previous symbol": previous.astype(np.float64)},
         )
 
+    def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
+        """By distance to the write, and along the string in equal stretches."""
+        length = cast(Any, config).length
+        width = -(-length // STRETCHES)
+        stretches = {
+            f"position={low}-{min(low + width, length) - 1}": (position >= low) & (position < low + width)
+            for low in range(0, length, width)
+        }
+        return super().groups(config, position, gap) | {name: there for name, there in stretches.items() if there.any()}
+
     def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
-        length = cast(FlipFlop, config).length
+        length = cast(Any, config).length
         tokens = int(tokens_per_row.max())
         per_symbol = round(tokens / length)
         fits = (context - (tokens - per_symbol * length)) // per_symbol // 2 * 2
         try:
-            replace(cast(FlipFlop, config), length=max(fits, 0))
+            replace(cast(Any, config), length=max(fits, 0))
         except ParameterError:
             return ""
-        return f"lengths up to {fits} fit: add --set flipflop.length={fits}"
+        return f"lengths up to {fits} fit: add --set {self.name}.length={fits}"
 
 
 def _offsets(ids: Ids) -> Ints:

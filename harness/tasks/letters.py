@@ -3,31 +3,34 @@ name: letters
 what: how many times a letter occurs in a word ("how many r in strawberry")
 paper: arXiv 2412.18626
 data: fflm_data config letters, test: English words and random strings, balanced over the answers 0..4
-scored: the number in the model's short answer; parse failures are wrong and counted apart
-rendering: the question, "Answer with a number only.", "Answer:"
+scored: the number in the model's answer; unparsed, refused and cut-off answers are wrong and counted apart
 baselines: the most frequent answer
 """
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.config import Config
-from harness.tasks.base import CompletionTask, Ints, column
+from harness.tasks.base import Bools, NumberTask, column, parts
 
 
-class LettersTask(CompletionTask):
-    """Counting a letter, by stratum and by true answer."""
+class LettersTask(NumberTask):
+    """Counting a letter, by stratum, by true answer, and by that and the length of the word."""
 
     name = "letters"
-    version = 2
+    version = 3
     config = "letters"
     splits = ("test",)
 
-    def groups(self, rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
-        strata, answers = column(rows, "stratum"), self.gold(rows)
-        by_stratum = {f"stratum={stratum}": strata == stratum for stratum in sorted(set(strata.tolist()))}
-        return by_stratum | {f"answer={answer}": answers == answer for answer in sorted(set(answers.tolist()))}
+    def keys(self, rows: pa.Table) -> list[str]:
+        return [str(word) for word in rows["word"].to_pylist()]
 
-    def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
-        return ""
+    def groups(self, rows: pa.Table) -> dict[str, Bools]:
+        lengths = np.array([len(word) for word in rows["word"].to_pylist()], dtype=np.int64)
+        answers = parts("answer", self.gold(rows))
+        cells = {
+            f"{answer},{length}": inside & here
+            for answer, inside in answers.items()
+            for length, here in parts("length", lengths).items()
+            if (inside & here).any()
+        }
+        return parts("stratum", column(rows, "stratum")) | answers | cells

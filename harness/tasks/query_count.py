@@ -2,9 +2,8 @@
 name: query-count
 what: how many times one given word occurs in a list of words
 paper: arXiv 2407.15160, experiment with pretrained models
-data: fflm_data config query-count, test
-scored: the number in the model's short answer; parse failures are wrong and counted apart
-rendering: the question, "Answer with a number only.", "Answer:"
+data: fflm_data config query-count, test: sequences of several vocabularies, a binary control beside each
+scored: the number in the model's answer; unparsed, refused and cut-off answers are wrong and counted apart
 baselines: always the expected count; the most frequent answer
 """
 
@@ -16,24 +15,31 @@ import pyarrow as pa
 
 from fflm_data.config import Config
 from fflm_data.counting import Counting
-from harness.tasks.base import CompletionTask, Ints, column
+from harness.tasks.base import Bools, Ints, NumberTask, column
+
+# Demonstrations are of the smallest vocabularies: a list of 2,000 words would leave no room for the question.
+SHORT = 10
 
 
-class QueryCountTask(CompletionTask):
+class QueryCountTask(NumberTask):
     """Counting a given word, by vocabulary size, with the binary control beside it."""
 
     name = "query-count"
-    version = 2
+    version = 3
     config = "query-count"
     splits = ("test",)
 
-    def groups(self, rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
+    def shown(self, rows: pa.Table) -> Bools:
+        sizes = column(rows, "vocabulary")
+        return np.asarray(sizes <= max(SHORT, sizes.min()))
+
+    def groups(self, rows: pa.Table) -> dict[str, Bools]:
         sizes, control = column(rows, "vocabulary"), column(rows, "control")
-        parts: dict[str, npt.NDArray[Any]] = {}
+        found: dict[str, npt.NDArray[Any]] = {"sequences": ~control, "control": control}
         for size in sorted(set(sizes.tolist())):
-            parts[f"vocabulary={size}"] = (sizes == size) & ~control
-            parts[f"vocabulary={size},control"] = (sizes == size) & control
-        return parts
+            found[f"vocabulary={size}"] = (sizes == size) & ~control
+            found[f"vocabulary={size},control"] = (sizes == size) & control
+        return found
 
     def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         sizes = column(rows, "vocabulary")

@@ -12,7 +12,8 @@ from harness import reference
 from harness.engine import Engine
 from harness.loading import load
 from harness.models import ModelRequest, resolve
-from harness.plan import plan_completions, plan_reads
+from harness.plan import CompletionPlan, plan_reads
+from harness.rendering import prompt_ids
 from harness.tasks import all_tasks
 from harness.tasks.base import ReadTask
 from tests.harness import models
@@ -78,7 +79,7 @@ def test_batches_hold_as_many_sequences_as_was_asked(
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like()), batch_size, strict)
     plan = plan_reads(TEXTS, TARGETS, ("0", "1"), engine.tokenizer)
     assert max(len(part.sequences) for part in engine.reads(plan)) == most
-    written = engine.completions(plan_completions(TEXTS, engine.tokenizer), 2, lambda text: False)
+    written = engine.completions(CompletionPlan(prompt_ids(TEXTS, False, engine.tokenizer)), 2, lambda text: False)
     assert max(len(part.rows) for part in written) == most
 
 
@@ -86,7 +87,7 @@ def test_what_the_repository_advises_for_sampling_is_ignored(tmp_path: Path) -> 
     folder = models.save_tiny(tmp_path, models.bytes_only())
     (folder / "generation_config.json").write_text('{"do_sample": true, "temperature": 9.0, "repetition_penalty": 5.0}')
     engine = engine_of(folder)
-    plan = plan_completions(["how many"], engine.tokenizer)
+    plan = CompletionPlan(prompt_ids(["how many"], False, engine.tokenizer))
     ids = torch.from_numpy(plan.prompts[0])[None]
     for _ in range(8):
         with torch.inference_mode():

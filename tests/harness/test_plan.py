@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 
 from fflm_data import get_config
 from harness.errors import UserError
-from harness.plan import plan_completions, plan_reads
+from harness.plan import plan_reads
+from harness.rendering import prompt_ids
 from harness.tasks import all_tasks
 from harness.tasks.base import ReadTask
 from tests.harness import models
@@ -86,7 +87,7 @@ def test_an_answer_that_changes_its_token_is_refused() -> None:
 
 def test_completions_are_planned_in_the_order_of_their_texts() -> None:
     tokenizer = models.fast(models.bytes_only())
-    prompts = plan_completions(["a", "abc", "ab"], tokenizer).prompts
+    prompts = prompt_ids(["a", "abc", "ab"], False, tokenizer)
     assert [tokenizer.decode(ids) for ids in prompts] == ["a", "abc", "ab"]
 
 

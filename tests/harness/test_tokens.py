@@ -21,10 +21,10 @@ from harness.plan import (
     ContinuationPlan,
     NotSeparable,
     ReadPlan,
-    plan_completions,
     plan_continuations,
     plan_reads,
 )
+from harness.rendering import prompt_ids
 from harness.tasks import all_tasks
 from harness.tasks.base import ReadTask, Targets
 from harness.tokens import encode
@@ -156,7 +156,7 @@ def test_a_beginning_that_the_text_brings_itself_stays() -> None:
 )
 def test_what_a_tokenizer_adds_after_a_text_is_left_out(build: Build, expected: list[str]) -> None:
     tokenizer = build()
-    (prompt,) = plan_completions(["w 0"], tokenizer).prompts
+    (prompt,) = prompt_ids(["w 0"], False, tokenizer)
     assert tokenizer.convert_ids_to_tokens(prompt) == expected
     assert len(tokenizer("w 0").input_ids) == len(expected) + 1
     texts, targets, names = texts_of(2)

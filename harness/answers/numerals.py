@@ -1,0 +1,153 @@
+"""The numbers of a text, in digits or words: each becomes one sign, so that rules about them stay short."""
+
+# ruff: noqa: RUF001 (signs that look like others are what is read here)
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+UNITS = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+# Signs of the private use area, which no text needs: a number, a number that is no answer, an answer's marker.
+NUMBER, ASIDE, MARKER = "\ue000", "\ue001", "\ue002"
+MAX_DIGITS = 18  # What fits int64.
+
+
+class Numbered(NamedTuple):
+    """A text in which NUMBER stands for each number, and their values by place (None: no integer)."""
+
+    text: str
+    values: dict[int, int | None]
+
+
+_DIGIT_OF_OTHER_SCRIPTS = re.compile(r"[^\D0-9]")
+_SAME_SIGN = str.maketrans(
+    dict(zip("\u2212\uff0d\u2010\u2011\u2018\u2019\u201c\u201d\uff1a\uff0c\u3002\u066c\u066b\uff08\uff09\uff1d\u3001\uff01\u0964\u060c",
+             "----''\"\":,.,.()=,!.,", strict=True))
+    | dict.fromkeys(NUMBER + ASIDE + MARKER + "\u200b\u200e\u200f\ufeff", None)
+)  # fmt: skip
+_MARKUP = [
+    (re.compile(r"~~[^~\n]*~~"), ""),  # What is struck out is not said.
+    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:f?boxed|fbox)\s*\{|<answer>"), MARKER),
+    (re.compile(r"^[ \t]*####[ \t]*(?=[-+$*]*\d[\d,.]*[*$]*[ \t]*$)", re.MULTILINE), MARKER),
+    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"</?[a-zA-Z][^<>\n]{0,40}>|\\[()\[\],!]|[`$]|^[ \t]*#+(?=[ \t])", re.MULTILINE), ""),
+    (re.compile(r"(?<![\d*])\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?![\d*])"), ""),  # Not that of 12*13, nor a bullet.
+    (re.compile(r"(?<!\w)_{1,3}|_{1,3}(?!\w)"), ""),
+]
+
+_GLUE = "A-Za-zÀ-ÖØ-öø-\u024f\u0370-\u052f%¼½¾²³¹\u2070-\u209c"
+_SPACES = "\u00a0\u2009\u202f"
+_INTEGER = re.compile(rf"[-+]?(?:\d+|\d{{1,3}}([,'_{_SPACES}])\d{{3}}(?:\1\d{{3}})*)(?:\.0+)?")
+_SMALL = rf"(?:(?:{'|'.join(TENS)})(?:[- ](?:{'|'.join(UNITS[1:10])}))?|{'|'.join(sorted(UNITS, key=len)[::-1])})"
+_BELOW_1000 = rf"(?:(?:a|{'|'.join(sorted(UNITS[1:], key=len)[::-1])})[ ]hundred(?:[ ](?:and[ ])?{_SMALL})?|{_SMALL})"
+_CARDINAL = rf"(?:(?:a|{_BELOW_1000})[ ]thousand(?:,?[ ](?:and[ ])?{_BELOW_1000})?|{_BELOW_1000})"
+_OCCUR = r"(?:appear|occur|show[ ]up|exist)"
+_LETTER = r"(?:letters?[ ])?(?:\"[a-z]\"|'[a-z]'|[b-z]')[\"']?s?"
+_HAN = "〇零一二三四五六七八九"
+_NUMBER = re.compile(
+    rf"""(?P<before>[{_GLUE}]-?)?(?P<digits>(?:(?<![\w)+-])[-+]+)?(?<!\d)(?:(?<!\S)\.)?\d+(?:[.,:/'_{_SPACES}–-]\d+)*)
+         (?P<after>-?[{_GLUE}][{_GLUE}\d.]*|[ ]%)?
+         (?P<scale>[ -](?:hundred|thousand|million|billion|dozen|and[ ]a[ ]half)\b)?
+       | (?<![\w-])(?P<words>{_CARDINAL}|a[ ]single|once|twice|thrice)(?![\w]|-[a-z])
+         (?P<part>[ ](?:hundred|thousand|million|billion|dozen|and[ ]a[ ]half|half|thirds|quarters)\b)?
+       | (?<![\w-])(?P<none>none(?:[ ]at[ ]all)?(?=[ ]*(?:[.!,;)]|in\b|$))
+           | not[ ]at[ ]all | never(?=[ ]{_OCCUR}s?\b|\W*$) | (?<=appears[ ])never | (?<=occurs[ ])never
+           | (?:does|do|did)(?:n't|[ ]not)[ ]{_OCCUR}(?![ ](?:more|only|just|to|as|until|elsewhere|again|next|o?n?ce)\b)
+           | (?:does|do)(?:n't|[ ]not)[ ](?:contain|have|include)[ ](?:the[ ](?:letter|word)|any)\b
+           | (?:is|are)(?:n't|[ ]not)[ ](?:any\b|a[ ]single) | not[ ]a[ ]single | not[ ]even[ ]once
+           | no[ ](?:times|occurrences?|instances?|{_LETTER}))(?![a-z])
+       | (?:^|(?<=[有共现了是为: ]))(?P<han>[{_HAN}两兩十]+)(?=[个個次遍]|[ ]*(?:[.!,]|$))""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_BEFORE_PRONOUN = re.compile(
+    r"\b(?:the|this|that|each|every|which|another|last|next|first|second|third|any|no|by|at) $", re.IGNORECASE
+)
+_AFTER_PRONOUN = re.compile(
+    r" (?:by one|of the|of them|at a time|can|must|should|more|again|we|you|I)\b", re.IGNORECASE
+)
+_VALUES = {word: n for n, word in enumerate(UNITS)} | {word: 20 + 10 * n for n, word in enumerate(TENS)}
+_VALUES |= {"a": 1, "single": 0, "once": 1, "twice": 2, "thrice": 3, "and": 0}
+
+
+def plain(text: str) -> str:
+    """A text without markup, its digits and punctuation in ASCII; MARKER where markup marks the answer."""
+    text = _DIGIT_OF_OTHER_SCRIPTS.sub(lambda match: str(unicodedata.decimal(match.group())), text)
+    text = text.translate(_SAME_SIGN)
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def number(text: str, cut_off: bool) -> Numbered:
+    """A plain text with a sign for each number; one at the very end of a text that was cut off has no value."""
+    parts: list[str] = []
+    values: dict[int, int | None] = {}
+    place = copied = 0
+    whole = len(text) - text.endswith(",")
+    for match in _NUMBER.finditer(text):
+        if match["before"] or match["after"] or _is_article(text, match) or _is_pronoun(text, match):
+            continue
+        parts += [text[copied : match.start()], NUMBER]
+        place += match.start() - copied
+        values[place] = None if cut_off and match.end() >= whole else _value(match)
+        place += 1
+        copied = match.end()
+    return Numbered("".join([*parts, text[copied:]]), values)
+
+
+def _is_article(text: str, match: re.Match[str]) -> bool:
+    """Whether 一个 is no more than "a": it counts after 有 (there is) and 现了 (appeared) alone."""
+    before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
+    return match["han"] == "一" and after in "个個" and before in "是为: "
+
+
+def _is_pronoun(text: str, match: re.Match[str]) -> bool:
+    """Whether "one" or "once" counts nothing: "one by one", "this one", "once more"."""
+    before, after = text[max(0, match.start() - 8) : match.start()], text[match.end() : match.end() + 12]
+    return (match["words"] or "").lower() in ("one", "once") and bool(
+        _BEFORE_PRONOUN.search(before) or _AFTER_PRONOUN.match(after)
+    )
+
+
+def _value(match: re.Match[str]) -> int | None:
+    if match["scale"] or match["part"]:
+        return None
+    if match["none"]:
+        return 0
+    if match["digits"]:
+        return integer(match["digits"])
+    if match["han"]:
+        return _han(match["han"])
+    total = 0
+    for word in re.findall("[a-z]+", match["words"].lower()):
+        if word == "hundred":
+            total += 99 * (total % 1000)
+        elif word == "thousand":
+            total *= 1000
+        else:
+            total += _VALUES[word]
+    return total
+
+
+def integer(digits: str) -> int | None:
+    """The integer that ASCII digits write, with or without signs between thousands; None for anything else."""
+    if not _INTEGER.fullmatch(digits):
+        return None
+    whole = re.sub(rf"[,'_{_SPACES}]", "", digits.partition(".")[0])
+    return int(whole) if len(whole.lstrip("+-")) <= MAX_DIGITS else None
+
+
+def _han(numeral: str) -> int | None:
+    tens, ten, units = numeral.replace("两", "二").replace("兩", "二").replace("零", "〇").partition("十")
+    if "十" in units or max(len(tens), len(units)) > (1 if ten else MAX_DIGITS):
+        return None
+    digits = _HAN.replace("零", "")
+    if not ten:
+        return int("".join(str(digits.index(sign)) for sign in tens))
+    return 10 * (digits.index(tens) if tens else 1) + (digits.index(units) if units else 0)

@@ -1,0 +1,141 @@
+"""How questions are put to a model: as a text or through its chat template, with how many demonstrations.
+
+What is asked for on the command line becomes one Prompting a task, which stands in run.json and decides,
+with the rows, every token of a prompt.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from harness import thinking
+from harness.errors import UserError
+from harness.tasks.base import CompletionTask, DialogueTask
+
+CHAT = ("auto", "on", "off")
+MOST_SHOTS = 64
+# Templates write the day into a prompt, which would be another one tomorrow.
+TODAY = datetime(2025, 1, 1)
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class PromptRequest:
+    """What was asked for. thinking: a token budget, 0 for none, None for what the template does unasked. challenges:
+    how many a dialogue has, None for what its task says."""
+
+    chat: str = "auto"
+    shots: int = 0
+    system: str | None = None
+    thinking: int | None = None
+    challenges: int | None = None
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """How one task is put to one model.
+
+    template: SHA-256 of the chat template, None for a plain text. switch: the name under which the
+    template takes whether to think. thinking: tokens that may go before the answer. opened: whether a
+    prompt ends within the thinking. turns: answers a row, 1 but for dialogues.
+    """
+
+    template: str | None = None
+    shots: int = 0
+    system: str | None = None
+    switch: str | None = None
+    thinking: int = 0
+    opened: bool = False
+    turns: int = 1
+
+    @property
+    def chat(self) -> bool:
+        """Whether questions go through the chat template."""
+        return self.template is not None
+
+    def max_new_tokens(self, task: CompletionTask) -> int:
+        """How many tokens an answer may take, its thinking included."""
+        return task.max_new_tokens(self.chat) + self.thinking
+
+    def of(self, task: CompletionTask, challenges: int | None) -> "Prompting":
+        """The same for one task."""
+        if not isinstance(task, DialogueTask):
+            return self
+        return replace(self, turns=1 + (task.challenges if challenges is None else challenges))
+
+
+def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
+    """What the request comes to with this tokenizer. Raises UserError if its template does not allow it."""
+    template = _template(tokenizer)
+    if request.chat == "on" and template is None:
+        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no chat template: leave out --chat on")
+    if template is None or request.chat == "off":
+        for flag, given in (("--system", request.system), ("--thinking", request.thinking)):
+            if given:
+                why = "--chat off was asked" if template else f"{tokenizer.name_or_path} has no chat template"
+                raise UserError(f"{flag} is said through a chat template, and {why}: leave it out")
+        return Prompting(shots=request.shots)
+    plain = Prompting(hashlib.sha256(template.encode()).hexdigest(), request.shots, request.system)
+    question: list[Message] = [{"role": "user", "content": "?"}]
+    switch = next((name for name in thinking.SWITCHES if _switches(tokenizer, name, question)), None)
+    always = switch is None and thinking.closes_in(template)
+    budget = request.thinking
+    if budget and not (switch or always):
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} knows of no thinking: leave out --thinking {budget}"
+        )
+    if budget is None:
+        budget = thinking.BUDGET if always else 0
+    resolved = replace(plain, switch=switch, thinking=budget)
+    return replace(resolved, opened=thinking.is_open(render(tokenizer, question, resolved)))
+
+
+def _template(tokenizer: Any) -> str | None:
+    try:
+        return str(tokenizer.get_chat_template())
+    except (ValueError, AttributeError):  # none, or several without a default one
+        return None
+
+
+def _switches(tokenizer: Any, name: str, messages: list[Message]) -> bool:
+    texts = {
+        str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **{name: value}))
+        for value in (True, False)
+    }
+    return len(texts) > 1
+
+
+def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str:
+    """Messages as the chat template writes them, up to where the model's answer begins.
+
+    Raises UserError if the template refuses them.
+    """
+    from jinja2 import TemplateError
+
+    if prompting.system is not None:
+        messages = [{"role": "system", "content": prompting.system}, *messages]
+    switched = {prompting.switch: prompting.thinking > 0} if prompting.switch else {}
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, date_string=TODAY.strftime("%d %b %Y"),
+                strftime_now=TODAY.strftime, **switched,
+            )
+        )  # fmt: skip
+    except TemplateError as error:
+        advice = "leave out --system" if prompting.system is not None else "ask without it: add --chat off"
+        raise UserError(f"the chat template of {tokenizer.name_or_path} refuses ({error}): {advice}") from None
+
+
+def answer_part(task: CompletionTask, output: str, cut_off: bool, prompting: Prompting) -> tuple[str, bool]:
+    """The part of an output in which the answer stands, and whether that was cut off.
+
+    A chat model ends its answer itself. A base model goes on with whatever comes, so that only what completes
+    the answer counts.
+    """
+    if not prompting.chat:
+        return task.complete_part(output), cut_off and not task.is_complete(output)
+    said = thinking.after_thinking(output, prompting.opened)
+    return ("", True) if said is None else (said, cut_off)

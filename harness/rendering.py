@@ -1,0 +1,163 @@
+"""From rows to prompts: demonstrations, question, and how an answer is challenged, as texts, messages and tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from harness.demonstrations import demonstrations
+from harness.prompting import Message, render
+from harness.rows import Job
+from harness.tasks.base import CompletionTask, DialogueTask, Ints
+from harness.thinking import after_thinking
+from harness.tokens import encode
+
+BETWEEN = "\n\n"  # demonstrations of a plain text
+
+
+def messages(job: Job, rows: pa.Table) -> list[list[Message]]:
+    """What is said to a chat model, by row."""
+    task = _asked(job)
+    shown: list[Message] = []
+    for question, answer in _shown(job):
+        shown += [
+            {"role": "user", "content": task.wording.chat(question)},
+            {"role": "assistant", "content": answer},
+        ]
+    return [[*shown, {"role": "user", "content": task.wording.chat(question)}] for question in task.texts(rows)]
+
+
+def plain_texts(job: Job, rows: pa.Table) -> list[str]:
+    """What a base model goes on with, by row."""
+    wording = _asked(job).wording
+    shown = "".join(f"{wording.plain(question)} {answer}{BETWEEN}" for question, answer in _shown(job))
+    return [shown + wording.plain(question) for question in _asked(job).texts(rows)]
+
+
+def prompt_texts(job: Job, rows: pa.Table, tokenizer: Any) -> list[str]:
+    """Prompts as the model's tokenizer gets them."""
+    if not job.prompting.chat:
+        return plain_texts(job, rows)
+    return [render(tokenizer, said, job.prompting) for said in messages(job, rows)]
+
+
+def prompt_ids(texts: Sequence[str], chat: bool, tokenizer: Any) -> list[Ints]:
+    """Prompts as token ids. A chat template brings its special tokens itself; a plain text gets those that the
+    tokenizer adds by default, but for the ones that end a text."""
+    if chat:
+        return [tokens.ids for tokens in encode(tokenizer, texts, special=False)]
+    return [tokens.prompt for tokens in encode(tokenizer, texts)]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A dialogue's way on: the prompt after an answer.
+
+    bridge: the tokens between an answer and the next one, None where the template writes earlier answers otherwise
+    than they were said, so that each prompt is written anew.
+    """
+
+    job: Job
+    tokenizer: Any
+    messages: list[list[Message]]
+    prompts: list[Ints]
+    bridge: Ints | None
+
+    def following(self, row: int, said: Sequence[tuple[Ints, str]]) -> Ints:
+        """The tokens of the next prompt of a row after its answers so far, each as tokens and as text."""
+        task = _asked(self.job)
+        if self.bridge is None:
+            told = list(self.messages[row])
+            for _, text in said:
+                told += _turn(after_thinking(text, self.job.prompting.opened) or "", task)
+            return prompt_ids([render(self.tokenizer, told, self.job.prompting)], True, self.tokenizer)[0]
+        whole = [self.prompts[row]]
+        for tokens, text in said:
+            # The token that ends a base model's line is not part of its answer.
+            ends = not self.job.prompting.chat and task.is_complete(text)
+            whole += [tokens[: len(tokens) - ends], self.bridge]
+        return np.concatenate(whole)
+
+    @property
+    def longest(self) -> Ints:
+        """How many tokens each row may come to, in all its turns."""
+        between = len(self.bridge) if self.bridge is not None else self._between()
+        answer = self.job.prompting.max_new_tokens(_asked(self.job))
+        turns = self.job.prompting.turns
+        return np.array([len(prompt) + turns * answer + (turns - 1) * between for prompt in self.prompts], np.int64)
+
+    def _between(self) -> int:
+        """What one more exchange adds, its answer left out."""
+        empty = np.zeros(0, dtype=np.int64)
+        lengths = [len(self.following(0, [(empty, "")] * turns)) for turns in (1, 2)]
+        return max(lengths[1] - lengths[0], 0)
+
+
+def exchange(job: Job, rows: pa.Table, prompts: list[Ints], tokenizer: Any) -> Exchange:
+    """The way on for a job of dialogues."""
+    if job.prompting.chat:
+        said = messages(job, rows)
+        return Exchange(job, tokenizer, said, prompts, _chat_bridge(job, said[0], tokenizer))
+    task = _asked(job)
+    bridge = _same_tokens(
+        [(f"{plain_texts(job, rows)[0]} {answer}", task.wording.again(task.challenge)) for answer in ("3", "12")],
+        False,
+        tokenizer,
+    )
+    if bridge is None:  # a tokenizer that writes over the seam
+        bridge = encode(tokenizer, [task.wording.again(task.challenge)], special=False)[0].ids
+    return Exchange(job, tokenizer, [], prompts, bridge)
+
+
+def end_of_answer(job: Job, rows: pa.Table, tokenizer: Any) -> frozenset[int]:
+    """The special token with which a chat template ends an answer, beside those that the model is known to write."""
+    if not job.prompting.chat or job.prompting.thinking:
+        return frozenset()
+    said = messages(job, rows.slice(0, 1))[0]
+    bridge = _chat_bridge(job, said, tokenizer)
+    if bridge is None or not len(bridge) or int(bridge[0]) not in tokenizer.all_special_ids:
+        return frozenset()
+    return frozenset({int(bridge[0])})
+
+
+def _chat_bridge(job: Job, said: list[Message], tokenizer: Any) -> Ints | None:
+    """What the template writes between an answer and the next, if it writes answers as they were said."""
+    seams = []
+    for answer in ("3", "There are 12 of them."):
+        before = render(tokenizer, said, job.prompting) + answer
+        whole = render(tokenizer, [*said, *_turn(answer, _asked(job))], job.prompting)
+        if job.prompting.thinking or not whole.startswith(before):
+            return None
+        seams.append((before, whole[len(before) :]))
+    return _same_tokens(seams, True, tokenizer)
+
+
+def _same_tokens(seams: list[tuple[str, str]], chat: bool, tokenizer: Any) -> Ints | None:
+    """The tokens of what follows, if they are the same ones after either text, and leave that as it is."""
+    found: list[Ints] = []
+    for before, after in seams:
+        head, whole = prompt_ids([before, before + after], chat, tokenizer)
+        if not np.array_equal(whole[: len(head)], head):
+            return None
+        found.append(whole[len(head) :])
+    return found[0] if all(np.array_equal(one, found[0]) for one in found) else None
+
+
+def _turn(answer: str, task: CompletionTask) -> list[Message]:
+    challenge = task.challenge if isinstance(task, DialogueTask) else "?"
+    return [{"role": "assistant", "content": answer.strip()}, {"role": "user", "content": challenge}]
+
+
+def _shown(job: Job) -> list[tuple[str, str]]:
+    """Demonstrations: questions and their answers."""
+    task = _asked(job)
+    if not job.prompting.shots:
+        return []
+    rows = demonstrations(task, job.config, job.split, job.prompting.shots)
+    return list(zip(task.texts(rows), task.answers(rows), strict=True))
+
+
+def _asked(job: Job) -> Any:
+    return job.task

@@ -1,0 +1,138 @@
+"""Plots over two quantities: a map of shares, and what was said against what is true."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.reporting import style
+from harness.reporting.canvas import LABEL, MARGIN, WIDTH, Sheet, fit, fitted, plain, sheet, text_width, to_svg
+from harness.reporting.series import Answers, Grid, Plot, figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CELL_HEIGHT = 38.0
+STRIP_HEIGHT = 22.0
+BOTTOM = 46.0
+MAIN_HEIGHT = 215.0
+KINDS = {"unparsed": "no single number", "refused": "refused", "cut_off": "cut off", "larger": "off the scale"}
+
+
+def heat_map(name: str, title: str, grid: Grid, *, x_label: str, y_label: str, what: str, note: str = "") -> Plot:
+    """Shares as shaded cells, each with its percentage and n; a cell in which nothing was asked is hatched."""
+    subtitle = f"{what} in %, and n below; hatched: nothing asked"
+    with sheet(name, title, subtitle, BOTTOM + 24 + CELL_HEIGHT * len(grid.rows)) as page:
+        axes = page.axes(BOTTOM, x_label, y_label)
+        axes.set_xlim(0, len(grid.columns))
+        axes.set_ylim(len(grid.rows), 0)
+        axes.set_xticks(np.arange(len(grid.columns)) + 0.5, grid.columns)
+        axes.set_yticks(np.arange(len(grid.rows)) + 0.5, grid.rows)
+        axes.grid(False)
+        axes.spines["bottom"].set_visible(False)
+        for row, column in np.ndindex(grid.n.shape):
+            _cell(axes, column, row, float(grid.value[row, column]), int(grid.n[row, column]))
+        fit(axes)
+        asked = int(grid.n.sum())
+        svg, inline = to_svg(page, f"{title}: {what} in percent by {y_label} and {x_label}, n = {asked:,}.")
+    header = (y_label, x_label, f"{what}, %", "n")
+    rows = [
+        (grid.rows[i], grid.columns[j], figures(100 * float(grid.value[i, j])), f"{int(grid.n[i, j]):,}")
+        for i, j in np.ndindex(grid.n.shape)
+        if grid.n[i, j]
+    ]
+    return Plot(name, title, note, svg, inline, header, rows)
+
+
+def _cell(axes: "Axes", x: int, y: int, value: float, n: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    place = {"xy": (x + 0.02, y + 0.03), "width": 0.96, "height": 0.94, "linewidth": 0}
+    if not n:
+        axes.add_patch(
+            Rectangle(**place, facecolor="none", edgecolor=style.GRID.light, hatch="////")  # type: ignore[arg-type]
+        )
+        return
+    axes.add_patch(Rectangle(**place, facecolor=style.GRID.light, alpha=0.45))  # type: ignore[arg-type]
+    opacity = style.DEEPEST_CELL * value
+    axes.add_patch(Rectangle(**place, facecolor=style.SERIES[0].light, alpha=opacity))  # type: ignore[arg-type]
+    middle = {"ha": "center", "va": "center", "color": style.INK.light, "fontsize": LABEL}
+    axes.text(x + 0.5, y + 0.32, f"{100 * value:.0f}", weight="bold", **middle)  # type: ignore[arg-type]
+    axes.text(x + 0.5, y + 0.72, f"{n:,}", **middle)  # type: ignore[arg-type]
+
+
+def said_against_true(name: str, title: str, answers: Answers, *, x_label: str, note: str = "") -> Plot:
+    """Circles whose area is how often so much was said where so much is true, the right ones on the diagonal.
+
+    Below, in strips of their own: numbers off the scale (up to 1.5 times the largest right answer) and
+    outputs without a single number.
+    """
+    gold = np.array(answers.gold)
+    top = max(3 * int(gold.max()) // 2, 6)
+    places: Counter[tuple[int, str | int]] = Counter()
+    for true, number, kind in zip(answers.gold, answers.said, answers.kind, strict=True):
+        inside = number is not None and 0 <= number <= top
+        key: str | int = (number or 0) if inside else "larger" if number is not None else kind
+        places[true, key] += 1
+    strips = [kind for kind in KINDS if any(key == kind for _, key in places)]
+    most = max(places.values())
+    subtitle = f"area: how often, up to {most:,}; n = {len(gold):,}\nblue, on the line: right"
+    below = BOTTOM + STRIP_HEIGHT * len(strips) + (6 if strips else 0)
+    with sheet(name, title, subtitle, below + MAIN_HEIGHT) as page:
+        axes = page.axes(below, "", "number said")
+        strip = page.figure.add_axes((0, BOTTOM / page.height, (WIDTH - MARGIN - 6) / WIDTH, 0.1)) if strips else axes
+        _set_scale(axes, gold, top)
+        strip.set_xlabel(x_label, color=style.SOFT.light, fontsize=LABEL, labelpad=5, loc="right", gid="x-label")
+        axes.plot([0, top], [0, top], color=style.AXIS.light, linewidth=1.2, zorder=1)
+        if strips:
+            _strips(page, strip=strip, axes=axes, strips=strips, places=places, n=len(gold))
+        widest = min(0.8 * (WIDTH - 90) / max(len(set(answers.gold)), 1), 26)
+        for (true, key), count in sorted(places.items(), key=lambda item: -item[1]):
+            size = max(widest * np.sqrt(count / most), 2.6)
+            colour = style.SERIES[0] if key == true else style.SERIES[1] if isinstance(key, int) else style.SOFT
+            where, y = (axes, key) if isinstance(key, int) else (strip, strips.index(key))
+            face = {"color": colour.light, "alpha": 0.75, "markeredgewidth": 0, "zorder": 3}
+            where.plot([true], [y], marker="o", markersize=size, clip_on=False, **face)  # type: ignore[arg-type]
+        fit(*([axes, strip] if strips else [axes]))
+        right = sum(count for (true, key), count in places.items() if key == true)
+        svg, inline = to_svg(
+            page, f"{title}: number said against {x_label}; {right:,} of {len(gold):,} on the diagonal are right."
+        )
+    header = (x_label, "said", "times")
+    order = sorted(places, key=lambda place: (place[0], isinstance(place[1], str), str(place[1]).rjust(9)))
+    rows = [(f"{true:,}", KINDS[key] if isinstance(key, str) else f"{key:,}", f"{places[true, key]:,}")
+            for true, key in order]  # fmt: skip
+    return Plot(name, title, note, svg, inline, header, rows)
+
+
+def _set_scale(axes: "Axes", gold: "np.typing.NDArray[np.int64]", top: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    pad = 0.08 * top
+    axes.set_ylim(-pad, top + pad)
+    low, high = int(gold.min()), int(gold.max())
+    side = max(0.05 * (high - low), 0.5)
+    axes.set_xlim(low - side, high + side)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _strips(
+    page: Sheet, *, strip: "Axes", axes: "Axes", strips: list[str], places: "Counter[tuple[int, str | int]]", n: int
+) -> None:
+    """Rows below the scale for answers that are not on it, each with its share of all."""
+    from matplotlib.ticker import MaxNLocator
+
+    plain(strip)
+    strip.set_position(
+        (0, BOTTOM / page.height, (WIDTH - MARGIN - 6) / WIDTH, STRIP_HEIGHT * len(strips) / page.height)
+    )
+    strip.set_xlim(axes.get_xlim())
+    strip.set_ylim(len(strips) - 0.5, -0.5)
+    strip.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.tick_params(labelbottom=False)
+    shares = [sum(count for (_, key), count in places.items() if key == kind) / n for kind in strips]
+    labels = [f"{KINDS[kind]} {figures(100 * share)}%" for kind, share in zip(strips, shares, strict=True)]
+    room = max(text_width(label, LABEL) for label in labels)
+    strip.set_yticks(range(len(strips)), [fitted(label, room, LABEL) for label in labels])
+    strip.grid(axis="y", color=style.GRID.light, linewidth=0.8)

@@ -1,0 +1,89 @@
+"""The first table of a report: for every task and split accuracy, best trivial guess, skill; and two runs compared."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.judging import Judged, JudgedNumbers
+from harness.reporting.curves import Bools
+from harness.scoring import score
+from harness.statistics import Comparison, Interval, paired_comparison
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One task and split of one run. rows: of so many (`of`) the first; lost: items without numbers, left out."""
+
+    task: str
+    split: str
+    rows: int
+    of: int
+    n: int
+    errors: int
+    lost: int
+    accuracy: float
+    interval: Interval
+    guess: str
+    trivial: float
+    skill: float | None
+    skill_interval: Interval | None
+
+    @property
+    def standing(self) -> str:
+        """How it compares with the best trivial guess: above, below, or not told apart by the interval."""
+        low, high = self.interval
+        return "above" if low > self.trivial else "below" if high < self.trivial else "near"
+
+
+def skill_text(value: float) -> str:
+    """A skill with as many digits as tell it from 0 and from 1."""
+    for digits in range(3, 8):
+        text = f"{value:.{digits}f}"
+        if value in (0, 1) or float(text) not in (0, 1):
+            break
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def scored(judged: Judged) -> Bools:
+    """The items that the accuracy of a task is over: of a dialogue the first answers."""
+    return judged.turn == 0 if isinstance(judged, JudgedNumbers) else np.ones(len(judged.row), dtype=bool)
+
+
+def headline(judged: Judged) -> Headline | None:
+    """The line of one task and split, from its scores; None if the model gave numbers nowhere."""
+    scores = {(one.metric, one.group): one for one in score(judged)}
+    accuracy, skill = scores.get(("accuracy", None)), scores.get(("skill", None))
+    if accuracy is None or skill is None:
+        return None
+    guesses = {str(group): one.value or 0.0 for (metric, group), one in scores.items() if metric == "baseline_accuracy"}
+    lost = scores.get(("not_a_number", None))
+    return Headline(
+        task=judged.job.task.name,
+        split=judged.job.split,
+        rows=judged.job.rows,
+        of=judged.job.config.rows(judged.job.split),
+        n=accuracy.n,
+        errors=accuracy.errors or 0,
+        lost=(lost.errors or 0) if lost else 0,
+        accuracy=accuracy.value or 0.0,
+        interval=Interval(accuracy.low or 0.0, accuracy.high or 0.0),
+        guess=max(guesses, key=lambda name: guesses[name]),
+        trivial=accuracy.baseline or 0.0,
+        skill=skill.value,
+        skill_interval=None if skill.low is None or skill.high is None else Interval(skill.low, skill.high),
+    )
+
+
+def difference(judged: Judged, other: Judged) -> Comparison | None:
+    """The first against another run on the rows that both were asked; None unless these are the same items."""
+    if judged.job.config != other.job.config or judged.job.split != other.job.split:
+        return None
+    rows = min(judged.job.rows, other.job.rows)
+    inside, inside_other = (one.row[scored(one)] < rows for one in (judged, other))
+    counted = judged.counted[scored(judged)][inside] & other.counted[scored(other)][inside_other]
+    if not counted.any():
+        return None
+    right = judged.right[scored(judged)][inside][counted]
+    return paired_comparison(
+        right, other.right[scored(other)][inside_other][counted], judged.row[scored(judged)][inside][counted]
+    )

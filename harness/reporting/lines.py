@@ -1,0 +1,235 @@
+"""Plots of curves: glitch rates, errors of counts, shares. Points with 95% intervals, several series."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.reporting import style
+from harness.reporting.canvas import Key, fit, sheet, to_svg
+from harness.reporting.series import Curve, Plot, figures, table_rows
+from harness.table import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.transforms import Transform
+
+PLOT_HEIGHT = 232.0
+BOTTOM = 46.0
+LINEAR_UP_TO = 30.0
+SPREAD = 3.2  # pixels between the points of two series at one place
+INTERVALS = "bars: 95% intervals"
+
+
+def rate_curve(
+    name: str,
+    title: str,
+    curves: Sequence[Curve],
+    *,
+    x_label: str,
+    log_x: bool = False,
+    ticks: Sequence[float] | None = None,
+    trivial: str = "best trivial guess",
+    note: str = "",
+) -> Plot:
+    """Share of wrong answers in percent, on a logarithmic axis. No error seen: an open marker at the upper bound."""
+    percents = [_scaled(curve, 100) for curve in curves]
+    seen = np.concatenate([np.where(curve.value > 0, curve.value, curve.high) for curve in percents])
+    lowest = float(seen[seen > 0].min(initial=10.0))
+    floor = 10.0 ** np.floor(np.log10(min(lowest, 10.0)) + 1e-9)
+    subtitle = f"{INTERVALS}\nopen marker: no error seen, at the upper bound" if _no_error(curves) else INTERVALS
+    with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, trivial)) as page:
+        axes = page.axes(BOTTOM, x_label, "wrong answers, %")
+        axes.set_yscale("log")
+        axes.set_ylim(0.8 * floor, 130)
+        decades = [10.0**power for power in range(round(np.log10(floor)), 3)]
+        near = len(decades) < 4
+        _ticks(axes, "y", [base * k for base in decades for k in ((1, 2, 5) if near else (1,)) if base * k <= 100])
+        _x_axis(axes, percents, log_x, ticks)
+        _draw(axes, percents, 0.8 * floor)
+        fit(axes)
+        svg, inline = to_svg(page, _description(title, x_label, "wrong answers in percent", curves))
+    header = (x_label, "series", "wrong %", "95% interval", "errors", "n", f"{trivial}, wrong %")
+    rows = table_rows(curves, percent)
+    return Plot(name, title, note, svg, inline, header, rows)
+
+
+def share_curve(
+    name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False,
+    ticks: Sequence[float] | None = None, trivial: str = "best trivial guess", note: str = "",
+) -> Plot:  # fmt: skip
+    """A share in percent, from 0 to 100."""
+    percents = [_scaled(curve, 100) for curve in curves]
+    with sheet(name, title, INTERVALS, PLOT_HEIGHT, _keys(curves, trivial)) as page:
+        axes = page.axes(BOTTOM, x_label, f"{y_label}, %")
+        axes.set_ylim(-2, 103)
+        _ticks(axes, "y", [0, 25, 50, 75, 100])
+        _x_axis(axes, percents, log_x, ticks)
+        _draw(axes, percents, 0)
+        fit(axes)
+        svg, inline = to_svg(page, _description(title, x_label, f"{y_label} in percent", curves))
+    header = (x_label, "series", f"{y_label}, %", "95% interval", "errors", "n", f"{trivial}, %")
+    return Plot(name, title, note, svg, inline, header, table_rows(curves, percent))
+
+
+def error_curve(
+    name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str,
+    ticks: Sequence[float] | None = None, trivial: str = "best trivial guess", note: str = "",
+) -> Plot:  # fmt: skip
+    """Errors of a number, absolute or signed: linear, beyond `LINEAR_UP_TO` linear to 10 and logarithmic above."""
+    ends = np.concatenate([np.r_[c.value, c.low, c.high, [] if c.baseline is None else c.baseline] for c in curves])
+    ends = ends[np.isfinite(ends)]
+    least, most = float(ends.min(initial=0.0)), float(ends.max(initial=1.0))
+    wide = max(-least, most) > LINEAR_UP_TO
+    subtitle = INTERVALS + ("\nvertical axis logarithmic beyond 10" if wide else "")
+    with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, trivial)) as page:
+        axes = page.axes(BOTTOM, x_label, y_label)
+        if wide:
+            axes.set_yscale("symlog", linthresh=10, linscale=1)
+            _ticks(axes, "y", _powers(least, most))
+        span = most - least
+        axes.set_ylim(*((1.5 * least, 1.5 * most) if wide else (least - 0.04 * span, most + 0.06 * span)))
+        if not wide:
+            from matplotlib.ticker import MaxNLocator
+
+            _ticks(axes, "y", [v for v in MaxNLocator(5).tick_values(least, most) if least - 0.04 * span <= v <= most])
+        if least < 0:
+            axes.axhline(0, color=style.AXIS.light, linewidth=1)
+        _x_axis(axes, curves, True, ticks)
+        _draw(axes, curves, -np.inf)
+        fit(axes)
+        svg, inline = to_svg(page, _description(title, x_label, y_label, curves))
+    header = (x_label, "series", y_label, "95% interval", "errors", "n", trivial)
+    return Plot(name, title, note, svg, inline, header, table_rows(curves, figures))
+
+
+def _draw(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
+    """Every curve: trivial guess, intervals, line, points; series stand a little beside each other."""
+    _draw_trivial(axes, curves, floor)
+    for index, curve in enumerate(curves):
+        colour, marker, dashes = series_style(index)
+        shift = SPREAD * (index - (len(curves) - 1) / 2)
+        place = _beside(axes, shift, 0)
+        none = (curve.value <= 0) & (floor > 0)
+        value = np.where(none, curve.high, curve.value)
+        bounded = ~none & np.isfinite(curve.low)
+        low, high = np.maximum(curve.low, floor)[bounded], curve.high[bounded]
+        axes.vlines(curve.x[bounded], low, high, color=colour, linewidth=1.3, transform=place, zorder=3)
+        axes.plot(curve.x, value, color=colour, linewidth=1.6, linestyle=dashes, transform=place, zorder=4)
+        full: dict[str, Any] = {
+            "linestyle": "",
+            "marker": marker,
+            "color": colour,
+            "markersize": 5.5,
+            "markeredgewidth": 0,
+        }
+        axes.plot(curve.x[~none], value[~none], **full, transform=place, zorder=5)
+        for sign, size, down in (("|", 9, 6), ("v", 4, 11)):  # an arrow in two parts
+            arrow: dict[str, Any] = full | {
+                "marker": sign,
+                "markersize": size,
+                "markeredgewidth": 1.1 if sign == "|" else 0,
+            }
+            axes.plot(curve.x[none], value[none], **arrow, transform=_beside(axes, shift, -down), clip_on=False)
+        hollow: dict[str, Any] = full | {"markerfacecolor": style.PAGE.light, "markeredgewidth": 1.3}
+        axes.plot(curve.x[none], value[none], **hollow, transform=place, zorder=6)
+
+
+def _draw_trivial(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
+    """The trivial guesses, once if they are the same for all."""
+    guesses = [(i, curve.x, curve.baseline) for i, curve in enumerate(curves) if curve.baseline is not None]
+    points = [dict(zip(x.tolist(), baseline.tolist(), strict=True)) for _, x, baseline in guesses]
+    shared = all(point == points[0] for point in points)
+    for index, x, baseline in guesses[: 1 if shared else None]:
+        colour = style.SOFT.light if shared else series_style(index)[0]
+        line: dict[str, Any] = {"color": colour, "linewidth": 1.2, "linestyle": style.TRIVIAL, "zorder": 2}
+        if len(x) == 1:
+            axes.axhline(max(float(baseline[0]), floor), **line)
+        else:
+            axes.plot(x, np.maximum(baseline, floor), **line)
+
+
+def _beside(axes: "Axes", right: float, up: float) -> "Transform":
+    """Data coordinates, moved by some pixels."""
+    from matplotlib.transforms import Affine2D
+
+    return axes.transData + Affine2D().translate(right, up)
+
+
+def series_style(index: int) -> tuple[str, str, object]:
+    """Colour, marker and dashes of a series."""
+    kinds = len(style.SERIES)
+    return style.SERIES[index % kinds].light, style.MARKERS[index % kinds], style.DASHES[index % kinds]
+
+
+def _keys(curves: Sequence[Curve], trivial: str) -> list[Key]:
+    kinds = len(style.SERIES)
+    keys = [
+        Key(
+            f"{curve.label}, n = {curve.total:,}",
+            style.SERIES[i % kinds],
+            style.MARKERS[i % kinds],
+            style.DASHES[i % kinds],
+        )
+        for i, curve in enumerate(curves)
+    ]
+    return keys + [Key(trivial, style.SOFT)] * any(curve.baseline is not None for curve in curves)
+
+
+def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[float] | None) -> None:
+    places = np.unique(np.concatenate([curve.x for curve in curves]))
+    least, most = float(places[0]), float(places[-1])
+    if log_x:
+        axes.set_xscale("log")
+        pad = 1.15 * (most / least) ** 0.04
+        axes.set_xlim(least / pad, most * pad)
+    else:
+        least, most = min([least, *(ticks or [])]), max([most, *(ticks or [])])
+        pad = max((most - least) * 0.04, 0.3)
+        axes.set_xlim(least - pad, most + pad)
+    if ticks is None and not log_x:
+        from matplotlib.ticker import MaxNLocator
+
+        ticks = list(MaxNLocator(6, integer=True).tick_values(least, most))
+    low, high = axes.get_xlim()
+    _ticks(axes, "x", [value for value in (places if ticks is None else ticks) if low <= value <= high])
+
+
+def _ticks(axes: "Axes", which: str, values: Sequence[float]) -> None:
+    """Exactly these ticks, as plain numbers."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(FixedLocator(list(values)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: _short(value))
+
+
+def _powers(least: float, most: float) -> list[float]:
+    """0 and powers of ten on either side of it as far as the values go, at most four a side."""
+    last = int(np.ceil(np.log10(max(-least, most))))
+    powers = [10.0**power for power in range(1, last + 1, -(-last // 4))]
+    return [value for value in [-power for power in reversed(powers)] + [0.0, *powers] if least <= value <= 1.3 * most]
+
+
+def _short(value: float) -> str:
+    """A number for an axis: 0.001, 2.5, 1,000, 100K, 10M."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "K")):
+        if abs(value) >= size:
+            return f"{figures(value / (1e3 if unit == 'K' else size))}{unit}".replace("-", "\N{MINUS SIGN}")
+    return figures(value).replace("-", "\N{MINUS SIGN}")
+
+
+def _scaled(curve: Curve, factor: float) -> Curve:
+    baseline = None if curve.baseline is None else factor * curve.baseline
+    return Curve(curve.label, curve.x, curve.names, factor * curve.value, factor * curve.low, factor * curve.high,
+                 curve.n, curve.errors, baseline, curve.of)  # fmt: skip
+
+
+def _no_error(curves: Sequence[Curve]) -> bool:
+    return any(bool((curve.value <= 0).any()) for curve in curves)
+
+
+def _description(title: str, x_label: str, y_label: str, curves: Sequence[Curve]) -> str:
+    series = "; ".join(f"{c.label}, n = {c.total:,}" for c in curves)
+    return f"{title}: {y_label} against {x_label}. Series: {series}. Intervals are 95%."

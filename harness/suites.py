@@ -1,0 +1,58 @@
+"""Suites: which tasks are asked together, and how many rows of each.
+
+Rows of a suite are the first of each split, so that a quick run's rows are among those of a full one. With the
+binary controls of counting and the strata of letters they are as balanced as the whole.
+"""
+
+from dataclasses import dataclass
+
+from harness.errors import UserError
+from harness.tasks import all_tasks
+
+
+@dataclass(frozen=True)
+class Suite:
+    """rows: by task, how many rows of each split at most, None for all."""
+
+    about: str
+    rows: dict[str, int | None]
+
+
+def suites() -> dict[str, Suite]:
+    """The suites by name. full has every task, those of other files too."""
+    return {
+        "quick": Suite(
+            "every task on a few rows: minutes on a laptop's CPU",
+            {
+                "flipflop": 12,
+                "flipflop-piecewise": 8,
+                "flipflop-prose": 50,
+                "query-count": 28,
+                "most-frequent": 28,
+                "letters": 100,
+                "letters-spelled": 100,
+                "letters-histogram": 30,
+                "strawberry": 10,
+                "arithmetic": 70,
+                "capitals": 16,
+            },
+        ),
+        "paper": Suite(
+            "what the papers scored, at their sizes",
+            dict.fromkeys(
+                (
+                    "flipflop", "flipflop-prose", "query-count", "most-frequent", "letters", "letters-histogram",
+                    "arithmetic", "capitals",
+                )
+            ),
+        ),
+        "full": Suite("every task on all rows", dict.fromkeys(all_tasks())),
+    }  # fmt: skip
+
+
+def get_suite(name: str) -> Suite:
+    """The suite of that name. Raises UserError, listing the names, if there is none."""
+    known = suites()
+    if name not in known:
+        raise UserError(f"there is no suite {name!r}: the suites are {', '.join(known)}")
+    return known[name]

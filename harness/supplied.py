@@ -1,0 +1,219 @@
+"""Models behind an API: prompts out to a file, answers in from one, and a run folder of them like any other.
+
+    prompts.jsonl       {"id", "messages" or "prompt", "max_tokens"} a line, for any client or batch service
+    prompts.run.json    what was asked, beside it
+    answers.jsonl       a line an id, in any order: {"id", "output"}, or a line as OpenAI's or Anthropic's batches give
+
+What a model says is taken as it stands; nothing of it can be replayed, and the run says so.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from harness import HARNESS_VERSION, observations
+from harness.errors import UserError
+from harness.planning import EvalRequest, plan_jobs
+from harness.prompting import Prompting
+from harness.rendering import messages, plain_texts
+from harness.rows import Job
+from harness.run import Run, data_facts, only_writer, open_run, require_writable, run_folder, write_json
+from harness.scoring import score_run
+from harness.tasks import CompletionTask, DialogueTask
+
+SUPPLIED = "supplied"  # the template's hash of messages that another's template writes
+PROMPTS_SCHEMA = "fflm-prompts/1"
+
+
+class Answer(NamedTuple):
+    """One line of answers. finished: whether the model ended it itself."""
+
+    id: str
+    output: str
+    finished: bool
+
+
+def write_prompts(request: EvalRequest, out: Path) -> int:
+    """Writes the prompts of completion tasks; returns how many. Raises UserError for tasks that text cannot answer."""
+    jobs = _jobs(request)
+    require_writable(out.parent)
+    partial, count = out.with_name(out.name + ".partial"), 0
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        for job in jobs:
+            limit = job.prompting.max_new_tokens(_completion(job))
+            for start, rows in tqdm(job.chunks(), desc=job.name, unit="chunk"):
+                for place, asked in enumerate(_asked(job, rows)):
+                    line = {"id": f"{_prefix(job)}-{start + place}", **asked, "max_tokens": limit}
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    count += 1
+    facts = {"schema": PROMPTS_SCHEMA, "command": request.command, "data": data_facts(jobs)}
+    write_json(_facts_file(out), facts)
+    partial.replace(out)
+    return count
+
+
+def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tuple[Run, dict[str, Any]]:
+    """A run of answers from elsewhere, scored. Raises UserError if an id is missing, unknown or there twice."""
+    asked = _read_facts(prompts)
+    found = _by_id(answers)
+    facts = {
+        "command": asked["command"],
+        "model": _model(name, answers),
+        "data": asked["data"],
+        "environment": {"fflm": HARNESS_VERSION, "device": SUPPLIED},
+        "left_out": {},
+        "outputs": SUPPLIED,
+    }
+    jobs = Run(prompts, facts).jobs()
+    expected = [f"{_prefix(job)}-{row}" for job in jobs for row in range(job.rows)]
+    _require_same(set(expected), found, answers)
+    require_writable(output)
+    folder = run_folder(output, facts)
+    with only_writer(folder):
+        run = open_run(folder, facts)
+        for job in jobs:
+            _write_table(run, job, [found[f"{_prefix(job)}-{row}"] for row in range(job.rows)])
+        result = score_run(run)
+        write_json(folder / "result.json", result)
+    return run, result
+
+
+def _jobs(request: EvalRequest) -> list[Job]:
+    """The jobs, each put as was asked; a chat template is the service's own, and so are its special tokens."""
+    jobs = plan_jobs(request)
+    for job in jobs:
+        if isinstance(job.task, DialogueTask):
+            raise UserError(f"{job.task.name} is a dialogue, whose turns depend on the answers: name another --task")
+        if not isinstance(job.task, CompletionTask):
+            raise UserError(f"{job.task.name} is read off probabilities, which text does not have: name another --task")
+    asked = request.prompts
+    if asked.thinking:
+        raise UserError("--thinking is for the service to set: leave it out")
+    chat = asked.chat != "off"
+    prompting = Prompting(template=SUPPLIED if chat else None, shots=asked.shots, system=asked.system if chat else None)
+    return [Job(job.task, job.config, job.split, job.rows, prompting) for job in jobs]
+
+
+def _asked(job: Job, rows: pa.Table) -> Iterator[dict[str, Any]]:
+    if not job.prompting.chat:
+        yield from ({"prompt": text} for text in plain_texts(job, rows))
+        return
+    system = [] if job.prompting.system is None else [{"role": "system", "content": job.prompting.system}]
+    yield from ({"messages": [*system, *said]} for said in messages(job, rows))
+
+
+def _completion(job: Job) -> CompletionTask:
+    assert isinstance(job.task, CompletionTask)
+    return job.task
+
+
+def _prefix(job: Job) -> str:
+    """What ids of a job begin with: letters, digits and hyphens, which every service takes; other data, other ids."""
+    name = json.dumps(data_facts([job]), sort_keys=True)
+    return f"{job.task.name}-{job.split}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _facts_file(prompts: Path) -> Path:
+    return prompts.with_name(prompts.stem + ".run.json")
+
+
+def _read_facts(prompts: Path) -> dict[str, Any]:
+    path = _facts_file(prompts)
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if facts["schema"] != PROMPTS_SCHEMA:
+            raise ValueError(f"its schema is {facts['schema']!r}")
+        return facts
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} does not say what was asked ({error}): name the file that harness prompts wrote with --prompts"
+        ) from None
+
+
+def _by_id(path: Path) -> dict[str, Answer]:
+    """The answers of a file. Raises UserError for a line that is none, or one that comes twice."""
+    found: dict[str, Answer] = {}
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    one = _answer(json.loads(line))
+                except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                    raise UserError(
+                        f'{path}, line {number}, is no answer: write {{"id": ..., "output": ...}}, or leave a batch '
+                        "service's line as it came"
+                    ) from None
+                if one.id in found:
+                    raise UserError(f"{path}, line {number}: {one.id} is there twice: leave one answer an id")
+                found[one.id] = one
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text: write it as JSON lines in UTF-8") from None
+    return found
+
+
+def _answer(line: dict[str, Any]) -> Answer:
+    """A line as it may come. Raises KeyError and the like for one of no known form."""
+    if "output" in line:
+        output, finished = line["output"], line.get("finish_reason") != "length"
+    elif "response" in line:  # OpenAI's batches
+        choice = line["response"]["body"]["choices"][0]
+        output = choice["message"]["content"] if "message" in choice else choice["text"]
+        finished = choice.get("finish_reason") != "length"
+    else:  # Anthropic's
+        said = line["result"]["message"]
+        output = "".join(part["text"] for part in said["content"] if part["type"] == "text")
+        finished = said.get("stop_reason") != "max_tokens"
+    name = line["id"] if "output" in line else line["custom_id"]
+    if not isinstance(name, str) or not isinstance(output, str | None):
+        raise TypeError
+    return Answer(name, output or "", finished)
+
+
+def _require_same(expected: set[str], found: dict[str, Answer], path: Path) -> None:
+    missing, unknown = sorted(expected - found.keys()), sorted(found.keys() - expected)
+    if unknown:
+        raise UserError(
+            f"{path} answers {len(unknown):,} ids that were not asked, such as {unknown[0]}: name the prompts it "
+            "belongs to with --prompts"
+        )
+    if missing:
+        raise UserError(
+            f"{path} lacks {len(missing):,} of {len(expected):,} ids, such as {missing[0]}: ask those too, and add "
+            "their answers"
+        )
+
+
+def _write_table(run: Run, job: Job, answers: list[Answer]) -> None:
+    """Outputs whose tokens nobody counted: 0, or the limit for one that was cut off there."""
+    limit = job.prompting.max_new_tokens(_completion(job))
+    columns = [
+        np.arange(job.rows),
+        np.zeros(job.rows, dtype=np.int64),
+        [answer.output for answer in answers],
+        [0 if answer.finished else limit for answer in answers],
+    ]
+    schema = observations.schema_of(job.task, job.config)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    with observations.writing(run.table(job), schema) as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _model(name: str, answers: Path) -> dict[str, Any]:
+    """A model of which nothing is known but its name; its revision is that of what it said."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) or ".." in name:
+        raise UserError(f"--model {name!r} is no name for a page: write ORG/NAME, such as openai/gpt-4o")
+    return {
+        "id": name,
+        "revision": hashlib.sha256(answers.read_bytes()).hexdigest()[:40],
+        "parameters": 0,
+        "dtype": SUPPLIED,
+    }

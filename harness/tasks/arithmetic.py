@@ -1,0 +1,31 @@
+"""
+name: arithmetic
+what: sums, differences, products and quotients of 0..999, and additions of 4, 8 and 16 digits that carry
+paper: arXiv 2510.26285; the long additions arXiv 2306.00946
+data: fflm_data config arithmetic, test
+scored: the number in the model's answer; unparsed, refused and cut-off answers are wrong and counted apart
+baselines: the most frequent answer
+"""
+
+import pyarrow as pa
+
+from harness.tasks.base import Bools, NumberTask, column, parts
+
+
+class ArithmeticTask(NumberTask):
+    """Arithmetic on integers, by operation and by the digits of the longer operand of an addition."""
+
+    name = "arithmetic"
+    version = 1
+    config = "arithmetic"
+    splits = ("test",)
+
+    def groups(self, rows: pa.Table) -> dict[str, Bools]:
+        digits = column(rows, "a").astype(str)
+        lengths = parts("digits", [len(number) for number in digits.tolist()])
+        small = column(rows, "a") < 1_000
+        operations = parts("operation", column(rows, "operation"))
+        found = {name: inside & small for name, inside in operations.items()}
+        return found | {
+            f"operation=+,{name}": inside & ~small for name, inside in lengths.items() if (inside & ~small).any()
+        }

@@ -1,0 +1,49 @@
+"""
+name: capitals
+what: which capital, country, continent or internet domain ends a sentence
+paper: arXiv 2403.19521
+data: fflm_data config capitals, test: facts with one right answer, several sentences each
+scored: rank and probability of the right answer among all answers of its relation, each a continuation of its own;
+    whether greedy decoding writes it
+baselines: the most frequent answer of the relation; chance among the candidates
+"""
+
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+
+from fflm_data.facts import facts_of, in_a_sentence
+from harness.tasks.base import Bools, ChoiceTask, Ints, column, parts
+
+
+class CapitalsTask(ChoiceTask):
+    """Recalling a fact, by relation."""
+
+    name = "capitals"
+    version = 1
+    config = "capitals"
+    splits = ("test",)
+
+    def texts(self, rows: pa.Table) -> list[str]:
+        return [str(prompt) for prompt in rows["prompt"].to_pylist()]
+
+    def candidates(self, rows: pa.Table) -> list[tuple[str, ...]]:
+        return [_endings(relation) for relation in rows["relation"].to_pylist()]
+
+    def gold(self, rows: pa.Table) -> Ints:
+        asked = zip(rows["relation"].to_pylist(), rows["answer"].to_pylist(), strict=True)
+        return np.array([_answers(relation).index(answer) for relation, answer in asked], dtype=np.int64)
+
+    def groups(self, rows: pa.Table) -> dict[str, Bools]:
+        return parts("relation", column(rows, "relation"))
+
+
+@cache
+def _answers(relation: str) -> tuple[str, ...]:
+    return tuple(sorted({fact.answer for fact in facts_of(relation)}))
+
+
+@cache
+def _endings(relation: str) -> tuple[str, ...]:
+    return tuple(f" {in_a_sentence(answer)}" for answer in _answers(relation))

@@ -1,0 +1,30 @@
+"""
+name: flipflop-piecewise
+what: flip-flop strings that change within: dense writes, then a sparse tail
+paper: arXiv 2306.00946, on which models trained on a mixture of distributions still err
+data: fflm_data config flipflop-piecewise, test
+scored: as flipflop; nearly all reads stand in the dense head, so those of the tail are scored apart
+rendering: the symbols joined by single spaces, nothing before them
+baselines: chance; the most frequent symbol; the previous data symbol
+"""
+
+from typing import cast
+
+from fflm_data.config import Config
+from fflm_data.flipflop import FlipFlopPiecewise
+from harness.tasks.base import Bools, Ints
+from harness.tasks.flipflop import FlipFlopTask
+
+
+class FlipFlopPiecewiseTask(FlipFlopTask):
+    """The reads of strings with a head and a tail."""
+
+    name = "flipflop-piecewise"
+    version = 1
+    config = "flipflop-piecewise"
+    splits = ("test",)
+
+    def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
+        asked = cast(FlipFlopPiecewise, config)
+        tail = position >= asked.length - asked.tail
+        return {"head": ~tail, "tail": tail} | super().groups(config, position, gap)

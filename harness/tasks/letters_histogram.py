@@ -1,0 +1,42 @@
+"""
+name: letters-histogram
+what: how many times each letter of a word occurs, as a JSON object
+paper: arXiv 2412.18626
+data: fflm_data config letters, test: its words, whatever letter is asked there
+scored: words of which every count is right (a letter that does not occur may stand there with 0); letters that occur,
+    by how often they do; unparsed, refused and cut-off answers are wrong and counted apart
+baselines: every letter once
+"""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+
+from harness.tasks.base import Bools, HistogramTask, column, parts
+
+
+class LettersHistogramTask(HistogramTask):
+    """Counting all letters of a word."""
+
+    name = "letters-histogram"
+    version = 1
+    config = "letters"
+    splits = ("test",)
+
+    def texts(self, rows: pa.Table) -> list[str]:
+        words = zip(rows["word"].to_pylist(), rows["stratum"].to_pylist(), strict=True)
+        return [
+            f'How many times does each letter occur in the {"word" if stratum == "english" else "string"} "{word}"?'
+            for word, stratum in words
+        ]
+
+    def gold(self, rows: pa.Table) -> list[dict[str, int]]:
+        return [dict(Counter(word)) for word in rows["word"].to_pylist()]
+
+    def keys(self, rows: pa.Table) -> list[str]:
+        return [str(word) for word in rows["word"].to_pylist()]
+
+    def groups(self, rows: pa.Table) -> dict[str, Bools]:
+        most = np.array([max(counts.values()) for counts in self.gold(rows)], dtype=np.int64)
+        return parts("stratum", column(rows, "stratum")) | parts("most", most)

@@ -1,0 +1,23 @@
+"""
+name: letters-spelled
+what: the control of letters: the word is spelled out ("s t r a w b e r r y"), each letter a token of its own
+paper: arXiv 2412.18626; arXiv 2410.19730 on separators
+data: fflm_data config letters, test: the same words and letters
+scored: as letters; what it gains over letters is what tokenization costs
+baselines: the most frequent answer
+"""
+
+import pyarrow as pa
+
+from harness.tasks.letters import LettersTask
+
+
+class LettersSpelledTask(LettersTask):
+    """Counting a letter of a word written with spaces between its letters."""
+
+    name = "letters-spelled"
+    version = 1
+
+    def texts(self, rows: pa.Table) -> list[str]:
+        words = zip(rows["question"].to_pylist(), rows["word"].to_pylist(), strict=True)
+        return [question.replace(f'"{word}"', f'"{" ".join(word)}"') for question, word in words]
