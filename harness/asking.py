@@ -141,7 +141,10 @@ def _table(asked: Asked, probabilities: torch.Tensor) -> list[str]:
     lines = []
     for line in probabilities:
         values, tokens = line.topk(min(TOP, len(line)))
-        shown = [f"{asked.token(token)!r} {100 * value:.1f}" for value, token in zip(values.tolist(), tokens.tolist(), strict=True)]
+        shown = [
+            f"{asked.token(token)!r} {100 * value:.1f}"
+            for value, token in zip(values.tolist(), tokens.tolist(), strict=True)
+        ]
         lines.append("  " + "   ".join(shown))
     return lines
 
@@ -163,7 +166,9 @@ def _reads(asked: Asked, task: ReadTask, job: Job, rows: pa.Table, plan: ReadPla
     shares, best = plan.answers(said.logprobs, said.argmax)
     yield f"{len(targets.row)} reads, each given the true text before it:"
     for read, gold in enumerate(targets.gold.tolist()):
-        odds = "  ".join(f"{name} {100 * np.exp(share):.2f}%" for name, share in zip(symbols, shares[read], strict=True))
+        odds = "  ".join(
+            f"{name} {100 * np.exp(share):.2f}%" for name, share in zip(symbols, shares[read], strict=True)
+        )
         right = best[read] == plan.candidates[gold]
         most = "" if right else f", most probable: {asked.token(int(best[read]))!r}"
         place = f"position {targets.position[read]}, {targets.gap[read]} after its write"

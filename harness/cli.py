@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
 
     compare = verbs.add_parser("compare", help="two or more runs on the same rows: differences, plots")
-    compare.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="run folders, the first against each other")
+    compare.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="run folders, the first against each")
     compare.add_argument("--out", type=Path, metavar="DIR", help="where compare.html, its plots and the rows go")
     compare.set_defaults(run=_compare)
 

@@ -103,7 +103,7 @@ def _compare(
         group,
         float(right_a.mean()) if any_left else None,
         float(right_b.mean()) if any_left else None,
-        paired_comparison(right_a, right_b, judged_a.row[items_a]) if any_left else None,
+        paired_comparison(right_a, right_b, judged_a.cluster[items_a]) if any_left else None,
         _unlike(judged_a, judged_b, items_a[right_a != right_b], items_b[right_a != right_b]),
         notes,
     )
@@ -257,14 +257,12 @@ def show(run_a: Run, run_b: Run, found: list[JobComparison]) -> None:
 
 
 def write_items(found: list[JobComparison], path: Path) -> None:
-    """Every item on which one of the two is right and the other is not, as CSV: task, split, then `ITEMS`."""
-    tables = []
-    for one in found:
-        if one.group is None or one.items.num_rows:
-            names = [pa.array([name] * one.items.num_rows, pa.string()) for name in (one.task, one.split, one.group)]
-            tables.append(
-                pa.table(dict(zip(("task", "split", "group"), names, strict=True)) | {
-                    name: one.items[name] for name in one.items.column_names
-                })
-            )
+    """Every item on which exactly one of the two is right (of a dialogue all turns), as CSV: task, split, `ITEMS`."""
+    whole = {(one.task, one.split): one.items for one in found}  # all turns come after, and have, the first answers
+    tables = [
+        items.add_column(0, "split", pa.array([split] * items.num_rows, pa.string())).add_column(
+            0, "task", pa.array([task] * items.num_rows, pa.string())
+        )
+        for (task, split), items in whole.items()
+    ]
     csv.write_csv(pa.concat_tables(tables), path)

@@ -137,7 +137,9 @@ def _without(jobs: list[Job], left_out: Collection[str]) -> list[Job]:
     return [job for job in jobs if job.task.name not in left_out]
 
 
-def _observe(request: EvalRequest, world: World, work: Work, source: ModelSource, model: Any, jobs: list[Job]) -> None:
+def _observe(  # noqa: PLR0917
+    request: EvalRequest, world: World, work: Work, source: ModelSource, model: Any, jobs: list[Job]
+) -> None:
     """This process's part of the work."""
     engine = Engine(model, source.tokenizer, request.batch_size, request.strict)
     jobs = _without(jobs, work.left_out)

@@ -26,13 +26,16 @@ from harness.tasks.base import Bools, CompletionTask, Floats, Ints
 class Judged:
     """The answers of one job, an item each, in the order of its table. All arrays are (items,).
 
-    row: the id of its row. right: whether it is right. counted: False where the model's logits were no
-    numbers; such an item is neither right nor wrong. baselines: by name, whether a trivial guess is
-    right there (float64, chance between 0 and 1). groups: by name, items that are also scored apart.
+    row: the id of its row. cluster: items of one cluster share what they are asked about, and are no
+    independent draws: reads of a sequence, turns of a dialogue, sentences about a fact. right: whether it
+    is right. counted: False where the model's logits were no numbers; such an item is neither right nor
+    wrong. baselines: by name, whether a trivial guess is right there (float64, chance between 0 and 1).
+    groups: by name, items that are also scored apart.
     """
 
     job: Job
     row: Ints
+    cluster: Ints
     right: Bools
     counted: Bools
     baselines: dict[str, Floats]
@@ -140,6 +143,7 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
     return JudgedReads(
         job=job,
         row=row,
+        cluster=row,
         right=(said["argmax"] == said["gold_token"]) & counted,
         counted=counted,
         baselines={
@@ -160,7 +164,7 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
 @judge_table.register
 def _numbers(task: NumberTask, job: Job, table: pa.Table) -> JudgedNumbers:
     rows, turns = _asked(job, table)
-    number, turn = table["id"].to_numpy(), table["turn"].to_numpy().astype(np.int64)
+    turn = table["turn"].to_numpy().astype(np.int64)
     readings = [task.read(*said) for said in _said(task, job, table)]
     gold = np.repeat(task.gold(rows), turns)
     guesses = {name: np.repeat(guess, turns) for name, guess in job.config.guesses(rows).items()}
@@ -169,7 +173,6 @@ def _numbers(task: NumberTask, job: Job, table: pa.Table) -> JudgedNumbers:
         **_completed(task, job, table, rows, turns),
         right=np.array([value == answer for value, answer in zip(said, gold.tolist(), strict=True)], dtype=bool),
         baselines={name: (guess == gold).astype(np.float64) for name, guess in guesses.items()},
-        row=number,
         kind=[reading.kind for reading in readings],
         turn=turn,
         gold=gold,
@@ -189,7 +192,6 @@ def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> JudgedHistogr
         **_completed(task, job, table, rows, turns),
         right=np.array([value == answer for value, answer in zip(said, gold, strict=True)], dtype=bool),
         baselines={"every letter once": np.array(once, dtype=np.float64)},
-        row=table["id"].to_numpy(),
         kind=[reading.kind for reading in readings],
         gold=gold,
         said=said,
@@ -222,6 +224,7 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> JudgedChoices:
     return JudgedChoices(
         job=job,
         row=np.arange(job.rows),
+        cluster=task.facts(rows),
         right=(rank == 1) & counted,
         counted=counted,
         baselines={
@@ -258,6 +261,8 @@ def _completed(task: CompletionTask, job: Job, table: pa.Table, rows: pa.Table, 
     """What all judged completions have."""
     return {
         "job": job,
+        "row": table["id"].to_numpy(),
+        "cluster": table["id"].to_numpy(),
         "counted": table["tokens"].to_numpy() >= 0,
         "groups": {name: np.repeat(inside, turns) for name, inside in task.groups(rows).items()},
         "output": table["output"].to_pylist(),

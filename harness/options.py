@@ -1,4 +1,4 @@
-"""Options that several verbs share: which model, which data, how its questions are put. Nothing heavy is imported here."""
+"""Options that several verbs share: which model, which data, how its questions are put. Nothing heavy is imported."""
 
 import argparse
 from typing import Any

@@ -50,7 +50,7 @@ class EvalRequest:
     strict: bool = False
     processes: int | None = None
     suite: str = "full"
-    prompts: PromptRequest = PromptRequest()
+    prompts: PromptRequest = field(default_factory=PromptRequest)
 
 
 def plan_jobs(request: EvalRequest) -> list[Job]:

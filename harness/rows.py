@@ -1,7 +1,7 @@
 """Which rows are asked: a split of a config, or its first rows, generated chunk by chunk."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
@@ -22,7 +22,7 @@ class Job:
     config: Config
     split: str
     rows: int
-    prompting: Prompting = Prompting()
+    prompting: Prompting = field(default_factory=Prompting)
 
     @property
     def name(self) -> str:

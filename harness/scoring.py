@@ -96,12 +96,14 @@ def _choices(judged: JudgedChoices) -> list[Score]:
         return lost
 
     def of(inside: Bools, group: str | None = None) -> list[Score]:
-        written = proportion(judged.job, "accuracy_written", judged.written[inside], judged.row[inside], group=group)
+        written = proportion(
+            judged.job, "accuracy_written", judged.written[inside], judged.cluster[inside], group=group
+        )
         return [
             *_accuracy(judged, inside, group),
             written,
-            mean(judged.job, "mean_probability", judged.probability[inside], group),
-            mean(judged.job, "mean_reciprocal_rank", 1 / judged.rank[inside], group),
+            mean(judged.job, "mean_probability", _by_cluster(judged, judged.probability, inside), group),
+            mean(judged.job, "mean_reciprocal_rank", _by_cluster(judged, 1 / judged.rank, inside), group),
         ]
 
     return [*lost, *of(judged.counted), *_baselines(judged), *_by_group(judged, of)]
@@ -159,12 +161,12 @@ def _best(judged: Judged, inside: Bools) -> tuple[Floats, float]:
 
 def _bare_accuracy(judged: Judged, inside: Bools, group: str | None = None) -> list[Score]:
     guess = _best(judged, inside)[1]
-    return [proportion(judged.job, "accuracy", judged.right[inside], judged.row[inside], guess, group)]
+    return [proportion(judged.job, "accuracy", judged.right[inside], judged.cluster[inside], guess, group)]
 
 
 def _accuracy(judged: Judged, inside: Bools, group: str | None = None) -> list[Score]:
     """Accuracy, and skill: what part of the way from the best trivial guess on the same items to perfection."""
-    right, rows = judged.right[inside], judged.row[inside]
+    right, rows = judged.right[inside], judged.cluster[inside]
     guess, base = _best(judged, inside)
     accuracy = proportion(judged.job, "accuracy", right, rows, base, group)
     interval = skill_interval(right, guess, rows)
@@ -197,9 +199,15 @@ def _errors(judged: JudgedNumbers, inside: Bools, group: str | None) -> list[Sco
 def _unanswered(judged: JudgedCompletions, inside: Bools, group: str | None) -> list[Score]:
     """How often nothing was answered, by how: those are wrong answers too."""
     kinds = np.array(judged.kind)[inside]
-    rows = judged.row[inside]
+    rows = judged.cluster[inside]
     named = {"parse_failures": UNPARSED, "refusals": REFUSED, "cut_off": CUT_OFF}
     return [share(judged.job, metric, kinds == kind, rows, group) for metric, kind in named.items()]
+
+
+def _by_cluster(judged: Judged, values: Floats, inside: Bools) -> Floats:
+    """The mean of each cluster: those are independent draws, and as large as one another."""
+    _, cluster = np.unique(judged.cluster[inside], return_inverse=True)
+    return np.bincount(cluster, values[inside]) / np.bincount(cluster)
 
 
 def _dialogue(judged: JudgedNumbers) -> list[Score]:
@@ -242,7 +250,7 @@ def _letters(judged: JudgedHistograms) -> list[Score]:
     return found
 
 
-def proportion(
+def proportion(  # noqa: PLR0917
     job: Job, metric: str, right: Bools, rows: Ints, baseline: float | None = None, group: str | None = None
 ) -> Score:
     """A share of what is right, its interval clustered by row."""
@@ -268,10 +276,11 @@ def mean(
 
 def _interval(errors: Bools, rows: Ints) -> Interval:
     sizes = np.bincount(rows).astype(np.float64)
-    return proportion_interval(np.bincount(rows, errors)[sizes > 0], sizes[sizes > 0])
+    wrong = np.bincount(rows, errors).astype(np.float64)
+    return proportion_interval(wrong[sizes > 0], sizes[sizes > 0])
 
 
-def _score(
+def _score(  # noqa: PLR0917
     job: Job,
     metric: str,
     value: float | None,

@@ -23,7 +23,9 @@ def show(task: Task, shots: int) -> str:
         sections.append(_section("text", task.texts(rows)[0]))
         return "\n\n".join(sections)
     sections.append(_section("prompt, without a chat template", plain_texts(job, rows)[0] + "\u2581"))
-    said = [f"{one['role']}: {one['content']}" for one in messages(replace(job, prompting=Prompting("", shots)), rows)[0]]
+    said = [
+        f"{one['role']}: {one['content']}" for one in messages(replace(job, prompting=Prompting("", shots)), rows)[0]
+    ]
     if isinstance(task, DialogueTask):
         said += ["assistant: ...", f"user: {task.challenge}", f"(up to {task.challenges} times)"]
     sections.append(_section("messages, through a chat template", "\n".join(said)))

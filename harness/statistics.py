@@ -160,8 +160,8 @@ def paired_comparison(right_a: Bools, right_b: Bools, clusters: Ints) -> Compari
     design effect of clustering, the squares of the totals of the sequences over those of the items, both about
     the difference tested (not below 1). Unclustered that is Tango's interval itself; at no difference the
     statistic is Durkalski and others' (2003, Statistics in Medicine 22) for clustered pairs. While the models
-    differ in fewer than `FEW_SEQUENCES` sequences (or agree in so few), all items of a sequence are taken to be
-    alike. With no item between them the interval is 0 plus or minus about 3.84 / sequences.
+    differ in fewer than `FEW_SEQUENCES` sequences and in less than half of them (or agree in so few), all items of
+    a sequence are taken to be alike. With no item between them the interval is 0 plus or minus about 3.84 / sequences.
 
     p-value and interval never contradict each other, since the difference 0 is tested by the former: 0 is inside
     if p is 0.05 or more, and otherwise no point beyond it is (an end may then be 0 itself).

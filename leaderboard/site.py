@@ -13,8 +13,8 @@ from tqdm import tqdm
 from fflm_data import GENERATOR_VERSION
 from harness import HARNESS_VERSION
 from harness.errors import UserError
-from harness.table import percent
 from harness.run import Run, read_run, require_writable
+from harness.table import percent
 from harness.tasks import all_tasks
 from leaderboard.records import find_records, rescore
 

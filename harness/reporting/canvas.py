@@ -158,7 +158,7 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 def fitted(text: str, width: float, size: float, *, bold: bool = False) -> str:
     """The text, with its middle left out until it is no wider than `width`."""
-    text = printable(text)[:200]
+    text = printable(text if len(text) <= 200 else text[:100] + text[-100:])
     whole, kept = text, len(text)
     while kept > 2 and text_width(text, size, bold=bold) > width:
         kept -= 1

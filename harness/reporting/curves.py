@@ -57,7 +57,7 @@ def share_curve(judged: Judged, label: str, places: Sequence[Place], right: Bool
     right = judged.right if right is None else right
     kept = [Place(name, x, inside & judged.counted) for name, x, inside in places]
     kept = [place for place in kept if place.inside.any()]
-    ends = [share_interval(right[inside], judged.row[inside]) for _, _, inside in kept]
+    ends = [share_interval(right[inside], judged.cluster[inside]) for _, _, inside in kept]
     n = np.array([inside.sum() for _, _, inside in kept], dtype=np.int64)
     sums = np.array([right[inside].sum() for _, _, inside in kept], dtype=np.int64)
     return Curve(

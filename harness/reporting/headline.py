@@ -85,5 +85,5 @@ def difference(judged: Judged, other: Judged) -> Comparison | None:
         return None
     right = judged.right[scored(judged)][inside][counted]
     return paired_comparison(
-        right, other.right[scored(other)][inside_other][counted], judged.row[scored(judged)][inside][counted]
+        right, other.right[scored(other)][inside_other][counted], judged.cluster[scored(judged)][inside][counted]
     )

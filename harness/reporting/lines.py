@@ -85,7 +85,8 @@ def error_curve(
     with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, trivial)) as page:
         axes = page.axes(BOTTOM, x_label, y_label)
         if wide:
-            axes.set_yscale("symlog", linthresh=10, linscale=1)
+            # Room for the labels of 0 and 10 beside each other, however many powers follow.
+            axes.set_yscale("symlog", linthresh=10, linscale=max(1.0, 0.4 * np.log10(max(-least, most))))
             _ticks(axes, "y", _powers(least, most))
         span = most - least
         axes.set_ylim(*((1.5 * least, 1.5 * most) if wide else (least - 0.04 * span, most + 0.06 * span)))

@@ -51,14 +51,10 @@ def family(subjects: Sequence[Subject], name: str, title: str, variants: Sequenc
     if len(subjects) == 1:
         sheets = [(name, title, [one.curve(subjects[0], one.label) for one in variants])]
     else:
-        sheets = [
-            (
-                f"{name}-{one.name}",
-                f"{title}: {one.label}" if len(variants) > 1 else title,
-                [one.curve(subject, subject.label) for subject in subjects],
-            )
-            for one in variants
-        ]
+        sheets = []
+        for one in variants:
+            heading = f"{title}: {one.label}" if len(variants) > 1 else title
+            sheets.append((f"{name}-{one.name}", heading, [one.curve(each, each.label) for each in subjects]))
     plots = []
     for file, heading, found in sheets:
         curves = [curve for curve in found if curve is not None and len(curve.x)]

@@ -90,7 +90,7 @@ class ChoiceTask(Task):
     """One of many candidates ends a text; each is scored as a continuation of its own."""
 
     def costs(self, rows: pa.Table) -> Ints:
-        return super().costs(rows) * [len(endings) for endings in self.candidates(rows)]
+        return super().costs(rows) * np.array([len(endings) for endings in self.candidates(rows)], dtype=np.int64)
 
     @abstractmethod
     def candidates(self, rows: pa.Table) -> list[tuple[str, ...]]:
@@ -99,6 +99,10 @@ class ChoiceTask(Task):
     @abstractmethod
     def gold(self, rows: pa.Table) -> Ints:
         """The index of the right candidate of each row."""
+
+    @abstractmethod
+    def facts(self, rows: pa.Table) -> Ints:
+        """Which fact each row is about, numbered; rows about one are no independent draws."""
 
     @abstractmethod
     def groups(self, rows: pa.Table) -> dict[str, Bools]:

@@ -35,6 +35,11 @@ class CapitalsTask(ChoiceTask):
         asked = zip(rows["relation"].to_pylist(), rows["answer"].to_pylist(), strict=True)
         return np.array([_answers(relation).index(answer) for relation, answer in asked], dtype=np.int64)
 
+    def facts(self, rows: pa.Table) -> Ints:
+        about = zip(rows["relation"].to_pylist(), rows["subject"].to_pylist(), strict=True)
+        numbers: dict[tuple[str, str], int] = {}
+        return np.array([numbers.setdefault(fact, len(numbers)) for fact in about], dtype=np.int64)
+
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
         return parts("relation", column(rows, "relation"))
 

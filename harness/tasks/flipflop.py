@@ -9,7 +9,7 @@ baselines: chance; the most frequent symbol; the previous data symbol
 """
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ class FlipFlopTask(ReadTask):
     name = "flipflop"
     version = 1
     config = "flipflop"
-    splits = ("val", "val_sparse", "val_dense")
+    splits: ClassVar[tuple[str, ...]] = ("val", "val_sparse", "val_dense")
 
     def symbols(self, config: Config) -> tuple[str, ...]:
         return symbol_names(cast(Any, config).symbols)

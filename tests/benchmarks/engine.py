@@ -44,9 +44,11 @@ from harness.observing import Observed, observe
 from harness.parcels import deal
 from harness.plan import Plan, ReadPlan
 from harness.planning import plan_rows
+from harness.prompting import Prompting
+from harness.rendering import plain_texts
 from harness.rows import Job
 from harness.shards import ShardWriter, records
-from harness.tasks import CompletionTask, ReadTask, get_task
+from harness.tasks import ReadTask, get_task
 from harness.tasks.base import Floats, Ints
 from harness.tasks.letters import LettersTask
 from tests.conftest import CACHE, SMOLLM2_FILE
@@ -257,21 +259,6 @@ one row and one document. Answers of the sampled reads are the same on both side
 {tie} nats count as ties."""
 
 
-class FewShot(LettersTask):
-    """Letters, with rows that come last in the split answered before each question."""
-
-    def texts(self, rows: pa.Table) -> list[str]:
-        return [demonstrations() + text for text in super().texts(rows)]
-
-
-@cache
-def demonstrations() -> str:
-    config = get_config("letters")
-    rows = config.table("test", config.rows("test") - DEMONSTRATIONS, config.rows("test"))
-    pairs = zip(LettersTask().texts(rows), rows["answer"].to_pylist(), strict=True)
-    return "".join(f"{text} {answer}\n\n" for text, answer in pairs)
-
-
 def lm_eval(options: Options) -> None:
     quiet_lm_eval()
     head = ("documents", "rows", "reads", "of them lm-eval's", "ours, ms", "lm-eval, ms", "ratio", "batch", "ties")
@@ -354,16 +341,17 @@ def fastest(case: Case, on_cpu: int, theirs: Callable[..., tuple[Any, float]], t
 def letters_against_lm_eval(case: Case, options: Options) -> Sequence[object]:
     from tests.benchmarks import lm_eval_side
 
-    task, config = FewShot(), get_config("letters")
-    job = Job(task, config, "test", options.rows or ROWS["letters"][case.name])
-    prompts = task.texts(config.table("test", 0, job.rows))
+    task, config = LettersTask(), get_config("letters")
+    shown = Prompting(shots=DEMONSTRATIONS)
+    job = Job(task, config, "test", options.rows or ROWS["letters"][case.name], shown)
+    prompts = plain_texts(job, config.table("test", 0, job.rows))
 
     def theirs(size: int, prompts: list[str] = prompts) -> tuple[Any, float]:
         model, tokenizer = case.model, case.source.tokenizer
-        return lm_eval_side.completions(model, tokenizer, prompts, CompletionTask.max_new_tokens, size)
+        return lm_eval_side.completions(model, tokenizer, prompts, task.max_new_tokens(chat=False), size)
 
     say(f"lm-eval letters: {job.rows} rows")
-    ours(case, Job(task, config, "test", 1))
+    ours(case, Job(task, config, "test", 1, shown))
     can_pad = case.source.tokenizer.eos_token is not None
     size = fastest(case, lm_eval_side.COMPLETIONS_BATCH, theirs, prompts) if can_pad else 1
     (tables, mine), (said, other) = take_turns(
@@ -390,7 +378,7 @@ def answer_in(text: str) -> str:
 
 def agreement(one: list[str], two: list[str]) -> tuple[int, int, int]:
     """How many answers say the same number (or both none), how many of those one at all, how many are the same text."""
-    pairs = [(answers.parse(first), answers.parse(second)) for first, second in zip(one, two, strict=True)]
+    pairs = [(answers.parse(first).value, answers.parse(second).value) for first, second in zip(one, two, strict=True)]
     same = [first for first, second in pairs if first == second]
     texts = sum(first == second for first, second in zip(one, two, strict=True))
     return len(same), sum(number is not None for number in same), texts

@@ -18,6 +18,7 @@ import torch
 from tokenizers import Tokenizer, pre_tokenizers
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import CausalLMOutput
 
 from tests.harness import models
@@ -31,6 +32,8 @@ REFUSAL = "I cannot count letters."
 GARBAGE = "banana!"
 ENDLESS = "on and " * 100
 CHALLENGE = "No, that is wrong. Count again."
+# What templates write where a model shall not think.
+NO_THOUGHT = "<think>\n\n</think>\n\n"
 LIGHTS = ("off", "on")
 # By how much a script prefers what it writes.
 SURE = 12.0
@@ -73,6 +76,8 @@ def dice(text: str, sides: int) -> int:
 def answer(behaviour: str, question: str, turn: int) -> str:
     """What a behaviour says to a question: at first (turn 0), or after so many challenges."""
     kind, _, value = behaviour.partition(":")
+    if kind == "thinks":
+        return str(solved(question))
     if kind in ("refusing", "garbage", "endless"):
         return {"refusing": REFUSAL, "garbage": GARBAGE, "endless": ENDLESS}[kind]
     if kind == "constant":
@@ -121,7 +126,6 @@ def _light(behaviour: str, text: str) -> str:
     kind, _, value = behaviour.partition(":")
     if not text.endswith("Now, the light is"):
         return ""
-    # The solved story before the question has ended by now, or the light was never turned on in it either.
     said = {
         "perfect": re.findall(r"turns the light (on|off)\.", text)[-1],
         "constant": value,
@@ -151,6 +155,10 @@ def _reply(behaviour: str, text: str) -> str | None:
         return ""
     question = asked[-1].split(END)[0] if chat else asked[-1].split("\nAnswer")[0]
     whole = answer(behaviour, question, turn)
+    if behaviour.startswith("thinks") and not written.startswith(NO_THOUGHT):
+        whole = f"<think>\n{'7 ' * int(behaviour.partition(':')[2])}</think>\n\n{whole}"
+    elif written.startswith(NO_THOUGHT):
+        whole = NO_THOUGHT + whole
     whole = whole if chat else f" {whole}\n"
     if not whole.startswith(written):
         return ""
@@ -184,7 +192,7 @@ class Head(nn.Module):
         return SURE * nn.functional.one_hot(following[..., 0].long(), self.vocabulary).float()
 
 
-class Scripted(PreTrainedModel):
+class Scripted(PreTrainedModel, GenerationMixin):
     """What the script says. Takes ids and nothing else."""
 
     config_class = ScriptedConfig
@@ -225,23 +233,24 @@ AutoConfig.register(ScriptedConfig.model_type, ScriptedConfig)
 AutoModelForCausalLM.register(ScriptedConfig, Scripted)
 
 
-def save(folder: Path, behaviour: str, memory: dict[str, str] | None = None, template: str | None = None) -> Path:
-    """A scripted model as a folder; template: its chat template."""
+def build(behaviour: str, memory: dict[str, str] | None = None) -> Scripted:
+    """A scripted model."""
     backend = tokenizer()
-    made = models.fast(backend)
-    made.chat_template = template
-    made.eos_token = END
-    characters = {character: byte for byte, character in _bytes_to_characters().items()}
-    pieces = []
-    for token in range(backend.get_vocab_size()):
-        piece = backend.id_to_token(token)
-        special = piece in (START, END)
-        pieces.append(piece.encode() if special else bytes(characters[character] for character in piece))
+    bytes_of = {character: byte for byte, character in _bytes_to_characters().items()}
+    names = [backend.id_to_token(token) for token in range(backend.get_vocab_size())]
+    pieces = [name.encode() if name in (START, END) else bytes(map(bytes_of.__getitem__, name)) for name in names]
     config = ScriptedConfig(
         vocab_size=len(pieces), behaviour=behaviour, memory=memory, pieces=[piece.hex() for piece in pieces],
         eos_token_id=backend.token_to_id(END),
     )  # fmt: skip
-    Scripted(config).save_pretrained(folder)
+    return Scripted(config).eval()
+
+
+def save(folder: Path, behaviour: str, memory: dict[str, str] | None = None, template: str | None = None) -> Path:
+    """A scripted model as a folder; template: its chat template."""
+    build(behaviour, memory).save_pretrained(folder)
+    made = models.fast(tokenizer())
+    made.chat_template, made.eos_token = template, END
     made.save_pretrained(folder)
     return folder
 

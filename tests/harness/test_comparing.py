@@ -1,5 +1,6 @@
 """Comparisons of two runs of tiny models, against loops over their tables."""
 
+import csv
 import json
 import math
 import random
@@ -18,7 +19,7 @@ from scipy.stats import binomtest
 
 from harness import observations
 from harness.cli import main
-from harness.comparing import JobComparison, compare_jobs, compare_runs, comparison_table, points, show
+from harness.comparing import JobComparison, compare_jobs, compare_runs, comparison_table, points, show, write_items
 from harness.errors import UserError
 from harness.judging import judge
 from harness.run import Run, read_run, write_json
@@ -26,7 +27,7 @@ from harness.statistics import paired_comparison
 from harness.tasks import ChoiceTask, HistogramTask, ReadTask, get_task
 from tests.harness import models
 
-TASKS = ("flipflop", "query-count", "letters-histogram", "strawberry", "capitals")
+TASKS = ("flipflop", "letters", "letters-histogram", "strawberry", "capitals")
 ROWS = {"a": 16, "b": 12}
 TURNS = {"a": 3, "b": 2}
 Items = dict[tuple[int, int], tuple[bool, int | str, str]]  # (row, place) -> whether right, turn or position, said
@@ -106,7 +107,7 @@ def test_against_loops_over_the_tables(runs: tuple[Run, Run]) -> None:
     found = compare_runs(*runs)
     assert [(one.task, one.split, one.group) for one in found] == [
         ("flipflop", "val", None), ("flipflop", "val_sparse", None), ("flipflop", "val_dense", None),
-        ("query-count", "test", None), ("letters-histogram", "test", None), ("strawberry", "test", None),
+        ("letters", "test", None), ("letters-histogram", "test", None), ("strawberry", "test", None),
         ("strawberry", "test", "all turns"), ("capitals", "test", None),
     ]  # fmt: skip
     for one in found:
@@ -145,14 +146,14 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
 
 def test_notes_say_what_else_differs(runs: tuple[Run, Run]) -> None:
     notes = {(one.task, one.group): one.notes for one in compare_runs(*runs)}
-    assert "A has 16 rows, B 12: compared on the first 12" in notes["query-count", None]
+    assert "A has 16 rows, B 12: compared on the first 12" in notes["letters", None]
     assert "turns: A 3, B 2" in notes["strawberry", None]
     assert any("have NaN or infinite logits" in note for note in notes["flipflop", None])
     assert notes["capitals", None] == ("A has 16 rows, B 12: compared on the first 12",)
 
 
 def test_notes_of_prompts(runs: tuple[Run, Run]) -> None:
-    (job,) = (job for job in runs[0].jobs() if job.task.name == "query-count")
+    (job,) = (job for job in runs[0].jobs() if job.task.name == "letters")
     judged = judge(runs[0], job)
     other = replace(job, prompting=replace(job.prompting, template="ab", shots=4, system="Think.", thinking=100))
     (found,) = compare_jobs(judged, replace(judged, job=other))
@@ -184,7 +185,7 @@ def test_the_other_way_round(runs: tuple[Run, Run]) -> None:
 
 
 def test_no_numbers_at_all(runs: tuple[Run, Run]) -> None:
-    (job,) = (job for job in runs[0].jobs() if job.task.name == "query-count")
+    (job,) = (job for job in runs[0].jobs() if job.task.name == "letters")
     judged = judge(runs[0], job)
     lost = replace(judged, counted=np.zeros(job.rows, dtype=bool))
     (found,) = compare_jobs(judged, lost)
@@ -210,7 +211,22 @@ def test_table(runs: tuple[Run, Run], capsys: pytest.CaptureFixture[str]) -> Non
         assert f"{one.paired.only_a:,} / {one.paired.only_b:,}" in text and points(one.paired.difference) in text
     assert "all turns" in text
     show(*runs, found)
-    assert "query-count.test: A has 16 rows, B 12: compared on the first 12" in capsys.readouterr().out
+    assert "letters.test: A has 16 rows, B 12: compared on the first 12" in capsys.readouterr().out
+
+
+def test_items_as_csv(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    found = compare_runs(*runs)
+    write_items(found, tmp_path / "items.csv")
+    with (tmp_path / "items.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    expected = [
+        {"task": one.task, "split": one.split}
+        | {name: "" if value is None else str(value) for name, value in line.items()}
+        for one in found
+        if one.task != "strawberry" or one.group == "all turns"
+        for line in one.items.to_pylist()
+    ]
+    assert lines == expected
 
 
 @pytest.mark.parametrize(
@@ -234,9 +250,9 @@ def test_refusals(runs: tuple[Run, Run], tmp_path: Path) -> None:
     def keep(*names: str) -> Callable[[dict[str, Any]], object]:
         return lambda facts: facts["data"].update(tasks={name: facts["data"]["tasks"][name] for name in names})
 
-    counting = changed(runs[0], tmp_path / "counting", keep("query-count"))
+    counting = changed(runs[0], tmp_path / "counting", keep("letters"))
     facts = changed(runs[1], tmp_path / "facts", keep("capitals"))
-    with pytest.raises(UserError, match=r"no task in common \(query-count; capitals\): run .* --task query-count$"):
+    with pytest.raises(UserError, match=r"no task in common \(letters; capitals\): run .* --task letters$"):
         compare_runs(counting, facts)
     old = changed(runs[0], tmp_path / "old", lambda facts: facts["data"].update(generator=0))
     with pytest.raises(UserError, match="generator version 0"):

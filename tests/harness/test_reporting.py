@@ -1,24 +1,35 @@
-"""From observations to what is plotted: arrays against slow oracles, drawings against what they must show."""
+"""From observations to what is plotted: arrays against slow oracles that go item by item."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from fflm_data import get_config
 from harness import observations
+from harness.judging import JudgedChoices, JudgedNumbers, JudgedReads, judge
 from harness.prompting import Prompting
+from harness.reporting import curves
+from harness.reporting.headline import difference, headline, skill_text
+from harness.reporting.parts import sections
+from harness.reporting.series import Curve, figures
+from harness.reporting.subjects import Subject
+from harness.reporting.telling import telling
 from harness.rows import Job
 from harness.run import RUN_SCHEMA, Run, data_facts
+from harness.scoring import score
+from harness.statistics import mean_interval, proportion_interval
 from harness.tasks import ChoiceTask, DialogueTask, HistogramTask, NumberTask, ReadTask, all_tasks
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>{{ 7 * 7 }} $\\frac{1}{2}$ \x01]]>"
 ROWS = {
-    "flipflop": 40, "flipflop-piecewise": 40, "flipflop-prose": 100, "query-count": 140, "most-frequent": 140,
-    "letters": 300, "letters-spelled": 300, "letters-histogram": 100, "strawberry": 20, "arithmetic": 140,
-    "capitals": 80,
+    "flipflop": 40, "flipflop-piecewise": 40, "flipflop-prose": 100, "query-count": 112, "most-frequent": 112,
+    "letters": 300, "letters-spelled": 200, "letters-histogram": 60, "strawberry": 20, "arithmetic": 70,
+    "capitals": 60,
 }  # fmt: skip
 
 
@@ -105,16 +116,9 @@ def judged(run: Run) -> dict[tuple[str, str], Any]:
     return {(job.task.name, job.split): judge(run, job) for job in run.jobs()}
 
 
-@pytest.fixture(scope="module")
-def plots(run: Run, judged: dict[tuple[str, str], Any]) -> list[Plot]:
-    return [plot for part in sections([Subject("a-model", run, judged)]) for plot in part.plots]
-
-
 def table_of(run: Run, job: Job) -> list[dict[str, Any]]:
-    return cast(
-        list[dict[str, Any]],
-        observations.read(run.table(job), observations.schema_of(job.task, job.config)).to_pylist(),
-    )
+    table = observations.read(run.table(job), observations.schema_of(job.task, job.config))
+    return cast(list[dict[str, Any]], table.to_pylist())
 
 
 def rows_of(job: Job) -> list[dict[str, Any]]:
@@ -208,8 +212,6 @@ def test_letters_by_word(judged: dict[tuple[str, str], Any], stratum: str) -> No
     for i, row in enumerate(rows_of(one.job)):
         if row["stratum"] == stratum and one.counted[i]:
             length = len(row["word"])
-            name = {True: "to 5", length in (6, 7, 8, 9): str(length), length in (10, 11): "10\N{EN DASH}11"}
-            name[length >= 12] = "12+" if length >= 12 else name.get(False, "")
             column = (
                 "to 5" if length <= 5 else str(length) if length <= 9 else "10\N{EN DASH}11" if length < 12 else "12+"
             )
@@ -297,137 +299,12 @@ def test_figures(value: float, text: str) -> None:
     assert figures(value) == text
 
 
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_series_stand_out_from_the_page(dark: bool) -> None:
-    page, *others = (
-        (colour.dark if dark else colour.light) for colour in (style.PAGE, style.INK, style.SOFT, *style.SERIES)
-    )
-    for colour, least in zip(others, (4.5, 4.5, *[4.5] * len(style.SERIES)), strict=True):
-        first, second = sorted((luminance(colour), luminance(page)))
-        assert (second + 0.05) / (first + 0.05) >= least, colour
-    assert len({colour.light for colour in style.COLOURS}) == len(style.COLOURS)
-    assert len(style.SERIES) == len(style.MARKERS) == len(style.DASHES) == len(set(style.MARKERS))
-
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def test_every_plot_is_whole(plots: list[Plot]) -> None:
-    """Title, description, labels of both axes, numbers; no script, no reference out; ids of its own."""
-    ids: list[str] = []
-    for plot in plots:
-        for text in (plot.svg, plot.inline):
-            root = ElementTree.fromstring(text)
-            assert root.get("role") == "img" and root[0].tag == f"{SVG}title" and root[0].text == plot.title
-            assert root[1].tag == f"{SVG}desc" and (root[1].text or "").startswith(plot.title)
-            labels = {element.get("class"): "".join(element.itertext()).strip() for element in root.iter(f"{SVG}g")}
-            assert labels["x-label"] and labels["y-label"], plot.name
-            tags = {element.tag.removeprefix(SVG) for element in root.iter()}
-            assert tags <= {
-                "svg",
-                "title",
-                "desc",
-                "style",
-                "rect",
-                "g",
-                "path",
-                "text",
-                "defs",
-                "use",
-                "clipPath",
-                "pattern",
-            }
-            values = [value for element in root.iter() for value in element.attrib.values()]
-            own = {element.get("id") for element in root.iter() if element.get("id")}
-            assert {name for value in values for name in re.findall(r"url\(#(.+?)\)", value)} <= own
-            assert not any("url(" in value and "url(#" not in value for value in values)
-            references = [value for element in root.iter() for key, value in element.attrib.items() if "href" in key]
-            assert all(value.startswith("#") and value[1:] in own for value in references)
-        assert "var(--" in plot.inline and "var(--" not in plot.svg and "#1b1c1e" not in plot.inline
-        ids += [element.get("id", "") for element in ElementTree.fromstring(plot.inline).iter() if element.get("id")]
-        assert plot.rows and all(len(row) == len(plot.header) for row in plot.rows)
-    assert len(ids) == len(set(ids)) and len({plot.name for plot in plots}) == len(plots)
-
-
-def made_up_curve(label: str, value: list[float], n: int = 1000) -> Curve:
-    values = np.array(value)
-    return Curve(label, 2.0 ** np.arange(len(value)), tuple(map(str, range(len(value)))), values, values * 0.5,
-                 values * 2 + 0.004, np.full(len(value), n), baseline=np.full(len(value), 0.5))  # fmt: skip
-
-
-def test_drawing_is_deterministic_and_changes_no_setting() -> None:
-    import matplotlib as mpl
-
-    before = dict(mpl.rcParams)
-    mpl.rcParams["font.size"] = 31  # what a user has set has no say
-    try:
-        first, second = (
-            lines.rate_curve("x", HOSTILE, [made_up_curve(HOSTILE, [0, 0.1])], x_label="x") for _ in range(2)
-        )
-        assert mpl.rcParams["font.size"] == 31
-    finally:
-        mpl.rcParams["font.size"] = before["font.size"]
-    third = lines.rate_curve("x", HOSTILE, [made_up_curve(HOSTILE, [0, 0.1])], x_label="x")
-    assert first == second == third and dict(mpl.rcParams) == before
-    assert "<script" not in first.svg and ElementTree.fromstring(first.svg)[0].text == HOSTILE.replace("\x01", "\ufffd")
-
-
-def test_rates_are_on_a_logarithmic_axis() -> None:
-    plot = lines.rate_curve("x", "t", [made_up_curve("a", [0.001, 0.01, 0.1])], x_label="x", log_x=True)
-    paths = [
-        e.get("d", "")
-        for e in ElementTree.fromstring(plot.svg).iter(f"{SVG}path")
-        if "stroke: #1f6fb2" in e.get("style", "")
-    ]
-    points = [[tuple(map(float, pair)) for pair in re.findall(r"[ML] ([\d.]+) ([\d.]+)", path)] for path in paths]
-    (line,) = (found for found in points if len(found) == 3 and found[0][0] < found[1][0] < found[2][0])
-    first, second = (line[0][1] - line[1][1], line[1][1] - line[2][1])
-    assert first == pytest.approx(second, abs=0.01) and first > 10
-    assert [row[:6] for row in plot.rows][0] == ("0", "a", "0.10", "0.05 to 0.60", "\N{EN DASH}", "1,000")
-
-
-def test_no_error_seen_is_said_and_drawn() -> None:
-    some = lines.rate_curve("x", "t", [made_up_curve("a", [0.001, 0.01])], x_label="x")
-    none = lines.rate_curve("x", "t", [made_up_curve("a", [0.0, 0.0])], x_label="x")
-    assert "no error seen" in none.svg and "no error seen" not in some.svg
-    hollow = f"fill: {style.PAGE.light}; stroke: {style.SERIES[0].light}"
-    assert hollow in none.svg and none.svg.count("<use") > 2
-
-
-def test_long_names_are_shortened_and_odd_ones_drawn() -> None:
-    for label in ("o" * 300, "日本語" * 30, "$x_1^2$", "_hidden", "&<>\"'", "\u202e\x00"):
-        plot = lines.rate_curve("x", "t", [made_up_curve(label, [0.1, 0.2])], x_label="x")
-        texts = ["".join(text.itertext()) for text in ElementTree.fromstring(plot.svg).iter(f"{SVG}text")]
-        (legend,) = (text for text in texts if "n = 2,000" in text)
-        assert len(legend) < 60 and (len(label) > 20 or "\x00" in label or legend == f"{label}, n = 2,000")
-
-
-def test_grids_say_what_is_not_a_number() -> None:
-    answers = Answers(
-        [1, 2, 2, 3, 3], [1, 2, None, None, 50], ["answered", "answered", "refused", "cut_off", "answered"]
-    )
-    plot = grids.said_against_true("x", "t", answers, x_label="true count")
-    assert set(plot.rows) == {
-        ("1", "1", "1"),
-        ("2", "2", "1"),
-        ("2", "refused", "1"),
-        ("3", "cut off", "1"),
-        ("3", "off the scale", "1"),
-    }
-    assert "refused 20%" in plot.svg and "off the scale 20%" in plot.svg
-    grid = Grid(("0", "1"), ("5",), np.array([[0.25], [0.0]]), np.array([[4], [0]]))
-    assert grids.heat_map("y", "t", grid, x_label="x", y_label="y", what="right").rows == [("0", "5", "25", "4")]
-
-
-def test_bars_mark_the_right_answer() -> None:
-    plot = bars.answer_bars("x", "t", ["2", "3", "refused"], [5, 0, 1], 1, numbers=2)
-    assert plot.rows == [("2", "5", ""), ("3", "0", "yes"), ("refused", "1", "")]
+@pytest.mark.parametrize(
+    "value, text",
+    [(1.0, "1.000"), (0.99996, "0.99996"), (0.5, "0.500"), (-0.25, "\N{MINUS SIGN}0.250"), (0.0, "0.000")],
+)
+def test_skills(value: float, text: str) -> None:
+    assert skill_text(value) == text
 
 
 def test_a_run_of_one_task_has_no_other_parts(run: Run, judged: dict[tuple[str, str], Any]) -> None:
@@ -436,4 +313,3 @@ def test_a_run_of_one_task_has_no_other_parts(run: Run, judged: dict[tuple[str, 
     assert [plot.name for plot in part.plots] == ["arithmetic-test-parts"]
     one = judged["letters", "test"]
     assert sections([Subject("m", run, {("letters", "test"): replace(one, counted=one.counted & False)})]) == []
-    assert isinstance(judged["letters-histogram", "test"], JudgedHistograms)
