@@ -6,7 +6,6 @@ with the rows, every token of a prompt.
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from harness import thinking
@@ -15,8 +14,14 @@ from harness.tasks.base import CompletionTask, DialogueTask
 
 CHAT = ("auto", "on", "off")
 MOST_SHOTS = 64
-# Templates write the day into a prompt, which would be another one tomorrow.
-TODAY = datetime(2025, 1, 1)
+# Templates write the day into a prompt, which would be another one tomorrow: for all of them it is 1 January 2025.
+TODAY = "01 Jan 2025"
+DATES = {"%Y": "2025", "%y": "25", "%B": "January", "%b": "Jan", "%m": "01", "%d": "01", "%A": "Wednesday", "%a": "Wed"}
+CLOCK = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f"|replace('{code}','{text}')" for code, text in DATES.items())
+    + " }}{%- endmacro -%}"
+)
 
 Message = dict[str, str]
 
@@ -79,7 +84,7 @@ def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
         return Prompting(shots=request.shots)
     plain = Prompting(hashlib.sha256(template.encode()).hexdigest(), request.shots, request.system)
     question: list[Message] = [{"role": "user", "content": "?"}]
-    switch = next((name for name in thinking.SWITCHES if _switches(tokenizer, name, question)), None)
+    switch = next((name for name in thinking.SWITCHES if _switches(tokenizer, name, question, plain)), None)
     always = switch is None and thinking.closes_in(template)
     budget = request.thinking
     if budget and not (switch or always):
@@ -99,12 +104,9 @@ def _template(tokenizer: Any) -> str | None:
         return None
 
 
-def _switches(tokenizer: Any, name: str, messages: list[Message]) -> bool:
-    texts = {
-        str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **{name: value}))
-        for value in (True, False)
-    }
-    return len(texts) > 1
+def _switches(tokenizer: Any, name: str, messages: list[Message], plain: Prompting) -> bool:
+    """Whether a template writes something else if a variable is true."""
+    return len({render(tokenizer, messages, replace(plain, switch=name, thinking=budget)) for budget in (0, 1)}) > 1
 
 
 def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str:
@@ -120,8 +122,8 @@ def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str
     try:
         return str(
             tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, date_string=TODAY.strftime("%d %b %Y"),
-                strftime_now=TODAY.strftime, **switched,
+                messages, chat_template=CLOCK + str(_template(tokenizer)), tokenize=False, add_generation_prompt=True,
+                date_string=TODAY, **switched,
             )
         )  # fmt: skip
     except TemplateError as error:

@@ -7,14 +7,19 @@ scored: the number in the model's answer; unparsed, refused and cut-off answers 
 baselines: the most frequent answer
 """
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from harness.tasks.base import Bools, NumberTask, column, parts
+from harness.tasks.wording import NUMBER
 
 
 class ArithmeticTask(NumberTask):
     """Arithmetic on integers, by operation and by the digits of the longer operand of an addition."""
 
+    # A sum of 17 digits takes as many tokens where each digit is one.
+    wording = replace(NUMBER, plain_tokens=32)
     name = "arithmetic"
     version = 1
     config = "arithmetic"

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from transformers.utils import chat_template_utils
@@ -32,25 +31,26 @@ TURNS = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}"
 )
-OPENS = "{% if add_generation_prompt %}<|im_start|>assistant\n%s{% endif %}"
-BOS = "{{ bos_token }}" + TURNS + OPENS % ""
+OPENS = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+BOS = "{{ bos_token }}" + TURNS + OPENS
 NO_SYSTEM = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     + TURNS
-    + OPENS % ""
+    + OPENS
 )
 # As Qwen3's: earlier thoughts are dropped, and an empty one is written where there shall be none.
 SWITCHED = (
     "{% for message in messages %}<|im_start|>{{ message['role'] + '\n' + message['content'].split('</think>')[-1]"
     ".lstrip('\n') }}<|im_end|>\n{% endfor %}"
     + OPENS
-    % "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    + "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}"
 )
 ALWAYS = (
     "{% for message in messages %}<|im_start|>{{ message['role'] + '\n' + message['content'].split('</think>')[-1] }}"
-    "<|im_end|>\n{% endfor %}" + OPENS % "<think>\n"
+    "<|im_end|>\n{% endfor %}" + OPENS + "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
 )
-DATED = "<|im_start|>system\nToday is {{ strftime_now('%d %B %Y') }}.<|im_end|>\n" + TURNS + OPENS % ""
+DATED = "<|im_start|>system\nToday is {{ strftime_now('%d %B %Y') }}.<|im_end|>\n" + TURNS + OPENS
 PLAIN = (  # writes what a base model gets
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
     "{{ 'Question: ' + message['content'] + '\nAnswer:' }}{% else %}{{ ' ' + message['content'] + '\n\n' }}{% endif %}"
@@ -264,7 +264,7 @@ def scripted_tokenizer(template: str | None) -> Any:
 
 
 def test_another_template_is_another_run(cli: Run, tmp_path: Path) -> None:
-    for template in (scripted.CHATML, TURNS + OPENS % ""):
+    for template in (scripted.CHATML, TURNS + OPENS):
         folder(tmp_path, template)
         assert cli(*ASKED).returncode == 0
     assert len(facts_by_run(tmp_path)) == 2
@@ -472,5 +472,3 @@ def pin() -> str:
 
 if __name__ == "__main__":
     sys.exit(pin() or 0)
-
-_ = np
