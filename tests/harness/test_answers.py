@@ -146,7 +146,7 @@ def test_a_number_is_read_back(rendering: str, number: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 999_999))
+@given(st.integers(0, 999_999).filter(lambda number: number != 1))  # "one of them" is a pronoun
 def test_words_are_read_back(number: int) -> None:
     assert parse(english(number)) == (number, ANSWERED)
     assert parse(f"There are {english(number)} of them.") == (number, ANSWERED)

@@ -31,7 +31,7 @@ from tests.harness import models, running
 from tests.hub import Hub
 
 # The bundled LSTM over some seconds' worth of rows, in batches that leave several to a second.
-ASKED: list[object] = ["--limit", "800", "--batch-size", "16"]
+ASKED: list[object] = ["--task", "flipflop", "--limit", "800", "--batch-size", "16"]
 ROWS = 3 * 800
 
 
@@ -214,7 +214,7 @@ def test_a_row_that_does_not_fit(cli: Run, tmp_path: Path, monkeypatch: pytest.M
         return forward(self, input_ids, **options)
 
     monkeypatch.setattr(LSTMForCausalLM, "forward", scarce)
-    done = cli("harness", "eval", "--limit", "4")
+    done = cli("harness", "eval", "--task", "flipflop", "--limit", "4")
     assert done.returncode == 2
     assert "not enough memory for a single row" in done.stderr.strip().splitlines()[-1]
 
@@ -270,9 +270,9 @@ def test_a_model_that_gives_nan(cli: Run, tmp_path: Path, task: str) -> None:
     ],
 )
 def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, change: list[str], reason: str) -> None:
-    assert cli("harness", "eval", "--limit", "3").returncode == 0
+    assert cli("harness", "eval", "--task", "flipflop", "--limit", "3").returncode == 0
     before = running.only_run(tmp_path)
-    done = cli("harness", "eval", "--limit", "3", *change)
+    done = cli("harness", "eval", "--task", "flipflop", "--limit", "3", *change)
     assert done.returncode == 0, done.stderr
     assert f"nothing of {before.relative_to(tmp_path)} is used: " in done.stdout and reason in done.stdout
     assert "kept" not in done.stdout
@@ -297,10 +297,10 @@ def test_a_changed_model_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, w
 
 
 def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cli("harness", "eval", "--limit", "3").returncode == 0
+    assert cli("harness", "eval", "--task", "flipflop", "--limit", "3").returncode == 0
     monkeypatch.setattr("harness.run.HARNESS_VERSION", "99.0")
     monkeypatch.setattr("harness.tasks.flipflop.FlipFlopTask.version", 99)
-    done = cli("harness", "eval", "--limit", "3")
+    done = cli("harness", "eval", "--task", "flipflop", "--limit", "3")
     assert "harness was 0.2.0, is 99.0" in done.stdout and "data.tasks.flipflop.version was 1, is 99" in done.stdout
 
 
@@ -322,7 +322,7 @@ def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
         machines.append(
             running.start(
                 folder, *running.TORCHRUN, "--nnodes", 2, "--node-rank", rank, "--nproc-per-node", 1, "--master-addr",
-                "127.0.0.1", "--master-port", port, "-m", "harness", "eval", "--limit", 20,
+                "127.0.0.1", "--master-port", port, "-m", "harness", "eval", "--task", "flipflop", "--limit", 20,
             )
         )  # fmt: skip
     ended = [running.end(machine) for machine in machines]

@@ -89,7 +89,9 @@ def test_slurm(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
 
 
 def test_a_batch_script_without_srun_is_one_process(cli: Run, tmp_path: Path) -> None:
-    done = cli("harness", "eval", "--limit", "2", SLURM_JOB_ID="7", SLURM_NTASKS="8", SLURM_PROCID="0")
+    done = cli(
+        "harness", "eval", "--task", "flipflop", "--limit", "2", SLURM_JOB_ID="7", SLURM_NTASKS="8", SLURM_PROCID="0"
+    )
     assert done.returncode == 0, done.stderr
     assert running.starts(tmp_path) == [{"processes": 1, "machines": 1}]
 
@@ -168,7 +170,7 @@ def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undis
         (["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
         (["--tensor-parallel"], "add --num-processes"),
         (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
-        (["--num-processes", "0"], "'0' is not a whole number above 0"),
+        (["--num-processes", "0"], "'0' is not a whole number of at least 1"),
     ],
 )
 def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -85,7 +85,7 @@ def test_page_from_the_records(cli: Run, tmp_path: Path) -> None:
     names = [cell.split()[0] for cell in page.cells if "parameters" in cell]
     assert names == ["fflm/lstm", "local/SmolLM2-135M-Instruct.Q4_1"]  # whole splits before first rows
     cells = " ".join(page.cells)
-    assert "0 / 354,289" in cells and "first 100 rows" in cells and "133K parameters" in cells
+    assert "0 / 354,289" in cells and "first 20 rows" in cells and "133K parameters" in cells
 
 
 def test_a_given_run_stands_beside_the_records(cli: Run, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_several_runs_at_once(cli: Run, tmp_path: Path, run_folder: Path) -> Non
 
 
 def test_more_rows_replace_fewer_for_the_same_model(cli: Run, tmp_path: Path, run_folder: Path) -> None:
-    assert cli("harness", "eval", "--limit", "30").returncode == 0
+    assert cli("harness", "eval", "--task", "flipflop", "--limit", "30").returncode == 0
     runs = [read_run(path.parent) for path in tmp_path.glob("runs/*/*/run.json")]
     (row,) = site.merge([(run, records.rescore(run)) for run in runs])
     assert {cell.rows for cell in row.cells.values()} == {30}
@@ -112,7 +112,7 @@ def test_more_rows_replace_fewer_for_the_same_model(cli: Run, tmp_path: Path, ru
 
 
 def test_a_run_over_other_data_is_refused(cli: Run, tmp_path: Path) -> None:
-    assert cli("harness", "eval", "--limit", "5", "--set", "flipflop.length=32").returncode == 0
+    assert cli("harness", "eval", "--task", "flipflop", "--limit", "5", "--set", "flipflop.length=32").returncode == 0
     (run,) = tmp_path.glob("runs/*/*")
     assert "length=32" in refused(cli("harness", "leaderboard", "build", "--out", "site", "--run", run))
 
