@@ -69,7 +69,8 @@ def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Pat
 
 def test_completions_of_a_real_model(cli: Run, tmp_path: Path, smollm2: Path, source: Any, model: Any) -> None:
     result = cli(
-        "harness", "eval", "--model", smollm2, "--gguf-file", SMOLLM2_FILE, "--task", "letters", "--limit", 12, "--chat", "off",
+        "harness", "eval", "--model", smollm2, "--gguf-file", SMOLLM2_FILE, "--task", "letters",
+        "--limit", 12, "--chat", "off",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     (run,) = tmp_path.glob("runs/*/*")
