@@ -48,7 +48,7 @@ class Page(HTMLParser):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the LSTM, made once."""
     output = tmp_path_factory.mktemp("finished")
-    assert main(["eval", "--limit", "20", "--output", str(output)]) == 0
+    assert main(["eval", "--task", "flipflop", "--limit", "20", "--output", str(output)]) == 0
     return output
 
 
@@ -108,7 +108,7 @@ def test_more_rows_replace_fewer_for_the_same_model(cli: Run, tmp_path: Path, ru
     runs = [read_run(path.parent) for path in tmp_path.glob("runs/*/*/run.json")]
     (row,) = site.merge([(run, records.rescore(run)) for run in runs])
     assert {cell.rows for cell in row.cells.values()} == {30}
-    assert row.commands == ["harness eval --limit 30"]
+    assert row.commands == ["harness eval --task flipflop --limit 30"]
 
 
 def test_a_run_over_other_data_is_refused(cli: Run, tmp_path: Path) -> None:
