@@ -72,10 +72,10 @@ class Completing:
     """How a model writes. steps: whether it keeps what it has seen; else every step reads all again.
 
     positions: whether it must be told where tokens stand. together: whether rows go side by side.
-    leaving: whether some rows of what it keeps can be picked out. sharing: whether several tokens can
-    follow what it has kept, and so a beginning be kept for many rows. padded: whether rows of different
-    lengths go together, padded on the left. gaps: whether some of what is kept can be passed over.
-    bytes_per_token: what is kept of each.
+    leaving: whether some rows of what it keeps can be picked out. sharing: whether a beginning can be kept for many
+    rows, each going on with several tokens. padded: whether rows of different lengths go together, padded on the
+    left. blocks, gaps: whether several tokens at once can follow what is kept of a dialogue, and whether some of it
+    can be passed over. bytes_per_token: what is kept of each.
     """
 
     steps: bool
@@ -84,6 +84,7 @@ class Completing:
     leaving: bool = False
     sharing: bool = False
     padded: bool = False
+    blocks: bool = False
     gaps: bool = False
     bytes_per_token: int = 0
 
@@ -142,22 +143,37 @@ def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, padding
     )
 
 
-def probe_gaps(forward: Forward, ids: Tensor, way: Completing) -> Completing:
-    """Whether some of what is kept can be passed over, at the length of a whole dialogue; ids: (tokens,).
+def probe_dialogue(forward: Forward, ids: Tensor, way: Completing) -> Completing:
+    """How turns follow each other; ids: (tokens,), as long as a whole dialogue.
 
-    Then rows whose answers differ in length go together, and what a template takes back is taken back.
+    If what is kept can be passed over, rows whose answers differ in length go together, and what a template takes
+    back is taken back.
     """
     for told in [replace(way, positions=positions) for positions in {way.positions, forward.takes("position_ids")}]:
         if way.together and _fits(_gaps, forward, ids, told):
-            return replace(told, gaps=True)
-    return way
+            return replace(told, blocks=True, gaps=True)
+    return replace(way, blocks=_fits(_blocks, forward, ids, way))
+
+
+def _blocks(forward: Forward, ids: Tensor, way: Completing) -> bool:
+    """Whether a text in two blocks says at its end what it says in one."""
+    third, last = len(ids) // 3, len(ids) - 1
+    blocks = [_stepped(forward, ids, ends, way) for ends in ((0, last, last + 1), (0, third, last, last + 1))]
+    return all(_close(forward, *pair) for pair in zip(blocks[0][-2:], blocks[1][-2:], strict=True))
+
+
+def _stepped(forward: Forward, ids: Tensor, ends: tuple[int, ...], way: Completing) -> list[Tensor]:
+    """The logits after each of some blocks, that end at those places."""
+    past = Past()
+    return [
+        forward.step(ids[None, start:end], past, way.positions) for start, end in zip(ends, ends[1:], strict=False)
+    ]
 
 
 def _gaps(forward: Forward, ids: Tensor, way: Completing) -> bool:
     """Whether two rows, with passed-over tokens at different places between, say at their end what they say without."""
     third, last = len(ids) // 3, len(ids) - 1
-    past = Past()
-    expected = torch.cat([forward.step(part[None], past, way.positions) for part in (ids[:last], ids[last:])])
+    expected = torch.cat(_stepped(forward, ids, (0, last, last + 1), way))
     gap = max(2, third // 2)
     other = ids[:1].expand(gap)
     rows = torch.stack(

@@ -101,7 +101,11 @@ class _Kept:
         if self._past is None:
             self._past = Past(seen if self._way.gaps else None)
         start = self._past.length
-        logits = self._decoder.forward.step(ids, self._past, self._way.positions, seen)
+        # Where blocks cannot follow what is kept, there is one row, and its tokens follow one by one.
+        cut = [(0, width)] if self._way.blocks or not start else [(place, place + 1) for place in range(width)]
+        for first, last in cut:
+            part = seen[:, first:last]
+            logits = self._decoder.forward.step(ids[:, first:last], self._past, self._way.positions, part)
         for row, new in enumerate(tokens):
             self._fed[row] += new
             self._columns[row] += range(start + width - len(new), start + width)

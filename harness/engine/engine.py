@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.abilities import Completing, Reading, in_float32, probe_completing, probe_gaps, probe_reading
+from harness.engine.abilities import Completing, Reading, in_float32, probe_completing, probe_dialogue, probe_reading
 from harness.engine.batches import Budget, cut, padded
 from harness.engine.decoding import Decoder, Limit
 from harness.engine.dialogues import DialoguesSaid, converse
@@ -152,7 +152,7 @@ class Engine:
             yield from self._dialogues_anew(plan, limit)
             return
         longest = int(plan.longest.max())
-        apart = self._probe(partial(probe_gaps, way=way), np.resize(plan.prompts[0], longest))
+        apart = self._probe(partial(probe_dialogue, way=way), np.resize(plan.prompts[0], longest))
         most_rows = self._most_rows if apart.gaps and decoder.reading.together else 1
 
         def batches(asked: Ints) -> list[Ints]:

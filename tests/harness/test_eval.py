@@ -79,7 +79,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
         if task.name != "flipflop-prose"  # its tokenizer writes " on" in several tokens
     }
     left_out = json.loads((run / "run.json").read_text(encoding="utf-8"))["left_out"]
-    assert list(left_out) == ["flipflop-prose"] and "--exact-continuations" in result.stdout
+    assert list(left_out) == ["flipflop-prose"] and "left out: flipflop-prose (the tokenizer" in result.stdout
 
     reads = load_dataset("parquet", data_files=str(run / "observations" / "flipflop.val_dense.parquet"), split="train")
     texts = get_config().table("val_dense", 0, 6)["text"].to_pylist()
