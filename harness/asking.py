@@ -55,7 +55,7 @@ class Asked:
 def ask_row(model: ModelRequest, request: EvalRequest, row: int) -> Iterator[str]:
     """One row of a task, line by line. Raises UserError for a row that is not there."""
     source = resolve(model)
-    (job,) = put_to(plan_jobs(request)[:1], request.prompts, source.tokenizer)
+    (job,) = put_to(plan_jobs(request)[:1], request, source.tokenizer)
     if row >= job.config.rows(job.split):
         raise UserError(f"{job.name} has {job.config.rows(job.split):,} rows: name one below that with --row")
     rows = job.config.table(job.split, row, row + 1)

@@ -263,7 +263,8 @@ def _tasks(given: argparse.Namespace) -> None:
         print((sys.modules[type(task).__module__].__doc__ or "").strip() + f"\nversion: {task.version}\n")
     for name, suite in suites().items():
         asked = ", ".join(task if rows is None else f"{task} {rows}" for task, rows in suite.rows.items())
-        print(f"--suite {name}: {suite.about}\n    {asked}")
+        challenges = f" ({suite.challenges} challenges)" if suite.challenges else ""
+        print(f"--suite {name}: {suite.about}{challenges}\n    {asked}")
 
 
 def _ask(given: argparse.Namespace) -> None:

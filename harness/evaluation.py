@@ -64,7 +64,7 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         jobs = plan_jobs(request)
         require_writable(request.output)
         source = resolve(request.model, here_only=not world.is_first_here)
-        jobs = put_to(jobs, request.prompts, source.tokenizer)
+        jobs = put_to(jobs, request, source.tokenizer)
         if world.is_first:
             rendering, left_out = check_first_rows(jobs, source, request)
         if world.is_first_here:

@@ -52,6 +52,12 @@ class EvalRequest:
     suite: str = "full"
     prompts: PromptRequest = field(default_factory=PromptRequest)
 
+    @property
+    def challenges(self) -> int | None:
+        """How often dialogues challenge an answer, None for as often as their tasks say."""
+        asked = self.prompts.challenges
+        return get_suite(self.suite).challenges if asked is None and not self.tasks else asked
+
 
 def plan_jobs(request: EvalRequest) -> list[Job]:
     """The jobs in order of tasks and splits. Raises UserError for an unknown task, ParameterError for a bad value."""
@@ -74,9 +80,9 @@ def plan_jobs(request: EvalRequest) -> list[Job]:
     return jobs
 
 
-def put_to(jobs: list[Job], request: PromptRequest, tokenizer: Any) -> list[Job]:
+def put_to(jobs: list[Job], request: EvalRequest, tokenizer: Any) -> list[Job]:
     """The same jobs with their questions put as was asked. Raises UserError if the tokenizer has no way for that."""
-    prompting = resolve_prompting(request, tokenizer)
+    prompting = resolve_prompting(request.prompts, tokenizer)
     return [
         replace(job, prompting=prompting.of(job.task, request.challenges))
         if isinstance(job.task, CompletionTask)

@@ -12,10 +12,12 @@ from harness.tasks import all_tasks
 
 @dataclass(frozen=True)
 class Suite:
-    """rows: by task, how many rows of each split at most, None for all."""
+    """rows: by task, how many rows of each split at most, None for all. challenges: how often dialogues challenge an
+    answer, None for as often as their tasks say."""
 
     about: str
     rows: dict[str, int | None]
+    challenges: int | None = None
 
 
 def suites() -> dict[str, Suite]:
@@ -24,18 +26,19 @@ def suites() -> dict[str, Suite]:
         "quick": Suite(
             "every task on a few rows: minutes on a laptop's CPU",
             {
-                "flipflop": 12,
-                "flipflop-piecewise": 8,
-                "flipflop-prose": 50,
-                "query-count": 28,
-                "most-frequent": 28,
-                "letters": 100,
-                "letters-spelled": 100,
-                "letters-histogram": 30,
+                "flipflop": 6,
+                "flipflop-piecewise": 4,
+                "flipflop-prose": 25,
+                "query-count": 14,
+                "most-frequent": 14,
+                "letters": 60,
+                "letters-spelled": 60,
+                "letters-histogram": 20,
                 "strawberry": 10,
-                "arithmetic": 70,
-                "capitals": 16,
+                "arithmetic": 42,
+                "capitals": 12,
             },
+            challenges=12,
         ),
         "paper": Suite(
             "what the papers scored, at their sizes",

@@ -155,14 +155,15 @@ class Engine:
         apart = self._probe(partial(probe_dialogue, way=way), np.resize(plan.prompts[0], longest))
         most_rows = self._most_rows if apart.gaps and decoder.reading.together else 1
 
+        # Only its prompt is fed at once; the rest of a dialogue is what is kept.
+        room = Budget(CACHE_BYTES // max(1, way.bytes_per_token), self._writing_budget(way).points)
+
         def batches(asked: Ints) -> list[Ints]:
-            budget = self._writing_budget(way)
-            return [asked[one] for one in cut(plan.longest[asked], np.ones_like(asked), budget, most_rows, False)]
+            return [asked[one] for one in cut(plan.longest[asked], np.ones_like(asked), room, most_rows, False)]
 
         def too_much(batch: Ints) -> None:
-            budget = self._writing_budget(way)
-            tokens = min(budget.tokens, len(batch) * longest)
-            self._budget = Budget(max(1, tokens // 2), budget.points)
+            nonlocal room
+            room = Budget(max(1, min(room.tokens, len(batch) * longest) // 2), room.points)
 
         yield from halving(
             np.arange(len(plan.prompts)), batches, lambda batch: converse(decoder, apart, plan, batch, limit), too_much

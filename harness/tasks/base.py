@@ -26,7 +26,8 @@ Bools = npt.NDArray[np.bool_]
 class Task(ABC):
     """What all tasks declare. `version` changes with anything that changes a prompt or what is scored.
 
-    parameters: what it sets of its data config, unless `--set` says otherwise.
+    parameters: what it sets of its data config, unless `--set` says otherwise. beside: the groups that the table of
+    scores has lines for.
     """
 
     name: ClassVar[str]
@@ -34,6 +35,7 @@ class Task(ABC):
     config: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
     parameters: ClassVar[Mapping[str, Any]] = {}
+    beside: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def texts(self, rows: pa.Table) -> list[str]:

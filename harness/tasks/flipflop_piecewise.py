@@ -23,6 +23,7 @@ class FlipFlopPiecewiseTask(FlipFlopTask):
     version = 1
     config = "flipflop-piecewise"
     splits = ("test",)
+    beside = ("head", "tail")
 
     def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
         asked = cast(FlipFlopPiecewise, config)

@@ -28,6 +28,7 @@ class QueryCountTask(NumberTask):
     version = 3
     config = "query-count"
     splits = ("test",)
+    beside = ("sequences", "control")
 
     def shown(self, rows: pa.Table) -> Bools:
         sizes = column(rows, "vocabulary")

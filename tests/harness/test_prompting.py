@@ -80,7 +80,8 @@ def tokenizer(template: str | None) -> Any:
 
 def job_of(task: str, tokenizer: Any, rows: int = 3, **asked: Any) -> tuple[Job, Any]:
     """A job as `harness eval` makes it, and its rows."""
-    (job,) = put_to(plan_jobs(EvalRequest(ModelRequest(), "", (task,), limit=rows)), PromptRequest(**asked), tokenizer)
+    request = EvalRequest(ModelRequest(), "", (task,), limit=rows, prompts=PromptRequest(**asked))
+    (job,) = put_to(plan_jobs(request), request, tokenizer)
     return job, job.config.table(job.split, 0, rows)
 
 
