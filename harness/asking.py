@@ -54,10 +54,11 @@ class Asked:
 
 def ask_row(model: ModelRequest, request: EvalRequest, row: int) -> Iterator[str]:
     """One row of a task, line by line. Raises UserError for a row that is not there."""
+    first, *_ = plan_jobs(request)
+    if row >= first.config.rows(first.split):
+        raise UserError(f"{first.name} has {first.config.rows(first.split):,} rows: name one below that with --row")
     source = resolve(model)
-    (job,) = put_to(plan_jobs(request)[:1], request, source.tokenizer)
-    if row >= job.config.rows(job.split):
-        raise UserError(f"{job.name} has {job.config.rows(job.split):,} rows: name one below that with --row")
+    (job,) = put_to([first], request, source.tokenizer)
     rows = job.config.table(job.split, row, row + 1)
     plan = plan_rows(job, source, rows, request.continuations)
     asked = _load(source, request)

@@ -63,7 +63,9 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens to think before an answer (default: 0; 2048 for models that always do)",
     )
-    how.add_argument("--challenges", type=not_negative, metavar="N", help="how often dialogues challenge (default: 36; quick: 12)")
+    how.add_argument(
+        "--challenges", type=not_negative, metavar="N", help="how often dialogues challenge (default: 36; quick: 12)"
+    )
 
 
 def model_request(options: argparse.Namespace) -> Any:

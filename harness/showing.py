@@ -22,7 +22,7 @@ def show(task: Task, shots: int) -> str:
     if not isinstance(task, CompletionTask):
         sections.append(_section("text", task.texts(rows)[0]))
         return "\n\n".join(sections)
-    sections.append(_section("prompt, without a chat template", plain_texts(job, rows)[0] + "\u2581"))
+    sections.append(_section("prompt, without a chat template", plain_texts(job, rows)[0]))
     said = [
         f"{one['role']}: {one['content']}" for one in messages(replace(job, prompting=Prompting("", shots)), rows)[0]
     ]

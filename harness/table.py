@@ -68,7 +68,7 @@ def _numbers(accuracy: dict[str, Any], skill: dict[str, Any] | None, guess: str)
         percent(accuracy["value"]),
         f"{percent(accuracy['low'])} to {percent(accuracy['high'])}",
         f"{accuracy['errors']:,} / {accuracy['n']:,}",
-        f"{guess} {percent(accuracy['baseline'])}".strip(),
+        (f"{guess}: " if guess else "") + percent(accuracy["baseline"]),
         "" if skill is None or skill["value"] is None else f"{skill['value']:.2f}",
     )
 
@@ -98,7 +98,7 @@ def show(result: dict[str, Any]) -> None:
     """Prints the compact table; a pipe gets it as wide as it is."""
     console = Console()
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Console(width=160)
     console.print(summary(result))
     for sentence in remarks(result):
         console.print(escape(sentence), soft_wrap=True)

@@ -6,6 +6,7 @@ A way of computing is taken only if it gives what the plain forward pass over on
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -165,9 +166,7 @@ def _blocks(forward: Forward, ids: Tensor, way: Completing) -> bool:
 def _stepped(forward: Forward, ids: Tensor, ends: tuple[int, ...], way: Completing) -> list[Tensor]:
     """The logits after each of some blocks, that end at those places."""
     past = Past()
-    return [
-        forward.step(ids[None, start:end], past, way.positions) for start, end in zip(ends, ends[1:], strict=False)
-    ]
+    return [forward.step(ids[None, start:end], past, way.positions) for start, end in pairwise(ends)]
 
 
 def _gaps(forward: Forward, ids: Tensor, way: Completing) -> bool:

@@ -94,9 +94,24 @@ def provenance(run: Run) -> list[tuple[str, str]]:
     told.append(("data generator", str(facts["data"]["generator"])))
     for name, asked in facts["data"]["tasks"].items():
         rows = ", ".join(f"{split} {part['rows']:,} of {part['of']:,}" for split, part in asked["splits"].items())
-        told.append((f"task {name}", f"version {asked['version']}; {rows}; data {asked['fingerprint'][:12]}"))
-        told += _flat(asked.get("prompting", {}), f"task {name}, prompting")
+        how = _put(asked.get("prompting", {}))
+        told.append((f"task {name}", f"version {asked['version']}; {rows}; data {asked['fingerprint'][:12]}{how}"))
     return told
+
+
+def _put(prompting: dict[str, Any]) -> str:
+    """How questions were put, where that is not the same for all models."""
+    if not prompting:
+        return ""
+    template = prompting["template"]
+    told = [
+        "plain text" if template is None else f"chat template {template[:12]}",
+        f"{prompting['shots']} demonstrations" if prompting["shots"] else "",
+        f"system prompt {prompting['system']!r}" if prompting["system"] else "",
+        f"up to {prompting['thinking']:,} tokens to think" if prompting["thinking"] else "",
+        f"{prompting['turns'] - 1} challenges" if prompting["turns"] > 1 else "",
+    ]
+    return "".join(f"; {one}" for one in told if one)
 
 
 def _flat(value: dict[str, Any], name: str) -> list[tuple[str, str]]:
