@@ -27,6 +27,8 @@ from harness.rows import Job
 from harness.tasks import CompletionTask, get_task
 
 RUN_SCHEMA = "fflm-run/1"
+# In the place of what is not known of a model whose outputs came from elsewhere.
+SUPPLIED = "supplied"
 # What of a model decides what it says. Where and how fast it runs (processes, devices, batch size) does not.
 MODEL_IDENTITY = (
     "id", "revision", "requested_dtype", "gguf_file", "tokenizer", "quantization", "adapter", "attention", "compiled",
@@ -45,6 +47,11 @@ class Run:
     def table(self, job: Job) -> Path:
         """Where the observations of a job lie."""
         return self.folder / "observations" / f"{job.name}.parquet"
+
+    @property
+    def supplied(self) -> bool:
+        """Whether its outputs came from elsewhere, so that nobody can replay them."""
+        return self.facts.get("outputs") == SUPPLIED
 
     @property
     def shards(self) -> Path:

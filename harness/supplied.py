@@ -24,11 +24,10 @@ from harness.planning import EvalRequest, plan_jobs
 from harness.prompting import Prompting
 from harness.rendering import messages, plain_texts
 from harness.rows import Job
-from harness.run import Run, data_facts, only_writer, open_run, require_writable, run_folder, write_json
+from harness.run import SUPPLIED, Run, data_facts, only_writer, open_run, require_writable, run_folder, write_json
 from harness.scoring import score_run
 from harness.tasks import CompletionTask, DialogueTask
 
-SUPPLIED = "supplied"  # the template's hash of messages that another's template writes
 PROMPTS_SCHEMA = "fflm-prompts/1"
 
 

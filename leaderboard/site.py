@@ -49,12 +49,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One model: its facts, its cells by (task, split), the commands that gave them."""
+    """One model: its facts, its cells by (task, split), the commands that gave them. supplied: whether its outputs came
+    from elsewhere, so that nobody can replay them."""
 
     model: dict[str, Any]
     cells: dict[tuple[str, str], Cell]
     commands: list[str]
     device: str
+    supplied: bool
 
     @property
     def partial(self) -> bool:
@@ -102,7 +104,8 @@ def merge(results: list[tuple[Run, dict[str, Any]]]) -> list[Row]:
                     cells[place], origins[place] = cell, run
         shown = list({id(run): run for run in origins.values()}.values())
         commands = [run.facts["command"] for run in shown]
-        rows.append(Row(pairs[-1][1]["model"], cells, commands, pairs[-1][1]["environment"]["device"]))
+        latest, result = pairs[-1]
+        rows.append(Row(result["model"], cells, commands, result["environment"]["device"], latest.supplied))
     return sorted(rows, key=lambda row: (row.partial, -row.worst_memory, row.model["id"]))
 
 

@@ -45,7 +45,7 @@ def render_report(subject: Subject, parts: list[Section]) -> str:
     """The page of one run."""
     lines = [line for line in map(headline, subject.judged.values()) if line]
     return _environment().get_template("report.html").render(
-        css=page_css(), model=subject.run.facts["model"], lines=lines, sections=parts,
+        css=page_css(), model=subject.run.facts["model"], supplied=subject.run.supplied, lines=lines, sections=parts,
         wrong=telling(list(subject.judged.values())), facts=provenance(subject.run),
         mute=[judged.job.name for judged in subject.judged.values() if not judged.counted.any()],
     )  # fmt: skip

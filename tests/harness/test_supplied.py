@@ -73,7 +73,10 @@ def test_answers_become_a_run(cli: Run, tmp_path: Path, prompts: list[dict[str, 
     assert observed["output"].to_pylist() == [replied(one) for one in prompts[:12]]
     before = (folder / "result.json").read_bytes()
     assert cli("harness", "score", folder).returncode == 0 and (folder / "result.json").read_bytes() == before
-    assert cli("harness", "report", folder).returncode == 0 and (folder / "report.html").exists()
+    assert cli("harness", "report", folder).returncode == 0
+    assert cli("harness", "leaderboard", "build", "--out", "site", "--run", folder).returncode == 0
+    for page in (folder / "report.html", tmp_path / "site" / "index.html"):
+        assert "outputs supplied" in page.read_text(encoding="utf-8")
     assert cli(*SCORE).returncode == 0  # again: the same run
 
 
