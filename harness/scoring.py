@@ -102,8 +102,10 @@ def _choices(judged: JudgedChoices) -> list[Score]:
         return [
             *_accuracy(judged, inside, group),
             written,
-            mean(judged.job, "mean_probability", _by_cluster(judged, judged.probability, inside), group),
-            mean(judged.job, "mean_reciprocal_rank", _by_cluster(judged, 1 / judged.rank, inside), group),
+            mean(judged.job, "mean_probability", _by_cluster(judged, judged.probability, inside), group, within=(0, 1)),
+            mean(
+                judged.job, "mean_reciprocal_rank", _by_cluster(judged, 1 / judged.rank, inside), group, within=(0, 1)
+            ),
         ]
 
     return [*lost, *of(judged.counted), *_baselines(judged), *_by_group(judged, of)]
@@ -189,9 +191,10 @@ def _errors(judged: JudgedNumbers, inside: Bools, group: str | None) -> list[Sco
     gold = judged.gold[place]
     # In Python's numbers: two of 18 digits may differ by more than int64 holds.
     off = np.array([float(int(judged.said[one] or 0) - int(judged.gold[one])) for one in place])
-    guesses = [float(np.abs(guess[place] - gold).mean()) for guess in judged.guesses.values()] if place else [None]
+    best = min((float(np.abs(guess[place] - gold).mean()) for guess in judged.guesses.values()), default=None)
+    best = best if place else None
     return [
-        mean(judged.job, "mean_absolute_error", np.abs(off), group, min(guesses, key=lambda one: one or 0.0)),
+        mean(judged.job, "mean_absolute_error", np.abs(off), group, best, within=(0, np.inf)),
         mean(judged.job, "mean_signed_error", off, group),
     ]
 
@@ -228,7 +231,7 @@ def _dialogue(judged: JudgedNumbers) -> list[Score]:
     ] * bool(len(rows))
     said = np.array([-(2**62) if one is None else one for one in judged.said], dtype=object).reshape(-1, turns)
     changes = (said[whole, 1:] != said[whole, :-1]).sum(axis=1).astype(np.float64)
-    return [*scores, mean(job, "changes_of_mind", changes, None)]
+    return [*scores, mean(job, "changes_of_mind", changes, None, within=(0, turns - 1))]
 
 
 def _letters(judged: JudgedHistograms) -> list[Score]:
@@ -266,12 +269,17 @@ def share(job: Job, metric: str, inside: Bools, rows: Ints, group: str | None = 
     )
 
 
-def mean(
-    job: Job, metric: str, values: npt.NDArray[np.float64], group: str | None, baseline: float | None = None
+def mean(  # noqa: PLR0917
+    job: Job,
+    metric: str,
+    values: npt.NDArray[np.float64],
+    group: str | None,
+    baseline: float | None = None,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Score:
-    """A mean over rows, None if there are none."""
+    """A mean over rows, None if there are none. within: what a value can be."""
     value = float(values.mean()) if len(values) else None
-    return _score(job, metric, value, mean_interval(values), len(values), baseline=baseline, group=group)
+    return _score(job, metric, value, mean_interval(values, *within), len(values), baseline=baseline, group=group)
 
 
 def _interval(errors: Bools, rows: Ints) -> Interval:

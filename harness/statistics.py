@@ -81,15 +81,16 @@ def clopper_pearson(errors: float, size: float) -> Interval:
     return Interval(low, high)
 
 
-def mean_interval(values: Floats) -> Interval | None:
-    """The interval of the mean of independent values; None for fewer than two, or if all are alike.
+def mean_interval(values: Floats, least: float = -np.inf, most: float = np.inf) -> Interval | None:
+    """The interval of the mean of independent values, within what a value can be, least to most; None for fewer than
+    two, or if all are alike.
 
     At each end the wider one of Student's t (1908, Biometrika 6) and of Hall's transformed t, which takes the
     skewness out (1992, Journal of the Royal Statistical Society B 54). Errors of counts are skewed, mostly 0
     with a tail: where 10% of 50 answers are wrong, Student's t alone covers the mean absolute error 85% of the
     time, Hall's the mean of signed errors 86%, both together 98% and 93%. What no method mends: a rare, huge
     error is not in a small sample (2% of answers off by 100: 63% at n = 50, 98% at n = 200). Alike values say
-    nothing about how far off an unseen one would be. The low end may be below 0 where no value is.
+    nothing about how far off an unseen one would be.
     """
     from scipy.special import stdtrit
 
@@ -104,7 +105,8 @@ def mean_interval(values: Floats) -> Interval | None:
     def hall(t: float) -> float:
         return (float(np.cbrt(1 + 3 * bend * (t - bend / 2))) - 1) / bend if abs(bend) > 1e-9 else t
 
-    return Interval(mean - error * max(quantile, hall(quantile)), mean + error * max(quantile, -hall(-quantile)))
+    low, high = mean - error * max(quantile, hall(quantile)), mean + error * max(quantile, -hall(-quantile))
+    return Interval(max(low, least), min(high, most))
 
 
 def skill_interval(right: Bools, guesses: Bools | Floats, clusters: Ints) -> Interval | None:

@@ -124,16 +124,15 @@ def errors(
     off = off if signed else np.abs(off)
     kept = [place for place in places if (place.inside & spoken).any()]
     samples = [off[place.inside & spoken] for place in kept]
-    ends = [mean_interval(sample) or Interval(np.nan, np.nan) for sample in samples]
+    ends = [mean_interval(sample, least=-np.inf if signed else 0.0) or Interval(np.nan, np.nan) for sample in samples]
     other = None if guess is None else judged.guesses[guess] - judged.gold.astype(np.float64)
     other = other if signed or other is None else np.abs(other)
-    lows = [end.low if signed else max(end.low, 0.0) for end in ends]
     return Curve(
         label=label,
         x=np.array([place.x for place in kept]),
         names=tuple(place.name for place in kept),
         value=np.array([float(sample.mean()) for sample in samples]),
-        low=np.array([np.nan if np.isnan(end.low) else low for end, low in zip(ends, lows, strict=True)]),
+        low=np.array([end.low for end in ends]),
         high=np.array([end.high for end in ends]),
         n=np.array([len(sample) for sample in samples], dtype=np.int64),
         baseline=None if other is None else np.array([float(other[one.inside & spoken].mean()) for one in kept]),

@@ -79,6 +79,8 @@ def test_mean_interval() -> None:
     low, high = mean_interval(skewed) or (0.0, 0.0)
     assert high - skewed.mean() > skewed.mean() - low
     assert mean_interval(-skewed) == (pytest.approx(-high), pytest.approx(-low))
+    few = np.array([0.0, 0.0, 0.9])
+    assert (mean_interval(few) or (0,))[0] < 0 and mean_interval(few, 0, 1) == (0, 1)
 
 
 def wrong(share: float, down: float = 0.0) -> Callable[[np.random.Generator, int], Floats]:
