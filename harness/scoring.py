@@ -191,8 +191,8 @@ def _errors(judged: JudgedNumbers, inside: Bools, group: str | None) -> list[Sco
     gold = judged.gold[place]
     # In Python's numbers: two of 18 digits may differ by more than int64 holds.
     off = np.array([float(int(judged.said[one] or 0) - int(judged.gold[one])) for one in place])
-    best = min((float(np.abs(guess[place] - gold).mean()) for guess in judged.guesses.values()), default=None)
-    best = best if place else None
+    guesses = [float(np.abs(guess[place] - gold).mean()) for guess in judged.guesses.values() if place]
+    best = min(guesses, default=None)
     return [
         mean(judged.job, "mean_absolute_error", np.abs(off), group, best, within=(0, np.inf)),
         mean(judged.job, "mean_signed_error", off, group),
