@@ -19,32 +19,36 @@ A count, read by parse. Rules are tried in this order; the first that finds a nu
     stated      = clauses with ( "there are" | "appears" | "contains" | "is" | "hay" | "有" | ..., candidate )
                   or ( candidate, "times" | "occurrences" | "veces" | "次" | ... ): all the same
     all         = the candidates of the text: all the same. Not if the text was cut off or refuses
+    Of a text that was cut off while it goes step by step ("First,", "Let's", list items), strong alone counts.
     A clause, or all, says its first candidate also if this is the sum of the others (a breakdown of it), and
     nothing if several are parts ("1 in straw and 1 in berry").
 
     candidate   = integer | words | zero | numeral, unless it is an aside
-    integer     = [ "-" | "−" | "+" ], ( digits | threes between one of , _ ' no-break or thin space ), [ ".0" ]
-                  in digits of any script; more than 18 digits have no value
+    integer     = [ "-" | "−" | "+" | "minus" | "negative" ], ( digits | threes between one of , _ ' {,} no-break or
+                  thin space ), [ ".0" ]              in digits of any script; more than 18 digits have no value
     words       = English cardinal below a million ("a hundred", "two hundred and five") | "once" | "twice" | "thrice"
                   | "a single"; never one with another scale, "half", or "-word" after it
     zero        = "none" | "not at all" | "never appears" | "does not appear" | "not any" | "not a single"
-                  | "does not contain the letter" | "no times" | "no occurrences" | "no r's"; not "does not appear to"
+                  | "does not contain the letter" | "is not present in" | "no times" | "no occurrences" | "no r's"
+                  | "no r"; not "does not appear to"
     numeral     = 〇 to 九十九, where 个 or 次 or the end of a sentence follows; not 一个 (a), 第三 (third)
     aside       = a list's "1." and those that follow it ("1." alone where it begins a line) | "position 3", "letters 3,
                   8 and 9", "Step 2", "#3" | "r (1)", "3 (r)" | an operand | "out of 20", "not 2" | "one by one"
-                  | "In 2024,", "so far 1"
+                  | "In 2024,", "so far 1" | where there is another candidate: "my earlier answer was 2", and the result
+                  of a calculation that checks it ("12, because 12 x 48 = 576": 12 stands in it)
     Digits with a letter, % or superscript at them (3rd, r3d, 10-letter, GPT-4) are none. The length of the word or
     list ("10 letters", "20 words", unless a quoted letter follows) is a candidate only where there is no other.
     No value, so no answer, have: 3.5, 1.400, 3/4, 3-4, 3:30, 1,2,3, "3 thousand", and bounds ("at least 3", "3+").
     "about 3" is 3; "2 or 3" is none. Markdown, LaTeX and HTML around a number are not seen; ~~struck out~~ is not said.
     Number words of other languages are not read.
 
-    kind        = ANSWERED | REFUSED (no answer, and "I cannot", "as an AI", "无法", ...) | CUT_OFF (no answer, and the
-                  token limit was hit: a number at the very end is not known to be whole) | UNPARSED
+    kind        = ANSWERED | REFUSED (no answer, and "I cannot", "as an AI", "I'm sorry", ...) | CUT_OFF (no answer, and
+                  the token limit was hit: a number at the very end is not known to be whole) | UNPARSED
 
 A histogram, read by parse_histogram:
 
-    histogram   = the last complete object whose keys are all single letters, wherever it stands (fence, prose, object)
+    histogram   = the last complete object whose keys are all single letters, wherever it stands (fence, prose, object);
+                  one after "such as", "format" or "example" only where there is no other
                 | objects { "letter": letter, "count": count } | without any brace: letter, ( ":" | "=" | "-" | "|" ),
                   count, between commas or newlines; not if the text was cut off
     object      = "{", pair, { ",", pair }, [ "," ], "}"        comments and newlines between them
@@ -60,7 +64,7 @@ from typing import NamedTuple
 
 from harness.answers import counts, histograms
 from harness.answers.numerals import number, plain
-from harness.answers.refusals import refuses
+from harness.answers.refusals import declines, refuses
 
 ANSWERED, UNPARSED, REFUSED, CUT_OFF = "answered", "unparsed", "refused", "cut_off"
 
@@ -95,13 +99,13 @@ def first_line(text: str) -> str:
 def parse(text: str, cut_off: bool = False) -> Reading:
     """The number that a text says. cut_off: the model was stopped by its limit of tokens."""
     in_number = cut_off and (text[-1:].isalnum() or text[-1:] == ",")
-    value = counts.count(number(plain(text), in_number), cautious=cut_off or refuses(text))
+    value = counts.count(number(plain(text), in_number), cautious=declines(text), unfinished=cut_off)
     return Reading(value, ANSWERED if value is not None else _failure(text, cut_off))
 
 
 def parse_histogram(text: str, cut_off: bool = False) -> HistogramReading:
     """The histogram of letters that a text says. cut_off: the model was stopped by its limit of tokens."""
-    value = histograms.histogram(plain(text), cut_off)
+    value = histograms.histogram(counts.before_next_turn(plain(text)), cut_off)
     return HistogramReading(value, ANSWERED if value is not None else _failure(text, cut_off))
 
 

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001 (signs that look like others are what is read here)
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from harness.answers.numerals import ASIDE, MARKER, NUMBER, Numbered
 N, ANY = NUMBER, f"[{NUMBER}{ASIDE}]"
 _LIST = rf"{N}(?:[ ]*(?:,|and|&|,[ ]*and|to|through|-|–|y|et|und|和|,)[ ]*{N}){{0,60}}"
 _SYMBOL = r"[ ]*(?:[+*×·÷/✕^]|\*\*|x\b|乘以|加|减|除以)[ ]*\(?"
-_OPERATOR = rf"(?:{_SYMBOL}|[ ](?:times|plus|minus|multiplied by|divided by|por|mal|fois))"
+_OPERATOR = rf"(?:{_SYMBOL}|[ ](?:times|plus|minus|less|take away|subtracted by|multiplied by|divided by|por|mal|fois))"
 _EQUALS = r"(?:=|equals|is|makes|gives|es|ist|est|fait|等于|是)"
 _SIDE = r"(?:letters?|characters?|chars|words?|items?|entries|elements|syllables|vowels|consonants|字母|个字母)"
 
@@ -24,15 +25,30 @@ def _rule(pattern: str) -> re.Pattern[str]:
 _ASIDES = [
     _rule(rf"\b(?:positions?|index|indices|indexes|places?|spots?|slots?|steps?|lines?|numbers? at|option|part|round)\b"
           rf"[ ]*[:#]?[ ]*(?:is |are |number )?\(?{_LIST}"),
-    _rule(rf"\b(?:letters?|characters?|word|item|no\.|number) ?#?{_LIST}(?=[ ]*(?:[:,.;)(]|is\b|are\b|$))"),
+    _rule(rf"\b(?:letters?|characters?|word|item|(?<=\w )no\.|number) ?#?{_LIST}(?=[ ]*(?:[:,.;)(]|is\b|are\b|$))"),
     _rule(rf"第[ ]*{N}|#{N}|posici(?:ón|ones) {_LIST}|\bStellen? {_LIST}"),
     _rule(rf"(?<![\w'])[\"']?\w[\"']? ?\(#?{N}\)|{N} ?\([\"']?[^\W\d][\"']?\)"),  # r (1); 3 (r)
-    _rule(rf"{N}(?:[ ]*\)?{_OPERATOR}[ ]*{N})+|{ANY}(?:\)? ?- ?\(?{ANY}){{1,20}}(?=\)? ?{_EQUALS})"),
-    _rule(rf"\b(?:product|sum|difference|quotient) of {N} and {N}"
+    _rule(rf"{N}(?:[ ]*\)?{_OPERATOR}[ ]*{N})+"
+          rf"|{ANY}(?:\)? ?- ?\(?{ANY}){{1,20}}(?=\)?(?: ?{_EQUALS}|:|,? (?:you|we|I) get| ?(?:→|->|=>)))"),
+    _rule(rf"\b(?:product|sum|difference|quotient) (?:of|between) {N} and {N}"
           rf"|\bmultipl\w+ {N} (?:by|and|with) {N}|{N} (?:squared|cubed)\b|\bso far:? {N}|{N}(?: \w+)? so far\b"),
     _rule(rf"^(?:in|as of|since) {N},"),
     _rule(rf"\b(?:out of|not|isn't|aren't|instead of|rather than) (?:just |only |exactly |the )?{N}"),
 ]  # fmt: skip
+_CHECK = _rule(rf"\b(?:verif\w+|check\w*|proof|because|since|as)\b[^.\n{N}]{{0,60}}{ASIDE}[ ]*\)?[ ]*{_EQUALS}[ ]*{N}")
+# Answers that are taken back. They are none where there are others.
+_MENTIONS = [
+    _rule(
+        r"\b(?:earlier|previous|initial|original|old|former|prior)(?: \w+)?"
+        r" (?:answer|count|response|guess|reply|total)\b"
+        rf"[^.\n;{N}]{{0,24}}{N}"
+    ),
+    _rule(
+        r"\bI (?:\w+ )?(?:said|thought|claimed|stated|counted)"
+        r" (?:that )?(?:the answer was|there (?:were|was|are|is)|it was)?"
+        rf"[ ]*{N}(?=[^.\n{N}]{{0,40}}\b(?:but|was|is) )"
+    ),
+]
 _LENGTHS = _rule(rf"{N} (?:\w+ )?{_SIDE}(?!\w)(?! (?:[\"']|[b-z]\b))(?:(?: long)?)|{N}个(?:字母|字符|单词|词)")
 _ITEM = re.compile(rf"(?<!\S){N}[.):](?=(?P<more>[ \t]+\S)|\s|$)")
 _BOUND = _rule(
@@ -41,8 +57,13 @@ _BOUND = _rule(
 )
 
 _TURN = _rule(rf"(?<=\S)\s*\n\s*(?:Question|Q|User|Human|Problem|问题)(?: ?{N})?[:.]")
+_STEPS = _rule(
+    r"\b(?:first(?:ly)?,|next,"
+    r"|(?:steps?|let's|let us|let me|break (?:it|this|that|down)|one by one|we (?:need|have|can|must))\b)"
+    rf"|^[ \t]*(?:[-*•]|{N}[.)])[ \t]"
+)
 _CORRECTION = _rule(
-    rf"(?:^|(?<=[.!?,;:] ))actually\b|\bactually,"
+    rf"(?:^|(?<=[.!?,;:] ))actually\b|\bactually,|[—–] ?actually\b"
     rf"|\b(?:wait|correction|scratch that|on second thought|I (?:made a mistake|miscounted|misspoke|mean)"
     rf"|let me (?:re-?count|re-?check|double[- ]check|try again|correct)|no,? (?={N}|it's|it is|there are))"
 )
@@ -111,20 +132,35 @@ class Span(NamedTuple):
         return self._replace(start=start)
 
 
-def count(numbered: Numbered, cautious: bool) -> int | None:
-    """The number that a text answers. Cautious: only where a rule tells which."""
+def count(numbered: Numbered, cautious: bool, unfinished: bool) -> int | None:
+    """The number that a text answers. Cautious: only where a rule tells which; unfinished: only where a marker does, if
+    the text seems to work it out step by step."""
     text, values = numbered
-    turn = _TURN.search(text)
-    text = _without_asides(text[: turn.start()] if turn else text, values)
+    turn = before_next_turn(text)
+    rules = [*_RULES, _all]
+    if unfinished and _STEPS.search(turn):
+        rules = [_strong]
+    elif cautious or unfinished:
+        rules = _RULES
+    text = _without_asides(turn, values)
     short = _LENGTHS.sub(_as_aside, text)
-    if NUMBER in short or cautious:
+    if NUMBER in short or cautious or unfinished:
         text = short
+    text = _without_checks(text, values)
+    for mention in _MENTIONS:
+        rest = mention.sub(_as_aside, text)
+        text = rest if NUMBER in rest else text
     span = Span(text, values, 0, len(text))
-    rules = _RULES if cautious else [*_RULES, _all]
     corrections = [match.end() for match in _CORRECTION.finditer(text)]
     if corrections and span.after(corrections[-1]).numbers():
         return _first(span.after(corrections[-1]), rules)
     return _first(span, rules)
+
+
+def before_next_turn(text: str) -> str:
+    """A text up to where it asks the next question itself."""
+    turn = _TURN.search(text)
+    return text[: turn.start()] if turn else text
 
 
 def _first(span: Span, rules: list[Callable[[Span], list[int | None]]]) -> int | None:
@@ -147,6 +183,20 @@ def _without_asides(text: str, values: dict[int, int | None]) -> str:
     for aside in _ASIDES:
         text = aside.sub(_as_aside, text)
     return text
+
+
+def _without_checks(text: str, values: dict[int, int | None]) -> str:
+    """Calculations that show another answer to be right, which stands in them: "12, because 12 x 48 = 576"."""
+
+    candidates = Counter(values[place] for place, sign in enumerate(text) if sign == NUMBER)
+
+    def check(match: re.Match[str]) -> str:
+        operands = {values[match.start() + place] for place, sign in enumerate(match.group()) if sign == ASIDE}
+        result = values[match.end() - 1]
+        others = any(candidates[operand] > (operand == result) for operand in operands)
+        return re.sub(ANY, " ", match.group()) if others else match.group()
+
+    return _CHECK.sub(check, text)
 
 
 def _without_list_markers(text: str, values: dict[int, int | None]) -> str:

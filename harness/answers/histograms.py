@@ -7,6 +7,7 @@ import re
 from harness.answers.numerals import integer
 
 _COMMENT = re.compile(r"(?://|#)[^\n]*")
+_MENTION = re.compile(r"\b(?:such as|format|example|e\.g\.|for instance)[^{}\n]{0,40}$", re.IGNORECASE)
 _FLAT = re.compile(r"\{([^{}]*)\}")
 _VALUE = r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s,\"'{}\[\]]+)"
 _PAIR = re.compile(rf"\s*(?P<quote>[\"']?)(?P<letter>[^\W\d_])(?P=quote)\s*:\s*(?P<count>{_VALUE})\s*(?:,|\Z)")
@@ -28,7 +29,9 @@ def histogram(text: str, cut_off: bool) -> dict[str, int] | None:
     """The counts that a plain text says; None if it says none, or no whole ones."""
     text = _COMMENT.sub("", text)
     bodies = list(_FLAT.finditer(text))
-    for body in reversed(bodies):
+    # The prompt's own example, said again, is an answer only if there is no other.
+    by_rank = sorted(bodies, key=lambda body: (not _is_mentioned(text, body.start()), body.start()), reverse=True)
+    for body in by_rank:
         pairs = _pairs(body[1])
         if pairs:
             return _merged(pairs)
@@ -40,6 +43,11 @@ def histogram(text: str, cut_off: bool) -> dict[str, int] | None:
         return None
     lines = [match for match in map(_LINE.fullmatch, map(str.strip, re.split(r"[,\n]", text))) if match]
     return _merged([(line["letter"], line["count"]) for line in lines])
+
+
+def _is_mentioned(text: str, start: int) -> bool:
+    line = text.rfind("\n", 0, start) + 1
+    return _MENTION.search(text, max(line, start - 60), start) is not None
 
 
 def _pairs(body: str) -> Pairs:

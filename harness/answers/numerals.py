@@ -36,10 +36,17 @@ _MARKUP = [
     (re.compile(r"\\(?:f?boxed|fbox)\s*\{|<answer>"), MARKER),
     (re.compile(r"^[ \t]*####[ \t]*(?=[-+$*]*\d[\d,.]*[*$]*[ \t]*$)", re.MULTILINE), MARKER),
     (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"\\div\b"), "÷"),
+    (re.compile(r"(?<=\d)\{,\}(?=\d)"), ","),
+    (re.compile(r"(?<=\d) – (?=\d)"), " - "),
+    (re.compile(r"(?:(?<=^)|(?<=[ (:]))(?<![\d)] )–(?=\d)", re.MULTILINE), "-"),
     (re.compile(r"</?[a-zA-Z][^<>\n]{0,40}>|\\[()\[\],!]|[`$]|^[ \t]*#+(?=[ \t])", re.MULTILINE), ""),
     (re.compile(r"(?<![\d*])\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?![\d*])"), ""),  # Not that of 12*13, nor a bullet.
     (re.compile(r"(?<!\w)_{1,3}|_{1,3}(?!\w)"), ""),
 ]
+
+# 121-33=88 is a calculation, where 121-33 alone would be a range.
+_COMPACT = re.compile(r"(?<![\w.,:/'–-])\d+(?:[-/]\d+){1,20}(?=[ ]*=)")
 
 _GLUE = "A-Za-zÀ-ÖØ-öø-\u024f\u0370-\u052f%¼½¾²³¹\u2070-\u209c"
 _SPACES = "\u00a0\u2009\u202f"
@@ -49,6 +56,7 @@ _BELOW_1000 = rf"(?:(?:a|{'|'.join(sorted(UNITS[1:], key=len)[::-1])})[ ]hundred
 _CARDINAL = rf"(?:(?:a|{_BELOW_1000})[ ]thousand(?:,?[ ](?:and[ ])?{_BELOW_1000})?|{_BELOW_1000})"
 _OCCUR = r"(?:appear|occur|show[ ]up|exist)"
 _LETTER = r"(?:letters?[ ])?(?:\"[a-z]\"|'[a-z]'|[b-z]')[\"']?s?"
+_BARE = r"(?:letters?[ ])?[b-hj-z](?=[ ]*(?:[.,;!)]|in\b|$))"
 _HAN = "〇零一二三四五六七八九"
 _NUMBER = re.compile(
     rf"""(?P<before>[{_GLUE}]-?)?(?P<digits>(?:(?<![\w)+-])[-+]+)?(?<!\d)(?:(?<!\S)\.)?\d+(?:[.,:/'_{_SPACES}–-]\d+)*)
@@ -56,21 +64,26 @@ _NUMBER = re.compile(
          (?P<scale>[ -](?:hundred|thousand|million|billion|dozen|and[ ]a[ ]half)\b)?
        | (?<![\w-])(?P<words>{_CARDINAL}|a[ ]single|once|twice|thrice)(?![\w]|-[a-z])
          (?P<part>[ ](?:hundred|thousand|million|billion|dozen|and[ ]a[ ]half|half|thirds|quarters)\b)?
-       | (?<![\w-])(?P<none>none(?:[ ]at[ ]all)?(?=[ ]*(?:[.!,;)]|in\b|$))
+       | (?<![\w-])(?P<none>none(?:[ ]at[ ]all)?(?=[ ]*(?:[.!,;)]|in\b|of[ ]which\b|$))
            | not[ ]at[ ]all | never(?=[ ]{_OCCUR}s?\b|\W*$) | (?<=appears[ ])never | (?<=occurs[ ])never
            | (?:does|do|did)(?:n't|[ ]not)[ ]{_OCCUR}(?![ ](?:more|only|just|to|as|until|elsewhere|again|next|o?n?ce)\b)
-           | (?:does|do)(?:n't|[ ]not)[ ](?:contain|have|include)[ ](?:the[ ](?:letter|word)|any)\b
-           | (?:is|are)(?:n't|[ ]not)[ ](?:any\b|a[ ]single) | not[ ]a[ ]single | not[ ]even[ ]once
-           | no[ ](?:times|occurrences?|instances?|{_LETTER}))(?![a-z])
+           | (?:does|do)(?:n't|[ ]not)[ ](?:contain|have|include)
+             [ ](?:the[ ](?:letter|word)\b|any\b|(?:an?[ ])?{_LETTER}|(?:an?[ ])?{_BARE})
+           | (?:is|are)(?:n't|[ ]not)[ ](?:any\b|a[ ]single|an?[ ]{_LETTER}|(?:present|contained|found)[ ]in\b)
+           | not[ ]a[ ]single | not[ ]even[ ]once
+           | no[ ](?:times|occurrences?|instances?|{_LETTER}|{_BARE}))(?![a-z])
        | (?:^|(?<=[有共现了是为: ]))(?P<han>[{_HAN}两兩十]+)(?=[个個次遍]|[ ]*(?:[.!,]|$))""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _BEFORE_PRONOUN = re.compile(
-    r"\b(?:the|this|that|each|every|which|another|last|next|first|second|third|any|no|by|at) $", re.IGNORECASE
+    r"\b(?:the|this|that|each|every|which|another|last|next|first|second|third|any|no|by|at)"
+    r"(?: (?:correct|right|wrong|new|old|other|same))? $",
+    re.IGNORECASE,
 )
 _AFTER_PRONOUN = re.compile(
     r" (?:by one|of the|of them|at a time|can|must|should|more|again|we|you|I)\b", re.IGNORECASE
 )
+_SIGN = re.compile(r"(?:^|[^\w)\s][ ]?|\b(?:is|be|was|equals|of|say|get|=)[ ])(?:minus|negative)[ ]$", re.IGNORECASE)
 _VALUES = {word: n for n, word in enumerate(UNITS)} | {word: 20 + 10 * n for n, word in enumerate(TENS)}
 _VALUES |= {"a": 1, "single": 0, "once": 1, "twice": 2, "thrice": 3, "and": 0}
 
@@ -81,7 +94,7 @@ def plain(text: str) -> str:
     text = text.translate(_SAME_SIGN)
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
-    return text
+    return _COMPACT.sub(lambda match: re.sub("[-/]", r" \g<0> ", match.group()), text)
 
 
 def number(text: str, cut_off: bool) -> Numbered:
@@ -93,12 +106,20 @@ def number(text: str, cut_off: bool) -> Numbered:
     for match in _NUMBER.finditer(text):
         if match["before"] or match["after"] or _is_article(text, match) or _is_pronoun(text, match):
             continue
-        parts += [text[copied : match.start()], NUMBER]
-        place += match.start() - copied
-        values[place] = None if cut_off and match.end() >= whole else _value(match)
+        # "does not contain r" is one sign: its verb is written again, or "the word 0" would be a place.
+        verb = "is " if (match["none"] or "")[:2].lower() in ("do", "di", "is", "ar") else ""
+        parts += [text[copied : match.start()], verb, NUMBER]
+        place += match.start() - copied + len(verb)
+        value = None if cut_off and match.end() >= whole else _value(match)
+        values[place] = -value if value is not None and _is_negative(text, match) else value
         place += 1
         copied = match.end()
     return Numbered("".join([*parts, text[copied:]]), values)
+
+
+def _is_negative(text: str, match: re.Match[str]) -> bool:
+    """Whether a word makes it negative: "minus 3", unless it is taken from something."""
+    return _SIGN.search(text[max(0, match.start() - 24) : match.start()]) is not None
 
 
 def _is_article(text: str, match: re.Match[str]) -> bool:
@@ -109,7 +130,7 @@ def _is_article(text: str, match: re.Match[str]) -> bool:
 
 def _is_pronoun(text: str, match: re.Match[str]) -> bool:
     """Whether "one" or "once" counts nothing: "one by one", "this one", "once more"."""
-    before, after = text[max(0, match.start() - 8) : match.start()], text[match.end() : match.end() + 12]
+    before, after = text[max(0, match.start() - 16) : match.start()], text[match.end() : match.end() + 12]
     return (match["words"] or "").lower() in ("one", "once") and bool(
         _BEFORE_PRONOUN.search(before) or _AFTER_PRONOUN.match(after)
     )

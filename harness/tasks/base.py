@@ -5,6 +5,7 @@ which kind of observation it wants: reads, choices, completions or dialogues.
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ import pyarrow as pa
 from fflm_data.config import Config
 from harness.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
 from harness.tasks.wording import HISTOGRAM, NUMBER, Wording
+
+# An object, or a list of them.
+_OPENS_JSON = re.compile(r"[\[{]")
+_CLOSES = {"[": "]", "{": "}"}
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -171,10 +176,15 @@ class HistogramTask(CompletionTask):
     wording = HISTOGRAM
 
     def is_complete(self, text: str) -> bool:
-        return "}" in text or ("{" not in text and super().is_complete(text))
+        opening = _OPENS_JSON.search(text)
+        return _CLOSES[opening[0]] in text[opening.end() :] if opening else super().is_complete(text)
 
     def complete_part(self, text: str) -> str:
-        return text if "{" in text else super().complete_part(text)
+        opening = _OPENS_JSON.search(text)
+        if not opening:
+            return super().complete_part(text)
+        end = text.find(_CLOSES[opening[0]], opening.end())
+        return text if end < 0 else text[: end + 1]
 
     def answers(self, rows: pa.Table) -> list[str]:
         return [json.dumps(counts) for counts in self.gold(rows)]
