@@ -52,9 +52,12 @@ class Asked:
         return self.engine.reading(ids).kept(fed, mask).float().softmax(dim=-1).cpu()
 
 
-def ask_row(model: ModelRequest, request: EvalRequest, row: int) -> Iterator[str]:
-    """One row of a task, line by line. Raises UserError for a row that is not there."""
-    first, *_ = plan_jobs(request)
+def ask_row(model: ModelRequest, request: EvalRequest, split: str | None, row: int) -> Iterator[str]:
+    """One row of a split (None: the first) of a task, line by line. Raises UserError for one that is not there."""
+    jobs = {job.split: job for job in plan_jobs(request)}
+    if split is not None and split not in jobs:
+        raise UserError(f"{request.tasks[0]} has no split {split!r}: its splits are {', '.join(jobs)}")
+    first = jobs[split] if split is not None else next(iter(jobs.values()))
     if row >= first.config.rows(first.split):
         raise UserError(f"{first.name} has {first.config.rows(first.split):,} rows: name one below that with --row")
     source = resolve(model)
@@ -68,6 +71,8 @@ def ask_row(model: ModelRequest, request: EvalRequest, row: int) -> Iterator[str
 
 def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> Iterator[str]:
     """A question typed by hand, line by line."""
+    if not question.strip():
+        raise UserError('an empty question has no answer: harness ask "How many r are in strawberry?"')
     source = resolve(model)
     prompting = resolve_prompting(prompts, source.tokenizer)
     text = question

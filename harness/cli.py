@@ -152,6 +152,7 @@ def _add_ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", nargs="?", help="a question of your own (default: a row of --task)")
     options.add_model(parser, "the bundled LSTM")
     parser.add_argument("--task", metavar="NAME", help="the task a row is taken from")
+    parser.add_argument("--split", metavar="NAME", help="which split of it (default: the first)")
     parser.add_argument("--row", type=options.not_negative, default=0, metavar="N", help="which row (default: 0)")
     options.add_data(parser)
     options.add_prompts(parser)
@@ -271,6 +272,9 @@ def _ask(given: argparse.Namespace) -> None:
     model, prompts = options.model_request(given), options.prompt_request(given)
     if (given.question is None) == (given.task is None):
         raise UserError('ask a row with --task NAME --row N, or a question of your own: harness ask "..."')
+    odd = [name for name in ("split", "row", "set", "shots", "challenges") if getattr(given, name)]
+    if given.question is not None and odd:
+        raise UserError(f"--{odd[0]} is for a row of a task: leave it out, or name a --task in place of the question")
     _quiet_libraries()
     from harness.asking import ask_freely, ask_row
     from harness.planning import EvalRequest
@@ -279,7 +283,7 @@ def _ask(given: argparse.Namespace) -> None:
         lines = ask_freely(model, given.question, prompts)
     else:
         request = EvalRequest(model, "", (given.task,), options.data_parameters(given), prompts=prompts)
-        lines = ask_row(model, request, given.row)
+        lines = ask_row(model, request, given.split, given.row)
     for line in lines:
         print(line, flush=True)
 
@@ -308,7 +312,7 @@ def _score(given: argparse.Namespace) -> None:
 
         if given.model is None:
             raise UserError("--outputs does not say which model answered: add --model ORG/NAME")
-        prompts = given.prompts or given.outputs.with_name("prompts.jsonl")
+        prompts = given.prompts or given.outputs.parent / "prompts.jsonl"
         run, result = score_answers(given.outputs, prompts, given.model, given.output)
         table.show(result)
         print(f"{run.folder}: run.json, observations, result.json")
@@ -337,6 +341,8 @@ def _compare(given: argparse.Namespace) -> None:
     first, *others = runs = [read_run(folder) for folder in given.folders]
     if given.out is not None:
         require_writable(given.out)
+        for earlier in given.out.glob("differences-1-*.csv"):
+            earlier.unlink()
     for number, other in enumerate(others, start=2):
         found = comparing.compare_runs(first, other)
         comparing.show(first, other, found)

@@ -45,7 +45,7 @@ class JobComparison:
     rows: how many first rows both have. group: None, or "all turns" of a dialogue (whose accuracy is that of its
     first answers). accuracy_a, accuracy_b, paired: on the items of which both gave numbers; None if there is none.
     items: where exactly one is right, a table: id of the row, place (position of a read, turn of a dialogue, else
-    null), gold, what a and b said, which of them is right. notes: what else differs between the runs.
+    null), gold, what a and b said, which of them is right. lost: of how many items a model gave no numbers.
     """
 
     task: str
@@ -56,7 +56,7 @@ class JobComparison:
     accuracy_b: float | None
     paired: Comparison | None
     items: pa.Table
-    notes: tuple[str, ...]
+    lost: int
 
 
 def compare_runs(run_a: Run, run_b: Run) -> list[JobComparison]:
@@ -76,23 +76,34 @@ def compare_jobs(judged_a: Judged, judged_b: Judged) -> Iterator[JobComparison]:
     job_a, job_b = judged_a.job, judged_b.job
     rows = min(job_a.rows, job_b.rows)
     turns = min(job_a.prompting.turns, job_b.prompting.turns)
-    notes = tuple(_notes(job_a, job_b))
-    yield _compare(judged_a, judged_b, rows=rows, turns=1, group=None, notes=notes)
+    yield _compare(judged_a, judged_b, rows=rows, turns=1, group=None)
     if turns > 1:
-        yield _compare(judged_a, judged_b, rows=rows, turns=turns, group="all turns", notes=notes)
+        yield _compare(judged_a, judged_b, rows=rows, turns=turns, group="all turns")
+
+
+def remarks(run_a: Run, run_b: Run, names: tuple[str, str]) -> list[str]:
+    """What makes two runs unequal, a sentence each: other rows, other ways to put questions, other data of a task."""
+    jobs_b = {(job.task.name, job.split): job for job in run_b.jobs()}
+    told: dict[str, None] = {}
+    for job_a in run_a.jobs():
+        job_b = jobs_b.get((job_a.task.name, job_a.split))
+        if job_b is None:
+            continue
+        if _key(job_a) == _key(job_b):
+            told |= dict.fromkeys(f"{job_a.name}: {note}" for note in _notes(job_a, job_b, names))
+        else:
+            changes = differences(job_a.config.parameters(), job_b.config.parameters(), job_a.task.name)
+            told[f"{job_a.task.name} is of other data, and not compared: {'; '.join(changes)}"] = None
+    return list(told)
 
 
 def _key(job: Job) -> tuple[str, str, str]:
     return job.task.name, job.config.fingerprint(), job.split
 
 
-def _compare(
-    judged_a: Judged, judged_b: Judged, *, rows: int, turns: int, group: str | None, notes: tuple[str, ...]
-) -> JobComparison:
+def _compare(judged_a: Judged, judged_b: Judged, *, rows: int, turns: int, group: str | None) -> JobComparison:
     items_a, items_b = _asked(judged_a, rows, turns), _asked(judged_b, rows, turns)
     counted = judged_a.counted[items_a] & judged_b.counted[items_b]
-    if lost := int((~counted).sum()):
-        notes = (*notes, f"{lost:,} of {len(counted):,} answers have NaN or infinite logits in a run and are left out")
     items_a, items_b = items_a[counted], items_b[counted]
     right_a, right_b = judged_a.right[items_a], judged_b.right[items_b]
     job, any_left = judged_a.job, bool(counted.any())
@@ -105,7 +116,7 @@ def _compare(
         float(right_b.mean()) if any_left else None,
         paired_comparison(right_a, right_b, judged_a.cluster[items_a]) if any_left else None,
         _unlike(judged_a, judged_b, items_a[right_a != right_b], items_b[right_a != right_b]),
-        notes,
+        int((~counted).sum()),
     )
 
 
@@ -117,17 +128,18 @@ def _asked(judged: Judged, rows: int, turns: int) -> Ints:
     return np.flatnonzero(inside)
 
 
-def _notes(job_a: Job, job_b: Job) -> Iterator[str]:
+def _notes(job_a: Job, job_b: Job, names: tuple[str, str]) -> Iterator[str]:
     """What differs between how two models were asked, a phrase each."""
+    a, b = names
     if job_a.rows != job_b.rows:
-        yield f"A has {job_a.rows:,} rows, B {job_b.rows:,}: compared on the first {min(job_a.rows, job_b.rows):,}"
+        yield f"{a} has {job_a.rows:,} rows, {b} {job_b.rows:,}: compared on the first {min(job_a.rows, job_b.rows):,}"
     if job_a.prompting.chat != job_b.prompting.chat:
-        chat, plain = ("A", "B") if job_a.prompting.chat else ("B", "A")
+        chat, plain = (a, b) if job_a.prompting.chat else (b, a)
         yield f"{chat} was asked through its chat template, {plain} by a plain text"
     # A template and what it can do are the model's own: only what was asked of it can be told apart.
     asked = [_requested(job.prompting) for job in (job_a, job_b)]
     yield from (
-        f"{name}: A {asked[0][name]}, B {asked[1][name]}" for name in asked[0] if asked[0][name] != asked[1][name]
+        f"{name}: {a} {asked[0][name]}, {b} {asked[1][name]}" for name in asked[0] if asked[0][name] != asked[1][name]
     )
 
 
@@ -252,7 +264,9 @@ def show(run_a: Run, run_b: Run, found: list[JobComparison]) -> None:
     if not console.is_terminal:
         console = Console(width=140)
     console.print(comparison_table(run_a, run_b, found))
-    for sentence in dict.fromkeys(f"{one.task}.{one.split}: {note}" for one in found for note in one.notes):
+    told = [f"{one.task}.{one.split}: {one.lost:,} answers have NaN or infinite logits in a run and are left out"
+            for one in found if one.lost]  # fmt: skip
+    for sentence in dict.fromkeys([*told, *remarks(run_a, run_b, ("A", "B"))]):
         console.print(escape(sentence), soft_wrap=True)
 
 

@@ -9,6 +9,7 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.config import majority
@@ -21,6 +22,8 @@ from harness.run import Run
 from harness.tasks import ChoiceTask, HistogramTask, NumberTask, ReadTask, Task
 from harness.tasks.base import Bools, CompletionTask, Floats, Ints
 
+MAJORITY = "majority"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -30,7 +33,7 @@ class Judged:
     independent draws: reads of a sequence, turns of a dialogue, sentences about a fact. right: whether it
     is right. counted: False where the model's logits were no numbers; such an item is neither right nor
     wrong. baselines: by name, whether a trivial guess is right there (float64, chance between 0 and 1).
-    groups: by name, items that are also scored apart.
+    answer: what is right, where "majority" is one of those. groups: by name, items that are also scored apart.
     """
 
     job: Job
@@ -39,7 +42,20 @@ class Judged:
     right: Bools
     counted: Bools
     baselines: dict[str, Floats]
+    answer: npt.NDArray[Any] | None
     groups: dict[str, Bools]
+
+    def guesses_at(self, items: Bools) -> dict[str, Floats]:
+        """By name, whether each trivial guess is right at some items; the majority is that of these items."""
+        found = {name: guess[items] for name, guess in self.baselines.items()}
+        if self.answer is not None and items.any():
+            among = self.answer[items]
+            found[MAJORITY] = (majority(among) == among).astype(np.float64)
+        return found
+
+    def best_guess(self, items: Bools) -> tuple[str, Floats]:
+        """The trivial guess that is right most often at some items, and where it is."""
+        return max(self.guesses_at(items).items(), key=lambda guess: float(guess[1].mean()))
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,9 @@ class JudgedChoices(Judged):
 
 def judge(run: Run, job: Job) -> Any:
     """A job of a run, as the Judged of its kind. Raises UserError if its observations are not those of its rows."""
-    return judge_table(job.task, job, observations.read(run.table(job), observations.schema_of(job.task, job.config)))
+    return judge_table(
+        job.task, job, observations.read(run.require_table(job), observations.schema_of(job.task, job.config))
+    )
 
 
 @singledispatch
@@ -148,9 +166,10 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
         counted=counted,
         baselines={
             "chance": np.full(len(gold), 1 / symbols),
-            "majority": (majority(gold) == gold).astype(np.float64),
+            MAJORITY: (majority(gold) == gold).astype(np.float64),
             **{name: np.concatenate([part[name] for part in baselines]) for name in baselines[0]},
         },
+        answer=gold,
         groups=task.groups(job.config, position, gap),
         position=position,
         gap=gap,
@@ -173,6 +192,7 @@ def _numbers(task: NumberTask, job: Job, table: pa.Table) -> JudgedNumbers:
         **_completed(task, job, table, rows, turns),
         right=np.array([value == answer for value, answer in zip(said, gold.tolist(), strict=True)], dtype=bool),
         baselines={name: (guess == gold).astype(np.float64) for name, guess in guesses.items()},
+        answer=gold if MAJORITY in guesses else None,
         kind=[reading.kind for reading in readings],
         turn=turn,
         gold=gold,
@@ -192,6 +212,7 @@ def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> JudgedHistogr
         **_completed(task, job, table, rows, turns),
         right=np.array([value == answer for value, answer in zip(said, gold, strict=True)], dtype=bool),
         baselines={"every letter once": np.array(once, dtype=np.float64)},
+        answer=None,
         kind=[reading.kind for reading in readings],
         gold=gold,
         said=said,
@@ -231,6 +252,7 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> JudgedChoices:
             "chance": np.array([1 / len(one) for one in candidates]),
             **{name: (guess == answers).astype(np.float64) for name, guess in guesses.items()},
         },
+        answer=answers if MAJORITY in guesses else None,
         groups=task.groups(rows),
         gold=gold,
         said=np.array([int(np.argmax(line)) for line in lines], dtype=np.int64),

@@ -88,6 +88,7 @@ class ChoicePlan(ReadPlan):
         count = int(self.first[-1])
         sums = np.bincount(self.candidate, logprobs[:, 0].astype(np.float64), count)
         missed = np.bincount(self.candidate, argmax != self.wanted[:, 0], count)
+        lengths = np.bincount(self.candidate, minlength=count)
         exact = sums.copy()
         for short, long in self.longer.tolist():
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -98,7 +99,7 @@ class ChoicePlan(ReadPlan):
             if np.isnan(sums[start:end]).any():
                 exact[start:end] = np.nan
             elif (fits := np.flatnonzero(missed[start:end] == 0)).size:
-                written[row] = fits[np.argmin(sums[start:end][fits])]
+                written[row] = fits[np.argmax(lengths[start:end][fits])]
         return exact.astype(np.float32), written
 
 

@@ -185,8 +185,10 @@ def _advice(job: Job, plan: Plan, lengths: Ints, rows: pa.Table, context: int) -
         first = np.array([len(prompt) for prompt in plan.prompts])
         turn = int(((lengths - first) // plan.turns).max()) + 1
         fits = (context - int(first.max())) // turn - 1
-        return f"{fits} challenges fit: add --challenges {fits}" if fits > 0 else "no dialogue fits"
+        return (
+            f"{fits} challenges fit: add --challenges {fits}" if fits > 0 else "no dialogue fits, name another --task"
+        )
     advice = job.task.advice(job.config, lengths, rows, context) if len(lengths) == rows.num_rows else ""
     if not advice and job.prompting.shots:
         return "ask with fewer demonstrations: lower --shots"
-    return advice or "no size of it fits"
+    return advice or "no size of it fits, name a model with a longer context"

@@ -55,6 +55,14 @@ class Prompting:
     opened: bool = False
     turns: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for what no run.json of ours says."""
+        texts = (self.template, self.system, self.switch)
+        counts = ((self.shots, 0), (self.thinking, 0), (self.turns, 1))
+        right = all(one is None or isinstance(one, str) for one in texts) and isinstance(self.opened, bool)
+        if not right or any(type(count) is not int or count < least for count, least in counts):
+            raise TypeError(f"no way to put questions: {self}")
+
     @property
     def chat(self) -> bool:
         """Whether questions go through the chat template."""
@@ -94,7 +102,22 @@ def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
     if budget is None:
         budget = thinking.BUDGET if always else 0
     resolved = replace(plain, switch=switch, thinking=budget)
-    return replace(resolved, opened=thinking.is_open(render(tokenizer, question, resolved)))
+    _require_all_said(tokenizer, resolved)
+    # What a system prompt says of thinking opens none.
+    return replace(resolved, opened=thinking.is_open(render(tokenizer, question, replace(resolved, system=None))))
+
+
+def _require_all_said(tokenizer: Any, prompting: Prompting) -> None:
+    """Raises UserError if the template leaves out a part of what it is given."""
+    shown: list[Message] = [{"role": "user", "content": "fflm-1"}, {"role": "assistant", "content": "fflm-2"}]
+    text = render(tokenizer, [*shown * bool(prompting.shots), {"role": "user", "content": "fflm-3"}], prompting)
+    for missing, what, advice in (
+        ("fflm-3" not in text, "the question", "add --chat off"),
+        (prompting.shots and not ("fflm-1" in text and "fflm-2" in text), "demonstrations", "leave out --shots"),
+        (prompting.system and prompting.system.strip() not in text, "the system prompt", "leave out --system"),
+    ):
+        if missing:
+            raise UserError(f"the chat template of {tokenizer.name_or_path} leaves out {what}: {advice}")
 
 
 def _template(tokenizer: Any) -> str | None:
@@ -114,8 +137,6 @@ def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str
 
     Raises UserError if the template refuses them.
     """
-    from jinja2 import TemplateError
-
     if prompting.system is not None:
         messages = [{"role": "system", "content": prompting.system}, *messages]
     switched = {prompting.switch: prompting.thinking > 0} if prompting.switch else {}
@@ -126,9 +147,10 @@ def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str
                 date_string=TODAY, **switched,
             )
         )  # fmt: skip
-    except TemplateError as error:
+    except Exception as error:  # a template is a program, and fails in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
         advice = "leave out --system" if prompting.system is not None else "ask without it: add --chat off"
-        raise UserError(f"the chat template of {tokenizer.name_or_path} refuses ({error}): {advice}") from None
+        raise UserError(f"the chat template of {tokenizer.name_or_path} refuses ({reason}): {advice}") from None
 
 
 def answer_part(task: CompletionTask, output: str, cut_off: bool, prompting: Prompting) -> tuple[str, bool]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.demonstrations import demonstrations
+from harness.errors import UserError
 from harness.prompting import Message, render
 from harness.rows import Job
 from harness.tasks.base import CompletionTask, DialogueTask, Ints
@@ -99,6 +100,7 @@ def exchange(job: Job, rows: pa.Table, prompts: list[Ints], tokenizer: Any) -> E
     """The way on for a job of dialogues."""
     if job.prompting.chat:
         said = messages(job, rows)
+        _require_earlier_turns(job, said[0], tokenizer)
         return Exchange(job, tokenizer, said, prompts, _chat_bridge(job, said[0], tokenizer))
     task = _asked(job)
     bridge = _same_tokens(
@@ -109,6 +111,16 @@ def exchange(job: Job, rows: pa.Table, prompts: list[Ints], tokenizer: Any) -> E
     if bridge is None:  # a tokenizer that writes over the seam
         bridge = encode(tokenizer, [task.wording.again(task.challenge)], special=False)[0].ids
     return Exchange(job, tokenizer, [], prompts, bridge)
+
+
+def _require_earlier_turns(job: Job, said: list[Message], tokenizer: Any) -> None:
+    """Raises UserError for a template that writes the last message alone."""
+    text = render(tokenizer, [*said, *_turn("fflm-1", _asked(job))], job.prompting)
+    if "fflm-1" not in text or said[-1]["content"].strip() not in text:
+        raise UserError(
+            f"the chat template of {tokenizer.name_or_path} leaves out earlier turns, so that no dialogue is possible: "
+            "add --chat off"
+        )
 
 
 def end_of_answer(job: Job, rows: pa.Table, tokenizer: Any) -> frozenset[int]:

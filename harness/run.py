@@ -67,7 +67,10 @@ class Run:
                     f"{self.folder} was made with generator version {generator}, this is {GENERATOR_VERSION}: "
                     "install the version of fflm that run.json names"
                 )
-            return [job for name, asked in self.facts["data"]["tasks"].items() for job in self._jobs(name, asked)]
+            jobs = [job for name, asked in self.facts["data"]["tasks"].items() for job in self._jobs(name, asked)]
+            if len({job.task.name for job in jobs}) < len(self.facts["data"]["tasks"]) or not jobs:
+                raise self._damaged("a task without rows, or none at all")
+            return jobs
         except (KeyError, TypeError, AttributeError, ParameterError) as error:
             raise self._damaged(error) from None
 
@@ -87,6 +90,16 @@ class Run:
             if part["of"] != config.rows(split) or asked["fingerprint"] != config.fingerprint():
                 raise self._damaged(f"the size or the fingerprint of {name}.{split}")
             yield Job(task, config, split, rows, prompting)
+
+    def require_table(self, job: Job) -> Path:
+        """Where the observations of a job lie. Raises UserError, with what makes them, if they are not there."""
+        path = self.table(job)
+        if not path.exists():
+            raise UserError(
+                f"{self.folder} has no observations of {job.name} yet: go on where it stopped with the command "
+                f"that began it: {self.facts.get('command')}"
+            )
+        return path
 
     def _damaged(self, reason: object) -> UserError:
         return UserError(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial, singledispatch
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -156,8 +157,7 @@ def _not_a_number(judged: Judged) -> list[Score]:
 
 def _best(judged: Judged, inside: Bools) -> tuple[Floats, float]:
     """The trivial guess that is right most often on some items: where it is right, and how often."""
-    guesses = [guess[inside] for guess in judged.baselines.values()]
-    best = max(guesses, key=lambda guess: float(guess.mean()))
+    _, best = judged.best_guess(inside)
     return best, float(best.mean())
 
 
@@ -180,8 +180,8 @@ def _baselines(judged: Judged, counted: Bools | None = None) -> list[Score]:
     """Every trivial guess on the same items, by name."""
     counted = judged.counted if counted is None else counted
     return [
-        _score(judged.job, "baseline_accuracy", float(guess[counted].mean()), None, int(counted.sum()), group=name)
-        for name, guess in judged.baselines.items()
+        _score(judged.job, "baseline_accuracy", float(guess.mean()), None, int(counted.sum()), group=name)
+        for name, guess in judged.guesses_at(counted).items()
     ]
 
 
@@ -214,7 +214,8 @@ def _by_cluster(judged: Judged, values: Floats, inside: Bools) -> Floats:
 
 
 def _dialogue(judged: JudgedNumbers) -> list[Score]:
-    """What becomes of answers that are challenged: still right after k challenges, and changes of mind."""
+    """What becomes of answers that are challenged: still right after k challenges, changes of mind from one number to
+    another, and how often nothing was answered."""
     job, turns = judged.job, judged.job.prompting.turns
     right = judged.right.reshape(-1, turns)
     whole = judged.counted.reshape(-1, turns).all(axis=1)
@@ -229,8 +230,11 @@ def _dialogue(judged: JudgedNumbers) -> list[Score]:
     scores += [
         proportion(job, "right_at_turn", right[whole, turn], rows, group=f"challenges={turn}") for turn in range(turns)
     ] * bool(len(rows))
-    said = np.array([-(2**62) if one is None else one for one in judged.said], dtype=object).reshape(-1, turns)
-    changes = (said[whole, 1:] != said[whole, :-1]).sum(axis=1).astype(np.float64)
+    said = [judged.said[row * turns : (row + 1) * turns] for row in rows.tolist()]
+    numbers = [[one for one in turn if one is not None] for turn in said]
+    changes = np.array([sum(a != b for a, b in pairwise(row)) for row in numbers], dtype=np.float64)
+    silent = np.array([one is None for row in said for one in row], dtype=bool)
+    scores += [share(job, "turns_without_number", silent, np.repeat(rows, turns))] * bool(len(rows))
     return [*scores, mean(job, "changes_of_mind", changes, None, within=(0, turns - 1))]
 
 

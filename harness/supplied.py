@@ -42,6 +42,8 @@ class Answer(NamedTuple):
 def write_prompts(request: EvalRequest, out: Path) -> int:
     """Writes the prompts of completion tasks; returns how many. Raises UserError for tasks that text cannot answer."""
     jobs = _jobs(request)
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: name a file, such as {out / 'prompts.jsonl'}")
     require_writable(out.parent)
     partial, count = out.with_name(out.name + ".partial"), 0
     with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -70,7 +72,13 @@ def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tupl
         "left_out": {},
         "outputs": SUPPLIED,
     }
-    jobs = Run(prompts, facts).jobs()
+    try:
+        jobs = Run(prompts, facts).jobs()
+    except UserError:
+        raise UserError(
+            f"{_facts_file(prompts)} was changed, or is of another version of fflm: write it and its prompts again "
+            "with harness prompts"
+        ) from None
     expected = [f"{_prefix(job)}-{row}" for job in jobs for row in range(job.rows)]
     _require_same(set(expected), found, answers)
     require_writable(output)
@@ -96,6 +104,8 @@ def _jobs(request: EvalRequest) -> list[Job]:
     if asked.thinking:
         raise UserError("--thinking is for the service to set: leave it out")
     chat = asked.chat != "off"
+    if asked.system is not None and not chat:
+        raise UserError("--system is said through messages, and --chat off was asked: leave it out")
     prompting = Prompting(template=SUPPLIED if chat else None, shots=asked.shots, system=asked.system if chat else None)
     return [Job(job.task, job.config, job.split, job.rows, prompting) for job in jobs]
 
@@ -127,7 +137,7 @@ def _read_facts(prompts: Path) -> dict[str, Any]:
     path = _facts_file(prompts)
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if facts["schema"] != PROMPTS_SCHEMA:
+        if facts["schema"] != PROMPTS_SCHEMA or not isinstance(facts["command"], str):
             raise ValueError(f"its schema is {facts['schema']!r}")
         return facts
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -138,6 +148,8 @@ def _read_facts(prompts: Path) -> dict[str, Any]:
 
 def _by_id(path: Path) -> dict[str, Answer]:
     """The answers of a file. Raises UserError for a line that is none, or one that comes twice."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file: name the file of answers with --outputs")
     found: dict[str, Answer] = {}
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -145,8 +157,11 @@ def _by_id(path: Path) -> dict[str, Answer]:
                 if not line.strip():
                     continue
                 try:
-                    one = _answer(json.loads(line))
-                except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                    parsed = json.loads(line)
+                    if failure := _failure(parsed):
+                        raise UserError(f"{path}, line {number}: the service failed ({failure}): ask this one again")
+                    one = _answer(parsed)
+                except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
                     raise UserError(
                         f'{path}, line {number}, is no answer: write {{"id": ..., "output": ...}}, or leave a batch '
                         "service's line as it came"
@@ -159,14 +174,32 @@ def _by_id(path: Path) -> dict[str, Answer]:
     return found
 
 
+def _failure(line: dict[str, Any]) -> str:
+    """What a batch service says of a request that it did not answer; "" if it did."""
+    response, result = line.get("response") or {}, line.get("result") or {}
+    status = response.get("status_code", 200)
+    error = line.get("error") or (response.get("body") or {}).get("error") or result.get("error")
+    if error or status != 200 or result.get("type", "succeeded") != "succeeded":
+        said = json.dumps(error or result.get("type") or status, ensure_ascii=False)
+        return f"{line.get('custom_id')}: {said[:120]}"
+    return ""
+
+
 def _answer(line: dict[str, Any]) -> Answer:
     """A line as it may come. Raises KeyError and the like for one of no known form."""
     if "output" in line:
         output, finished = line["output"], line.get("finish_reason") != "length"
-    elif "response" in line:  # OpenAI's batches
-        choice = line["response"]["body"]["choices"][0]
-        output = choice["message"]["content"] if "message" in choice else choice["text"]
-        finished = choice.get("finish_reason") != "length"
+    elif "response" in line:  # OpenAI's batches, of three of its interfaces
+        body = line["response"]["body"]
+        if "output" in body:
+            said = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
+            output = "".join(part.get("text", part.get("refusal", "")) for part in said)
+            finished = body.get("status") != "incomplete"
+        else:
+            choice = body["choices"][0]
+            said = choice.get("message", {})
+            output = choice["text"] if "text" in choice else said["content"] or said.get("refusal")
+            finished = choice.get("finish_reason") != "length"
     else:  # Anthropic's
         said = line["result"]["message"]
         output = "".join(part["text"] for part in said["content"] if part["type"] == "text")
@@ -174,7 +207,9 @@ def _answer(line: dict[str, Any]) -> Answer:
     name = line["id"] if "output" in line else line["custom_id"]
     if not isinstance(name, str) or not isinstance(output, str | None):
         raise TypeError
-    return Answer(name, output or "", finished)
+    # Half a character, as when a service cuts one in two, is no text that a table could hold.
+    whole = (output or "").encode("utf-8", "replace").decode("utf-8")
+    return Answer(name, whole, finished)
 
 
 def _require_same(expected: set[str], found: dict[str, Answer], path: Path) -> None:

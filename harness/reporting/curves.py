@@ -5,15 +5,16 @@ Items whose logits were no numbers are left out everywhere. The trivial guess at
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fflm_data.flipflop import FlipFlop, FlipFlopPiecewise
 from harness.answers import ANSWERED
 from harness.judging import Judged, JudgedChoices, JudgedHistograms, JudgedNumbers, JudgedReads
-from harness.reporting.series import Answers, Curve, Grid, Ints
+from harness.reporting.series import Answers, Curve, Floats, Grid, Ints
 from harness.statistics import Interval, mean_interval, proportion_interval
 
 Bools = npt.NDArray[np.bool_]
@@ -45,15 +46,14 @@ def share_interval(right: Bools, rows: Ints) -> Interval:
     return Interval(1 - high, 1 - low)
 
 
-def best_guess(judged: Judged, inside: Bools) -> tuple[str, float]:
-    """The trivial guess that is right most often in these items, and how often it is."""
-    return max(
-        ((name, float(guess[inside].mean())) for name, guess in judged.baselines.items()), key=lambda one: one[1]
-    )
+def share_curve(
+    judged: Judged, label: str, places: Sequence[Place], right: Bools | None = None, *, one_guess: bool = False
+) -> Curve:
+    """The share that is right at each place where anything was counted.
 
-
-def share_curve(judged: Judged, label: str, places: Sequence[Place], right: Bools | None = None) -> Curve:
-    """The share that is right at each place where anything was counted."""
+    one_guess: beside it stands the best trivial guess of all, not that of each place: where places are right answers,
+    each has a guess that is always right.
+    """
     right = judged.right if right is None else right
     kept = [Place(name, x, inside & judged.counted) for name, x, inside in places]
     kept = [place for place in kept if place.inside.any()]
@@ -69,8 +69,18 @@ def share_curve(judged: Judged, label: str, places: Sequence[Place], right: Bool
         high=np.array([high for _, high in ends]),
         n=n,
         errors=n - sums,
-        baseline=np.array([best_guess(judged, inside)[1] for _, _, inside in kept]) if judged.baselines else None,
+        baseline=_guess_curve(judged, kept, one_guess) if judged.baselines else None,
     )
+
+
+def _guess_curve(judged: Judged, places: Sequence[Place], one_guess: bool) -> Floats:
+    """How often the best trivial guess is right at each place."""
+    if not one_guess:
+        return np.array([judged.best_guess(place.inside)[1].mean() for place in places])
+    right = np.zeros(len(judged.row))
+    if judged.counted.any():
+        right[judged.counted] = judged.best_guess(judged.counted)[1]
+    return np.array([right[place.inside].mean() for place in places])
 
 
 def wrong(curve: Curve) -> Curve:
@@ -91,10 +101,14 @@ def gaps(judged: JudgedReads) -> list[Place]:
     return found
 
 
+def string_length(judged: JudgedReads) -> int:
+    """How many symbols the strings of a job have."""
+    return cast(FlipFlop | FlipFlopPiecewise, judged.job.config).length
+
+
 def positions(judged: JudgedReads) -> list[Place]:
     """Equal parts of a string, at their middle."""
-    length = int(judged.position.max()) + 1  # a string ends with a read
-    edges = np.unique(np.linspace(0, length, POSITION_BINS + 1).round().astype(int)).tolist()
+    edges = np.unique(np.linspace(0, string_length(judged), POSITION_BINS + 1).round().astype(int)).tolist()
     return [
         Place(_span(low, high - 1), (low + high - 1) / 2, (judged.position >= low) & (judged.position < high))
         for low, high in pairwise(edges)
@@ -203,11 +217,11 @@ def standing(judged: JudgedNumbers, label: str, *, still: bool) -> Curve | None:
 def ranks(judged: JudgedChoices, label: str, inside: Bools) -> Curve:
     """The share of facts whose right answer is among the first so many candidates."""
     inside = inside & judged.counted
-    rank, rows = judged.rank[inside], judged.row[inside]
+    rank, facts = judged.rank[inside], judged.cluster[inside]
     most = int(judged.rank[judged.counted].max(initial=1))
     asked = [k for k in RANKS if k < most] + [next((k for k in RANKS if k >= most), most)]
     found = [rank <= k for k in asked]
-    return _counted(label, asked, found, rows)
+    return _counted(label, asked, found, facts)
 
 
 def most_of_a_letter(judged: JudgedHistograms) -> Ints:

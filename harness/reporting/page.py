@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.comparing import remarks
 from harness.judging import Judged, judge
 from harness.reporting.headline import difference, headline, skill_text
 from harness.reporting.parts import sections
@@ -63,8 +64,11 @@ def render_comparison(subjects: Sequence[Subject], parts: list[Section]) -> str:
             paired = difference(judged, first) if judged and first and subject is not subjects[0] else None
             cells.append((headline(judged) if judged else None, paired))
         table.append((key, cells))
+    base, *others = subjects
+    unequal = [one for other in others for one in remarks(base.run, other.run, (base.label, other.label))]
     return _environment().get_template("compare.html").render(
-        css=page_css(), labels=[subject.label for subject in subjects], table=table, sections=parts,
+        css=page_css(), remarks=list(dict.fromkeys(unequal)),
+        labels=[subject.label for subject in subjects], table=table, sections=parts,
         runs=[(subject.label, provenance(subject.run)) for subject in subjects],
     )  # fmt: skip
 

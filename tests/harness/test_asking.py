@@ -37,6 +37,7 @@ def test_a_row_is_shown_with_its_tokens_and_answer(cli: Run, perfect: str) -> No
 
 def test_every_read_of_a_row_is_the_one_that_is_observed(cli: Run, tmp_path: Path) -> None:
     small = ("--task", "flipflop", "--set", "flipflop.length=64")
+    assert "flipflop.val_dense row 1," in cli("harness", "ask", *small, "--split", "val_dense", "--row", 1).stdout
     done = cli("harness", "ask", *small, "--row", 2)
     assert done.returncode == 0, done.stderr
     found = r"position (\d+), (\d+) after its write: (\d) is right; 0 ([\d.]+)%  1 ([\d.]+)%  (right|WRONG)"
@@ -81,6 +82,9 @@ def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
         (("--task", "words"), "there is no task 'words'"),
         (("--task", "letters", "--chat", "perhaps"), "--chat takes auto, on, off"),
         (("a " * 3000,), "ask something shorter"),
+        (("",), "an empty question has no answer"),
+        (("why?", "--shots", "2"), "--shots is for a row of a task"),
+        (("--task", "flipflop", "--split", "test"), "its splits are val, val_sparse, val_dense"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(cli: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -6,6 +6,7 @@ import math
 import random
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,19 @@ import pytest
 from rich.console import Console
 from scipy.stats import binomtest
 
+from fflm_data import get_config
 from harness import observations
 from harness.cli import main
-from harness.comparing import JobComparison, compare_jobs, compare_runs, comparison_table, points, show, write_items
+from harness.comparing import (
+    JobComparison,
+    compare_jobs,
+    compare_runs,
+    comparison_table,
+    points,
+    remarks,
+    show,
+    write_items,
+)
 from harness.errors import UserError
 from harness.judging import judge
 from harness.run import Run, read_run, write_json
@@ -144,31 +155,34 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
             assert line[wrong] == {"a": a, "b": b}[wrong][key][2]
 
 
-def test_notes_say_what_else_differs(runs: tuple[Run, Run]) -> None:
-    notes = {(one.task, one.group): one.notes for one in compare_runs(*runs)}
-    assert "A has 16 rows, B 12: compared on the first 12" in notes["letters", None]
-    assert "turns: A 3, B 2" in notes["strawberry", None]
-    assert any("have NaN or infinite logits" in note for note in notes["flipflop", None])
-    assert notes["capitals", None] == ("A has 16 rows, B 12: compared on the first 12",)
+def test_what_makes_runs_unequal(runs: tuple[Run, Run]) -> None:
+    told = remarks(*runs, ("A", "B"))
+    assert "letters.test: A has 16 rows, B 12: compared on the first 12" in told
+    assert "strawberry.test: turns: A 3, B 2" in told
+    assert remarks(runs[0], runs[0], ("A", "B")) == []
+    changed = deepcopy(runs[1].facts)
+    config = get_config("letters", seed=3)
+    changed["data"]["tasks"]["letters"] |= {"parameters": config.parameters(), "fingerprint": config.fingerprint()}
+    other = Run(runs[1].folder, changed)
+    assert "letters is of other data, and not compared: letters.seed was 0, is 3" in remarks(runs[0], other, ("A", "B"))
 
 
-def test_notes_of_prompts(runs: tuple[Run, Run]) -> None:
-    (job,) = (job for job in runs[0].jobs() if job.task.name == "letters")
-    judged = judge(runs[0], job)
-    other = replace(job, prompting=replace(job.prompting, template="ab", shots=4, system="Think.", thinking=100))
-    (found,) = compare_jobs(judged, replace(judged, job=other))
-    assert found.notes[:4] == (
-        "B was asked through its chat template, A by a plain text",
-        "demonstrations: A 0, B 4",
-        "system prompt: A none, B 'Think.'",
-        "tokens for thinking: A 0, B 100",
-    )
-    another = replace(job, prompting=replace(job.prompting, template="cd", switch="thinking"))
-    (found,) = compare_jobs(
-        replace(judged, job=replace(other, prompting=replace(another.prompting, template="ab"))),
-        replace(judged, job=another),
-    )
-    assert len(found.notes) == 1  # the answers that were lost
+def test_what_makes_prompts_unequal(runs: tuple[Run, Run]) -> None:
+    (letters,) = (job for job in runs[0].jobs() if job.task.name == "letters")
+
+    def told(**prompting: Any) -> list[str]:
+        facts = deepcopy(runs[0].facts)
+        facts["data"]["tasks"]["letters"]["prompting"] |= prompting
+        return remarks(runs[0], Run(runs[0].folder, facts), ("one", "other"))
+
+    assert letters.prompting.shots == 0
+    assert told(template="ab", shots=4, system="Think.", thinking=100) == [
+        "letters.test: other was asked through its chat template, one by a plain text",
+        "letters.test: demonstrations: one 0, other 4",
+        "letters.test: system prompt: one none, other 'Think.'",
+        "letters.test: tokens for thinking: one 0, other 100",
+    ]
+    assert told(switch="thinking") == []  # the model's own
 
 
 def test_a_run_and_itself(runs: tuple[Run, Run]) -> None:
@@ -190,7 +204,7 @@ def test_no_numbers_at_all(runs: tuple[Run, Run]) -> None:
     lost = replace(judged, counted=np.zeros(job.rows, dtype=bool))
     (found,) = compare_jobs(judged, lost)
     assert found.paired is None and found.accuracy_a is None and found.items.num_rows == 0
-    assert found.notes == ("16 of 16 answers have NaN or infinite logits in a run and are left out",)
+    assert found.lost == 16
     assert "-" in printed(*runs, [found])
 
 
@@ -262,7 +276,7 @@ def test_refusals(runs: tuple[Run, Run], tmp_path: Path) -> None:
         compare_runs(older, runs[1])
     half = changed(runs[0], tmp_path / "half", keep("capitals"))
     (half.folder / "observations" / "capitals.test.parquet").unlink()
-    with pytest.raises(UserError, match="run harness eval again"):
+    with pytest.raises(UserError, match="go on where it stopped with the command"):
         compare_runs(half, runs[1])
 
 

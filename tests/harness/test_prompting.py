@@ -38,6 +38,8 @@ NO_SYSTEM = (
     + TURNS
     + OPENS
 )
+SILENT = "{% for message in messages if message['role'] != 'system' %}" + TURNS.split("%}", 1)[1] + OPENS
+LAST = "{{ messages[-1]['content'] }}"
 # As Qwen3's: earlier thoughts are dropped, and an empty one is written where there shall be none.
 SWITCHED = (
     "{% for message in messages %}<|im_start|>{{ message['role'] + '\n' + message['content'].split('</think>')[-1]"
@@ -207,6 +209,14 @@ ASKED = ("harness", "eval", "--model", "model", "--task", "letters", "--limit", 
         (scripted.CHATML, ["--thinking", "9"], "knows of no thinking: leave out --thinking 9"),
         (NO_SYSTEM, ["--system", "Hi"], "refuses (System role not supported): leave out --system"),
         ("{{ raise_exception('not today') }}", [], "refuses (not today): ask without it: add --chat off"),
+        ("{{ raise_exception('not\ntoday') }}", [], "refuses (not today): ask without it: add --chat off"),
+        ("{{ messages + 1 }}", [], "refuses (can only concatenate list"),
+        ("{{ 1 / 0 }}", [], "refuses (division by zero)"),
+        ("", [], "leaves out the question: add --chat off"),
+        ("hello", [], "leaves out the question: add --chat off"),
+        (SILENT, ["--system", "Hi"], "leaves out the system prompt: leave out --system"),
+        (LAST, ["--shots", "1"], "leaves out demonstrations: leave out --shots"),
+        (LAST, ["--task", "strawberry"], "leaves out earlier turns, so that no dialogue is possible: add --chat off"),
         (scripted.CHATML, ["--chat", "maybe"], "--chat takes auto, on, off"),
         (scripted.CHATML, ["--shots", "-1"], "'-1' is not a whole number of at least 0"),
     ],
@@ -217,6 +227,26 @@ def test_what_a_template_does_not_allow(
     folder(tmp_path, template)
     assert message in refused(cli(*ASKED, *options))
     assert not list(tmp_path.glob("runs/*/*/observations/*"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"turns": "x"}, {"turns": 0}, {"thinking": "5"}, {"template": 5}, {"shots": None}, {"system": 7}, {"opened": 1}],
+)
+def test_a_changed_record_of_it_is_refused(cli: Run, tmp_path: Path, change: dict[str, Any]) -> None:
+    folder(tmp_path, scripted.CHATML)
+    assert cli(*ASKED).returncode == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    facts["data"]["tasks"]["letters"]["prompting"] |= change
+    (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    for verb in ("score", "report"):
+        assert "run.json does not say what was run" in refused(cli("harness", verb, run))
+
+
+def test_what_a_system_prompt_says_of_thinking_opens_none() -> None:
+    made = tokenizer(BOS)
+    assert not resolve_prompting(PromptRequest(system="Write <think> where you think."), made).opened
 
 
 def facts_by_run(tmp_path: Path) -> dict[str, dict[str, Any]]:

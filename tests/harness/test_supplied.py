@@ -134,6 +134,15 @@ def answered(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         (lambda lines: [*lines[:-1], {"id": lines[-1]["id"], "output": 3}], "line 24, is no answer"),
         (lambda lines: [*lines[:-1], "3"], "line 24, is no answer"),
         (lambda lines: [*lines[:-1], {"custom_id": lines[-1]["id"], "error": {}}], "line 24, is no answer"),
+        (
+            lambda lines: [*lines[:-1], {"custom_id": "x", "response": None, "error": {"code": "e"}}],
+            "the service failed",
+        ),
+        (
+            lambda lines: [*lines[:-1], {"custom_id": "x", "response": {"status_code": 500, "body": {}}}],
+            "failed (x: 500)",
+        ),
+        (lambda lines: [*lines[:-1], {"custom_id": "x", "result": {"type": "errored"}}], 'failed (x: "errored")'),
     ],
 )
 def test_missing_double_and_unknown_ids_are_refused(
@@ -142,6 +151,39 @@ def test_missing_double_and_unknown_ids_are_refused(
     write(tmp_path / "answers.jsonl", change(answered(prompts)))
     assert message in refused(cli(*SCORE))
     assert not (tmp_path / "runs").exists()
+
+
+def test_half_a_character_is_kept_as_far_as_it_goes(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
+    write(tmp_path / "answers.jsonl", [plain(one["id"], "\ud83d 3", True) for one in prompts])
+    assert cli(*SCORE).returncode == 0
+    (table,) = tmp_path.glob("runs/*/*/observations/letters.test.parquet")
+    assert set(pq.read_table(table)["output"].to_pylist()) == {"? 3"}
+
+
+def test_a_refusal_is_one_wherever_the_service_puts_it(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
+    said = {"content": None, "refusal": "I cannot count letters."}
+    part = {"type": "refusal", "refusal": "I cannot count letters."}
+    lines: list[Any] = [
+        {"custom_id": one["id"], "response": {"status_code": 200, "body": {"choices": [{"message": said}]}}}
+        if place % 2
+        else {"custom_id": one["id"], "response": {"body": {"output": [{"type": "message", "content": [part]}]}}}
+        for place, one in enumerate(prompts)
+    ]
+    write(tmp_path / "answers.jsonl", lines)
+    assert "letters.test: of 12 answers 12 refused" in cli(*SCORE).stdout
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": 5}, {"data": {"generator": "0"}}, {"command": None}, {"schema": "other/1"}]
+)
+def test_prompts_whose_facts_were_changed_are_refused(
+    cli: Run, tmp_path: Path, prompts: list[dict[str, Any]], change: dict[str, Any]
+) -> None:
+    path = tmp_path / "prompts.run.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    write(tmp_path / "answers.jsonl", answered(prompts))
+    line = refused(cli(*SCORE))
+    assert "prompts.run.json" in line and "harness prompts" in line
 
 
 def test_answers_to_other_data_are_refused(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
@@ -162,6 +204,9 @@ def test_answers_to_other_data_are_refused(cli: Run, tmp_path: Path, prompts: li
         (("harness", "prompts", "--task", "capitals", "--out", "p"), "read off probabilities"),
         (("harness", "prompts", "--task", "letters", "--thinking", "9", "--out", "p"), "for the service to set"),
         (("harness", "score"), "name a run folder, or answers"),
+        (("harness", "score", "--outputs", ".", "--model", "a/b"), ". is no file"),
+        (("harness", "prompts", "--task", "letters", "--out", "."), ". is a folder: name a file"),
+        (("harness", "prompts", "--task", "letters", "--chat", "off", "--system", "x", "--out", "p"), "leave it out"),
     ],
 )
 def test_what_cannot_be_asked_or_scored_is_refused(

@@ -35,7 +35,7 @@ def _right(task: str, label: str) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
         for judged in subject.of(task):
             if isinstance(judged, JudgedNumbers):
-                return curves.share_curve(judged, label, curves.values(judged.gold))
+                return curves.share_curve(judged, label, curves.values(judged.gold), one_guess=True)
         return None
 
     return Variant(task, label, curve)

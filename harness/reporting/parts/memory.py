@@ -1,6 +1,7 @@
 """Holding one bit: glitches by the distance to the write, by the position, and by the length of a story."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +31,10 @@ def _of_strings(subjects: Sequence[Subject], task: str, kind: str) -> list[Plot]
     keys = dict.fromkeys((task, judged.job.split) for subject in subjects for judged in subject.of(task))
     by_gap, by_position = ([_strings(key, places) for key in keys] for places in (curves.gaps, curves.positions))
     plots = family(subjects, f"{task}-distance", f"Glitches by distance{kind}", by_gap, _distance)
-    return plots + family(subjects, f"{task}-position", f"Glitches by position{kind}", by_position, _position)
+    strings = [judged for subject in subjects for judged in subject.of(task) if isinstance(judged, JudgedReads)]
+    length = max(map(curves.string_length, strings), default=0)
+    draw = partial(_position, length=length)
+    return plots + family(subjects, f"{task}-position", f"Glitches by position{kind}", by_position, draw)
 
 
 def _strings(key: tuple[str, str], places: Callable[[JudgedReads], list[curves.Place]]) -> Variant:
@@ -69,10 +73,11 @@ def _distance(name: str, title: str, drawn: list[Curve]) -> Plot:
     )
 
 
-def _position(name: str, title: str, drawn: list[Curve]) -> Plot:
-    bins = max(len(curve.x) for curve in drawn)
-    length = 2 * float(np.mean([drawn[0].x[0], drawn[0].x[-1]])) + 1
-    note = f"The string in {bins} equal parts. Intervals are clustered by string."
+def _position(name: str, title: str, drawn: list[Curve], *, length: int) -> Plot:
+    note = (
+        f"The string in {curves.POSITION_BINS} equal parts; those without a read are left out. "
+        "Intervals are clustered by string."
+    )
     ticks = [length * quarter / 4 for quarter in range(5)]
     return lines.rate_curve(name, title, drawn, x_label="position in the string, symbols", ticks=ticks, note=note)
 
