@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from fflm_data import GENERATOR_VERSION
+from fflm_data import GENERATOR_VERSION, get_config
 from harness import HARNESS_VERSION
 from harness.errors import UserError
 from harness.run import Run, read_run, require_writable
@@ -111,7 +111,8 @@ def merge(results: list[tuple[Run, dict[str, Any]]]) -> list[Row]:
 
 def _require_default_data(run: Run) -> None:
     for job in run.jobs():
-        if changed := job.config.changed_parameters():
+        usual = get_config(job.task.config, **job.task.parameters).parameters()
+        if changed := {key: value for key, value in job.config.parameters().items() if value != usual[key]}:
             settings = ", ".join(f"{key}={value}" for key, value in changed.items())
             raise UserError(
                 f"{run.folder} is over other data ({job.task.name} with {settings}) than the columns: "

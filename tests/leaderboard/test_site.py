@@ -85,7 +85,7 @@ def test_page_from_the_records(cli: Run, tmp_path: Path) -> None:
     names = [cell.split()[0] for cell in page.cells if "parameters" in cell]
     assert names == ["fflm/lstm", "local/SmolLM2-135M-Instruct.Q4_1"]  # whole splits before first rows
     cells = " ".join(page.cells)
-    assert "0 / 354,289" in cells and "first 20 rows" in cells and "133K parameters" in cells
+    assert "0 / 354,289" in cells and "first 6 rows" in cells and "133K parameters" in cells
 
 
 def test_a_given_run_stands_beside_the_records(cli: Run, tmp_path: Path) -> None:
