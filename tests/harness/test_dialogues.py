@@ -22,7 +22,19 @@ Way = Callable[[list[Ints]], Callable[[int, Sequence[tuple[Ints, str]]], Ints]]
 # Full, sliding and chunked attention, ALiBi and learned positions, compressed keys, states, and mixes of these.
 FAMILIES = (
     *("gpt2", "bloom", "falcon-alibi", "llama", "mistral", "qwen3", "gemma3_text", "gpt_oss", "deepseek_v3"),
-    *("llama4_text", "bert-decoder", "mamba", "rwkv", "recurrent_gemma", "qwen3_next", "lfm2", "falcon_h1"),
+    *(
+        "gpt_neo",
+        "roberta-decoder",
+        "minimax-full-first",
+        "llama4_text",
+        "bert-decoder",
+        "mamba",
+        "rwkv",
+        "recurrent_gemma",
+        "qwen3_next",
+        "lfm2",
+        "falcon_h1",
+    ),
 )
 
 
