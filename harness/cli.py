@@ -341,18 +341,20 @@ def _compare(given: argparse.Namespace) -> None:
     first, *others = runs = [read_run(folder) for folder in given.folders]
     if given.out is not None:
         require_writable(given.out)
-        for earlier in given.out.glob("differences-1-*.csv"):
-            earlier.unlink()
+    written = set()
     for number, other in enumerate(others, start=2):
         found = comparing.compare_runs(first, other)
         comparing.show(first, other, found)
         if given.out is not None:
             rows = given.out / f"differences-1-{number}.csv"
             comparing.write_items(found, rows)
+            written.add(rows)
             print(f"{rows}: every answer that only one of them has right")
     if given.out is None:
         print("for plots, and every row on which they differ: add --out DIR")
         return
+    for earlier in set(given.out.glob("differences-1-*.csv")) - written:
+        earlier.unlink()
     from harness.reporting.page import write_comparison
 
     print(write_comparison(runs, given.out))

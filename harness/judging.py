@@ -1,7 +1,8 @@
 """From rows and observations to what each answer was worth: the one place where right and wrong is decided.
 
 Scores, comparisons and reports are made of what is judged here. What is right is derived from the
-regenerated rows; a table of reads says only which token writes which answer.
+regenerated rows; a table of reads says only which token writes which answer. All kinds of answers stand in this
+file, so that what is demanded of observations is read in one place.
 """
 
 from dataclasses import dataclass

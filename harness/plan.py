@@ -111,14 +111,14 @@ class CompletionPlan:
     ends: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DialoguePlan(CompletionPlan):
     """Prompts of dialogues of so many turns. following: the next prompt of a row after its answers so far, each as
     tokens and as text. longest: how many tokens each row may come to."""
 
-    turns: int = 1
-    following: Following = None  # type: ignore[assignment]
-    longest: Ints = None  # type: ignore[assignment]
+    turns: int
+    following: Following
+    longest: Ints
 
 
 Plan = ReadPlan | CompletionPlan

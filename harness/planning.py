@@ -176,7 +176,7 @@ def _prompts(job: Job, tokenizer: Any, rows: pa.Table) -> CompletionPlan:
     if not isinstance(job.task, DialogueTask):
         return CompletionPlan(prompts, ends)
     on = exchange(job, rows, prompts, tokenizer)
-    return DialoguePlan(prompts, ends, job.prompting.turns, on.following, on.longest)
+    return DialoguePlan(prompts, ends, turns=job.prompting.turns, following=on.following, longest=on.longest)
 
 
 def _advice(job: Job, plan: Plan, lengths: Ints, rows: pa.Table, context: int) -> str:

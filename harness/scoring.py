@@ -1,4 +1,8 @@
-"""From what is judged to scores: pure functions, wherever the observations came from."""
+"""From what is judged to scores: pure functions, wherever the observations came from.
+
+One function for each kind of answer, and under them the few scores that all kinds are made of: in one file, so that
+all metrics of a result.json are found in it.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass

@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -91,3 +92,21 @@ def refused(result: "subprocess.CompletedProcess[str]") -> str:
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
     return lines[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium: the one of the system, or Playwright's own."""
+    from playwright.sync_api import Error, sync_playwright
+
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        try:
+            chromium = playwright.chromium.launch(executable_path=executable, args=arguments)
+        except Error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip("no Chromium here: install it, or run `playwright install chromium`")
+        yield chromium
+        chromium.close()

@@ -33,6 +33,7 @@ from harness.comparing import (
 )
 from harness.errors import UserError
 from harness.judging import judge
+from harness.reporting.page import write_comparison
 from harness.run import Run, read_run, write_json
 from harness.statistics import paired_comparison
 from harness.tasks import ChoiceTask, HistogramTask, ReadTask, get_task
@@ -155,11 +156,13 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
             assert line[wrong] == {"a": a, "b": b}[wrong][key][2]
 
 
-def test_what_makes_runs_unequal(runs: tuple[Run, Run]) -> None:
+def test_what_makes_runs_unequal(runs: tuple[Run, Run], tmp_path: Path) -> None:
     told = remarks(*runs, ("A", "B"))
     assert "letters.test: A has 16 rows, B 12: compared on the first 12" in told
     assert "strawberry.test: turns: A 3, B 2" in told
     assert remarks(runs[0], runs[0], ("A", "B")) == []
+    page = write_comparison(runs, tmp_path / "out").read_text(encoding="utf-8")
+    assert "16 rows" in page and "12: compared on the first 12</p>" in page
     changed = deepcopy(runs[1].facts)
     config = get_config("letters", seed=3)
     changed["data"]["tasks"]["letters"] |= {"parameters": config.parameters(), "fingerprint": config.fingerprint()}

@@ -58,7 +58,7 @@ def shortened(prompts: list[Ints]) -> Callable[[int, Sequence[tuple[Ints, str]]]
 
 def plan_of(prompts: list[Ints], way: Way, ends: frozenset[int] = frozenset()) -> DialoguePlan:
     longest = np.array([len(prompt) + TURNS * (NEW_TOKENS + len(BETWEEN)) for prompt in prompts])
-    return DialoguePlan(prompts, ends, TURNS, way(prompts), longest)
+    return DialoguePlan(prompts, ends, turns=TURNS, following=way(prompts), longest=longest)
 
 
 def answered(model: Any, plan: DialoguePlan, row: int, ends: Ends) -> tuple[list[list[int]], float]:

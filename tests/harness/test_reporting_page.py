@@ -1,8 +1,5 @@
 """The page of a run and that of two: with a real browser, on a desktop and on a phone, in light and in dark."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,24 +77,6 @@ def written(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "report": write_report(runs[0]),
         "compare": write_comparison(runs[1:], tmp_path_factory.mktemp("out") / "new"),
     }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium: the one of the system, or Playwright's own."""
-    from playwright.sync_api import Error, sync_playwright
-
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        try:
-            chromium = playwright.chromium.launch(executable_path=executable, args=arguments)
-        except Error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip("no Chromium here: install it, or run `playwright install chromium`")
-        yield chromium
-        chromium.close()
 
 
 def opened(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:

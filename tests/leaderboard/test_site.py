@@ -1,7 +1,6 @@
 """Records and the page made of them, with real runs and a real browser."""
 
 import json
-import os
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -169,24 +168,6 @@ def test_everything_from_a_record_is_escaped(hostile_site: Path) -> None:
     assert (
         "&lt;script&gt;" in text and "{{ 7 * 7 }}" in text and "49" not in text.split("<main>")[1].split("</table>")[0]
     )
-
-
-@pytest.fixture
-def browser() -> Any:
-    """Chromium: the one of the system, or Playwright's own."""
-    from playwright.sync_api import Error, sync_playwright
-
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        try:
-            chromium = playwright.chromium.launch(executable_path=executable, args=arguments)
-        except Error:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip("no Chromium here: install it, or run `playwright install chromium`")
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("javascript", [True, False])
