@@ -254,6 +254,17 @@ def test_ranks(judged: dict[tuple[str, str], Any]) -> None:
         assert curve.value[-1] == 1 and curve.total == len(ranks)
 
 
+def test_sentences_about_a_fact_are_no_independent_draws(judged: dict[tuple[str, str], Any]) -> None:
+    """The first point of the ranks has the interval of the accuracy, which is clustered by fact."""
+    one: JudgedChoices = judged["capitals", "test"]
+    one = replace(one, cluster=np.arange(len(one.row)) // 12)
+    accuracy = {each.group: each for each in score(one) if each.metric == "accuracy"}
+    for name, inside in one.groups.items():
+        curve = curves.ranks(one, name, inside)
+        assert curve.x[0] == 1
+        assert (curve.low[0], curve.high[0]) == pytest.approx((accuracy[name].low, accuracy[name].high))
+
+
 def test_the_headline_is_the_score(judged: dict[tuple[str, str], Any]) -> None:
     for one in judged.values():
         line, scores = headline(one), score(one)
