@@ -81,9 +81,9 @@ def majority(answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.full_like(answers, values[np.argmax(counts)])
 
 
-@lru_cache(maxsize=1)
-def _latest_block(config: "Config", split: str, number: int) -> pa.Table:
-    """A block with its ids; kept until another is asked for, so that row after row does not draw it again."""
+@lru_cache(maxsize=8)
+def _block(config: "Config", split: str, number: int) -> pa.Table:
+    """A block with its ids; the last few are kept, so that row after row, run after run, does not draw them again."""
     block = config.block(split, number)
     first = number * config.block_rows(split)
     ids = pa.array(range(first, first + block.num_rows), pa.int64())
@@ -165,7 +165,7 @@ class Config(ABC):
     def tables(self, split: str, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
         """Rows start..stop-1 of a split, block by block, with the column `id` first.
 
-        The rows are the same wherever they are asked for; memory stays at one block.
+        The rows are the same wherever they are asked for; memory stays at a few blocks.
         """
         total = self.rows(split)
         start = require_index("start", start)
@@ -173,7 +173,7 @@ class Config(ABC):
         size = self.block_rows(split)
         for number in range(start // size, -(-stop // size)):
             first = number * size
-            block = _latest_block(self, split, number)
+            block = _block(self, split, number)
             begin, end = max(start - first, 0), min(stop - first, block.num_rows)
             yield block.slice(begin, end - begin)
 

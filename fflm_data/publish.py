@@ -4,26 +4,23 @@ What a repository holds is read from its manifest. A config whose rows have the 
 uploaded again, even if its files would differ in their bytes; configs that are not pushed stay.
 """
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from fflm_data.build import write_rows, write_texts
 from fflm_data.config import Config, ParameterError
 from fflm_data.figures import FOLDER as FIGURES
-from fflm_data.hub import DATASET, HubError, hub_errors, not_a_name
+from fflm_data.hub import DATASET, OF_NEW, HubError, content_ids, contents, hub_errors, not_a_name, require_token
 from fflm_data.manifest import MANIFEST_FILE, Manifest, OtherVersionError, Split, row_hashes
 from fflm_data.registry import CONFIGS
 from fflm_data.version import GENERATOR_VERSION
 
-# What a repository may hold before the first push: what the Hub itself puts there.
-_EMPTY = {".gitattributes", "README.md"}
 _TAG = re.compile(r"(?!.*(\.\.|\.lock$))[A-Za-z0-9_][A-Za-z0-9._-]*(?<!\.)")
 
 
@@ -121,8 +118,8 @@ def _require_sense(repository: str, create_pr: bool, tag: str | None, dry_run: b
         raise HubError("a pull request is not tagged: push with --tag when it is merged")
     if tag is not None and not _TAG.fullmatch(tag):
         raise HubError(f"{tag!r} can be no tag: letters, digits, dots, hyphens and underlines, such as v1.0.0")
-    if not dry_run and get_token() is None:
-        raise HubError("the Hub needs a token to push: log in with `hf auth login` or set HF_TOKEN")
+    if not dry_run:
+        require_token("push")
 
 
 def _look(api: HfApi, repository: str) -> Remote:
@@ -132,7 +129,7 @@ def _look(api: HfApi, repository: str) -> Remote:
         if "Invalid credentials" in str(error):
             raise
         return Remote()
-    files = {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in info.siblings or []}
+    files = contents(info)
     refs = api.list_repo_refs(repository, repo_type=DATASET)
     branches = frozenset(ref.name for ref in refs.branches)
     tags = {ref.name: ref.target_commit for ref in refs.tags}
@@ -176,7 +173,7 @@ def _require_fit(
     stale = remote.outdated - {config.name for config in configs}
     if stale:
         raise HubError(f"{repository} holds {', '.join(sorted(stale))} that this version did not write: push them too")
-    if MANIFEST_FILE not in remote.files and set(remote.files) - _EMPTY:
+    if MANIFEST_FILE not in remote.files and set(remote.files) - OF_NEW:
         raise HubError(f"{repository} holds another data set (no {MANIFEST_FILE}): choose another name")
 
 
@@ -211,14 +208,8 @@ def _operations(
     adds = [
         CommitOperationAdd(path, folder / path)
         for path in paths
-        if path.split("/")[0] in {*changed, FIGURES, path} and remote.files.get(path) not in _content_ids(folder / path)
+        if path.split("/")[0] in {*changed, FIGURES, path}
+        and remote.files.get(path) not in content_ids((folder / path).read_bytes())
     ]
     owned = tuple(folder for name in changed for folder in (f"{name}/", f"{FIGURES}/{name}-"))
     return adds, sorted(path for path in remote.files if path.startswith(owned) and path not in wanted | set(paths))
-
-
-def _content_ids(path: Path) -> set[str]:
-    """By what the Hub may know the content of a file: its SHA-256, or the id git gives it."""
-    content = path.read_bytes()
-    git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    return {hashlib.sha256(content).hexdigest(), git.hexdigest()}

@@ -43,13 +43,9 @@ class Asked:
         shown = self.source.tokenizer.convert_ids_to_tokens(one) if "\ufffd" in text or not text else text
         return str(shown).replace("\n", "\\n")
 
-    @torch.inference_mode()
     def probabilities(self, ids: Ints, places: Ints) -> torch.Tensor:
         """Over the vocabulary, of the token at each of some places given those before it; float32 (places, any)."""
-        fed = torch.from_numpy(ids[: int(places.max())])[None].to(self.engine.model.device)
-        mask = torch.zeros(fed.shape, dtype=torch.bool, device=fed.device)
-        mask[0, torch.from_numpy(places - 1).to(fed.device)] = True
-        return self.engine.reading(ids).kept(fed, mask).float().softmax(dim=-1).cpu()
+        return self.engine.logprobs(ids, places).exp()
 
 
 def ask_row(model: ModelRequest, request: EvalRequest, split: str | None, row: int) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """`harness`: every verb, its arguments, and the function it calls. What a verb needs is imported when it runs.
 
 The way of the data: `eval` asks a model and keeps what it said, `score` makes numbers of that,
-`submit` makes a record of a run, `leaderboard` a page of records. This file is the outermost layer:
-it names functions of `leaderboard`, which no module below it knows.
+`submit` makes a record of a run, `leaderboard` a site of records; their arguments stand in `leaderboard/cli.py`,
+which this outermost layer alone knows.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from harness import options
 from harness.errors import LostProcess, UserError
@@ -23,7 +23,7 @@ EXTRA_PACKAGES = {"torch", "transformers", "accelerate", "evaluate", "scipy", "j
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; the exit status is 2 when what was asked cannot be done."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     given.arguments = arguments
     try:
         return given.run(given) or 0
@@ -35,13 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         others_say_it = isinstance(error, LostProcess) and os.environ.get("RANK", "0") != "0"
         return 2 if others_say_it else _refuse(str(error))
     except (ValueError, OSError) as error:
-        if isinstance(error, ValueError) and type(error).__name__ != "ParameterError":
+        if isinstance(error, ValueError) and not _is_parameter_error(error):
             raise
         return _refuse(_reason(error))
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
             print("harness: interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
+
+
+def _is_parameter_error(error: ValueError) -> bool:
+    """Whether it is one of the data package's, the Hub's refusals among them."""
+    from fflm_data import ParameterError
+
+    return isinstance(error, ParameterError)
 
 
 def _reason(error: Exception) -> str:
@@ -62,9 +69,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}: see {self.prog} --help\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="harness", description="Whether a language model can hold one bit and count to n.")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+def parser() -> argparse.ArgumentParser:
+    """The parser of every verb; an error in what it is given ends the process with status 2."""
+    harness = _Parser(prog="harness", description="Whether a language model can hold one bit and count to n.")
+    verbs = harness.add_subparsers(required=True, metavar="VERB")
     _add_eval(verbs.add_parser("eval", help="ask a model, keep what it says, score it"))
 
     _add_ask(verbs.add_parser("ask", help="one question, with tokens and probabilities"))
@@ -93,26 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--weight-seed", type=int, default=0, help="default: 0")
     train.set_defaults(run=_train)
 
-    submit = verbs.add_parser("submit", help="make a record of a run for the leaderboard")
-    submit.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
-    submit.add_argument("--to", type=Path, required=True, metavar="CHECKOUT", help="a git checkout of fflm")
-    submit.set_defaults(run=lambda given: _leaderboard("submit")(given.folder, given.to))
-
-    board = verbs.add_parser("leaderboard", help="the page of records").add_subparsers(required=True, metavar="VERB")
-    build = board.add_parser("build", help="write the static page")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the page goes")
-    build.add_argument(
-        "--run",
-        dest="runs",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="RUN",
-        help="run folders to show beside the records (repeatable)",
-    )
-    build.set_defaults(run=lambda given: _leaderboard("site")(given.out, given.runs))
-    return parser
+    import_module("leaderboard.cli").add_verbs(verbs)
+    return harness
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
@@ -370,10 +360,6 @@ def _train(given: argparse.Namespace) -> None:
     loss = train_lstm(given.output, recipe)
     print(f"{given.output}: last loss {loss:.4f} nats")
     print(f"score it: harness eval --model {given.output} --task flipflop")
-
-
-def _leaderboard(verb: str) -> Any:
-    return import_module(f"leaderboard.{verb}").command
 
 
 if __name__ == "__main__":

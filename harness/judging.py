@@ -126,7 +126,7 @@ def judge_table(task: Task, job: Job, table: pa.Table) -> Judged:
 
 @judge_table.register
 def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
-    said = {name: table[name].to_numpy() for name in ("id", "position", "gold_token", "argmax")}
+    said = {name: table[name].to_numpy() for name in ("id", "position", "gap", "gold", "gold_token", "argmax")}
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols)
     counted = ~np.isnan(logprobs).all(axis=1)
@@ -139,8 +139,8 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
         targets = task.targets(chunk)
         here = slice(seen, seen + len(targets.row))
         seen = here.stop
-        same_rows = np.array_equal(said["id"][here], targets.row + start)
-        if not same_rows or not np.array_equal(said["position"][here], targets.position):
+        asked = {"id": targets.row + start, "position": targets.position, "gap": targets.gap, "gold": targets.gold}
+        if not all(np.array_equal(said[name][here], right) for name, right in asked.items()):
             raise wrong_rows(job)
         for answer in range(symbols):
             tokens = said["gold_token"][here][targets.gold == answer]
@@ -224,7 +224,9 @@ def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> JudgedHistogr
 def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> JudgedChoices:
     rows = pa.concat_tables(chunk for _, chunk in job.chunks())
     gold, candidates = task.gold(rows), task.candidates(rows)
-    if not np.array_equal(table["id"].to_numpy(), np.arange(job.rows)):
+    if not np.array_equal(table["id"].to_numpy(), np.arange(job.rows)) or not np.array_equal(
+        table["gold"].to_numpy(), gold
+    ):
         raise wrong_rows(job)
     lists = table["logprobs"].combine_chunks()
     if lists.value_lengths().to_pylist() != list(map(len, candidates)):

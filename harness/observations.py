@@ -95,7 +95,9 @@ def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 def read(path: Path, schema: pa.Schema) -> pa.Table:
     """The observation table at `path`. Raises UserError if there is none, or one of another shape."""
     try:
-        table = pq.read_table(path)
+        # As a file: pq.read_table makes columns of folders that are called name=value.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (OSError, pa.ArrowInvalid) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read ({reason}): delete it and run harness eval again") from None

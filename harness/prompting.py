@@ -81,7 +81,7 @@ class Prompting:
 
 def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
     """What the request comes to with this tokenizer. Raises UserError if its template does not allow it."""
-    template = _template(tokenizer)
+    template = chat_template(tokenizer)
     if request.chat == "on" and template is None:
         raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no chat template: leave out --chat on")
     if template is None or request.chat == "off":
@@ -120,7 +120,8 @@ def _require_all_said(tokenizer: Any, prompting: Prompting) -> None:
             raise UserError(f"the chat template of {tokenizer.name_or_path} leaves out {what}: {advice}")
 
 
-def _template(tokenizer: Any) -> str | None:
+def chat_template(tokenizer: Any) -> str | None:
+    """The chat template of a tokenizer, None if it has none."""
     try:
         return str(tokenizer.get_chat_template())
     except (ValueError, AttributeError):  # none, or several without a default one
@@ -143,8 +144,8 @@ def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str
     try:
         return str(
             tokenizer.apply_chat_template(
-                messages, chat_template=CLOCK + str(_template(tokenizer)), tokenize=False, add_generation_prompt=True,
-                date_string=TODAY, **switched,
+                messages, chat_template=CLOCK + str(chat_template(tokenizer)), tokenize=False,
+                add_generation_prompt=True, date_string=TODAY, **switched,
             )
         )  # fmt: skip
     except Exception as error:  # a template is a program, and fails in any way

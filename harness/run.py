@@ -128,9 +128,9 @@ def data_facts(jobs: list[Job]) -> dict[str, Any]:
     return {"generator": GENERATOR_VERSION, "tasks": tasks}
 
 
-def run_id(model: dict[str, Any], data: dict[str, Any]) -> str:
+def run_id(model: dict[str, Any], data: dict[str, Any], harness: str = HARNESS_VERSION) -> str:
     """12 hex digits of what decides the observations: model, revision, dtype, tokenizer, data, versions."""
-    deciding = [HARNESS_VERSION, _identity(model), data]
+    deciding = [harness, _identity(model), data]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -211,7 +211,7 @@ def read_run(folder: Path) -> Run:
     """The run in a folder. Raises UserError if there is none."""
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{folder} is not a run folder ({error}): name one that harness eval wrote, or delete it and run harness "
             "eval again"

@@ -4,7 +4,7 @@ One function for each kind of answer, and under them the few scores that all kin
 all metrics of a result.json are found in it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial, singledispatch
 from itertools import pairwise
@@ -56,7 +56,11 @@ class Score:
 
 def score_run(run: Run) -> dict[str, Any]:
     """result.json of a run. Raises UserError if its observations are not there or not those of its rows."""
-    scores = [one for job in run.jobs() for one in score(judge(run, job))]
+    return result_of(run, [one for job in run.jobs() for one in score(judge(run, job))])
+
+
+def result_of(run: Run, scores: Sequence[Score]) -> dict[str, Any]:
+    """result.json of a run, from its scores in the order of its jobs."""
     return {
         "schema": RESULT_SCHEMA,
         "model": run.facts["model"],

@@ -1,7 +1,8 @@
 """95% intervals and tests, clustered by sequence: of a share, a mean, a skill, a difference of two models.
 
 Reads of one sequence share its context and stand or fall together, so that they are not
-independent draws; sequences are. All is deterministic: nothing here is drawn at random.
+independent draws; sequences are. All is deterministic: nothing here is drawn at random. All intervals stand in this
+file, since they are made of the same few parts.
 """
 
 from collections.abc import Callable
@@ -187,6 +188,19 @@ def paired_comparison(right_a: Bools, right_b: Bools, clusters: Ints) -> Compari
     p_value = sign_flip_test(*_by_cluster(clusters, steps))
     interval = Interval(_end(statistic, estimate, -1.0), _end(statistic, estimate, 1.0))
     return Comparison(estimate, *_agreeing(interval, estimate, p_value), p_value, n, only_a, only_b)
+
+
+def difference_interval(first: float, of_first: Interval, second: float, of_second: Interval) -> Interval:
+    """The interval of the difference of two independent estimates, first minus second, from an interval of each.
+
+    MOVER (Zou and Donner 2008, Statistics in Medicine 27): at each end the distances of the estimates from the ends of
+    their own intervals that lie that way, as two sides of a right angle. Intervals that are not symmetric, such as
+    those of shares near 0 or 1, give one that is not either. No narrower than the wider one of the two.
+    """
+    difference = first - second
+    below = float(np.hypot(first - of_first.low, of_second.high - second))
+    above = float(np.hypot(of_first.high - first, second - of_second.low))
+    return Interval(difference - below, difference + above)
 
 
 def sign_flip_test(totals: Floats) -> float:

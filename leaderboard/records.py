@@ -1,55 +1,105 @@
 """Records: accepted runs, kept as they came.
 
     records/<org>--<model>/<revision, 12 hex>/<digest, 12 hex>/
-        run.json  result.json  observations/<task>.<split>.parquet
+        run.json  result.json  submission.json  observations/<task>.<split>.parquet
 
-The digest is that of the contents, so that a record cannot be edited, only followed by another.
+The digest is that of the contents, so that a record cannot be edited, only followed by another. What
+becomes known of it later stands beside it (`leaderboard.attestations`).
 """
 
 import hashlib
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from harness.errors import UserError
 from harness.run import Run, read_run
-from harness.scoring import score_run
+from leaderboard.attestations import WITHDRAWN, Attestation, read_attestations
+from leaderboard.submission import SUBMISSION_FILE, Submission, read_submission
 
 RECORDS = Path(__file__).parent / "records"
+# Where records lie in a clone of this repository, and in one of a results repository.
+PLACES = (Path("leaderboard", "records"), Path("records"))
 
 
-def record_files(run: Run) -> list[Path]:
-    """The files of a run that make its record, relative to its folder."""
-    tables = [run.table(job).relative_to(run.folder) for job in run.jobs()]
-    return [Path("run.json"), Path("result.json"), *sorted(tables)]
+@dataclass(frozen=True)
+class Record:
+    """A record as it lies in its folder. digest: 64 hex digits."""
+
+    run: Run
+    submission: Submission
+    digest: str
+    attestations: tuple[Attestation, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.run.folder
+
+    @property
+    def place(self) -> PurePosixPath:
+        """Where it belongs, relative to the records."""
+        return place_of(self.run, self.digest)
+
+    @property
+    def withdrawn(self) -> Attestation | None:
+        """Why it no longer counts, if so."""
+        return next((one for one in self.attestations if one.kind == WITHDRAWN), None)
 
 
-def record_folder(run: Run) -> Path:
-    """Where the record of a run belongs, relative to the records."""
+def record_files(run: Run) -> list[PurePosixPath]:
+    """The files that make the record of a run, relative to its folder, in order."""
+    tables = [PurePosixPath("observations", f"{job.name}.parquet") for job in run.jobs()]
+    return [*map(PurePosixPath, ("run.json", "result.json", SUBMISSION_FILE)), *sorted(tables)]
+
+
+def digest_of(folder: Path, files: Iterable[PurePosixPath]) -> str:
+    """SHA-256 over the names and contents of some files of a folder, 64 hex digits."""
     digest = hashlib.sha256()
-    for path in record_files(run):
-        content = hashlib.sha256((run.folder / path).read_bytes()).hexdigest()
+    for path in files:
+        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
         digest.update(f"{path.as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def place_of(run: Run, digest: str) -> PurePosixPath:
+    """Where a record belongs, relative to the records."""
     model = run.facts["model"]
-    return Path(model["id"].replace("/", "--"), model["revision"][:12], digest.hexdigest()[:12])
+    return PurePosixPath(model["id"].replace("/", "--"), model["revision"][:12], digest[:12])
 
 
-def find_records(records: Path = RECORDS) -> list[Run]:
-    """All records, in the order of their paths. Raises UserError for one whose contents are not those of its digest."""
-    runs = [read_run(path.parent) for path in sorted(records.glob("*/*/*/run.json"))]
-    for run in runs:
-        if record_folder(run) != run.folder.relative_to(records):
-            raise UserError(f"{run.folder} was changed after it was recorded: restore it from git")
-    return runs
-
-
-def rescore(run: Run) -> dict[str, Any]:
-    """The result recomputed from the observations. Raises UserError unless result.json says the same."""
-    result = score_run(run)
+def read_record(folder: Path) -> Record:
+    """The record in a folder, with what is attested of it. Raises UserError if it is none."""
+    run = read_run(folder)
+    submission = read_submission(folder)
     try:
-        stored = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = None
-    if stored != result:
-        raise UserError(f"{run.folder}/result.json is not what its observations give: run harness score {run.folder}")
-    return result
+        digest = digest_of(folder, record_files(run))
+    except OSError as error:
+        raise UserError(f"{folder} lacks a file ({error.filename}): restore it from git") from None
+    return Record(run, submission, digest, read_attestations(folder, digest))
+
+
+def record_folders(records: Path = RECORDS) -> list[Path]:
+    """The folders of all records, in the order of their paths."""
+    # What an interrupted submission leaves has a name with a dot before it.
+    return sorted(path.parent for path in records.glob("*/*/[!.]*/run.json"))
+
+
+def find_records(records: Path = RECORDS) -> Iterator[Record]:
+    """All records, in the order of their paths. Raises UserError for one whose contents are not those of its digest."""
+    for folder in record_folders(records):
+        record = read_record(folder)
+        if record.place != PurePosixPath(folder.relative_to(records)):
+            raise UserError(f"{folder} was changed after it was recorded: restore it from git")
+        yield record
+
+
+def records_of(checkout: Path) -> Path:
+    """The records of a checkout. Raises UserError if it has none."""
+    for place in PLACES:
+        if (checkout / place).is_dir():
+            return checkout / place
+    raise UserError(
+        f"{checkout} is no checkout of fflm or of a results repository (it has neither {PLACES[0].as_posix()} nor "
+        f"{PLACES[1].as_posix()}): name one, or the ORG/NAME of a data set of the Hub"
+    )

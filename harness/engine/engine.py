@@ -106,6 +106,16 @@ class Engine:
         logprobs = logprobs.masked_fill(~total.isfinite()[rows, None], torch.nan)
         return ReadsSaid(batch, points, logprobs.cpu().numpy(), argmax[rows].cpu().numpy())
 
+    @torch.inference_mode()
+    def logprobs(self, ids: Ints, places: Ints) -> Tensor:
+        """Over the whole vocabulary, natural logarithms of the probability of the token at each of some places
+        (ascending, from 1 to the number of ids), given those before it; float32 (places, vocabulary), in main memory.
+        One pass over one sequence without padding."""
+        fed = torch.from_numpy(ids[: int(places[-1])])[None].to(self.model.device)
+        mask = torch.zeros(fed.shape, dtype=torch.bool, device=fed.device)
+        mask[0, torch.from_numpy(places - 1).to(fed.device)] = True
+        return self.reading(ids).kept(fed, mask).float().log_softmax(dim=-1).cpu()
+
     def completions(
         self, plan: CompletionPlan, max_new_tokens: int, is_complete: Callable[[str], bool] | None
     ) -> Iterator[CompletionsSaid]:

@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi, close_session, constants
-from huggingface_hub.utils import _http
 
 from fflm_data import build, get_config, publish
 from fflm_data.config import Config
@@ -25,6 +24,7 @@ from fflm_data.manifest import MANIFEST_FILE
 from fflm_data.version import GENERATOR_VERSION
 from tests.conftest import Run, refused
 from tests.hub import Hub, pushing
+from tests.hub.client import pointed_at, record_waits
 from tests.hub.messages import Request
 
 NAME = "org/set"
@@ -36,9 +36,7 @@ ROWS = {"train": 20, "val": 8, "val_sparse": 12, "val_dense": 4}
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that the client would have made between its attempts."""
-    waits: list[float] = []
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=waits.append))
-    return waits
+    return record_waits(monkeypatch)
 
 
 class WatchedHub(Hub):
@@ -61,18 +59,8 @@ class WatchedHub(Hub):
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[WatchedHub]:
     """The Hub that this process pushes to, as the owner of org."""
     hub = WatchedHub(tmp_path / "hub")
-    with hub:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setenv("HF_TOKEN", "hf_owner")
+    with pointed_at(hub, monkeypatch, tmp_path):
         yield hub
-        close_session()
-    assert 501 not in {status for *_, status in hub.requests}, "the Hub itself failed"
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from scipy.stats import binomtest
 from harness.statistics import (
     Bools,
     Floats,
+    Interval,
     Ints,
     clopper_pearson,
+    difference_interval,
     mean_interval,
     paired_comparison,
     proportion_interval,
@@ -361,3 +363,28 @@ def test_coverage_of_the_skill_of_a_model_that_seldom_errs(
         low, high = skill_interval(*pairs(generator, clusters, sizes, shares, clustering)) or (-1.0, 1.0)
         covered.append(low <= 1 - 2 * error <= high)
     assert np.mean(covered) >= 0.93
+
+
+def test_difference_of_two_shares_known_value() -> None:
+    """56 of 70 and 48 of 80: Newcombe (1998, Statistics in Medicine 17), method 10, from the two score intervals."""
+    first, second = (binomtest(*counts).proportion_ci(method="wilson") for counts in ((56, 70), (48, 80)))
+    found = difference_interval(56 / 70, Interval(*first), 48 / 80, Interval(*second))
+    assert found == (pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.5), (0.98, 0.8), (0.999, 0.999), (1.0, 0.9), (0.02, 0.6)])
+@pytest.mark.parametrize("sizes", [(40, 40), (400, 60)])
+def test_coverage_of_independent_differences(rates: tuple[float, float], sizes: tuple[int, int]) -> None:
+    """The true difference is inside at least 95% of the time: three standard errors below that at most."""
+    generator = np.random.default_rng(6)
+    hits, trials = 0, 600
+    for _ in range(trials):
+        right = [int(generator.binomial(size, rate)) for size, rate in zip(sizes, rates, strict=True)]
+        ends = [clopper_pearson(count, size) for count, size in zip(right, sizes, strict=True)]
+        values = [count / size for count, size in zip(right, sizes, strict=True)]
+        low, high = difference_interval(values[0], ends[0], values[1], ends[1])
+        assert -1 <= low <= values[0] - values[1] <= high <= 1
+        reversed_low, reversed_high = difference_interval(values[1], ends[1], values[0], ends[0])
+        assert (low, high) == pytest.approx((-reversed_high, -reversed_low))
+        hits += low <= rates[0] - rates[1] <= high
+    assert hits >= 0.923 * trials

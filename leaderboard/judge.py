@@ -1,0 +1,120 @@
+"""The judge: whether the record in a folder is what it says, with all its scores recomputed.
+
+    files -> form -> data and identity -> tables against regenerated rows -> scores -> other records
+
+Nothing of a submission is executed, unpickled, rendered as a template or used as a path before it has passed
+for a name. A stranger's record is judged in a process of its own (`leaderboard.judge_apart`).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from harness.errors import UserError
+from harness.judging import judge_table
+from harness.rows import Job
+from harness.run import Run
+from harness.scoring import Score, result_of, score
+from leaderboard.forms import require_consistent, require_default_data, require_form
+from leaderboard.others import require_unlike_others
+from leaderboard.reading import list_files, read_json, require_exactly
+from leaderboard.records import digest_of, place_of, record_files
+from leaderboard.refusal import Refused, shown
+from leaderboard.submission import SUBMISSION_FILE
+from leaderboard.tables import read_table, require_possible
+
+VERDICT_SCHEMA = "fflm-verdict/1"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is found about one record. reasons: why it is refused, none if it is accepted. remarks: what a maintainer
+    should know of one that is. place: where it belongs below the records; result: its result.json; both None if it
+    did not come so far. digest: 64 hex digits."""
+
+    path: str
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    place: str | None = None
+    digest: str | None = None
+    submission: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.reasons
+
+    def to_json(self) -> dict[str, Any]:
+        """As `harness verify --json` writes it: the scores of whole splits, and no others."""
+        facts = {"schema": VERDICT_SCHEMA, "accepted": self.accepted, **asdict(self)}
+        result = facts.pop("result")
+        if result is not None:
+            facts["model"] = result["model"]
+            facts["scores"] = [one for one in result["scores"] if one["group"] is None]
+        return facts
+
+
+def judge(folder: Path, records: Path | None = None) -> Verdict:
+    """Judges the record in a folder, which lies below `records` (or will). records: None if there are no others."""
+    try:
+        return _judged(folder, records)
+    except Refused as refusal:
+        return Verdict(str(folder), (str(refusal),))
+    except UserError as error:  # of the harness, which says where and what to type: here only what matters
+        reason = str(error).replace(f"{folder}/", "").replace(str(folder), "the record")
+        return Verdict(str(folder), (reason,))
+
+
+def _judged(folder: Path, records: Path | None) -> Verdict:
+    files = list_files(folder)
+    facts, submission = read_json(folder / "run.json"), read_json(folder / SUBMISSION_FILE)
+    require_form(facts, "run")
+    require_form(submission, "submission")
+    require_default_data(facts)
+    run = Run(folder, facts)
+    expected = record_files(run)
+    require_exactly(files, expected)
+    require_consistent(run)
+    digest = digest_of(folder, expected)
+    place = place_of(run, digest)
+    if PurePosixPath(*folder.parts[-3:]) != place:
+        raise Refused(f"the folder is called {shown('/'.join(folder.parts[-3:]))}, its contents say {place}")
+    scores: list[Score] = []
+    for job in run.jobs():
+        scores += _scores(run, job)
+    result = result_of(run, scores)
+    _require_same(read_json(folder / "result.json"), result)
+    remarks = require_unlike_others(run, submission, place, records) if records is not None else ()
+    return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
+
+
+def _scores(run: Run, job: Job) -> list[Score]:
+    table = read_table(run.table(job), job)
+    rendering = run.facts["data"]["tasks"][job.task.name].get("rendering")
+    require_possible(job.task, job, table, rendering and rendering["answers"])
+    return score(judge_table(job.task, job, table))
+
+
+def _require_same(stored: dict[str, Any], result: dict[str, Any]) -> None:
+    """Raises Refused, with the first difference, unless result.json is what the observations give."""
+    if _text(stored) == _text(result):
+        return
+    for name, value in result.items():
+        if name != "scores" and _text(stored.get(name)) != _text(value):
+            raise Refused(f"result.json, {name}: it is not that of run.json")
+    said = stored.get("scores")
+    for one, other in zip(said if isinstance(said, list) else [], result["scores"], strict=False):
+        if _text(one) != _text(other):
+            part = f"{other['task']}.{other['split']}" + (f" ({other['group']})" if other["group"] else "")
+            value = one.get("value") if isinstance(one, dict) else one
+            raise Refused(
+                f"result.json: {other['metric']} of {part} is {shown(value)} there, the "
+                f"observations give {other['value']}, from {other['low']} to {other['high']}, n = {other['n']:,}"
+            )
+    raise Refused("result.json has other fields or more or fewer scores than its observations give")
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True)

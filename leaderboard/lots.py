@@ -1,0 +1,34 @@
+"""Drawing lots: which rows of a record are asked again, which nobody could know when the record was sent.
+
+A lot is the SHA-256 of the JSON list [digest of the record, nonce, job, id]. The nonce is given after submission, and
+whoever knows it can draw again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from heapq import nsmallest
+
+
+def draw(digest: str, nonce: str, sizes: Mapping[str, int], count: int) -> dict[str, list[int]]:
+    """By job, the ids of `count` rows (all if there are no more), ascending; jobs without one are left out.
+
+    sizes: by job, how many rows it has, with ids from 0. Of each job the smallest lots are drawn, and the jobs take
+    turns, so that every table is checked; what a small job cannot give is drawn from the others. Raises ValueError
+    for a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count={count} is out of range: count must be at least 1")
+    turns: list[tuple[int, str, str, int]] = []
+    for job, rows in sizes.items():
+        drawn = nsmallest(count, ((lot(digest, nonce, job, row), row) for row in range(rows)))
+        turns += [(turn, ticket, job, row) for turn, (ticket, row) in enumerate(drawn)]
+    chosen: dict[str, list[int]] = {}
+    for _, _, job, row in sorted(turns)[:count]:
+        chosen.setdefault(job, []).append(row)
+    return {job: sorted(chosen[job]) for job in sizes if job in chosen}
+
+
+def lot(digest: str, nonce: str, job: str, row: int) -> str:
+    """The lot of a row, 64 hex digits."""
+    return hashlib.sha256(json.dumps([digest, nonce, job, row]).encode()).hexdigest()

@@ -1,0 +1,111 @@
+"""A built site as a static Space of the Hub: all that changed in one commit, nothing where nothing changed."""
+
+import json
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from fflm_data.hub import OF_NEW, SPACE, HubError, content_ids, contents, hub_errors, not_a_name, require_token
+from harness.errors import UserError
+from leaderboard import hub_files
+from leaderboard.refusal import Refused
+
+INDEX_FILE = "index.json"
+# By what the index of a site of ours is known.
+INDEX_SCHEMA = "index.schema.json"
+PAGE, CARD, ATTRIBUTES = "index.html", "README.md", ".gitattributes"
+MOST_INDEX_BYTES = 2**26
+_CARD = f"""---
+title: fflm leaderboard
+emoji: \U0001f9ee
+colorFrom: gray
+colorTo: blue
+sdk: static
+app_file: {PAGE}
+license: mit
+short_description: Can a language model hold one bit and count to n?
+---
+
+# fflm leaderboard
+
+Whether a language model can hold one bit and count to n. Every number on these pages is recomputed from recorded
+outputs; `harness leaderboard build` of the package fflm writes them, and `harness leaderboard publish` this Space:
+what is changed here by hand is gone with the next commit. The outputs of each record have the licence that its page
+names.
+"""
+
+
+def command(space: str, site: Path) -> None:
+    """Makes a static Space hold exactly the files of a built site, and says where.
+
+    Raises UserError for a folder that is no site, HubError for a Space that holds something else and for what the Hub
+    refuses; the Space is then as it was.
+    """
+    local = _site_files(site)
+    if "/" not in space:
+        raise not_a_name(space)
+    require_token("publish a Space")
+    api = HfApi()
+    with hub_errors(space, kind=SPACE):
+        commit, remote = _look(api, space)
+    adds = [path for path, content in local.items() if remote.get(path) not in content_ids(content)]
+    deleted = sorted(remote.keys() - local.keys() - {ATTRIBUTES})
+    if not adds and not deleted:
+        print(f"nothing to upload: {space} holds this site")
+        return
+    with hub_errors(space, f"write to {space}: use one that may", SPACE):
+        if commit is None:
+            api.create_repo(space, repo_type=SPACE, space_sdk="static", exist_ok=True)
+            commit = api.space_info(space).sha
+        info = api.create_commit(
+            space,
+            [*(CommitOperationAdd(path, local[path]) for path in adds), *map(CommitOperationDelete, deleted)],
+            commit_message="fflm leaderboard",
+            repo_type=SPACE,
+            parent_commit=commit,
+        )
+    print(f"{len(adds):,} files uploaded, {len(deleted):,} deleted")
+    print(info.commit_url)
+
+
+def _site_files(site: Path) -> dict[str, bytes]:
+    """What the Space is to hold, by path. Raises UserError if the folder is no site."""
+    try:
+        ours = _is_ours((site / INDEX_FILE).read_bytes())
+    except OSError:
+        ours = False
+    if not ours or not (site / PAGE).is_file():
+        raise UserError(f"{site} is no built site: write one with harness leaderboard build --out {site}")
+    files = sorted(path for path in site.rglob("*") if path.is_file())
+    return {path.relative_to(site).as_posix(): path.read_bytes() for path in files} | {CARD: _CARD.encode()}
+
+
+def _look(api: HfApi, space: str) -> tuple[str | None, dict[str, str]]:
+    """The commit of a Space and the content ids of its files; None if there is none. Raises HubError if it is not one
+    of ours."""
+    try:
+        info = api.space_info(space, files_metadata=True)
+    except RepositoryNotFoundError as error:
+        if "Invalid credentials" in str(error):
+            raise
+        return None, {}
+    remote, commit = contents(info), str(info.sha)
+    if remote.keys() - OF_NEW:
+        size = hub_files.sizes(api, space, commit, SPACE).get(INDEX_FILE)
+        try:
+            ours = _is_ours(hub_files.fetch(api, space, INDEX_FILE, commit, SPACE, size, MOST_INDEX_BYTES))
+        except Refused:
+            ours = False
+        if not ours:
+            raise HubError(f"{space} holds something else (no {INDEX_FILE} of ours): choose another name")
+    return commit, remote
+
+
+def _is_ours(index: bytes) -> bool:
+    """Whether a file is the index of a site of ours."""
+    try:
+        value = json.loads(index)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and value.get("$schema") == INDEX_SCHEMA

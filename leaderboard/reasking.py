@@ -1,0 +1,174 @@
+"""The model of a record, loaded as it was recorded, and rows put to it as they were put."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from harness.engine import Engine
+from harness.errors import UserError
+from harness.loading import describe, load
+from harness.models import DTYPES, QUANTIZATIONS, ModelRequest, ModelSource, fetch_weights, resolve
+from harness.observing import observe
+from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
+from harness.plan import Plan
+from harness.planning import plan_rows
+from harness.processes import World
+from harness.prompting import chat_template
+from harness.reference import MODELS
+from harness.rows import Job
+from harness.run import Run
+from harness.tasks.base import Ints
+
+LOCAL = "local/"
+SAME = ("class", "parameters", "dtype")
+
+
+@dataclass(frozen=True)
+class Again:
+    """A recorded model that can be asked again. continuations: the tasks whose answers are scored as continuations."""
+
+    source: ModelSource
+    engine: Engine
+    continuations: frozenset[str]
+
+    @property
+    def device(self) -> Any:
+        """Where it runs."""
+        return self.engine.model.device
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was said to some rows of a job. ids: ascending; plan: theirs, in that order; table: their observations,
+    ordered as in a run folder."""
+
+    job: Job
+    ids: Ints
+    plan: Plan
+    table: pa.Table
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> Again:
+    """The model of a run at its revision; model: a folder in the place of the recorded id.
+
+    Raises UserError for supplied outputs, and for another model, revision, tokenizer or chat template than the
+    recorded ones.
+    """
+    if run.supplied:
+        raise UserError(f"{run.folder} has outputs that came from elsewhere: nobody can ask for them again")
+    facts = run.facts["model"]
+    try:
+        source = _source(run, facts, model)
+        _require("tokenizer", facts["tokenizer"]["sha256"], source.tokenizer_hash)
+        continuations = _continuations(run)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{run.folder}/run.json does not say which model was run ({error!r})") from None
+    template = chat_template(source.tokenizer)
+    found = None if template is None else hashlib.sha256(template.encode()).hexdigest()
+    for job in jobs:
+        if job.prompting.template is not None:
+            _require("chat template", job.prompting.template, found)
+    fetch_weights(source)
+    loaded = load(source, World().device)
+    strict = facts.get("strict") is True
+    described = describe(source, loaded, strict)
+    for name in SAME:
+        _require(name, facts.get(name), described[name])
+    return Again(source, Engine(loaded, source.tokenizer, strict=strict), continuations)
+
+
+def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSource:
+    """The model without its weights."""
+    if model is None and facts["id"].startswith(LOCAL):
+        raise UserError(f"{facts['id']} was a folder of whoever ran it: name one with the same files with --model")
+    name = model or facts["id"]
+    is_folder = name in MODELS or Path(name).is_dir()
+    source = resolve(
+        ModelRequest(
+            name,
+            None if is_folder else facts["revision"],
+            _one_of(facts, "requested_dtype", DTYPES),
+            facts["gguf_file"],
+            _one_of(facts, "quantization", (None, *QUANTIZATIONS)),
+            _adapter(facts["adapter"]),
+            _attention(facts["attention"]),
+            compile=facts["compiled"] is True,
+        )
+    )
+    _require("revision", facts["revision"], source.revision)
+    if source.adapter and facts["adapter"]:
+        _require("revision of the adapter", facts["adapter"]["revision"], source.adapter.revision)
+    return source
+
+
+def _one_of(facts: Mapping[str, Any], name: str, known: Sequence[Any]) -> Any:
+    if facts[name] not in known:
+        raise KeyError(name)
+    return facts[name]
+
+
+def _adapter(adapter: Mapping[str, str] | None) -> str | None:
+    """As the command line names it."""
+    if adapter is None:
+        return None
+    if adapter["id"].startswith(LOCAL):
+        raise UserError(f"the adapter {adapter['id']} was a folder of whoever ran it: nobody else can load it")
+    return f"{adapter['id']}@{adapter['revision']}"
+
+
+def _attention(name: str | None) -> str | None:
+    """A way of computing that transformers itself has: a name with a slash would fetch programs from the Hub."""
+    if name is not None and not re.fullmatch(r"\w+", name, re.ASCII):
+        raise UserError(f"the attention {name[:40]!r} is none that transformers brings: it is not fetched for a replay")
+    return name
+
+
+def _require(what: str, recorded: object, found: object) -> None:
+    if recorded != found:
+        raise UserError(
+            f"the {what} is {str(found)[:40]}, and {str(recorded)[:40]!r} was recorded: name the model that was "
+            "recorded, and use the versions of its environment"
+        )
+
+
+def _continuations(run: Run) -> frozenset[str]:
+    tasks = run.facts["data"]["tasks"]
+    return frozenset(name for name, asked in tasks.items() if asked["rendering"]["answers"] == "continuations")
+
+
+def ask_again(again: Again, jobs: Sequence[Job], chosen: Mapping[str, Sequence[int]]) -> Iterator[Said]:
+    """What is said to the chosen rows, ids by job, a parcel at a time."""
+    for job in jobs:
+        if job.name not in chosen:
+            continue
+        left_alone = np.ones(job.rows, dtype=bool)
+        left_alone[list(chosen[job.name])] = False
+        continuations = job.task.name in again.continuations
+        for parcel in deal([job], [left_alone], 1, FEW_ROWS if continuations else MOST_ROWS):
+            yield _said(again, job, np.sort(parcel.ids), continuations)
+
+
+def _said(again: Again, job: Job, ids: Ints, continuations: bool) -> Said:
+    parcel = Parcel(0, ids, 0)
+    plan = plan_rows(job, again.source, parcel.rows([job]), continuations)
+    parts = observe([job], iter([parcel]), lambda asked, rows: plan, again.engine)
+    return Said(job, ids, plan, in_order([part.table for part in parts]))
+
+
+def in_order(tables: Sequence[pa.Table]) -> pa.Table:
+    """Observations of some rows of a job as one table, ordered as in a run folder."""
+    table = pa.concat_tables(tables)
+    order = [(name, "ascending") for name in ("id", "position", "turn") if name in table.schema.names]
+    return table.sort_by(order).combine_chunks()

@@ -1,0 +1,59 @@
+"""Replay: some or all sequences of a record are put to the model again, and compared with what it is recorded to
+have said.
+
+The details of its attestation: {"asked": sequences, "of": sequences, "compared": numbers and tokens, "largest": of the
+differences of log-probabilities, "tolerance": {"absolute": nats, "relative": share}, "flips": near ties that came out
+the other way, "tasks": {"task.split": [ids]}, "differences": [texts, the first 20], "environment": {...}}.
+"""
+
+from dataclasses import asdict
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from harness import observations
+from harness.rows import Job
+from harness.run import Run, environment
+from leaderboard.agreement import tolerance_of
+from leaderboard.attestations import REPLAY, Attestation
+from leaderboard.lots import draw
+from leaderboard.reasking import ask_again, now, recorded_model
+from leaderboard.rechecking import Recheck
+from leaderboard.records import Record
+
+
+def replay(record: Record, count: int | None, nonce: str, by: str, model: str | None = None) -> Attestation:
+    """Asks `count` sequences of a record again, all if None; a dialogue is one.
+
+    nonce: what decides which ones, given after submission. by: who asks. model: a folder in the place of the recorded
+    id. Raises UserError where the recorded model cannot be had, or is another one by now.
+    """
+    run, jobs = record.run, record.run.jobs()
+    sizes = {job.name: job.rows for job in jobs}
+    of = sum(sizes.values())
+    chosen = draw(record.digest, nonce, sizes, of if count is None else count)
+    tables = {job.name: _table(run, job) for job in jobs if job.name in chosen}
+    again = recorded_model(run, jobs, model)
+    recheck = Recheck(again, tolerance_of(run.facts["model"]))
+    asked = sum(map(len, chosen.values()))
+    with tqdm(total=asked, desc="replay", unit="row") as bar:
+        for said in ask_again(again, jobs, chosen):
+            recheck.check(said, tables[said.job.name])
+            bar.update(len(said.ids))
+    findings = recheck.findings
+    details = {
+        "asked": asked,
+        "of": of,
+        "compared": findings.compared,
+        "largest": findings.largest,
+        "tolerance": asdict(recheck.tolerance),
+        "flips": findings.flips,
+        "tasks": chosen,
+        "differences": findings.differences,
+        "environment": environment(again.device),
+    }
+    return Attestation(record.digest, REPLAY, now(), by, nonce, findings.found == 0, details)
+
+
+def _table(run: Run, job: Job) -> pa.Table:
+    return observations.read(run.require_table(job), observations.schema_of(job.task, job.config))

@@ -1,0 +1,194 @@
+"""`harness leaderboard build`: records and runs to a folder of static files.
+
+All is written to a folder beside it that takes its place at the end: an interrupted build leaves the old site.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+from fflm_data import get_config
+from harness import HARNESS_VERSION
+from harness.errors import UserError
+from harness.run import Run, read_run
+from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
+from leaderboard.reported import read_reported
+from leaderboard.site.board import Board, put_together
+from leaderboard.site.entries import Source
+from leaderboard.site.feeds import INDEX_SCHEMA, feed, index, scores
+from leaderboard.site.judged import find
+from leaderboard.site.pages import badge, is_link, pages
+from leaderboard.site.table import tabulate
+from leaderboard.standing import standing_of
+from leaderboard.submission import SUBMISSION_FILE
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def command(out: Path, runs: list[Path], records: Path | None, base_url: str | None) -> None:
+    """Writes the site to `out`, from all records (None: those of this repository) and the given run folders.
+
+    base_url: where it will be published, for links of the feed and of badges. Raises UserError, with `out` as it was,
+    for a record whose scores its observations do not give, for a run over other data, and for a folder of other files.
+    """
+    address = _address(base_url)
+    out = out.resolve()
+    _require_site_or_nothing(out)
+    day = _day()
+    records = RECORDS if records is None else records
+    found = list(find_records(records))
+    given = list(map(read_run, runs))
+    reported = read_reported(records.parent / "reported")
+    if not found and not given and not reported:
+        raise UserError(f"there is no record in {records} and no run to show: name run folders with --run")
+    sources = _sources(found, given, day)
+    board = put_together(tabulate(sources), reported, day, address)
+    with _in_place_of(out) as folder:
+        write(board, sources, folder)
+    count = len(board.entries)
+    print(f"{out / 'index.html'}: {count} model{'s' if count != 1 else ''}, every score recomputed")
+
+
+def write(board: Board, sources: Sequence[Source], folder: Path) -> None:
+    """Writes the files of the site to an empty folder."""
+    for path in sorted(ASSETS.iterdir()):
+        shutil.copyfile(path, folder / path.name)
+    for name, text in pages(board):
+        _write(folder / name, text)
+    for entry in board.entries:
+        _write(folder / "badges" / f"{entry.slug}.svg", badge(entry))
+        for (task, split), cell in entry.cells.items():
+            wrong = cell.source.findings.wrong[f"{task}.{split}"]
+            if wrong.count:
+                _write(folder / "wrong" / f"{entry.slug}.{task}.{split}.csv", wrong.table)
+    _write(folder / "index.json", json.dumps(index(board), separators=(",", ":")) + "\n")
+    _write(folder / "scores.csv", scores(board))
+    _write(folder / "feed.xml", feed(board))
+    for source in sources:
+        if source.place is not None:
+            for file in record_files(source.run):
+                _link(source.run.folder / file, folder / "records" / source.place / file)
+
+
+def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[Source]:
+    """The records, and the given runs, each once, with what their observations give."""
+    rescored_by = f"fflm {HARNESS_VERSION} on {day}"
+    runs = {record.digest: record.run for record in found} | {_digest(run): run for run in given}
+    for run in runs.values():
+        _require_default_data(run)
+    findings = dict(zip(runs, find([(run, digest) for digest, run in runs.items()]), strict=True))
+    recorded = [
+        Source(
+            one.run, findings[one.digest], one.digest, standing_of(one.attestations, rescored_by), one.submission,
+            one.place, one.attestations,
+        )
+        for one in found
+    ]  # fmt: skip
+    known = {one.digest for one in found}
+    yours = [
+        Source(run, findings[digest], digest, standing_of((), rescored_by))
+        for digest, run in runs.items()
+        if digest not in known
+    ]
+    return recorded + yours
+
+
+def _digest(run: Run) -> str:
+    """Of the contents of a run that is no record. Raises UserError if it is not finished."""
+    files = [path for path in record_files(run) if path.name != SUBMISSION_FILE]
+    try:
+        return digest_of(run.folder, files)
+    except OSError as error:
+        raise UserError(f"{run.folder} is not finished (it lacks {error.filename}): run harness eval again") from None
+
+
+def _require_default_data(run: Run) -> None:
+    for job in run.jobs():
+        usual = get_config(job.task.config, **job.task.parameters).parameters()
+        if changed := {key: value for key, value in job.config.parameters().items() if value != usual[key]}:
+            settings = ", ".join(f"{key}={value}" for key, value in changed.items())
+            raise UserError(
+                f"{run.folder} is over other data ({job.task.name} with {settings}) than the columns: "
+                "run harness eval without --set"
+            )
+
+
+def _day() -> str:
+    """Today in UTC, or the day that SOURCE_DATE_EPOCH says."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        now = datetime.now(timezone.utc) if given is None else datetime.fromtimestamp(int(given), timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        raise UserError(f"SOURCE_DATE_EPOCH={given!r} is no time: give seconds since 1970, or unset it") from None
+    return now.strftime("%Y-%m-%d")
+
+
+def _address(base_url: str | None) -> str:
+    if not base_url:
+        return ""
+    if not is_link(base_url):
+        raise UserError(f"--url {base_url!r} is no address of a site: write it with https://")
+    return base_url.rstrip("/") + "/"
+
+
+def _require_site_or_nothing(out: Path) -> None:
+    """Raises UserError unless nothing is lost if the folder is replaced."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        schema = json.loads((out / "index.json").read_text(encoding="utf-8"))["schema"]
+    except (OSError, ValueError, KeyError, TypeError):
+        schema = None
+    if schema != INDEX_SCHEMA:
+        raise UserError(f"{out} has other files than a site of ours: name a new or an empty folder with --out")
+
+
+@contextmanager
+def _in_place_of(out: Path) -> Iterator[Path]:
+    """An empty folder that becomes `out` if all goes well, and is gone if not."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"nothing can be written beside {out} ({error.strerror}): name another folder") from None
+    try:
+        new, old = scratch / "new", scratch / "old"
+        new.mkdir()
+        yield new
+        _swap(new, out, old)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap(new: Path, out: Path, old: Path) -> None:
+    """Puts a folder in the place of another, which goes to `old`; or leaves all as it was."""
+    try:
+        if out.exists():
+            out.rename(old)
+        new.rename(out)
+    except BaseException as error:
+        if old.exists():
+            old.rename(out)
+        if isinstance(error, OSError):
+            reason = f"{out} cannot be replaced ({error.strerror})"
+            raise UserError(f"{reason}: close what has it open, or name another folder with --out") from None
+        raise
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where a file system has no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=True)
+    except (OSError, NotImplementedError):
+        shutil.copyfile(source, target)

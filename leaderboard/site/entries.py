@@ -1,0 +1,198 @@
+"""What the table is made of: sources (judged records and runs), cells, entries (its rows), past records.
+
+Nothing here has been escaped: texts are as records have them.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from harness.errors import UserError
+from harness.run import Run
+from harness.tasks import get_task
+from leaderboard.attestations import Attestation
+from leaderboard.site.judged import Findings
+from leaderboard.standing import STANDINGS, Standing
+from leaderboard.submission import Submission
+
+MEMORY_TASK = "flipflop"
+YOUR_RUN = "your run"
+
+Place = tuple[str, str]  # task and split
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How questions are put, where that is for the asker to choose: demonstrations, a system prompt, and tokens for
+    thinking."""
+
+    shots: int = 0
+    system: str | None = None
+    thinking: int = 0
+
+    @property
+    def told(self) -> str:
+        """In words, "" if nothing was chosen."""
+        parts = [
+            f"{self.shots} demonstrations" if self.shots else "",
+            f"system prompt {self.system!r}" if self.system is not None else "",
+            f"up to {self.thinking:,} tokens to think" if self.thinking else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A record, or a run given beside the records, with what its observations give.
+
+    submission, place and standing's attestations are of records only: place is None for a given run. digest: 64 hex
+    digits of its contents.
+    """
+
+    run: Run
+    findings: Findings
+    digest: str
+    standing: Standing
+    submission: Submission | None = None
+    place: PurePosixPath | None = None
+    attestations: tuple[Attestation, ...] = ()
+
+    @property
+    def created(self) -> datetime:
+        """When it was begun. Raises UserError if run.json does not say a time."""
+        try:
+            when = datetime.fromisoformat(self.run.facts["created"].replace("Z", "+00:00"))
+        except ValueError:
+            when = None
+        if when is None or when.tzinfo is None:
+            raise UserError(f"{self.run.folder}/run.json does not say when it was created: delete the folder")
+        return when
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score of one model: what stands in the table, from which source, over how many rows of how many. guess: the
+    best trivial one by name. lost: answers whose logits were no numbers."""
+
+    task: str
+    split: str
+    value: float
+    low: float
+    high: float
+    errors: int
+    n: int
+    baseline: float
+    guess: str
+    skill: float | None
+    rows: int
+    of: int
+    lost: int
+    source: Source
+
+    @property
+    def partial(self) -> bool:
+        """Whether it was taken over the first rows only."""
+        return self.rows < self.of
+
+    @property
+    def against_trivial(self) -> str:
+        """How it compares with the best trivial guess: above, below, or not told apart by the interval."""
+        return "above" if self.low > self.baseline else "below" if self.high < self.baseline else "near"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How much better a model does on the public rows than on fresh ones, with its interval; at: the day."""
+
+    task: str
+    split: str
+    value: float
+    low: float
+    high: float
+    at: str
+
+
+@dataclass(frozen=True)
+class Past:
+    """A record of a model that does not count any more, and why."""
+
+    source: Source
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row. model: as the latest of its sources has it. sources: those that its cells come from, oldest first.
+    gaps: by place, from the latest comparison with fresh rows."""
+
+    slug: str
+    model: dict[str, Any]
+    asking: Asking
+    cells: dict[Place, Cell]
+    sources: tuple[Source, ...]
+    history: tuple[Past, ...]
+    gaps: dict[Place, Gap]
+
+    @property
+    def yours(self) -> bool:
+        """Whether any of it is from a run that is no record."""
+        return any(source.place is None for source in self.sources)
+
+    @property
+    def division(self) -> str:
+        """The division that its latest source states, or that it is a run of one's own."""
+        submission = self.sources[-1].submission
+        return YOUR_RUN if self.yours or submission is None else submission.division
+
+    @property
+    def supplied(self) -> bool:
+        """Whether outputs came from elsewhere, so that nobody can replay them."""
+        return any(source.run.supplied for source in self.sources)
+
+    @property
+    def standing(self) -> Standing:
+        """That of the source of which least has been shown; disputed if one is."""
+        lowest = min((source.standing for source in self.sources), key=lambda one: STANDINGS.index(one.word))
+        disputed = next((source.standing.disputed for source in self.sources if source.standing.disputed), "")
+        return Standing(lowest.word, lowest.how, disputed)
+
+    @property
+    def partial(self) -> bool:
+        """Whether any of its cells was taken over part of a split."""
+        return any(cell.partial for cell in self.cells.values())
+
+    @property
+    def memory(self) -> Cell | None:
+        """The flip-flop split with the lowest accuracy; a partial one only if there is no full one."""
+        cells = [cell for (task, _), cell in self.cells.items() if task == MEMORY_TASK]
+        full = [cell for cell in cells if not cell.partial]
+        return min(full or cells, key=lambda cell: (cell.value, cell.low), default=None)
+
+    @property
+    def whole_memory(self) -> Cell | None:
+        """The same, if all splits were asked in full: a memory is as good as its worst split."""
+        full = {split for (task, split), cell in self.cells.items() if task == MEMORY_TASK and not cell.partial}
+        return self.memory if full == set(get_task(MEMORY_TASK).splits) else None
+
+    @property
+    def largest_gap(self) -> Gap | None:
+        """The largest difference between public and fresh rows, to either side."""
+        return max(self.gaps.values(), key=lambda gap: abs(gap.value), default=None)
+
+    @property
+    def variant(self) -> str:
+        """In what form it was loaded, "" for as it is: a file of GGUF, quantised, with an adapter."""
+        adapter = self.model.get("adapter")
+        name = adapter.get("id") if isinstance(adapter, dict) else adapter
+        told = [self.model.get("gguf_file"), self.model.get("quantization"), name and f"adapter {name}"]
+        return ", ".join(str(one) for one in told if one)
+
+    @property
+    def family(self) -> str:
+        """Its architecture, without what all class names end in; the organisation for a model of unknown class."""
+        name = self.model.get("class")
+        if not isinstance(name, str) or not name:
+            return str(self.model["id"]).split("/", maxsplit=1)[0][:40]
+        return re.sub(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration)$", "", name)[:40] or name[:40]

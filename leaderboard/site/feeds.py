@@ -1,0 +1,145 @@
+"""What programs read: index.json (as index.schema.json says), scores.csv, and the Atom feed of records."""
+
+import csv
+import io
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from fflm_data import GENERATOR_VERSION
+from harness import HARNESS_VERSION
+from harness.table import percent
+from leaderboard.site.board import Board, size_of
+from leaderboard.site.entries import Cell, Entry, Source
+from leaderboard.site.pages import environment
+from leaderboard.site.ranks import Rank
+from leaderboard.site.texts import clean, harmless
+
+INDEX_SCHEMA = "fflm-leaderboard/1"
+SCHEMA_FILE = "index.schema.json"
+SCORE_COLUMNS = (
+    "slug", "model", "revision", "dtype", "division", "standing", "task", "split", "accuracy", "low", "high", "errors",
+    "n", "baseline", "skill", "rows", "of", "best_rank", "worst_rank", "ranked", "record",
+)  # fmt: skip
+
+
+def index(board: Board) -> dict[str, Any]:
+    """The whole table as JSON."""
+    return {
+        "$schema": SCHEMA_FILE,
+        "schema": INDEX_SCHEMA,
+        "harness": HARNESS_VERSION,
+        "generator": GENERATOR_VERSION,
+        "built": board.day,
+        "columns": [asdict(column) for column in board.columns],
+        "models": [_model(board, entry) for entry in board.entries],
+        "reported": [
+            {"model": clean(one.model), **{name: clean(value) for name, value in asdict(score).items()}}
+            for one in board.reported
+            for score in one.scores
+        ],
+    }
+
+
+def _model(board: Board, entry: Entry) -> dict[str, Any]:
+    memory, gap, standing, asking = entry.whole_memory, entry.largest_gap, entry.standing, entry.asking
+    return {
+        "slug": entry.slug,
+        "page": f"models/{entry.slug}.html",
+        "id": entry.model["id"],
+        "revision": entry.model["revision"],
+        "dtype": entry.model["dtype"],
+        "variant": clean(entry.variant),
+        "asking": {"shots": asking.shots, "system": clean(asking.system), "thinking": asking.thinking},
+        "parameters": entry.model["parameters"],
+        "size": size_of(entry.model),
+        "family": clean(entry.family),
+        "division": clean(entry.division),
+        "yours": entry.yours,
+        "supplied": entry.supplied,
+        "standing": {"word": standing.word, "how": clean(standing.how), "disputed": clean(standing.disputed)},
+        "memory": memory and {
+            "split": memory.split, "value": memory.value, "low": memory.low, "high": memory.high,
+            "rank": _rank(board.ranks.memory.get(entry.slug)),
+        },
+        "fresh_gap": gap and {name: clean(value) for name, value in asdict(gap).items()},
+        "records": [_record(source) for source in entry.sources if source.place is not None],
+        "cells": [_cell(board, entry, cell) for cell in entry.cells.values()],
+    }  # fmt: skip
+
+
+def _rank(rank: Rank | None) -> dict[str, int] | None:
+    return None if rank is None else rank._asdict()
+
+
+def _record(source: Source) -> dict[str, Any]:
+    return {
+        "digest": source.digest,
+        "folder": f"records/{source.place}",
+        "created": _utc(source.created),
+        "standing": source.standing.word,
+    }
+
+
+def _cell(board: Board, entry: Entry, cell: Cell) -> dict[str, Any]:
+    names = ("task", "split", "value", "low", "high", "errors", "n", "baseline", "guess", "skill", "rows", "of", "lost")
+    rank = _rank(board.rank(entry, (cell.task, cell.split)))
+    return {name: getattr(cell, name) for name in names} | {"rank": rank, "record": cell.source.digest}
+
+
+def scores(board: Board) -> str:
+    """A line for each cell, as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SCORE_COLUMNS)
+    for entry in board.entries:
+        model = entry.model
+        told = [entry.slug, model["id"], model["revision"], model["dtype"], entry.division, entry.standing.word]
+        for cell in entry.cells.values():
+            rank = board.rank(entry, (cell.task, cell.split)) or ("", "", "")
+            shown = (cell.value, cell.low, cell.high, cell.errors, cell.n, cell.baseline, cell.skill)
+            line = [*map(harmless, told), cell.task, cell.split, *shown, cell.rows, cell.of, *rank]
+            writer.writerow([*line, cell.source.digest[:12]])
+    return text.getvalue()
+
+
+def feed(board: Board) -> str:
+    """The Atom feed: an entry a record, the newest first."""
+    items = sorted(_items(board), key=lambda item: (item["updated"], item["id"]), reverse=True)
+    return str(
+        environment()
+        .get_template("feed.xml")
+        .render(
+            board=board,
+            items=items,
+            feed_id=f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, board.address or 'fflm-leaderboard')}",
+            updated=items[0]["updated"] if items else f"{board.day}T00:00:00Z",
+        )
+    )
+
+
+def _items(board: Board) -> Iterator[dict[str, str]]:
+    seen: set[str] = set()
+    for entry in board.entries:
+        reasons = {past.source.digest: past.reason for past in entry.history}
+        for source in (*entry.sources, *(past.source for past in entry.history)):
+            if source.submission is None or source.digest in seen:
+                continue
+            seen.add(source.digest)
+            cells = [cell for cell in entry.cells.values() if cell.source is source]
+            word = "no longer counts" if source.digest in reasons else source.standing.word
+            told = ", ".join(f"{cell.task} {cell.split} {percent(cell.value)}%" for cell in cells)
+            yield {
+                "id": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, source.digest)}",
+                "title": f"{entry.model['id']}, {word}",
+                "updated": _utc(source.created),
+                "author": source.submission.contact or "unknown",
+                "slug": entry.slug,
+                "summary": reasons.get(source.digest, told),
+            }
+
+
+def _utc(when: datetime) -> str:
+    return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

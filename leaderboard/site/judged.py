@@ -1,0 +1,151 @@
+"""What a record's observations give, found once: its result, its most telling wrong answers, its wrong rows.
+
+A record never changes, so that what was found is kept in a folder of the user's own cache, by the digest of the
+record and the versions of what judged it. A file of the cache that cannot be read is made again.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fflm_data import GENERATOR_VERSION
+from harness import HARNESS_VERSION
+from harness.comparing import said
+from harness.errors import UserError
+from harness.judging import Judged, JudgedCompletions, judge
+from harness.reporting.telling import Wrong, telling
+from harness.run import Run
+from harness.scoring import result_of, score
+
+CACHE_SCHEMA = "fflm-findings/1"
+MOST_ROWS = 1_000
+COLUMNS = ("id", "place", "right", "said", "output")
+# Fewer bytes of observations are judged sooner than other processes have started.
+WORTH_PROCESSES = 8_000_000
+
+
+@dataclass(frozen=True)
+class WrongRows:
+    """The wrong rows of a job. count: of them all. table: the first `MOST_ROWS` as CSV with `COLUMNS`: id of the row,
+    place in it (position of a read, turn of a dialogue), what is right, what the model said, and the raw text of a
+    completion as a string of JSON, which no spreadsheet takes for a formula."""
+
+    count: int
+    table: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """result: as in result.json. telling: as in a report. wrong: by "task.split"."""
+
+    result: dict[str, Any]
+    telling: tuple[Wrong, ...]
+    wrong: dict[str, WrongRows]
+
+
+def cache_folder() -> Path:
+    """Where findings are kept: FFLM_CACHE, or a folder of this user."""
+    return Path(os.environ.get("FFLM_CACHE") or Path.home() / ".cache" / "fflm" / "leaderboard")
+
+
+def find(sources: Sequence[tuple[Run, str]]) -> list[Findings]:
+    """The findings of runs, each with the digest of its contents; those not in the cache are judged, on all cores.
+
+    Raises UserError for a run whose result.json does not say the same, or whose observations are of other rows.
+    """
+    cache = cache_folder()
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+    found = [_cached(_file(cache, digest)) for _, digest in sources]
+    missing = [place for place, findings in enumerate(found) if findings is None]
+    runs = [sources[place][0] for place in missing]
+    with tqdm(total=len(sources), initial=len(sources) - len(missing), desc="rescoring", unit="run") as bar:
+        for place, findings in zip(missing, _judged(runs), strict=True):
+            found[place] = findings
+            _keep(_file(cache, sources[place][1]), findings)
+            bar.update()
+    return [findings for findings in found if findings is not None]
+
+
+def _judged(runs: Sequence[Run]) -> Any:
+    """The findings of runs in their order, as they come."""
+    size = sum(path.stat().st_size for run in runs for path in (run.folder / "observations").glob("*.parquet"))
+    processes = min(os.cpu_count() or 1, len(runs))
+    if processes < 2 or size + 20_000 * len(runs) < WORTH_PROCESSES:
+        yield from map(find_one, runs)
+        return
+    # Not forked: this process may have threads.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(find_one, runs, chunksize=max(1, min(8, len(runs) // (4 * processes))))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def find_one(run: Run) -> Findings:
+    """The findings of one run. Raises UserError as `find` does."""
+    judged = [judge(run, job) for job in run.jobs()]
+    result = result_of(run, [one for job in judged for one in score(job)])
+    try:
+        stored = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stored = None
+    if stored != result:
+        raise UserError(
+            f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "
+            f"type harness score {run.folder}"
+        )
+    return Findings(result, tuple(telling(judged)), {one.job.name: _wrong_rows(one) for one in judged})
+
+
+def _wrong_rows(judged: Judged) -> WrongRows:
+    items = np.flatnonzero(~judged.right & judged.counted)
+    shown = items[:MOST_ROWS]
+    places, golds, answers = said(judged, shown)
+    completed = isinstance(judged, JudgedCompletions)
+    outputs = [json.dumps(judged.output[item]) if completed else None for item in shown.tolist()]  # type: ignore[attr-defined]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(zip(judged.row[shown].tolist(), places, golds, answers, outputs, strict=True))
+    return WrongRows(len(items), text.getvalue())
+
+
+def _file(cache: Path, digest: str) -> Path:
+    key = json.dumps([CACHE_SCHEMA, digest, HARNESS_VERSION, GENERATOR_VERSION])
+    return cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+
+
+def _cached(path: Path) -> Findings | None:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["schema"] != CACHE_SCHEMA or not isinstance(kept["result"]["scores"], list):
+            return None
+        wrong = {name: WrongRows(**rows) for name, rows in kept["wrong"].items()}
+        return Findings(kept["result"], tuple(Wrong(**one) for one in kept["telling"]), wrong)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _keep(path: Path, findings: Findings) -> None:
+    """Writes a file of the cache at once; a cache that cannot be written only costs time."""
+    with suppress(OSError):
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, suffix=".partial", delete=False, encoding="utf-8", newline="\n"
+        ) as file:
+            json.dump({"schema": CACHE_SCHEMA, **asdict(findings)}, file)
+        Path(file.name).replace(path)

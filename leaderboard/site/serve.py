@@ -1,0 +1,52 @@
+"""`harness leaderboard serve`: a look at a built site, on this machine only."""
+
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from harness.errors import UserError
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+TYPES = {".csv": "text/csv; charset=utf-8", ".parquet": "application/octet-stream", ".xml": "application/atom+xml"}
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Files of a folder, with the headers of `HEADERS`; says nothing of each request."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def server(folder: Path, port: int) -> ThreadingHTTPServer:
+    """A server of a folder on 127.0.0.1; port 0 takes a free one. Raises UserError if there is no site, or no port."""
+    if not (folder / "index.html").is_file():
+        raise UserError(f"{folder} has no index.html: write it with harness leaderboard build --out {folder}")
+    handler: Callable[..., Handler] = partial(Handler, directory=str(folder))
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except (OSError, OverflowError) as error:
+        raise UserError(f"port {port} cannot be used ({error}): name another with --port") from None
+
+
+def command(folder: Path, port: int) -> None:
+    """Serves a site until it is interrupted."""
+    with server(folder, port) as running:
+        print(f"http://127.0.0.1:{running.server_address[1]}/ shows {folder}; Ctrl-C ends it", flush=True)
+        try:
+            running.serve_forever()
+        except KeyboardInterrupt:
+            print()

@@ -1,0 +1,55 @@
+"""How numbers and foreign texts are written on the pages."""
+
+import re
+from typing import Any
+
+from harness.table import percent
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+# What neither XML 1.0 nor UTF-8 has: control signs, halves of characters.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+
+
+def clean(value: Any) -> Any:
+    """A text without what no file of the site can hold, replaced; anything else as it is. For Jinja's `finalize`."""
+    return _NO_TEXT.sub("\ufffd", value) if type(value) is str else value
+
+
+def harmless(text: str) -> str:
+    """A field of CSV that no spreadsheet takes for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else str(clean(text))
+
+
+def short_count(number: int) -> str:
+    """133,381 as 133K, 134,515,008 as 135M."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
+
+
+def interval(low: float, high: float) -> str:
+    """Both ends in percent."""
+    return f"{percent(low)}{DASH}{percent(high)}"
+
+
+def points(value: float) -> str:
+    """A difference of shares, in points of percent, with its sign."""
+    text = f"{100 * value:+.2f}"
+    return text.replace("-", MINUS) if float(text) else "0.00"
+
+
+def span(best: int, worst: int) -> str:
+    """A range of places."""
+    return str(best) if best == worst else f"{best}{DASH}{worst}"
+
+
+def count(number: int) -> str:
+    """With commas."""
+    return f"{number:,}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Its beginning, if it is long."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

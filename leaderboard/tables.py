@@ -1,0 +1,130 @@
+"""Observation tables of a submission: read within limits, and asked whether a model can have said that.
+
+What they hold is compared with the regenerated rows in `harness.judging`; here is what only strangers' tables
+need.
+"""
+
+from functools import singledispatch
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness import observations
+from harness.observations import ROUNDING
+from harness.rows import Job
+from harness.tasks import ChoiceTask, CompletionTask, ReadTask, Task
+from leaderboard.refusal import Refused, shown
+
+# The largest table of the default data has 0.35M reads, our writer puts 4,096 rows of data into a group.
+MOST_ROWS = 1_000_000
+MOST_GROUPS = 1_024
+MOST_BYTES = 256 * 2**20
+# Characters that a token can stand for: the longest of known vocabularies are runs of 128 spaces or signs.
+TOKEN_CHARACTERS = 256
+# Probabilities of float32 logits, each rounded to ROUNDING, add up to 1 only about.
+SLACK = 1e-3
+
+
+def read_table(path: Path, job: Job) -> pa.Table:
+    """The table of a job. Raises Refused if it is too large, damaged, or has other columns, before all is in memory
+    where its own description says so."""
+    schema = observations.schema_of(job.task, job.config)
+    name = shown(path.name).strip("'")
+    try:
+        with pq.ParquetFile(path) as file:
+            facts = file.metadata
+            size = sum(
+                facts.row_group(group).total_byte_size for group in range(min(facts.num_row_groups, MOST_GROUPS))
+            )
+            if facts.num_rows > MOST_ROWS or facts.num_row_groups > MOST_GROUPS or not 0 <= size <= MOST_BYTES:
+                raise Refused(
+                    f"{name} has {facts.num_rows:,} rows in {facts.num_row_groups:,} groups of {size:,} bytes in all: "
+                    f"at most {MOST_ROWS:,}, {MOST_GROUPS:,} and {MOST_BYTES:,} are read"
+                )
+            if not file.schema_arrow.equals(schema):
+                raise Refused(f"{name} has other columns than the observations of its task")
+            table = file.read()
+        table.validate(full=True)
+    except (OSError, ValueError, NotImplementedError, MemoryError) as error:  # ArrowInvalid is a ValueError
+        raise Refused(f"{name} cannot be read ({shown(str(error))})") from None
+    if table.nbytes > MOST_BYTES or any(column.null_count for column in table.columns):
+        raise Refused(f"{name} has gaps in it, or more than {MOST_BYTES:,} bytes")
+    return table
+
+
+@singledispatch
+def require_possible(task: Task, job: Job, table: pa.Table, answers: str | None) -> None:
+    """Raises Refused for observations that no model gives. answers: of what they are made, as run.json says; None for
+    outputs from elsewhere."""
+    raise TypeError(f"nothing is known of {type(task).__name__}")
+
+
+@require_possible.register
+def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None) -> None:
+    symbols = len(task.symbols(job.config))
+    logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols).astype(np.float64)
+    argmax, gold, right = (table[name].to_numpy() for name in ("argmax", "gold", "gold_token"))
+    _require_numbers(job, logprobs)
+    continuations = answers == "continuations"
+    if ((gold < 0) | (gold >= symbols) | (right < 0)).any() or (argmax < (-1 if continuations else 0)).any():
+        raise Refused(f"{job.name} has an answer or a token that is none")
+    if continuations:
+        return  # texts that begin alike share their probability, and greedy decoding may pass the likeliest by
+    probability = np.exp(logprobs)
+    total, most = probability.sum(axis=1), probability.max(axis=1)
+    if (total > 1 + SLACK).any():
+        read = int(np.argmax(total))
+        raise Refused(f"{job.name}, read {read:,}: the probabilities of its symbols add up to {total[read]:.4f}")
+    # Which token stands for which symbol is said where the symbol is right; a token of no symbol has what they leave.
+    token = np.full(symbols, -1, dtype=np.int64)
+    token[gold] = right
+    said = (argmax[:, None] == token) & (token >= 0)
+    known = said.any(axis=1)
+    own = np.where(known, logprobs[np.arange(len(gold)), said.argmax(axis=1)], np.log(np.maximum(1 - total, 0) + SLACK))
+    likeliest = logprobs.max(axis=1)
+    odd = np.where(known, own < likeliest - 2 * ROUNDING, np.exp(own) < most - SLACK)
+    if odd.any():
+        read = int(np.argmax(odd))
+        raise Refused(f"{job.name}, read {read:,}: its most probable token is less probable than one of its symbols")
+
+
+@require_possible.register
+def _choices(task: ChoiceTask, job: Job, table: pa.Table, answers: str | None) -> None:
+    lists = table["logprobs"].combine_chunks()
+    logprobs = lists.values.to_numpy().astype(np.float64)
+    _require_numbers(job, logprobs)
+    counts = lists.value_lengths().to_numpy()
+    row = np.repeat(np.arange(len(counts)), counts)
+    total = np.bincount(row, np.exp(logprobs), len(counts))
+    if (total > 1 + SLACK).any():
+        raise Refused(f"{job.name}, row {int(np.argmax(total)):,}: the probabilities add up to {total.max():.4f}")
+    written, gold = table["written"].to_numpy(), table["gold"].to_numpy()
+    if ((written < -1) | (written >= counts) | (gold < 0) | (gold >= counts)).any():
+        raise Refused(f"{job.name} has an answer that is none of its candidates")
+
+
+@require_possible.register
+def _completions(task: CompletionTask, job: Job, table: pa.Table, answers: str | None) -> None:
+    limit = job.prompting.max_new_tokens(task)
+    tokens = table["tokens"].to_numpy()
+    if ((tokens < 0) | (tokens > limit)).any():
+        raise Refused(
+            f"{job.name} has an answer of {int(tokens.min())} to {int(tokens.max())} tokens, the limit is {limit}"
+        )
+    lengths = np.array([len(text) for text in table["output"].to_pylist()])
+    if answers is not None and ((tokens == 0) & (lengths > 0)).any():  # of those from elsewhere nobody counts tokens
+        raise Refused(f"{job.name} has an answer that was written with no token at all")
+    longest = int(lengths.max(initial=0))
+    if longest > TOKEN_CHARACTERS * limit:
+        raise Refused(f"{job.name} has an answer of {longest:,} characters, which {limit} tokens cannot write")
+
+
+def _require_numbers(job: Job, logprobs: np.ndarray) -> None:
+    if np.isnan(logprobs).any():
+        raise Refused(
+            f"{job.name} has log-probabilities that are no numbers: a record answers everything, try --dtype float32"
+        )
+    if np.isinf(logprobs).any() or (logprobs > 0).any():
+        raise Refused(f"{job.name} has log-probabilities that are infinite or above 0")

@@ -1,0 +1,17 @@
+"""`harness leaderboard withdraw`: says beside a record, for good, that it no longer counts, and why."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.errors import UserError
+from leaderboard.attestations import WITHDRAWN, Attestation, write_attestation
+from leaderboard.records import read_record
+
+
+def command(folder: Path, reason: str, by: str) -> None:
+    """Writes the attestation. Raises UserError if the record is withdrawn already."""
+    record = read_record(folder)
+    if record.withdrawn:
+        raise UserError(f"{folder} was withdrawn on {record.withdrawn.at[:10]}: nothing is left to do")
+    at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    print(write_attestation(folder, Attestation(record.digest, WITHDRAWN, at, by, None, None, {"reason": reason})))

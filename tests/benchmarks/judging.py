@@ -1,0 +1,48 @@
+"""How long the judge takes for the paper's full read set, and how much memory its process has at its peak.
+
+    python tests/benchmarks/judging.py
+
+Judges the LSTM's record (0.73M reads of three splits) in a process of its own, as `harness verify` does, and beside it
+the parts of that: starting the process, and reading and regenerating the rows alone, which is the floor.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+
+from harness.run import read_run
+from leaderboard.judge_apart import judge_apart
+from leaderboard.records import RECORDS
+
+TURNS = 3
+
+
+def main() -> None:
+    (folder,) = (RECORDS / "fflm--lstm").glob("*/*")
+    run = read_run(folder)
+    reads = sum(pq.read_metadata(run.table(job)).num_rows for job in run.jobs())
+    print(f"{reads:,} reads, {sum(run.table(job).stat().st_size for job in run.jobs()):,} bytes of tables")
+    whole, started, floor = [], [], []
+    for _ in range(TURNS):
+        start = time.perf_counter()
+        assert judge_apart(folder).accepted
+        whole.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import leaderboard.judge, scipy.special, jsonschema"], check=True)
+        started.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        for job in run.jobs():
+            pq.read_table(run.table(job))
+            for _, rows in job.chunks():
+                job.task.targets(rows)
+        floor.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)
+    print(f"judged, process included: {min(whole):.1f} s; peak memory {peak:.2f} GiB")
+    print(f"of which the process starts in {min(started):.1f} s, tables and rows alone take {min(floor):.1f} s")
+
+
+if __name__ == "__main__":
+    main()

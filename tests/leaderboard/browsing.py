@@ -1,0 +1,59 @@
+"""The pages of a site in a browser, and what is seen of the table."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from leaderboard.site import serve
+
+PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which the package's own server shows a folder."""
+    with serve.server(folder, 0) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{running.server_address[1]}/"
+        finally:
+            running.shutdown()
+
+
+@contextmanager
+def watched(browser: Any, where: str, **context: Any) -> Iterator[Any]:
+    """A page of a context of its own; fails on a message at the console, and on a request that leaves the site."""
+    opened = browser.new_context(**{"viewport": DESK, **context})
+    problems: list[str] = []
+    page = opened.new_page()
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("request", lambda request: problems.extend([request.url] * (not request.url.startswith(where))))
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    try:
+        yield page
+        assert problems == []
+    finally:
+        opened.close()
+
+
+def shown(page: Any) -> list[str]:
+    """The slugs of the rows that are seen, from top to bottom."""
+    rows = "[...document.querySelectorAll('#board tbody tr')].filter(row => row.checkVisibility()).map(row => row.id)"
+    return list(page.evaluate(rows))
+
+
+def head(page: Any, key: str) -> Any:
+    return page.locator(f"th[data-key='{key}']")
+
+
+def cell_of(row: dict[str, Any], key: str) -> dict[str, Any] | None:
+    return next((cell for cell in row["cells"] if f"{cell['task']}.{cell['split']}" == key), None)
+
+
+def paths_of(slug: str) -> dict[str, str]:
+    """A page of each kind, by kind; slug: of the model shown."""
+    return {"index": "index.html", "model": f"models/{slug}.html", "task": "tasks/letters.html",
+            "compare": "compare.html"}  # fmt: skip

@@ -1,0 +1,202 @@
+"""A site of known records, built once for the tests of it: a run of the LSTM, and records of answers made here."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pytest
+
+from fflm_data import get_config
+from harness import observations
+from harness.cli import main
+from harness.prompting import Prompting
+from harness.rows import Job
+from harness.run import RUN_SCHEMA, Run, data_facts, read_run, write_json
+from harness.scoring import score_run
+from harness.tasks import get_task
+from leaderboard.attestations import Attestation, write_attestation
+from leaderboard.records import find_records, read_record
+from leaderboard.reported import Reported, ReportedScore, write_reported
+from leaderboard.site import build, judged
+from leaderboard.site.board import put_together
+from leaderboard.site.entries import Source
+from leaderboard.site.table import tabulate
+from leaderboard.standing import Standing
+from leaderboard.submission import PRETRAINED, TRAINED, Submission
+from tests.leaderboard.making import make_record, resign
+
+HOSTILE = (
+    "</td><script>document.title='owned'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\"' onload=alert(1)\u202e\x07"
+)
+EPOCH = "1790000000"  # 21 September 2026
+DAY = "2026-09-21"
+ADDRESS = "https://board.example/fflm/"
+USUAL = Prompting()
+SUBMISSION = Submission("a tester", "CC-BY-4.0", PRETRAINED, "none", "2026-09-20")
+REPLAYED_BADLY: dict[str, Any] = {"asked": 1, "of": 2, "gaps": []}
+SCORE = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 100}
+GAP = {"task": "letters", "split": "test", "public": SCORE, "fresh": SCORE, "gap": 0.0825, "low": 0.04, "high": 0.12}
+REPLAYED = {
+    "asked": 4, "of": 100, "compared": 4, "largest": 0.0, "tolerance": {"absolute": 0.1, "relative": 0.1}, "flips": 0,
+    "tasks": {}, "differences": [], "environment": {},
+}  # fmt: skip
+
+
+def spoken(
+    records: Path,
+    model: str,
+    *,
+    wrong: int,
+    tasks: tuple[str, ...] = ("letters",),
+    rows: int | None = None,
+    submission: Submission = SUBMISSION,
+    prompting: Prompting = USUAL,
+    said: str = "",
+    **facts: Any,
+) -> Path:
+    """A record of answers of which every `wrong`-th is wrong (and is `said`, or one too many); returns its folder."""
+    jobs = [
+        Job(get_task(name), config, "test", rows or config.rows("test"), prompting)
+        for name in tasks
+        for config in [get_config(get_task(name).config)]
+    ]
+    draft = records / "draft"
+    (draft / "observations").mkdir(parents=True)
+    known = {
+        "id": model,
+        "revision": "a" * 40,
+        "class": "LlamaForCausalLM",
+        "parameters": 5_000_000,
+        "dtype": "bfloat16",
+    }
+    top = {name: facts.pop(name) for name in ("command", "created", "environment") if name in facts}
+    write_json(
+        draft / "run.json",
+        {
+            "schema": RUN_SCHEMA,
+            "id": "0" * 12,
+            "created": "2026-09-01T10:00:00+00:00",
+            "command": f"harness eval --model {model}",
+            "model": known | facts,
+            "data": data_facts(jobs),
+            "environment": {"fflm": "0.3.0", "device": "cpu"},
+            "starts": [],
+        }
+        | top,
+    )
+    run = read_run(draft)
+    for job in jobs:
+        gold = [answer for _, chunk in job.chunks() for answer in chunk["answer"].to_pylist()]
+        output = [(said or str(one + 1)) if row % wrong == 0 else str(one) for row, one in enumerate(gold)]
+        with observations.writing(run.table(job), observations.COMPLETIONS) as writer:
+            writer.write_table(
+                pa.table([range(job.rows), [0] * job.rows, output, [1] * job.rows], schema=observations.COMPLETIONS)
+            )
+    write_json(draft / "result.json", score_run(run))
+    write_json(draft / "submission.json", submission.to_json())
+    return resign(draft, records)
+
+
+def attest(folder: Path, kind: str, agrees: bool | None, **details: Any) -> None:
+    """Writes an attestation of a record beside it."""
+    nonce = None if kind == "withdrawn" else "n0nce"
+    digest = read_record(folder).digest
+    write_attestation(folder, Attestation(digest, kind, "2026-09-10T08:00:00Z", "a maintainer", nonce, agrees, details))
+
+
+class Built(NamedTuple):
+    """A site, the records that it is of, and what its index.json says."""
+
+    folder: Path
+    records: Path
+    index: dict[str, Any]
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The rows by slug."""
+        return {row["slug"]: row for row in self.index["models"]}
+
+    def slug(self, model: str) -> str:
+        """Of the only row of a model."""
+        (slug,) = (row["slug"] for row in self.index["models"] if row["id"] == model)
+        return str(slug)
+
+
+def make_records(root: Path) -> Path:
+    """Records of all kinds: whole and partial, of both divisions, disputed, superseded, withdrawn."""
+    records = root / "records"
+    records.mkdir()
+    assert main(["eval", "--task", "flipflop", "--limit", "6", "--output", str(root / "runs")]) == 0
+    (run,) = root.glob("runs/*/*")
+    make_record(run, records, Submission("a tester", "MIT", TRAINED, "none", "2026-09-20"))
+    for number, wrong in enumerate((2, 3, 4, 5, 7, 200)):
+        spoken(
+            records, f"org/model-{number}", wrong=wrong, parameters=6 * 10 ** (number + 5), revision=f"{number}" * 40
+        )
+    both = spoken(records, "org/both", wrong=9, tasks=("letters", "arithmetic"), **{"class": "GPT2LMHeadModel"})
+    spoken(records, "org/shots", wrong=6, prompting=Prompting(shots=5, system="Be brief."))
+    spoken(records, "org/partial", wrong=1000, rows=30)
+    old = spoken(records, "org/new", wrong=3, created="2026-08-01T00:00:00+00:00")
+    spoken(records, "org/new", wrong=8, submission=Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (old.name,)))
+    gone = spoken(records, "org/gone", wrong=3)
+    attest(gone, "withdrawn", None, reason="it was another model")
+    attest(both, "fresh", None, seed=7, environment={}, gaps=[GAP])
+    attest(both, "replay", True, **REPLAYED)
+    disputed = spoken(records, "org/disputed", wrong=11)
+    attest(disputed, "replay", False, **REPLAYED | {"differences": ["row 3 says 2"]})
+    score = ReportedScore("letters", "test", 0.625, "2026-09-01", "https://example.org/card", "as stated", "org/fflm")
+    write_reported(root / "reported", Reported("org/elsewhere", (score,)))
+    return records
+
+
+def built(root: Path) -> Built:
+    """The site of `make_records`, below a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FFLM_CACHE", str(root / "cache"))
+        patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
+        records = make_records(root)
+        build.command(root / "site", [], records, ADDRESS)
+    return Built(root / "site", records, json.loads((root / "site" / "index.json").read_text(encoding="utf-8")))
+
+
+def index_of(records: Path, runs: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+    """The rows of a site of some records, which is built beside them."""
+    out = records.parent / "site"
+    build.command(out, list(runs), records, None)
+    models = json.loads((out / "index.json").read_text(encoding="utf-8"))["models"]
+    assert isinstance(models, list)
+    return models
+
+
+def hostile_site(site: Built, folder: Path) -> Path:
+    """A site with a row in which every text is an attack, those too that are refused when they are read."""
+    records = {record.run.facts["model"]["id"]: record for record in find_records(site.records)}
+    record = records["org/model-0"]
+    findings = judged.find_one(record.run)
+    wrong = [replace(one, prompt=HOSTILE, right=HOSTILE, said=HOSTILE, why=HOSTILE) for one in findings.telling]
+    asked = {**record.run.facts["data"]["tasks"]["letters"], "prompting": asdict(Prompting(HOSTILE, 1, HOSTILE))}
+    facts = record.run.facts | {
+        "command": HOSTILE,
+        "environment": {"device": HOSTILE, HOSTILE: HOSTILE},
+        "model": {"id": HOSTILE, "revision": "d" * 40, "dtype": HOSTILE, "class": HOSTILE, "parameters": 7,
+                  "adapter": {"id": HOSTILE}, HOSTILE: HOSTILE},
+        "data": record.run.facts["data"] | {"tasks": {"letters": asked}},
+    }  # fmt: skip
+    submission = Submission(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    said = tuple(
+        Attestation(record.digest, kind, HOSTILE, HOSTILE, HOSTILE, False, {"differences": [HOSTILE], **REPLAYED_BADLY})
+        for kind in ("replay", "fresh")
+    )
+    source = Source(
+        Run(record.run.folder, facts), replace(findings, telling=tuple(wrong)), record.digest,
+        Standing("rescored", HOSTILE, HOSTILE), submission, record.place, said,
+    )  # fmt: skip
+    withdrawn = Attestation("e" * 64, "withdrawn", HOSTILE, HOSTILE, None, None, {"reason": HOSTILE})
+    gone = replace(source, digest="e" * 64, attestations=(withdrawn,))
+    score = ReportedScore(*(HOSTILE, HOSTILE), 0.5, HOSTILE, f"javascript:{HOSTILE}", HOSTILE, HOSTILE)
+    board = put_together(tabulate([source, gone]), [Reported(HOSTILE, (score,))], DAY, "")
+    folder.mkdir()
+    build.write(board, [source], folder)
+    return folder

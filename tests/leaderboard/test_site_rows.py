@@ -1,0 +1,204 @@
+"""The rows of the site: which record a cell comes from, what is a row of its own, places and standing."""
+
+import random
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.prompting import Prompting
+from leaderboard.site.entries import Cell, Entry
+from leaderboard.site.plots import all_series
+from leaderboard.site.ranks import rank
+from leaderboard.submission import PRETRAINED, Submission
+from tests.leaderboard.making import make_record
+from tests.leaderboard.runs import supplied_run
+from tests.leaderboard.sites import DAY, GAP, REPLAYED, Built, attest, index_of, spoken
+
+
+def test_standing_of_every_row(site: Built) -> None:
+    words = {row["id"]: (row["standing"]["word"], bool(row["standing"]["disputed"])) for row in site.index["models"]}
+    assert words["org/both"] == ("spot-checked", False) and words["org/model-0"] == ("rescored", False)
+    assert words["org/disputed"] == ("rescored", True)
+    assert f"on {DAY}" in site.rows[site.slug("org/model-0")]["standing"]["how"]
+
+
+def test_a_row_stands_no_higher_than_the_least_of_its_records(records: Path) -> None:
+    checked = spoken(records, "org/m", wrong=3)
+    attest(checked, "replay", True, **REPLAYED | {"asked": 100})
+    assert index_of(records)[0]["standing"]["word"] == "re-run"
+    spoken(records, "org/m", wrong=3, rows=50, tasks=("arithmetic",))
+    (row,) = index_of(records)
+    assert row["standing"]["word"] == "rescored" and len(row["records"]) == 2
+    assert {record["standing"] for record in row["records"]} == {"re-run", "rescored"}
+
+
+def test_supplied_outputs_say_so(records: Path, tmp_path: Path) -> None:
+    run = supplied_run(tmp_path)
+    make_record(run.folder, records)
+    (row,) = index_of(records)
+    assert row["supplied"] and row["cells"][0]["errors"] == 143
+    for name in ("index.html", row["page"]):
+        assert "outputs supplied" in (tmp_path / "site" / name).read_text(encoding="utf-8").lower()
+
+
+def test_fresh_gap_of_a_row(site: Built) -> None:
+    gap = site.rows[site.slug("org/both")]["fresh_gap"]
+    assert (gap["value"], gap["low"], gap["high"]) == (GAP["gap"], GAP["low"], GAP["high"])
+    assert site.rows[site.slug("org/model-0")]["fresh_gap"] is None
+
+
+def test_history_does_not_count(site: Built) -> None:
+    assert "org/gone" not in {row["id"] for row in site.index["models"]}
+    (cell,) = site.rows[site.slug("org/new")]["cells"]
+    assert cell["errors"] == 125
+    page = (site.folder / "models" / f"{site.slug('org/new')}.html").read_text(encoding="utf-8")
+    assert "superseded by" in page and "2026-08-01" in page
+    assert "it was another model" in (site.folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_withdrawn_record_takes_the_place_of_nothing(records: Path) -> None:
+    old = spoken(records, "org/m", wrong=3)
+    new = spoken(
+        records, "org/m", wrong=4, submission=Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (old.name,))
+    )
+    assert index_of(records)[0]["cells"][0]["errors"] == 250
+    attest(new, "withdrawn", None, reason="wrong")
+    assert index_of(records)[0]["cells"][0]["errors"] == 334
+
+
+def test_nobody_supersedes_another_model(records: Path) -> None:
+    theirs = spoken(records, "org/m", wrong=3)
+    sneaky = Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (theirs.name,))
+    spoken(records, "other/m", wrong=4, submission=sneaky)
+    assert {row["id"] for row in index_of(records)} == {"org/m", "other/m"}
+
+
+def test_cells_come_from_the_record_over_most_rows_then_the_latest(records: Path) -> None:
+    spoken(records, "org/m", wrong=3, created="2026-09-01T00:00:00+00:00")
+    spoken(records, "org/m", wrong=4, created="2026-09-02T00:00:00+00:00")
+    spoken(records, "org/m", wrong=5, rows=50, created="2026-09-03T00:00:00+00:00")
+    spoken(records, "org/m", wrong=6, rows=70, tasks=("arithmetic",), created="2026-09-04T00:00:00+00:00")
+    (row,) = index_of(records)
+    assert {cell["task"]: (cell["rows"], cell["errors"]) for cell in row["cells"]} == {
+        "letters": (1000, 250),
+        "arithmetic": (70, 12),
+    }
+    assert len(row["records"]) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"revision": "b" * 40},
+        {"dtype": "float32"},
+        {"quantization": "4bit"},
+        {"adapter": {"id": "org/lora", "revision": "c" * 40}},
+        {"gguf_file": "m.Q4.gguf"},
+        {"prompting": Prompting(shots=5)},
+        {"prompting": Prompting(system="Think.")},
+        {"prompting": Prompting(thinking=64)},
+    ],
+    ids=str,
+)
+def test_another_way_is_another_row(records: Path, change: dict[str, Any]) -> None:
+    spoken(records, "org/m", wrong=3)
+    spoken(records, "org/m", wrong=4, **change)
+    rows = index_of(records)
+    assert len({row["slug"] for row in rows}) == 2
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", row["slug"]) for row in rows)
+    assert all((records.parent / "site" / row["page"]).is_file() for row in rows)
+
+
+def test_ids_that_differ_in_case_have_files_of_their_own(records: Path) -> None:
+    for name in ("org/Model", "org/model", "org--model", "-.x"):
+        spoken(records, name, wrong=3)
+    slugs = [row["slug"] for row in index_of(records)]
+    assert len({slug.casefold() for slug in slugs}) == 4
+
+
+def test_a_given_run_stands_beside_the_records_unranked(records: Path, tmp_path: Path) -> None:
+    spoken(records, "org/m", wrong=3)
+    mine = spoken(tmp_path / "mine", "org/m", wrong=2)
+    (mine / "submission.json").unlink()
+    rows = index_of(records, (mine, mine))
+    assert [row["yours"] for row in rows] == [False, True] or [row["yours"] for row in rows] == [True, False]
+    (yours,) = (row for row in rows if row["yours"])
+    assert yours["division"] == "your run" and yours["records"] == [] and yours["cells"][0]["rank"] is None
+    (other,) = (row for row in rows if not row["yours"])
+    assert other["cells"][0]["rank"] == {"best": 1, "worst": 1, "of": 1}
+    page = (tmp_path / "site" / yours["page"]).read_text(encoding="utf-8")
+    assert "Your run" in page and str(tmp_path) not in page
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 60])
+def test_rank_ranges_by_brute_force(count: int) -> None:
+    numbers = random.Random(count)
+    ends = [sorted(round(numbers.random(), 1) for _ in range(2)) for _ in range(count)]
+    intervals = {name: (low, high) for name, (low, high) in enumerate(ends)}
+    for name, (low, high) in intervals.items():
+        above = sum(other > high for other, _ in intervals.values())
+        below = sum(other < low for _, other in intervals.values())
+        assert rank(intervals)[name] == (1 + above, count - below, count)
+
+
+def test_ranks_are_of_whole_results_of_one_division(site: Built) -> None:
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in site.index["models"]:
+        for cell in row["cells"]:
+            if cell["rows"] == cell["of"]:
+                groups.setdefault((row["division"], cell["task"]), []).append(cell)
+            else:
+                assert cell["rank"] is None
+    assert len(groups) == 2 and max(map(len, groups.values())) == 10
+    for cells in groups.values():
+        for cell in cells:
+            above = sum(other["low"] > cell["high"] for other in cells)
+            below = sum(other["high"] < cell["low"] for other in cells)
+            assert cell["rank"] == {"best": 1 + above, "worst": len(cells) - below, "of": len(cells)}
+
+
+def entry(slug: str, **cells: tuple[float, int]) -> Entry:
+    """A row with flip-flop cells of given accuracy over so many of 100 rows."""
+    source: Any = SimpleNamespace(place="x", submission=None, findings=None)
+    made = {
+        ("flipflop", split): Cell(
+            "flipflop", split, value, value - 0.01, value + 0.01, 0, 9, 0.5, "", 0.1, rows, 100, 0, source
+        )
+        for split, (value, rows) in cells.items()
+    }
+    return Entry(slug, {"id": slug}, Any, made, (source,), (), {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cells", "worst", "whole"),
+    [
+        ({"val": (0.9, 100), "val_sparse": (0.7, 100), "val_dense": (0.8, 100)}, "val_sparse", True),
+        ({"val": (0.9, 100), "val_sparse": (0.7, 6), "val_dense": (0.8, 100)}, "val_dense", False),
+        ({"val": (0.9, 100)}, "val", False),
+        ({"val": (0.9, 6), "val_dense": (0.8, 6)}, "val_dense", False),
+    ],
+)
+def test_a_memory_is_as_good_as_its_worst_split(cells: dict[str, Any], worst: str, whole: bool) -> None:
+    row = entry("m", **cells)
+    assert row.memory is not None and row.memory.split == worst
+    assert (row.whole_memory is not None) == whole
+
+
+def test_parts_make_plots() -> None:
+    def score(group: str | None, value: float = 0.5) -> dict[str, Any]:
+        numbers = {"value": value, "low": 0.1, "high": 0.9, "n": 4, "errors": 2, "baseline": None}
+        return {"task": "t", "split": "s", "metric": "accuracy", "group": group, **numbers}
+
+    names = [None, "gap=1", "gap=2-3", "head", "tail", "v=2", "v=2,control", "v=5", "v=5,control", "o=+,d=4", "o=+,d=8",
+             "a=0,l=1", "a=1,l=2", "lone=1"]  # fmt: skip
+    found = all_series({"scores": [score(name) for name in names]})["t", "s"]
+    assert {one.kind: [point.label for point in one.points] for one in found} == {
+        "gap": ["1", "2-3"],
+        "part": ["head", "tail"],
+        "v": ["2", "5"],
+        "v, control": ["2", "5"],
+        "d, o=+": ["4", "8"],
+    }

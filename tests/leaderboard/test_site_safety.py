@@ -1,0 +1,82 @@
+"""Text of strangers stays text, and what the server says and refuses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.errors import UserError
+from leaderboard.site import serve
+from tests.leaderboard.browsing import paths_of, served, watched
+from tests.leaderboard.sites import HOSTILE, Built, hostile_site
+
+
+@pytest.fixture(scope="module")
+def hostile(site: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile_site(site, tmp_path_factory.mktemp("hostile") / "site")
+
+
+@pytest.mark.parametrize("kind", ["index", "model", "task", "compare"])
+def test_hostile_text_stays_text(browser: Any, hostile: Path, kind: str) -> None:
+    (path,) = (path for path in hostile.glob("models/*.html"))
+    with served(hostile) as where, watched(browser, where) as page:
+        page.goto(where + paths_of(path.stem)[kind])
+        if kind == "compare":
+            page.locator("#difference td").first.wait_for()
+        assert page.title() != "owned" and page.locator("img[src=x], [onerror], [onload]").count() == 0
+        assert page.locator("script").count() == 1 and page.locator("a[href^=javascript]").count() == 0
+        if kind == "compare":
+            assert page.get_by_role("status").inner_text().count("document.title='owned'") == 2
+        elif kind != "task":
+            assert page.locator("main").inner_text().count("{{ 7 * 7 }}") > 5
+
+
+def test_hostile_text_in_feeds(hostile: Path) -> None:
+    assert ElementTree.fromstring((hostile / "feed.xml").read_bytes()).tag.endswith("feed")
+    (badge,) = hostile.glob("badges/*.svg")
+    assert {element.tag.split("}")[1] for element in ElementTree.parse(badge).iter()} == {
+        "svg",
+        "title",
+        "rect",
+        "path",
+        "g",
+        "text",
+    }
+    index = json.loads((hostile / "index.json").read_text(encoding="utf-8"))
+    assert index["models"][0]["division"] == HOSTILE.replace("\x07", "\ufffd")
+    names = {path.name for path in hostile.rglob("*")}
+    assert all(re.fullmatch(r"[\w.-]+", name) for name in names)
+
+
+def test_headers(address: str) -> None:
+    with urlopen(f"{address}index.html") as answer:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_serve_says_where_and_ends_quietly(
+    site: Built,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve.ThreadingHTTPServer, "serve_forever", interrupted)
+    serve.command(site.folder, 0)
+    said = capsys.readouterr()
+    assert re.search(r"http://127\.0\.0\.1:\d+/", said.out) and said.err == ""
+
+
+def test_serve_refuses(site: Built, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no index\.html"):
+        serve.server(tmp_path, 0)
+    with serve.server(site.folder, 0) as taken, pytest.raises(UserError, match="cannot be used"):
+        serve.server(site.folder, taken.server_address[1])
+    with pytest.raises(UserError, match="cannot be used"):
+        serve.server(site.folder, 99_999)

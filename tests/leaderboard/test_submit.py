@@ -1,0 +1,319 @@
+"""Submitting: a record is judged first, whole or not there at all, and gives nothing away."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from harness.cli import main
+from harness.run import read_run
+from leaderboard import submit
+from leaderboard.changes import added_records, contents
+from leaderboard.judge import judge
+from leaderboard.records import find_records, read_record
+from leaderboard.refusal import Refused
+from leaderboard.submission import stated
+from tests.conftest import Run, refused
+from tests.hub import Hub
+from tests.leaderboard.making import SUBMISSION, edit, make_record, only_run, resign, with_id
+
+TERMS = ["--contact", "a tester", "--licence", "CC0-1.0", "--division", "trained on fflm", "--disclosure", "None."]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("finished")
+    assert main(["eval", "--task", "flipflop", "--limit", "8", "--output", str(output)]) == 0
+    return only_run(output).folder
+
+
+@pytest.fixture
+def run_folder(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that run, to be changed at will."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "checkout" / "leaderboard" / "records").mkdir(parents=True)
+    return tmp_path / "checkout"
+
+
+def records(checkout: Path) -> Path:
+    return checkout / "leaderboard" / "records"
+
+
+def test_a_record_is_written_once_and_whole(cli: Run, run_folder: Path, checkout: Path) -> None:
+    result = cli("harness", "submit", run_folder, "--to", checkout, *TERMS)
+    assert result.returncode == 0, result.stderr
+    assert "trained on fflm" in result.stdout and "git add" in result.stdout and "flipflop" in result.stdout
+    (record,) = find_records(records(checkout))
+    assert record.submission.contact == "a tester" and record.submission.licence == "CC0-1.0"
+    assert judge(record.folder, records(checkout)).accepted
+    assert not list(checkout.rglob("*.partial"))
+    assert "is there already" in refused(cli("harness", "submit", run_folder, "--to", checkout, *TERMS))
+    edit(record.folder / "run.json", lambda facts: facts | {"left_out": {"letters": "changed"}})
+    with pytest.raises(Exception, match="changed after it was recorded"):
+        list(find_records(records(checkout)))
+
+
+def test_a_dry_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) -> None:
+    before = contents(checkout), contents(run_folder)
+    result = cli("harness", "submit", run_folder, "--to", checkout, *TERMS, "--dry-run")
+    assert result.returncode == 0 and "would be accepted" in result.stdout
+    assert (contents(checkout), contents(run_folder)) == before
+
+
+def test_a_refused_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) -> None:
+    edit(run_folder / "run.json", lambda facts: facts | {"command": "harness eval <script>"})
+    assert "markup" in refused(cli("harness", "submit", run_folder, "--to", checkout, *TERMS))
+    assert contents(checkout) == {}
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        (TERMS[2:], "contact is not said"),
+        ([*TERMS, "--licence", "mine"], "licence"),
+        ([*TERMS, "--division", "best"], "division"),
+        ([*TERMS, "--disclosure", "<b>none</b>"], "markup"),
+        ([*TERMS, "--supersedes", "0123"], "supersedes"),
+        ([*TERMS, "--supersedes", "0" * 12], "no such record"),
+    ],
+)
+def test_terms_that_are_none(cli: Run, run_folder: Path, checkout: Path, terms: list[str], said: str) -> None:
+    make_record(run_folder, records(checkout))
+    before = contents(checkout)
+    edit(run_folder / "run.json", lambda facts: facts | {"starts": []})
+    assert said in refused(cli("harness", "submit", run_folder, "--to", checkout, *terms))
+    assert contents(checkout) == before
+
+
+def test_terms_from_a_file(tmp_path: Path) -> None:
+    about = tmp_path / "about.toml"
+    about.write_text('contact = "René"\nlicence = "MIT"\ndivision = "pretrained"\ndisclosure = "None."\n', "utf-8")
+    options = {"contact": None, "licence": "CC0-1.0", "supersedes": None}
+    found = stated(options, about, "2026-11-21")
+    assert (found.contact, found.licence, found.supersedes) == ("René", "CC0-1.0", ())
+    about.write_text('hobby = "chess"\n', "utf-8")
+    with pytest.raises(Exception, match="'hobby'"):
+        stated(options, about, "2026-11-21")
+    about.write_text("contact", "utf-8")
+    with pytest.raises(Exception, match="no TOML file"):
+        stated(options, about, "2026-11-21")
+
+
+def test_where_to(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    assert "where to" in refused(cli("harness", "submit", run_folder))
+    assert "no checkout" in refused(cli("harness", "submit", run_folder, "--to", tmp_path, *TERMS))
+    assert "no checkout" in refused(cli("harness", "submit", run_folder, "--to", "nowhere", *TERMS))
+
+
+@pytest.mark.parametrize(
+    ("command", "public"),
+    [
+        ("harness eval --model /home/alice/secret/my-model --limit 3", "harness eval --model my-model --limit 3"),
+        ("harness eval --model '~/my model/'", "harness eval --model 'my model'"),
+        (r"harness eval --model 'C:\Users\alice\m'", "harness eval --model m"),
+        ("harness eval --model org/name --adapter ./lora", "harness eval --model org/name --adapter ./lora"),
+    ],
+)
+def test_home_folders_stay_at_home(command: str, public: str) -> None:
+    assert submit.public_command(command) == public
+
+
+def test_nothing_secret_enters_a_record(run_folder: Path, checkout: Path) -> None:
+    """What a user typed, and why a task was left out, may name folders; a stray field is refused."""
+    secret = {"command": "harness eval --model /home/alice/lstm", "left_out": {"letters": "no file /home/alice/x"}}
+    edit(run_folder / "run.json", lambda facts: facts | secret | {"model": facts["model"] | {"id": "local/lstm"}})
+    edit(run_folder / "run.json", with_id)
+    submit.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
+    text = "".join(path.read_text("utf-8") for path in checkout.rglob("*.json"))
+    assert "alice" not in text and '"harness eval --model lstm"' in text and submit.NOT_SAID in text
+    edit(run_folder / "run.json", lambda facts: facts | {"environment": facts["environment"] | {"host": "node17"}})
+    with pytest.raises(Exception, match="not known"):
+        submit.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
+
+
+def _add_slowly(record: Path, records: Path, slow: bool) -> None:
+    """In a process of its own: adds a record, file by file, stopping before the last if it is slow."""
+    if slow:
+        copy = shutil.copyfile
+
+        def wait(source: Path, target: Path) -> None:
+            copy(source, target)
+            if str(target).endswith(".parquet"):
+                (records.parent / "waiting").touch()
+                time.sleep(60)
+
+        shutil.copyfile = wait
+    submit.add(read_record(record), records)
+
+
+def test_an_interrupted_submission_leaves_the_records_whole(run_folder: Path, checkout: Path, tmp_path: Path) -> None:
+    """Killed while it copies: what is there is no record, does not stand in the way, and goes with the next."""
+    record = make_record(run_folder, tmp_path / "staged")
+    process = multiprocessing.get_context("fork").Process(target=_add_slowly, args=(record, records(checkout), True))
+    process.start()
+    while not (records(checkout).parent / "waiting").exists():
+        time.sleep(0.01)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    assert list(find_records(records(checkout))) == []
+    submit.add(read_record(record), records(checkout))
+    (found,) = find_records(records(checkout))
+    assert judge(found.folder, records(checkout)).accepted
+    assert not list(checkout.rglob("*.partial"))
+
+
+def test_submissions_at_once(run_folder: Path, checkout: Path, tmp_path: Path) -> None:
+    """Six of three records: each is there once, and whole."""
+    staged = []
+    for number in range(3):
+        edit(
+            run_folder / "run.json", lambda facts, number=number: facts | {"left_out": {"letters": f"reason {number}"}}
+        )
+        staged.append(make_record(run_folder, tmp_path / "staged"))
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_add_slowly, args=(one, records(checkout), False)) for one in staged * 2]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sorted(process.exitcode or 0 for process in processes) == [0, 0, 0, 1, 1, 1]
+    found = list(find_records(records(checkout)))
+    assert sorted(one.folder.name for one in found) == sorted(one.name for one in staged)
+    assert all(judge(one.folder, None).accepted for one in found)
+
+
+# What a pull request may do.
+
+BEFORE = {"README.md": "a", "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/run.json": "b"}
+NEW = "records/a--b/" + "0" * 12 + "/" + "2" * 12
+ATTESTATION = "records/a--b/" + "0" * 12 + "/" + "1" * 12 + ".replay-00000000.json"
+
+
+def test_a_request_that_adds_a_record() -> None:
+    after = BEFORE | {f"{NEW}/run.json": "c", f"{NEW}/observations/letters.test.parquet": "d"}
+    assert [path.as_posix() for path in added_records(BEFORE, after)] == [NEW]
+    (attested,) = added_records(BEFORE, after | {ATTESTATION: "e"}, attested=True)
+    assert attested.as_posix() == NEW
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ({**BEFORE, "README.md": "x"}, "'README.md' was changed"),
+        ({"README.md": "a"}, "taken away"),
+        ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/run.json": "x"}, "changed"),
+        ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/note.json": "x"}, "no part of a new record"),
+        ({**BEFORE, ".github/workflows/judge.yml": "x"}, "no part of a new record"),
+        ({**BEFORE, "records/a--b/run.json": "x"}, "no part of a new record"),
+        ({**BEFORE, f"{NEW}/run.json": "x", "setup.py": "x"}, "'setup.py' is no part"),
+        ({**BEFORE, ATTESTATION: "x"}, "no part of a new record"),
+        ({**BEFORE, **{f"records/a--b/c/{number}/run.json": "x" for number in range(21)}}, "at most 20"),
+    ],
+)
+def test_a_request_that_does_something_else(after: dict[str, str], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        added_records(BEFORE, after)
+
+
+def test_verify_against_the_checkout_before(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    base, head = tmp_path / "base", tmp_path / "head"
+    (base / "records").mkdir(parents=True)
+    (base / "README.md").write_text("Results", "utf-8")
+    shutil.copytree(base, head)
+    record = make_record(run_folder, head / "records")
+    result = cli("harness", "verify", head, "--base", base)
+    assert result.returncode == 0 and "accepted" in result.stdout
+    (head / "sitecustomize.py").write_text("raise SystemExit('executed')", "utf-8")
+    result = cli("harness", "verify", head, "--base", base, "--json")
+    (verdict,) = json.loads(result.stdout)
+    assert result.returncode == 1 and "'sitecustomize.py' is no part" in verdict["reasons"][0]
+    (head / "sitecustomize.py").unlink()
+    (head / "records" / "link").symlink_to("/etc")
+    assert "'records/link' is no part" in cli("harness", "verify", head, "--base", base).stdout
+    (head / "records" / "link").unlink()
+    edit(record / "result.json", lambda value: value["scores"][0].update(value=0.5))
+    assert cli("harness", "verify", head, "--base", base).returncode == 1
+
+
+# The Hub.
+
+
+@pytest.fixture
+def results(hub: Hub, tmp_path: Path) -> str:
+    """A results repository without any."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "README.md").write_text("Results", "utf-8")
+    hub.add_repository("dataset", "org/results", tmp_path / "empty")
+    return "org/results"
+
+
+def test_a_pull_request_on_the_hub(cli: Run, hub: Hub, results: str, run_folder: Path) -> None:
+    """Submitted by a guest, judged, merged by an owner; what else is in a request is refused."""
+    result = cli("harness", "submit", run_folder, "--to", results, *TERMS)
+    assert result.returncode == 0, result.stderr
+    assert "/discussions/1: the pull request is open" in result.stdout
+    assert not any(path.startswith("records") for path in hub.files("dataset", results))
+    result = cli("harness", "verify", results, "--pull-request", 1)
+    assert result.returncode == 0 and "accepted: fflm--lstm/" in result.stdout, result.stderr
+    HfApi(endpoint=hub.url, token="hf_owner").merge_pull_request(results, 1, repo_type="dataset")
+    assert "this run has been recorded" in refused(cli("harness", "submit", run_folder, "--to", results, *TERMS))
+    assert cli("harness", "verify", results).returncode == 0
+
+
+def test_a_request_on_the_hub_that_does_more(
+    cli: Run, hub: Hub, results: str, run_folder: Path, tmp_path: Path
+) -> None:
+    record = make_record(run_folder, tmp_path / "staged" / "records")
+    api = HfApi(endpoint=hub.url, token="hf_guest")
+    (tmp_path / "staged" / "README.md").write_text("Mine", "utf-8")
+    api.upload_folder(folder_path=tmp_path / "staged", repo_id=results, repo_type="dataset", create_pr=True)
+    result = cli("harness", "verify", results, "--pull-request", 1, "--json")
+    (verdict,) = json.loads(result.stdout)
+    assert result.returncode == 1 and "'README.md' was changed" in verdict["reasons"][0]
+    edit(record / "result.json", lambda value: value["scores"][0].update(value=0.5))
+    (tmp_path / "staged" / "README.md").unlink()
+    resign(record, tmp_path / "staged" / "records")
+    api.upload_folder(folder_path=tmp_path / "staged", repo_id=results, repo_type="dataset", create_pr=True)
+    result = cli("harness", "verify", results, "--pull-request", 2)
+    assert result.returncode == 1 and "the observations give" in result.stdout
+
+
+def test_a_hub_that_refuses(
+    cli: Run, hub: Hub, results: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "there is no data set org/nothing" in refused(
+        cli("harness", "submit", run_folder, "--to", "org/nothing", *TERMS)
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    assert "does not know this token" in refused(cli("harness", "submit", run_folder, "--to", results, *TERMS))
+    monkeypatch.setenv("HF_TOKEN", "hf_guest")
+    hub.fail_next("POST", "/commit/", 403)
+    assert "your token may not" in refused(cli("harness", "submit", run_folder, "--to", results, *TERMS))
+
+
+def test_withdrawing(cli: Run, run_folder: Path, checkout: Path) -> None:
+    record = make_record(run_folder, records(checkout))
+    assert cli("harness", "leaderboard", "withdraw", record, "--reason", "Wrong weights.").returncode == 0
+    (found,) = find_records(records(checkout))
+    assert found.withdrawn is not None and found.withdrawn.details == {"reason": "Wrong weights."}
+    assert "was withdrawn" in refused(cli("harness", "leaderboard", "withdraw", record, "--reason", "Again."))
+    assert judge(read_run(record).folder, records(checkout)).accepted
+
+
+def test_attestations_of_another_record_are_refused(cli: Run, run_folder: Path, checkout: Path) -> None:
+    record = make_record(run_folder, records(checkout))
+    assert cli("harness", "leaderboard", "withdraw", record, "--reason", "Wrong weights.").returncode == 0
+    (path,) = record.parent.glob("*.withdrawn-*.json")
+    edit(path, lambda facts: facts | {"record": "0" * 64})
+    with pytest.raises(Exception, match="no attestation of the record"):
+        list(find_records(records(checkout)))
