@@ -184,7 +184,7 @@ def _eval(given: argparse.Namespace) -> int:
     if (given.num_processes or 1) > 1 and not processes.launched_by_other():
         return processes.launch(given.num_processes, given.arguments)
 
-    _quiet_libraries()
+    quiet_libraries()
     from harness import table
     from harness.evaluation import evaluate
     from harness.planning import EvalRequest
@@ -231,7 +231,7 @@ def _command(given: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """What the libraries say on the way (advice, bars of their own) would bury our one line or bar."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
@@ -265,7 +265,7 @@ def _ask(given: argparse.Namespace) -> None:
     odd = [name for name in ("split", "row", "set", "shots", "challenges") if getattr(given, name)]
     if given.question is not None and odd:
         raise UserError(f"--{odd[0]} is for a row of a task: leave it out, or name a --task in place of the question")
-    _quiet_libraries()
+    quiet_libraries()
     from harness.asking import ask_freely, ask_row
     from harness.planning import EvalRequest
 
@@ -351,7 +351,7 @@ def _compare(given: argparse.Namespace) -> None:
 
 
 def _train(given: argparse.Namespace) -> None:
-    _quiet_libraries()
+    quiet_libraries()
     from harness.reference.train import Recipe, train_lstm
     from harness.run import require_writable
 

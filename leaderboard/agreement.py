@@ -34,17 +34,17 @@ class Tolerance:
         return float(2 * self.of(best))
 
 
-# By the numbers that a model computes in. SmolLM2-135M on a CPU, asked in other batches, in padded ones and one by one,
-# on one thread and two, moves by up to {F32} in float32 (where a pass without the cache is compared with one
-# that has it, too) and up to {BF16} in bfloat16; larger models and GPUs add up more terms.
+# By the numbers that a model computes in. In other batches, padded otherwise, on one thread and on two, SmolLM2-135M on
+# a CPU moves by up to 1.3e-5 a token in float32 and up to 0.25 in bfloat16 (at a log-probability of -3.9), of which
+# float16 has an eighth, having three bits more; larger models and GPUs add up more terms, in other orders.
 TOLERANCES: Mapping[str, Tolerance] = {
     "float64": Tolerance(1e-3, 1e-4),
     "float32": Tolerance(1e-3, 1e-4),
-    "float16": Tolerance(0.03, 3e-3),
-    "bfloat16": Tolerance(0.2, 0.02),
+    "float16": Tolerance(0.04, 4e-3),
+    "bfloat16": Tolerance(0.3, 0.03),
 }
 # Kernels of packed weights round as they see fit on each kind of GPU.
-QUANTIZED = Tolerance(0.3, 0.03)
+QUANTIZED = Tolerance(0.4, 0.04)
 
 
 def tolerance_of(model: Mapping[str, Any]) -> Tolerance:

@@ -13,8 +13,9 @@ _HEX = frozenset("0123456789abcdef")
 
 
 def added_records(before: Mapping[str, str], after: Mapping[str, str], attested: bool = False) -> list[PurePosixPath]:
-    """The records that are new, relative to the repository. before, after: by path with slashes, something that
-    changes with the content of each file. attested: whether attestations may be added too, as maintainers do.
+    """The records that are new, or newly attested, relative to the repository. before, after: by path with slashes,
+    something that changes with the content of each file. attested: whether attestations may be added, as maintainers
+    do.
 
     Raises Refused if a file was changed or taken away, or is no part of a new record.
     """
@@ -25,12 +26,13 @@ def added_records(before: Mapping[str, str], after: Mapping[str, str], attested:
     added = sorted(after.keys() - before.keys())
     folders = {path: _record_of(PurePosixPath(path)) for path in added}
     new = {folder for path, folder in folders.items() if folder and not _is_there(folder, before)}
+    spoken_of = {path: _attested_by(PurePosixPath(path)) for path in added} if attested else {}
     for path, folder in folders.items():
-        if folder not in new and not (attested and _is_attestation(PurePosixPath(path))):
+        if folder not in new and not spoken_of.get(path):
             raise Refused(f"{shown(path)} is no part of a new record")
     if len(new) > MOST_RECORDS:
         raise Refused(f"there are {len(new)} new records, at most {MOST_RECORDS} come at once")
-    return sorted(new)
+    return sorted(new | {folder for folder in spoken_of.values() if folder})
 
 
 def contents(checkout: Path) -> dict[str, str]:
@@ -58,11 +60,9 @@ def _is_there(folder: PurePosixPath, files: Iterable[str]) -> bool:
     return any(path.startswith(f"{folder}/") for path in files)
 
 
-def _is_attestation(path: PurePosixPath) -> bool:
-    digest = path.name.split(".")[0]
-    return (
-        path.suffix == ".json"
-        and len(digest) == 12
-        and set(digest) <= _HEX
-        and _record_of(path / "run.json") is not None
-    )
+def _attested_by(path: PurePosixPath) -> PurePosixPath | None:
+    """The record that an attestation speaks of by its name, if it is one: <digest>.<kind>-....json beside it."""
+    digest, _, rest = path.name.partition(".")
+    if len(digest) != 12 or not set(digest) <= _HEX or not rest.endswith(".json"):
+        return None
+    return _record_of(path.with_name(digest) / "run.json")

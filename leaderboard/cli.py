@@ -136,8 +136,11 @@ def _submit(given: argparse.Namespace) -> None:
 
 
 def _verify(given: argparse.Namespace) -> int:
+    from harness.cli import quiet_libraries
     from leaderboard import verify
 
+    if given.replay != 0 or given.fresh:
+        quiet_libraries()
     again = verify.Again(given.replay, given.fresh, given.rows, given.nonce, given.by, given.model)
     return verify.command(
         given.path, base=given.base, pull_request=given.pull_request, attested=given.attested, as_json=given.json,

@@ -73,16 +73,18 @@ def fetched(repository: str, pull_request: int | None, attested: bool) -> Iterat
         yield Path(path), added
 
 
-def push(repository: str, pull_request: int | None, place: Path, files: list[Path]) -> None:
-    """Adds files of a fetched folder to the repository, or to a pull request: attestations, by maintainers."""
+def push(repository: str, pull_request: int | None, place: Path, files: list[Path]) -> str:
+    """Adds files of a fetched folder to the repository, or to a pull request: attestations, by maintainers. Returns
+    the address of the commit."""
     with hub_errors(repository, forbidden=f"write to {repository}: use one that may"):
-        HfApi().create_commit(
+        commit = HfApi().create_commit(
             repository,
             [CommitOperationAdd(file.relative_to(place).as_posix(), file) for file in files],
             commit_message=f"Attest {', '.join(file.name for file in files)}",
             repo_type=DATASET,
             revision=None if pull_request is None else f"refs/pr/{pull_request}",
         )
+    return str(commit.commit_url)
 
 
 def _files(api: HfApi, repository: str, revision: str | None) -> dict[str, RepoFile]:

@@ -54,7 +54,7 @@ def command(
     found: list[Attestation] = []
     try:
         with _opened(path, base, pull_request, attested) as (root, folders, records):
-            verdicts = [judge_apart(folder, records) for folder in folders]
+            verdicts = [_verdict(folder, records) for folder in folders]
             if not as_json:
                 for verdict in verdicts:
                     _tell(verdict)
@@ -62,7 +62,7 @@ def command(
                 written = [one for folder in folders for one in _ask_again(folder, again)]
                 found = [one for _, one in written]
                 if root is not None:
-                    hub.push(path, pull_request, root, [file for file, _ in written])
+                    print(hub.push(path, pull_request, root, [file for file, _ in written]), file=sys.stderr)
     except Refused as refusal:
         verdicts = [Verdict(path, (str(refusal),))]
         if not as_json:
@@ -74,6 +74,17 @@ def command(
         print(f"{accepted:,} of {len(verdicts):,} records accepted")
     right = all(verdict.accepted for verdict in verdicts) and all(one.agrees is not False for one in found)
     return 0 if right else 1
+
+
+def _verdict(folder: Path, records: Path | None) -> Verdict:
+    """The judge's, of a record and of what is attested of it."""
+    verdict = judge_apart(folder, records)
+    if verdict.accepted:
+        try:
+            read_record(folder)
+        except UserError as error:
+            return Verdict(verdict.path, (str(error),))
+    return verdict
 
 
 Opened = tuple[Path | None, list[Path], Path | None]
@@ -136,14 +147,9 @@ def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
         found.append(fresh(record, nonce, again.by, again.model, again.rows))
     written = [(write_attestation(record.folder, one), one) for one in found]
     for path, one in written:
-        _tell_attestation(path, one)
+        for line in [*_lines(one), path]:
+            print(line, file=sys.stderr)
     return written
-
-
-def _tell_attestation(path: Path, one: Attestation) -> None:
-    for line in _lines(one):
-        print(line, file=sys.stderr)
-    print(path, file=sys.stderr)
 
 
 def _lines(one: Attestation) -> Iterator[str]:

@@ -85,7 +85,7 @@ def test_on_a_phone_only_tables_scroll(browser: Any, address: str, site: Built, 
 
 
 def test_compare(browser: Any, address: str, site: Built) -> None:
-    a, b = (site.rows[site.slug(name)] for name in ("org/both", "org/model-0"))
+    a, b = (site.rows[site.slug(name)] for name in ("org/both", "org/model-2"))
     with watched(browser, address) as page:
         page.goto(f"{address}compare.html?a={a['slug']}&b={b['slug']}")
         row = page.locator("#difference tbody tr")

@@ -38,7 +38,7 @@ function board(table, form) {
     const sign = state.descending ? -1 : 1;
     const keyed = rows.map((row) => {
       const value = place < 0 ? 0 : key(row, place, state.sort);
-      const rest = value === null ? 2 : place >= 0 && row.cells[place].classList.contains("p") ? 0 : 0;
+      const rest = value === null ? 2 : place >= 0 && row.cells[place].classList.contains("p") ? 1 : 0;
       return { row, value, rest };
     });
     keyed.sort((a, b) => {
