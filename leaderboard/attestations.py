@@ -17,9 +17,9 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.run import write_json
-from leaderboard.forms import require_form
-from leaderboard.reading import read_json
-from leaderboard.refusal import Refused
+from leaderboard.judging.forms import require_form
+from leaderboard.judging.reading import read_json
+from leaderboard.judging.refusal import Refused
 
 ATTESTATION_SCHEMA = "fflm-attestation/1"
 REPLAY, FRESH, WITHDRAWN = "replay", "fresh", "withdrawn"
@@ -30,8 +30,8 @@ KINDS = (REPLAY, FRESH, WITHDRAWN)
 class Attestation:
     """record: digest of the record, 64 hex digits. at: when, ISO 8601 in UTC. by: who. nonce: what made the choice
     unforeseeable, given after submission; None if nothing was chosen. agrees: whether the replay said what the record
-    says; None if nothing was compared. details: by kind, as `leaderboard.replay` and `leaderboard.fresh` write them;
-    of a withdrawn record {"reason": text}."""
+    says; None if nothing was compared. details: by kind, as `leaderboard.replaying` writes them; of a withdrawn record
+    {"reason": text}."""
 
     record: str
     kind: str

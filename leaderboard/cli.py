@@ -121,11 +121,11 @@ def _submit(given: argparse.Namespace) -> None:
         raise UserError("where to is not said: add --to ORG/NAME, --to CHECKOUT, or --hub-results")
     if given.hub_results:
         from harness.run import read_run
-        from leaderboard import hub_results
+        from leaderboard.hub import model_pages
 
         if not given.dataset:
             raise UserError("--hub-results speaks of published data: add --dataset ORG/NAME")
-        url = hub_results.propose(read_run(given.folder), given.dataset, given.source_url)
+        url = model_pages.propose(read_run(given.folder), given.dataset, given.source_url)
         print(f"{url}: the pull request is open")
     if given.to:
         from leaderboard import submission, submit
@@ -149,7 +149,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _build(given: argparse.Namespace) -> None:
-    from leaderboard import hub
+    from leaderboard.hub import repository
     from leaderboard.records import records_of
     from leaderboard.site import build
 
@@ -158,8 +158,8 @@ def _build(given: argparse.Namespace) -> None:
     elif Path(given.records).is_dir():
         build.command(given.out, given.runs, records_of(Path(given.records)), given.url)
     else:
-        with hub.fetched(given.records, None, True) as (root, _):
-            build.command(given.out, given.runs, root / hub.RECORDS, given.url)
+        with repository.fetched(given.records, None, True) as (root, _):
+            build.command(given.out, given.runs, root / repository.RECORDS, given.url)
 
 
 def _serve(given: argparse.Namespace) -> None:
@@ -169,21 +169,21 @@ def _serve(given: argparse.Namespace) -> None:
 
 
 def _publish(given: argparse.Namespace) -> None:
-    from leaderboard import publish
+    from leaderboard.hub import space
 
-    publish.command(given.space, given.site)
+    space.command(given.space, given.site)
 
 
 def _export(given: argparse.Namespace) -> None:
-    from leaderboard import exchange
+    from leaderboard.exchange import export
 
-    exchange.command(given.record, given.out)
+    export.command(given.record, given.out)
 
 
 def _import(given: argparse.Namespace) -> None:
-    from leaderboard import hub_results
+    from leaderboard.hub import model_pages
 
-    hub_results.import_command(given.models, given.dataset, given.to)
+    model_pages.import_command(given.models, given.dataset, given.to)
 
 
 def _withdraw(given: argparse.Namespace) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from leaderboard.forms import require_form
-from leaderboard.refusal import Refused
+from leaderboard.judging.forms import require_form
+from leaderboard.judging.refusal import Refused
 
 SUBMISSION_FILE = "submission.json"
 SUBMISSION_SCHEMA = "fflm-submission/1"

@@ -20,11 +20,11 @@ from harness import table
 from harness.errors import UserError
 from harness.run import Run, read_run, write_json
 from harness.scoring import score_run
-from leaderboard import hub
-from leaderboard.judge_apart import judge_apart
+from leaderboard.hub import repository
+from leaderboard.judging.apart import judge_apart
+from leaderboard.judging.texts import fault_of
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
 from leaderboard.submission import SUBMISSION_FILE, Submission
-from leaderboard.texts import fault_of
 
 NOT_SAID = "for a reason that is kept out of the record"
 
@@ -53,7 +53,7 @@ def command(folder: Path, target: str, submission: Submission, dry_run: bool) ->
             path = add(ready.record, records)
             _tell_way(path.relative_to(checkout), checkout, ready.record)
         else:
-            print(f"{hub.propose(target, ready.record, _description(ready))}: the pull request is open")
+            print(f"{repository.propose(target, ready.record, _description(ready))}: the pull request is open")
 
 
 @contextmanager

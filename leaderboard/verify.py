@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from leaderboard import hub
 from leaderboard.attestations import Attestation, write_attestation
-from leaderboard.changes import added_records, contents
-from leaderboard.judge import Verdict
-from leaderboard.judge_apart import judge_apart
+from leaderboard.hub import repository
+from leaderboard.judging.apart import judge_apart
+from leaderboard.judging.changes import added_records, contents
+from leaderboard.judging.judge import Verdict
+from leaderboard.judging.refusal import Refused
 from leaderboard.records import PLACES, read_record, record_folders
-from leaderboard.refusal import Refused
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def command(
                 written = [one for folder in folders for one in _ask_again(folder, again)]
                 found = [one for _, one in written]
                 if root is not None:
-                    print(hub.push(path, pull_request, root, [file for file, _ in written]), file=sys.stderr)
+                    print(repository.push(path, pull_request, root, [file for file, _ in written]), file=sys.stderr)
     except Refused as refusal:
         verdicts = [Verdict(path, (str(refusal),))]
         if not as_json:
@@ -98,8 +98,8 @@ def _opened(path: str, base: Path | None, pull_request: int | None, attested: bo
     if pull_request is not None or (not place.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", path, re.ASCII)):
         if base is not None:
             raise UserError("--base is for folders, and a repository of the Hub was named: leave it out")
-        with hub.fetched(path, pull_request, attested) as (root, added):
-            yield root, [root / one for one in added], root / hub.RECORDS
+        with repository.fetched(path, pull_request, attested) as (root, added):
+            yield root, [root / one for one in added], root / repository.RECORDS
         return
     if not place.is_dir():
         raise UserError(f"there is no folder {place}: name a record, a checkout, or ORG/NAME with --pull-request")
@@ -135,8 +135,8 @@ def _tell(verdict: Verdict) -> None:
 
 def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
     """The attestations of a record, each written beside it."""
-    from leaderboard.fresh import fresh
-    from leaderboard.replay import replay
+    from leaderboard.replaying.fresh import fresh
+    from leaderboard.replaying.replay import replay
 
     record = read_record(folder)
     nonce = again.nonce or secrets.token_hex(16)

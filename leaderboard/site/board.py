@@ -11,7 +11,7 @@ from leaderboard.site.ranks import Rank, Ranks, ranks
 from leaderboard.site.table import Table
 
 if TYPE_CHECKING:
-    from leaderboard.reported import Reported
+    from leaderboard.hub.reported import Reported
 
 # Size classes of models: name and the least number of parameters above the class.
 SIZES = (("under 10M", 10**7), ("10M to 100M", 10**8), ("100M to 1B", 10**9), ("1B to 10B", 10**10))

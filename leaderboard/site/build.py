@@ -16,8 +16,8 @@ from fflm_data import get_config
 from harness import HARNESS_VERSION
 from harness.errors import UserError
 from harness.run import Run, read_run
+from leaderboard.hub.reported import read_reported
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
-from leaderboard.reported import read_reported
 from leaderboard.site.board import Board, put_together
 from leaderboard.site.entries import Source
 from leaderboard.site.feeds import INDEX_SCHEMA, feed, index, scores

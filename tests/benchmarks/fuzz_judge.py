@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests`
 
 from harness.cli import main as harness
 from harness.errors import UserError
-from leaderboard.judge import Verdict, judge
-from leaderboard.judge_apart import judge_apart
+from leaderboard.judging.apart import judge_apart
+from leaderboard.judging.judge import Verdict, judge
 from tests.harness import models
 from tests.leaderboard.making import consistent, edit, make_record, only_run, rewrite, signed, with_id
 

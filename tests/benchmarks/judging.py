@@ -14,7 +14,7 @@ import time
 import pyarrow.parquet as pq
 
 from harness.run import read_run
-from leaderboard.judge_apart import judge_apart
+from leaderboard.judging.apart import judge_apart
 from leaderboard.records import RECORDS
 
 TURNS = 3
@@ -31,7 +31,9 @@ def main() -> None:
         assert judge_apart(folder).accepted
         whole.append(time.perf_counter() - start)
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import leaderboard.judge, scipy.special, jsonschema"], check=True)
+        subprocess.run(
+            [sys.executable, "-c", "import leaderboard.judging.judge, scipy.special, jsonschema"], check=True
+        )
         started.append(time.perf_counter() - start)
         start = time.perf_counter()
         for job in run.jobs():

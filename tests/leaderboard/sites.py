@@ -17,8 +17,8 @@ from harness.run import RUN_SCHEMA, Run, data_facts, read_run, write_json
 from harness.scoring import score_run
 from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation
+from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import find_records, read_record
-from leaderboard.reported import Reported, ReportedScore, write_reported
 from leaderboard.site import build, judged
 from leaderboard.site.board import put_together
 from leaderboard.site.entries import Source

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.tasks import CompletionTask
-from leaderboard import exchange
+from leaderboard.exchange import export as exchange
 from leaderboard.records import RECORDS, Record, read_record, record_folders
 from leaderboard.submission import Submission
 from tests.conftest import CACHE, Run, unpacked

@@ -12,8 +12,8 @@ from harness.errors import UserError
 from harness.tasks import all_tasks
 from harness.tasks.letters import LettersTask
 from leaderboard.attestations import read_attestations, write_attestation
-from leaderboard.fresh import fresh, seed_of, share_known
 from leaderboard.records import read_record
+from leaderboard.replaying.fresh import fresh, seed_of, share_known
 from tests.harness import scripted
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.recorded import copied, record_of, told

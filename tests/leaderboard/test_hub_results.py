@@ -13,8 +13,9 @@ from fflm_data import get_config, publish
 from fflm_data.config import ParameterError
 from harness.errors import UserError
 from harness.run import Run, read_run, write_json
-from leaderboard import eval_results, hub_results
-from leaderboard.reported import Reported, ReportedScore, read_reported, reportable, reported_file
+from leaderboard.hub import eval_results
+from leaderboard.hub import model_pages as hub_results
+from leaderboard.hub.reported import Reported, ReportedScore, read_reported, reportable, reported_file
 from tests.hub import Hub
 from tests.leaderboard.runs import as_asked, supplied_run
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.cli import main
-from leaderboard.changes import contents
-from leaderboard.judge import Verdict, judge
-from leaderboard.judge_apart import judge_apart
+from leaderboard.judging.apart import judge_apart
+from leaderboard.judging.changes import contents
+from leaderboard.judging.judge import Verdict, judge
 from tests.conftest import Run, refused
 from tests.harness import models
 from tests.leaderboard.making import (
@@ -531,10 +531,10 @@ def test_an_honest_record_judged_apart(record: Path, records: Path) -> None:
 
 def test_a_process_that_ends_is_a_refusal(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever kills it."""
-    monkeypatch.setattr("leaderboard.judge_apart._PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", "import os; os.kill(os.getpid(), 9)")
     assert "by signal 9" in judge_apart(record, records).reasons[0]
-    monkeypatch.setattr("leaderboard.judge_apart._PROGRAM", "import time; time.sleep(60)")
-    monkeypatch.setattr("leaderboard.judge_apart.MOST_SECONDS", 1)
+    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr("leaderboard.judging.apart.MOST_SECONDS", 1)
     assert "more than 1 seconds" in judge_apart(record, records).reasons[0]
 
 
@@ -543,13 +543,13 @@ def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
 ) -> None:
     program = (
         "import os, sys, json; sys.path[:0] = [sys.argv[1]]\n"
-        "from leaderboard import judge_apart; judge_apart._limit()\n"
+        "from leaderboard.judging import apart; apart._limit()\n"
         f"try:\n with open({str(tmp_path / 'written')!r}, 'w') as file: file.write('x'); file.flush(); said = 'wrote'\n"
         "except OSError: said = 'could not'\n"
         "print(json.dumps({'path': said, 'reasons': [str('HF_TOKEN' in os.environ)], 'remarks': []}))"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr("leaderboard.judge_apart._PROGRAM", program)
+    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", program)
     verdict = judge_apart(record)
     assert (verdict.path, verdict.reasons) == ("could not", ("False",))
 

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, close_session, constants
 
 from fflm_data.config import ParameterError
 from harness.errors import UserError
-from leaderboard import publish
+from leaderboard.hub import space as publish
 from tests.hub import Hub
 
 NAME = "org/board"

@@ -20,13 +20,13 @@ from harness.engine.decoding import Limit
 from harness.errors import UserError
 from harness.plan import ChoicePlan
 from harness.tasks.base import Ints
-from leaderboard import replay as module
-from leaderboard.agreement import Tolerance, differ, tolerance_of, uncertainty
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
-from leaderboard.lots import draw
 from leaderboard.records import Record, read_record
-from leaderboard.replay import replay
-from leaderboard.retracing import Writer, retrace
+from leaderboard.replaying import replay as module
+from leaderboard.replaying.agreement import Tolerance, differ, tolerance_of, uncertainty
+from leaderboard.replaying.lots import draw
+from leaderboard.replaying.replay import replay
+from leaderboard.replaying.retracing import Writer, retrace
 from tests.harness import models, scripted
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.recorded import copied, edited, record_of, told

@@ -14,10 +14,10 @@ from huggingface_hub import HfApi
 from harness.cli import main
 from harness.run import read_run
 from leaderboard import submit
-from leaderboard.changes import added_records, contents
-from leaderboard.judge import judge
+from leaderboard.judging.changes import added_records, contents
+from leaderboard.judging.judge import judge
+from leaderboard.judging.refusal import Refused
 from leaderboard.records import find_records, read_record
-from leaderboard.refusal import Refused
 from leaderboard.submission import stated
 from tests.conftest import Run, refused
 from tests.hub import Hub
@@ -203,7 +203,7 @@ def test_a_request_that_adds_a_record() -> None:
     after = BEFORE | {f"{NEW}/run.json": "c", f"{NEW}/observations/letters.test.parquet": "d"}
     assert [path.as_posix() for path in added_records(BEFORE, after)] == [NEW]
     attested = added_records(BEFORE, after | {ATTESTATION: "e"}, attested=True)
-    assert [path.as_posix() for path in attested] == [ATTESTATION.split(".")[0], NEW]
+    assert [path.as_posix() for path in attested] == [ATTESTATION.split(".", maxsplit=1)[0], NEW]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from huggingface_hub.hf_api import RepoFile
 
 from fflm_data.hub import DATASET, hub_errors
 from harness.errors import UserError
-from leaderboard.changes import added_records
-from leaderboard.reading import most_bytes
+from leaderboard.judging.changes import added_records
+from leaderboard.judging.reading import most_bytes
+from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import Record, record_files
-from leaderboard.refusal import Refused, shown
 
 RECORDS = PurePosixPath("records")
 

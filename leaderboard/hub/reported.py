@@ -1,6 +1,6 @@
 """Reported scores: numbers that models' repositories state of themselves, of which nothing can be recomputed.
 
-    reported/<org>--<model>.json    beside the records; `leaderboard.hub_results` writes them
+    reported/<org>--<model>.json    beside the records; `leaderboard.hub.model_pages` writes them
 
 What stands in them was written by anybody: it is checked when it is written and again when it is read.
 """
@@ -16,9 +16,9 @@ from fflm_data.eval_yaml import scored_splits, task_id
 from harness.errors import UserError
 from harness.run import write_json
 from harness.tasks import all_tasks
-from leaderboard.reading import read_json
-from leaderboard.refusal import Refused
-from leaderboard.texts import fault_of
+from leaderboard.judging.reading import read_json
+from leaderboard.judging.refusal import Refused
+from leaderboard.judging.texts import fault_of
 
 REPORTED_SCHEMA = "fflm-reported/1"
 REPOSITORY = re.compile(r"(?!.*\.\.)[\w.-]{1,64}/[\w.-]{1,96}", re.ASCII)

@@ -20,9 +20,17 @@ from harness.plan import ChoicePlan, CompletionPlan, ContinuationPlan, DialogueP
 from harness.rows import Job
 from harness.tasks import CompletionTask, ReadTask
 from harness.tasks.base import Floats, Ints
-from leaderboard.agreement import Tolerance, apart, could_be_missed, could_be_written, differ, lead, uncertainty
-from leaderboard.reasking import Again, Said
-from leaderboard.retracing import Writer, retrace
+from leaderboard.replaying.agreement import (
+    Tolerance,
+    apart,
+    could_be_missed,
+    could_be_written,
+    differ,
+    lead,
+    uncertainty,
+)
+from leaderboard.replaying.reasking import Again, Said
+from leaderboard.replaying.retracing import Writer, retrace
 
 MOST_DIFFERENCES = 20
 # What a model says, or whoever made a record, is quoted on pages: no markup, no path, no secret is as short as this.

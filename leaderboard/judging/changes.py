@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import PLACES
-from leaderboard.refusal import Refused, shown
 
 MOST_RECORDS = 20
 _HEX = frozenset("0123456789abcdef")

@@ -1,7 +1,7 @@
 """`harness leaderboard export`: a record in the schema of Every Eval Ever, which other collections of results read.
 
     data/fflm/<org>/<model>/<uuid>.json             one record; the uuid is made of its digest
-    data/fflm/<org>/<model>/<uuid>_samples.jsonl    what the model wrote, an answer a line (`leaderboard.samples`)
+    data/fflm/<org>/<model>/<uuid>_samples.jsonl    what the model wrote, an answer a line (`samples.py`)
 
 Scores of a whole split are exported, with their intervals. Those of its parts (by distance, by stratum)
 stay in the record: who averages over an export would count their answers twice.
@@ -19,8 +19,8 @@ from harness.rows import Job
 from harness.run import SUPPLIED, require_writable, write_json
 from harness.scoring import score_run
 from harness.tasks import CompletionTask, DialogueTask
+from leaderboard.exchange.samples import samples
 from leaderboard.records import Record, read_record
-from leaderboard.samples import samples
 
 SCHEMA_VERSION = "0.3.0"
 COLLECTION = "fflm"

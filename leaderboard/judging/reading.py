@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from leaderboard.refusal import Refused, shown
+from leaderboard.judging.refusal import Refused, shown
 
 MOST_JSON = 8 * 2**20
 MOST_TABLE = 64 * 2**20

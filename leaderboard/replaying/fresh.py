@@ -22,8 +22,8 @@ from harness.run import environment
 from harness.scoring import score
 from harness.statistics import Interval, difference_interval
 from leaderboard.attestations import FRESH, Attestation
-from leaderboard.reasking import Again, ask_again, in_order, now, recorded_model
 from leaderboard.records import Record
+from leaderboard.replaying.reasking import Again, ask_again, in_order, now, recorded_model
 
 MOST_ROWS = 500
 # Of the rows that another seed gives, the part that may be among the public ones. Lists of words give a few hundredths.

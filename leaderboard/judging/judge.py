@@ -3,7 +3,7 @@
     files -> form -> data and identity -> tables against regenerated rows -> scores -> other records
 
 Nothing of a submission is executed, unpickled, rendered as a template or used as a path before it has passed
-for a name. A stranger's record is judged in a process of its own (`leaderboard.judge_apart`).
+for a name. A stranger's record is judged in a process of its own (`leaderboard.judging.apart`).
 """
 
 import json
@@ -16,13 +16,13 @@ from harness.judging import judge_table
 from harness.rows import Job
 from harness.run import Run
 from harness.scoring import Score, result_of, score
-from leaderboard.forms import require_consistent, require_default_data, require_form
-from leaderboard.others import require_unlike_others
-from leaderboard.reading import list_files, read_json, require_exactly
+from leaderboard.judging.forms import require_consistent, require_default_data, require_form
+from leaderboard.judging.others import require_unlike_others
+from leaderboard.judging.reading import list_files, read_json, require_exactly
+from leaderboard.judging.refusal import Refused, shown
+from leaderboard.judging.tables import read_table, require_possible
 from leaderboard.records import digest_of, place_of, record_files
-from leaderboard.refusal import Refused, shown
 from leaderboard.submission import SUBMISSION_FILE
-from leaderboard.tables import read_table, require_possible
 
 VERDICT_SCHEMA = "fflm-verdict/1"
 

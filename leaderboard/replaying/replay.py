@@ -14,12 +14,12 @@ from tqdm import tqdm
 from harness import observations
 from harness.rows import Job
 from harness.run import Run, environment
-from leaderboard.agreement import tolerance_of
 from leaderboard.attestations import REPLAY, Attestation
-from leaderboard.lots import draw
-from leaderboard.reasking import ask_again, now, recorded_model
-from leaderboard.rechecking import Recheck
 from leaderboard.records import Record
+from leaderboard.replaying.agreement import tolerance_of
+from leaderboard.replaying.lots import draw
+from leaderboard.replaying.reasking import ask_again, now, recorded_model
+from leaderboard.replaying.rechecking import Recheck
 
 
 def replay(record: Record, count: int | None, nonce: str, by: str, model: str | None = None) -> Attestation:

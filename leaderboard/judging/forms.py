@@ -14,10 +14,10 @@ from harness.cli import parser
 from harness.reference import DEFAULT_MODEL
 from harness.run import SUPPLIED, Run, data_facts, run_id
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, all_tasks
-from leaderboard.refusal import Refused, shown
-from leaderboard.texts import require_harmless
+from leaderboard.judging.refusal import Refused, shown
+from leaderboard.judging.texts import require_harmless
 
-SCHEMAS = Path(__file__).parent / "schemas"
+SCHEMAS = Path(__file__).parents[1] / "schemas"
 _COMMANDS = (["harness", "eval"], ["harness", "prompts"])
 
 

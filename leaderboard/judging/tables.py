@@ -15,7 +15,7 @@ from harness import observations
 from harness.observations import ROUNDING
 from harness.rows import Job
 from harness.tasks import ChoiceTask, CompletionTask, ReadTask, Task
-from leaderboard.refusal import Refused, shown
+from leaderboard.judging.refusal import Refused, shown
 
 # The largest table of the default data has 0.35M reads, our writer puts 4,096 rows of data into a group.
 MOST_ROWS = 1_000_000

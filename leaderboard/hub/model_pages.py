@@ -23,10 +23,11 @@ from harness.rows import Job
 from harness.run import SUPPLIED, Run
 from harness.scoring import score_run
 from harness.tasks import CompletionTask, ReadTask
-from leaderboard import eval_results, hub_files
+from leaderboard.hub import eval_results
+from leaderboard.hub import files as hub_files
+from leaderboard.hub.reported import REPOSITORY, Reported, ReportedScore, reportable, reported_file, write_reported
+from leaderboard.judging.refusal import Refused
 from leaderboard.records import records_of
-from leaderboard.refusal import Refused
-from leaderboard.reported import REPOSITORY, Reported, ReportedScore, reportable, reported_file, write_reported
 
 RESULTS_FILE = f"{eval_results.FOLDER}/fflm.yaml"
 REPORTED = "reported"

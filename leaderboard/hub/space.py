@@ -8,8 +8,8 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from fflm_data.hub import OF_NEW, SPACE, HubError, content_ids, contents, hub_errors, not_a_name, require_token
 from harness.errors import UserError
-from leaderboard import hub_files
-from leaderboard.refusal import Refused
+from leaderboard.hub import files as hub_files
+from leaderboard.judging.refusal import Refused
 
 INDEX_FILE = "index.json"
 # By what the index of a site of ours is known.

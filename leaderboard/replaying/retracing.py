@@ -16,7 +16,7 @@ from harness.engine.decoding import Limit
 from harness.errors import UserError
 from harness.tasks.base import Ints
 from harness.tokens import encode
-from leaderboard.agreement import Tolerance, near_best
+from leaderboard.replaying.agreement import Tolerance, near_best
 
 # Passes beyond two a token: near ties in a row are few where a text is right.
 SPARE_PASSES = 64

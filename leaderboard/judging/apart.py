@@ -12,19 +12,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from leaderboard.judge import Verdict, judge
+from leaderboard.judging.judge import Verdict, judge
 
 MOST_MEMORY = 2 * 2**30
 MOST_SECONDS = 120
 # What a process needs of its environment; tokens and other secrets are not among it.
 _KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "HOME", "USERPROFILE", "LD_LIBRARY_PATH")
 # The package that is running, wherever it lies; the folder that a stranger's files are in is not searched for modules.
-_PROGRAM = "import sys; sys.path[:0] = [sys.argv[1]]; from leaderboard.judge_apart import main; main(*sys.argv[2:])"
+_PROGRAM = "import sys; sys.path[:0] = [sys.argv[1]]; from leaderboard.judging.apart import main; main(*sys.argv[2:])"
 
 
 def judge_apart(folder: Path, records: Path | None = None) -> Verdict:
-    """What `leaderboard.judge.judge` says; a refusal if its process ends, runs out of memory or takes too long."""
-    package = Path(__file__).parents[1]
+    """What `judge` says; a refusal if its process ends, runs out of memory or takes too long."""
+    package = Path(__file__).parents[2]
     arguments = [str(folder), *([str(records)] if records else [])]
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}

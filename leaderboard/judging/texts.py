@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from leaderboard.refusal import Refused, shown
+from leaderboard.judging.refusal import Refused, shown
 
 MOST_CHARACTERS = 4_000
 # Tags and comments of markup, templates, and the one kind of address that is a program.

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from leaderboard.refusal import Refused
-from leaderboard.reported import ReportedScore, fault_in, reportable
+from leaderboard.hub.reported import ReportedScore, fault_in, reportable
+from leaderboard.judging.refusal import Refused
 
 FOLDER = ".eval_results"
 MOST_BYTES = 64 * 1024

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from harness.rows import Job
 from harness.run import Run
 from harness.tasks import CompletionTask
+from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import record_folders
-from leaderboard.refusal import Refused, shown
 
 # Signs that pass for one another in a name.
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "", "-": "", ".": ""})

@@ -1,0 +1,1 @@
+"""Records in the schema of Every Eval Ever."""

@@ -1,0 +1,1 @@
+"""Models asked again: recorded sequences, and rows that nobody knew beforehand."""
