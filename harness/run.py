@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
 from harness import HARNESS_VERSION
-from harness.errors import UserError
+from harness.errors import OtherVersion, UserError
 from harness.prompting import Prompting
 from harness.rows import Job
 from harness.tasks import CompletionTask, get_task
@@ -63,9 +63,10 @@ class Run:
         try:
             generator = self.facts["data"]["generator"]
             if generator != GENERATOR_VERSION:
-                raise UserError(
+                raise OtherVersion(
                     f"{self.folder} was made with generator version {generator}, this is {GENERATOR_VERSION}: "
-                    "install the version of fflm that run.json names"
+                    "install the version of fflm that run.json names",
+                    f"version {generator} of the data, this is {GENERATOR_VERSION}",
                 )
             jobs = [job for name, asked in self.facts["data"]["tasks"].items() for job in self._jobs(name, asked)]
             if len({job.task.name for job in jobs}) < len(self.facts["data"]["tasks"]) or not jobs:
@@ -77,9 +78,10 @@ class Run:
     def _jobs(self, name: str, asked: dict[str, Any]) -> Iterator[Job]:
         task = get_task(name)
         if asked["version"] != task.version:
-            raise UserError(
+            raise OtherVersion(
                 f"{self.folder} has version {asked['version']} of task {name}, this is version {task.version}: "
-                "run harness eval again"
+                "run harness eval again",
+                f"version {asked['version']} of task {name}, this is version {task.version}",
             )
         config = get_config(task.config, **asked["parameters"])
         prompting = Prompting(**asked.get("prompting", {}))

@@ -8,6 +8,7 @@ becomes known of it later stands beside it (`leaderboard.attestations`).
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from leaderboard.submission import SUBMISSION_FILE, Submission, read_submission
 RECORDS = Path(__file__).parent / "records"
 # Where records lie in a clone of this repository, and in one of a results repository.
 PLACES = (Path("leaderboard", "records"), Path("records"))
+_NAME = re.compile(r"[a-z][a-z0-9-]*\.[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,19 @@ class Record:
 
 
 def record_files(run: Run) -> list[PurePosixPath]:
-    """The files that make the record of a run, relative to its folder, in order."""
-    tables = [PurePosixPath("observations", f"{job.name}.parquet") for job in run.jobs()]
+    """The files that make the record of a run, relative to its folder, in order.
+
+    Named by run.json alone, so that a record of an older version is still known by its digest. Raises UserError if it
+    has no tasks and splits, or their names are none.
+    """
+    try:
+        tasks = run.facts["data"]["tasks"]
+        names = [f"{task}.{split}" for task, asked in tasks.items() for split in asked["splits"]]
+    except (KeyError, TypeError, AttributeError):
+        names = []
+    if not names or not all(_NAME.fullmatch(name) for name in names):
+        raise UserError(f"{run.folder}/run.json does not say which tasks and splits it has: restore it, or delete it")
+    tables = [PurePosixPath("observations", f"{name}.parquet") for name in names]
     return [*map(PurePosixPath, ("run.json", "result.json", SUBMISSION_FILE)), *sorted(tables)]
 
 

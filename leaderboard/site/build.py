@@ -14,14 +14,14 @@ from pathlib import Path
 
 from fflm_data import get_config
 from harness import HARNESS_VERSION
-from harness.errors import UserError
+from harness.errors import OtherVersion, UserError
 from harness.run import Run, read_run
 from leaderboard.hub.reported import read_reported
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
 from leaderboard.site.board import Board, put_together
 from leaderboard.site.entries import Source
 from leaderboard.site.feeds import INDEX_SCHEMA, feed, index, scores
-from leaderboard.site.judged import find
+from leaderboard.site.judged import NO_FINDINGS, find
 from leaderboard.site.pages import badge, is_link, pages
 from leaderboard.site.table import tabulate
 from leaderboard.standing import standing_of
@@ -78,14 +78,17 @@ def write(board: Board, sources: Sequence[Source], folder: Path) -> None:
 def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[Source]:
     """The records, and the given runs, each once, with what their observations give."""
     rescored_by = f"fflm {HARNESS_VERSION} on {day}"
-    runs = {record.digest: record.run for record in found} | {_digest(run): run for run in given}
+    outdated = {one.digest: what for one in found if (what := _other_version(one.run))}
+    runs = {one.digest: one.run for one in found if one.digest not in outdated}
+    runs |= {_digest(run): run for run in given}
     for run in runs.values():
         _require_default_data(run)
     findings = dict(zip(runs, find([(run, digest) for digest, run in runs.items()]), strict=True))
+    findings |= dict.fromkeys(outdated, NO_FINDINGS)
     recorded = [
         Source(
             one.run, findings[one.digest], one.digest, standing_of(one.attestations, rescored_by), one.submission,
-            one.place, one.attestations,
+            one.place, one.attestations, outdated.get(one.digest, ""),
         )
         for one in found
     ]  # fmt: skip
@@ -96,6 +99,15 @@ def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[So
         if digest not in known
     ]
     return recorded + yours
+
+
+def _other_version(run: Run) -> str:
+    """Of which version a record's data or task is, if this one cannot regenerate it; "" if it can."""
+    try:
+        run.jobs()
+    except OtherVersion as error:
+        return error.what
+    return ""
 
 
 def _digest(run: Run) -> str:

@@ -48,7 +48,8 @@ class Source:
     """A record, or a run given beside the records, with what its observations give.
 
     submission, place and standing's attestations are of records only: place is None for a given run. digest: 64 hex
-    digits of its contents.
+    digits of its contents. outdated: of which version its data or a task is, if this one cannot regenerate it, and
+    then it has no findings; else "".
     """
 
     run: Run
@@ -58,6 +59,7 @@ class Source:
     submission: Submission | None = None
     place: PurePosixPath | None = None
     attestations: tuple[Attestation, ...] = ()
+    outdated: str = ""
 
     @property
     def created(self) -> datetime:

@@ -1,7 +1,7 @@
 """What a record's observations give, found once: its result, its most telling wrong answers, its wrong rows.
 
 A record never changes, so that what was found is kept in a folder of the user's own cache, by the digest of the
-record and the versions of what judged it. A file of the cache that cannot be read is made again.
+record and the code that judged it. A file of the cache that cannot be read is made again.
 """
 
 import csv
@@ -15,13 +15,15 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from fflm_data import GENERATOR_VERSION
+import fflm_data
+import harness
 from harness import HARNESS_VERSION
 from harness.comparing import said
 from harness.errors import UserError
@@ -54,6 +56,20 @@ class Findings:
     result: dict[str, Any]
     telling: tuple[Wrong, ...]
     wrong: dict[str, WrongRows]
+
+
+NO_FINDINGS = Findings({"scores": []}, (), {})  # of a record that this version cannot regenerate
+
+
+@cache
+def _code() -> str:
+    """A hash of the code that judges and of that which makes the rows: what was found by other code is found again."""
+    digest = hashlib.sha256()
+    for package in (fflm_data, harness):
+        folder = Path(package.__file__ or "").parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(folder).as_posix()} ".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def cache_folder() -> Path:
@@ -104,7 +120,8 @@ def find_one(run: Run) -> Findings:
         stored = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         stored = None
-    if stored != result:
+    # Of an older version the scores may be other ones, or more: what is shown is what this one finds.
+    if stored != result and run.facts["environment"].get("fflm") == HARNESS_VERSION:
         raise UserError(
             f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "
             f"type harness score {run.folder}"
@@ -126,7 +143,7 @@ def _wrong_rows(judged: Judged) -> WrongRows:
 
 
 def _file(cache: Path, digest: str) -> Path:
-    key = json.dumps([CACHE_SCHEMA, digest, HARNESS_VERSION, GENERATOR_VERSION])
+    key = json.dumps([CACHE_SCHEMA, digest, _code()])
     return cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
 

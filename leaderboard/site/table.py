@@ -1,7 +1,7 @@
 """From sources to the rows of the table: one row a model, a revision, a dtype and a way of asking.
 
 Each cell comes from the record over most rows, the latest of those. Records that another one takes the place of, or
-that were withdrawn, do not count; they stay as history.
+that were withdrawn or are of another version, do not count; they stay as history.
 """
 
 import hashlib
@@ -72,7 +72,7 @@ def _order(entry: Entry) -> tuple[Any, ...]:
 
 def _past(sources: Sequence[Source]) -> dict[str, Past]:
     """By digest, the records that do not count any more. A withdrawn record takes the place of nothing."""
-    found = {}
+    found = {source.digest: Past(source, f"of {source.outdated}") for source in sources if source.outdated}
     for source in sources:
         for one in source.attestations:
             if one.kind == WITHDRAWN:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from harness.errors import UserError
 from harness.prompting import Prompting
 from leaderboard.site.entries import Cell, Entry
 from leaderboard.site.plots import all_series
 from leaderboard.site.ranks import rank
 from leaderboard.submission import PRETRAINED, Submission
-from tests.leaderboard.making import make_record
+from tests.leaderboard.making import edit, make_record, resign
 from tests.leaderboard.runs import supplied_run
 from tests.leaderboard.sites import DAY, GAP, REPLAYED, Built, attest, index_of, spoken
 
@@ -66,6 +67,39 @@ def test_a_withdrawn_record_takes_the_place_of_nothing(records: Path) -> None:
     )
     assert index_of(records)[0]["cells"][0]["errors"] == 250
     attest(new, "withdrawn", None, reason="wrong")
+    assert index_of(records)[0]["cells"][0]["errors"] == 334
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [(("tasks", "letters", "version"), "version 0 of task letters"), (("generator",), "version 0 of the data")],
+)
+def test_records_of_other_versions_are_named_and_do_not_count(records: Path, path: tuple[str, ...], said: str) -> None:
+    """They do not keep the others from being shown."""
+    spoken(records, "org/new", wrong=3)
+    old = spoken(records, "org/old", wrong=4)
+
+    def make_old(facts: dict[str, Any]) -> None:
+        place = facts["data"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = 0
+
+    edit(old / "run.json", make_old)
+    resign(old, records)
+    assert [row["id"] for row in index_of(records)] == ["org/new"]
+    assert said in (records.parent / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_scores_of_an_older_harness_are_recomputed(records: Path) -> None:
+    """Of this one's they must be the same."""
+    folder = spoken(records, "org/m", wrong=3)
+    edit(folder / "result.json", lambda result: result | {"scores": []})
+    folder = resign(folder, records)
+    with pytest.raises(UserError, match="not what its observations give"):
+        index_of(records)
+    edit(folder / "run.json", lambda facts: facts | {"environment": {"fflm": "0.1.0", "device": "cpu"}})
+    resign(folder, records)
     assert index_of(records)[0]["cells"][0]["errors"] == 334
 
 
