@@ -174,9 +174,10 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
 
 
 def _arguments(location: str, revision: str, request: ModelRequest) -> dict[str, Any]:
-    """What every from_pretrained call gets beside the location."""
+    """What every from_pretrained call gets beside the location: never the leave to run a repository's own code, for
+    which transformers would ask on a terminal."""
     pinned = {} if Path(location).is_dir() else {"revision": revision}
-    return pinned | ({"gguf_file": request.gguf_file} if request.gguf_file else {})
+    return {"trust_remote_code": False} | pinned | ({"gguf_file": request.gguf_file} if request.gguf_file else {})
 
 
 def _name(request: ModelRequest, folder: Path) -> str:
@@ -187,7 +188,9 @@ def _name(request: ModelRequest, folder: Path) -> str:
 
 
 def _folder_name(name: str) -> str:
-    return "local/" + re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)[:96]
+    """A name as the Hub takes them: no -- or .. in it, none at its ends, and never empty."""
+    plain = re.sub(r"([.-])[.-]+", r"\1", re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII))
+    return "local/" + (plain.strip(".-")[:96].rstrip(".-") or "model")
 
 
 def hub_revision(request: ModelRequest, here_only: bool = False) -> str:

@@ -52,7 +52,13 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         "--base", type=Path, metavar="DIR", help="the checkout before: judge what is new, refuse changes"
     )
     parser.add_argument("--pull-request", type=options.positive, metavar="N", help="judge this request of ORG/NAME")
-    parser.add_argument("--attested", action="store_true", help="attestations may be added too, as maintainers do")
+    parser.add_argument(
+        "--attested",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="the name of an attestation that you wrote, which may be added (repeatable)",
+    )
     parser.add_argument("--json", action="store_true", help="verdicts for machines")
     again = parser.add_argument_group("asking the model again (writes attestations beside the record)")
     again.add_argument(
@@ -158,8 +164,8 @@ def _build(given: argparse.Namespace) -> None:
     elif Path(given.records).is_dir():
         build.command(given.out, given.runs, records_of(Path(given.records)), given.url)
     else:
-        with repository.fetched(given.records, None, True) as (root, _):
-            build.command(given.out, given.runs, root / repository.RECORDS, given.url)
+        with repository.fetched(given.records, None) as fetched:
+            build.command(given.out, given.runs, fetched.root / repository.RECORDS, given.url)
 
 
 def _serve(given: argparse.Namespace) -> None:

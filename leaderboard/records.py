@@ -108,11 +108,14 @@ def find_records(records: Path = RECORDS) -> Iterator[Record]:
 
 
 def records_of(checkout: Path) -> Path:
-    """The records of a checkout. Raises UserError if it has none."""
-    for place in PLACES:
-        if (checkout / place).is_dir():
-            return checkout / place
+    """The records of a checkout. Raises UserError if it has none, or two folders of them."""
+    found = [checkout / place for place in PLACES if (checkout / place).is_dir()]
+    if len(found) == 1:
+        return found[0]
+    both = " and ".join(place.as_posix() for place in PLACES)
+    if found:
+        raise UserError(f"{checkout} has {both}: records lie in one of them, take the other out")
     raise UserError(
-        f"{checkout} is no checkout of fflm or of a results repository (it has neither {PLACES[0].as_posix()} nor "
-        f"{PLACES[1].as_posix()}): name one, or the ORG/NAME of a data set of the Hub"
+        f"{checkout} is no checkout of fflm or of a results repository (it has none of {both}): name one, or the "
+        "ORG/NAME of a data set of the Hub"
     )

@@ -18,7 +18,7 @@ STANDINGS = (REPORTED, RESCORED, SPOT_CHECKED, RE_RUN)
 @dataclass(frozen=True)
 class Standing:
     """word: one of STANDINGS. how: a sentence on how and when it was reached. disputed: a replay said something else,
-    and no later one has agreed; a sentence, "" if not."""
+    and no later one over as many sequences has agreed; a sentence, "" if not."""
 
     word: str
     how: str
@@ -28,17 +28,21 @@ class Standing:
 def standing_of(attestations: Sequence[Attestation], rescored_by: str) -> Standing:
     """The standing of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.4.0 on
     2026-11-21"."""
-    how = f"every score recomputed from the recorded outputs by {rescored_by}"
-    word, disputed = RESCORED, ""
+    how = rescored = f"every score recomputed from the recorded outputs by {rescored_by}"
+    word, disputed, doubted = RESCORED, "", 0
     for one in attestations:
         if one.kind != REPLAY:
             continue
         asked, of = one.details["asked"], one.details["of"]
         told = f"{asked:,} of {of:,} sequences asked again on {one.at[:10]} by {one.by}"
         if not one.agrees:
-            disputed = f"{told} said something else"
-        elif asked == of:
-            word, how, disputed = RE_RUN, f"{how}; all {of:,} sequences asked again on {one.at[:10]} by {one.by}", ""
+            found = len(one.details["differences"])
+            disputed, doubted = f"{told}, and not all said the same ({found or 'more'} differences named)", asked
+            continue
+        if asked >= doubted:  # fewer sequences than were doubted say nothing of those
+            disputed, doubted = "", 0
+        if asked == of:
+            word, how = RE_RUN, f"{rescored}; all {of:,} sequences asked again on {one.at[:10]} by {one.by}"
         elif word != RE_RUN:
-            word, how, disputed = SPOT_CHECKED, f"{how}; {told}, and said the same", ""
+            word, how = SPOT_CHECKED, f"{rescored}; {told}, and said the same"
     return Standing(word, how, disputed)

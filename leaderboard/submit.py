@@ -3,21 +3,24 @@
 run -> staged record -> verdict -> checkout of a results repository, or pull request on the Hub
 """
 
+import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from filelock import FileLock
 
 from harness import table
 from harness.errors import UserError
+from harness.models import _folder_name
 from harness.run import Run, read_run, write_json
 from harness.scoring import score_run
 from leaderboard.hub import repository
@@ -27,6 +30,9 @@ from leaderboard.records import Record, digest_of, place_of, read_record, record
 from leaderboard.submission import SUBMISSION_FILE, Submission
 
 NOT_SAID = "for a reason that is kept out of the record"
+# Options whose values are ids or paths, and the beginnings of paths that say where files lie.
+_PATHS = ("--model", "--adapter", "--out")
+_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:")
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def add(record: Record, records: Path) -> Path:
             raise UserError(f"{target} is there already: this run has been recorded")
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(".*.partial"):  # of one that was interrupted
-            shutil.rmtree(left)
+            left.unlink() if left.is_symlink() else shutil.rmtree(left)
         partial = target.with_name(f".{target.name}.partial")
         for path in record_files(record.run):
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
@@ -109,18 +115,41 @@ def _stage(run: Run, submission: Submission, folder: Path) -> Path:
 
 
 def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """run.json as it may be published: of a local model the folder's own name, and no reason that names a path."""
+    """run.json as it may be published: of a folder its last part, or what the record calls it where that is another
+    (of a link, or of "."), and no reason that names a path."""
     left_out = {task: NOT_SAID if fault_of(str(why)) else why for task, why in facts.get("left_out", {}).items()}
-    return {**facts, "command": public_command(facts["command"]), "left_out": left_out}
-
-
-def public_command(command: str) -> str:
-    """A command with the last part in place of a path from the root, or from a home folder, of somebody's machine."""
-    words = shlex.split(command)
-    return shlex.join(
-        word.replace("\\", "/").rstrip("/").rpartition("/")[2] if fault_of(word).startswith("names a folder") else word
-        for word in words
+    model = facts["model"]
+    ids = {"--adapter": (model.get("adapter") or {}).get("id", "")} | (
+        {} if model.get("gguf_file") else {"--model": model["id"]}
     )
+    return {**facts, "command": public_command(facts["command"], ids), "left_out": left_out}
+
+
+def public_command(command: str, ids: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A command with the last part in place of a path that says where somebody's files lie: from the root, a drive, a
+    host or a home folder, or upwards. Ids of the Hub and other relative paths stay. ids: by option, what its value is
+    called in the record: in the place of one that `local/...` there is not made of."""
+    words = shlex.split(command)
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        flag = next((flag for flag in _PATHS if len(name) > 2 and flag.startswith(name)), None)
+        if flag is None or (not equals and place + 1 == len(words)):
+            continue
+        told = _public_path(flag, value if equals else words[place + 1], ids.get(flag, ""))
+        words[place if equals else place + 1] = f"{name}={told}" if equals else told
+    return shlex.join(words)
+
+
+def _public_path(flag: str, value: str, recorded: str) -> str:
+    parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
+    last = parts[-1].lstrip("~") if parts else ""
+    if recorded.startswith("local/") and _folder_name(last) != recorded:
+        return recorded.removeprefix("local/")
+    if flag == "--out":
+        return last.lstrip(".") or "prompts.jsonl"
+    if not _ELSEWHERE.match(value) and ".." not in parts:
+        return value
+    return last.lstrip(".").rpartition(":")[2] or "model"
 
 
 def today() -> str:

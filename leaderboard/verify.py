@@ -8,10 +8,10 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.errors import UserError
@@ -21,7 +21,7 @@ from leaderboard.judging.apart import judge_apart
 from leaderboard.judging.changes import added_records, contents
 from leaderboard.judging.judge import Verdict
 from leaderboard.judging.refusal import Refused
-from leaderboard.records import PLACES, read_record, record_folders
+from leaderboard.records import PLACES, read_record, record_folders, records_of
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,25 @@ class Again:
 
 
 def command(
-    path: str, *, base: Path | None, pull_request: int | None, attested: bool, as_json: bool, again: Again
+    path: str, *, base: Path | None, pull_request: int | None, attested: Sequence[str], as_json: bool, again: Again
 ) -> int:
     """Judges what is at `path`, and asks its model again if that is wanted; returns the exit status.
 
     path: a record, a checkout, a folder of records, or ORG/NAME of the Hub. base: the checkout as it was before.
-    pull_request: of ORG/NAME. attested: whether attestations may be added. as_json: verdicts for machines.
+    pull_request: of ORG/NAME. attested: names of attestations that may be added. as_json: verdicts for machines.
     """
     found: list[Attestation] = []
     try:
-        with _opened(path, base, pull_request, attested) as (root, folders, records):
-            verdicts = [_verdict(folder, records) for folder in folders]
+        with _opened(path, base, pull_request, attested) as opened:
+            verdicts = [_verdict(folder, opened.records) for folder in opened.folders]
             if not as_json:
                 for verdict in verdicts:
                     _tell(verdict)
             if again.wanted and all(verdict.accepted for verdict in verdicts):
-                written = [one for folder in folders for one in _ask_again(folder, again)]
+                written = [one for folder in opened.folders for one in _ask_again(folder, again)]
                 found = [one for _, one in written]
-                if root is not None:
-                    print(repository.push(path, pull_request, root, [file for file, _ in written]), file=sys.stderr)
+                if opened.fetched is not None:
+                    print(repository.push(opened.fetched, [file for file, _ in written]), file=sys.stderr)
     except Refused as refusal:
         verdicts = [Verdict(path, (str(refusal),))]
         if not as_json:
@@ -79,27 +79,37 @@ def command(
 def _verdict(folder: Path, records: Path | None) -> Verdict:
     """The judge's, of a record and of what is attested of it."""
     verdict = judge_apart(folder, records)
-    if verdict.accepted:
-        try:
-            read_record(folder)
-        except UserError as error:
-            return Verdict(verdict.path, (str(error),))
-    return verdict
+    if not verdict.accepted:
+        return verdict
+    try:
+        record = read_record(folder)
+    except UserError as error:
+        return Verdict(verdict.path, (str(error),))
+    told = [f"attested on {one.at[:10]} by {one.by}: {one.kind}" for one in record.attestations]
+    alone = [] if records else ["it was judged alone: it lies in no folder records with others"]
+    return replace(verdict, remarks=(*verdict.remarks, *told, *alone))
 
 
-Opened = tuple[Path | None, list[Path], Path | None]
+@dataclass(frozen=True)
+class Opened:
+    """The folders to be judged, the records they are among, and where they were fetched from, if they were."""
+
+    folders: list[Path]
+    records: Path | None
+    fetched: repository.Fetched | None = None
 
 
 @contextmanager
-def _opened(path: str, base: Path | None, pull_request: int | None, attested: bool) -> Iterator[Opened]:
-    """Where the files of a fetched repository lie (None for what is here), the folders to be judged, and the records
-    they are among. Raises Refused if what is there is refused as a whole."""
+def _opened(path: str, base: Path | None, pull_request: int | None, attested: Sequence[str]) -> Iterator[Opened]:
+    """Raises Refused if what is at a place is refused as a whole."""
     place = Path(path)
     if pull_request is not None or (not place.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", path, re.ASCII)):
         if base is not None:
             raise UserError("--base is for folders, and a repository of the Hub was named: leave it out")
-        with repository.fetched(path, pull_request, attested) as (root, added):
-            yield root, [root / one for one in added], root / repository.RECORDS
+        with repository.fetched(path, pull_request, attested) as fetched:
+            if pull_request is not None:
+                print(f"{path} at {fetched.revision} (pull request {pull_request})", file=sys.stderr)
+            yield Opened([fetched.root / one for one in fetched.added], fetched.root / repository.RECORDS, fetched)
         return
     if not place.is_dir():
         raise UserError(f"there is no folder {place}: name a record, a checkout, or ORG/NAME with --pull-request")
@@ -107,16 +117,30 @@ def _opened(path: str, base: Path | None, pull_request: int | None, attested: bo
     if (place / "run.json").exists():
         if base is not None:
             raise UserError("--base is compared with a checkout, and a record was named: name the checkout it is in")
-        yield None, [place], place.parents[2] if place.parents[2].name == "records" else None
+        above = place.parents[2] if len(place.parents) > 2 else place
+        yield Opened([place], above if above.name == "records" else None)
         return
-    records = next((place / one for one in PLACES if (place / one).is_dir()), place)
-    if base is None:
-        folders = record_folders(records)
-    else:
-        folders = [place / one for one in added_records(contents(base), contents(place), attested)]
-    if not folders:
-        raise UserError(f"there is no {'new ' if base else ''}record in {place}: name a record, or a folder of them")
-    yield None, folders, records
+    is_checkout = any((place / one).is_dir() for one in PLACES)
+    if base is not None:
+        yield _opened_against(base, place, attested)
+        return
+    records = records_of(place) if is_checkout else place
+    if not (folders := record_folders(records)):
+        raise UserError(f"there is no record in {place}: name a record, or a folder of them")
+    yield Opened(folders, records)
+
+
+def _opened_against(base: Path, head: Path, attested: Sequence[str]) -> Opened:
+    """What is new in a checkout. Where records lie is for the checkout as it was to say."""
+    if not base.is_dir():
+        raise UserError(f"there is no folder {base}: name the checkout as it was with --base")
+    base = base.resolve()
+    had = any((base / one).is_dir() for one in PLACES)
+    place = records_of(base).relative_to(base) if had else records_of(head).relative_to(head)
+    added = added_records(contents(base), contents(head), PurePosixPath(place), attested)
+    if not added:
+        raise UserError(f"there is no new record in {head}: add one below {place.as_posix()}")
+    return Opened([head / one for one in added], head / place)
 
 
 def _tell(verdict: Verdict) -> None:
@@ -128,7 +152,7 @@ def _tell(verdict: Verdict) -> None:
         for remark in verdict.remarks:
             print(f"  note: {remark}")
         return
-    print(f"refused: {verdict.path}")
+    print(f"refused: {verdict.path if verdict.path.isprintable() else ascii(verdict.path)}")
     for reason in verdict.reasons:
         print(f"  {reason}")
 

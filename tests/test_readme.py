@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -68,7 +69,25 @@ def test_data_commands(tmp_path: Path) -> None:
     assert seeds == {"main": 0, "v1.0.0": 0, "long": 0, "refs/pr/1": 7}
 
 
-def test_verbs_and_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+PAGES = [README, (Path(__file__).parents[1] / "leaderboard" / "LEADERBOARD.md").read_text(encoding="utf-8")]
+TYPED = [
+    line
+    for page in PAGES
+    for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("harness ")
+]
+
+
+@pytest.mark.parametrize("line", TYPED)
+def test_harness_commands_are_taken(line: str) -> None:
+    """Every verb and option that the pages show."""
+    from harness.cli import parser
+
+    parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_options_named_in_sentences_exist(capsys: pytest.CaptureFixture[str]) -> None:
     from harness.cli import main
 
     with pytest.raises(SystemExit):

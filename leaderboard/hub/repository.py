@@ -5,8 +5,9 @@ ORG/NAME
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitOperationAdd, HfApi
@@ -19,7 +20,10 @@ from leaderboard.judging.reading import most_bytes
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import Record, record_files
 
-RECORDS = PurePosixPath("records")
+RECORDS, REPORTED = PurePosixPath("records"), PurePosixPath("reported")
+# What one pull request may add.
+MOST_NEW_FILES = 1_000
+MOST_NEW_BYTES = 2**29
 
 
 def propose(repository: str, record: Record, description: str) -> str:
@@ -43,51 +47,74 @@ def propose(repository: str, record: Record, description: str) -> str:
     return str(commit.pr_url)
 
 
-@contextmanager
-def fetched(repository: str, pull_request: int | None, attested: bool) -> Iterator[tuple[Path, list[PurePosixPath]]]:
-    """The records of a repository as it is, or as a pull request would leave it, in a folder for the time being; and
-    which of them the request adds (all of them without one), relative to it. attested: whether it may add attestations.
+@dataclass(frozen=True)
+class Fetched:
+    """Files of a repository at one commit, in a folder for the time being. added: the records to be judged, relative to
+    it. pull_request: None for the repository as it is."""
 
-    Raises Refused, before anything is downloaded, for a request that does more than adding records, or has files that
-    are too large; HubError, one line, for what the Hub refuses.
+    repository: str
+    pull_request: int | None
+    revision: str
+    root: Path
+    added: list[PurePosixPath]
+
+
+@contextmanager
+def fetched(repository: str, pull_request: int | None, attested: Collection[str] = ()) -> Iterator[Fetched]:
+    """The records of a repository as it is, or as a pull request would leave it; all of it at the commits that are
+    there now, whatever is pushed meanwhile. attested: names of attestations that the request may add.
+
+    Raises Refused, before anything is downloaded, for a request that does more than adding records, or has too many
+    files or too large ones; HubError, one line, for what the Hub refuses.
     """
     with tempfile.TemporaryDirectory() as path, hub_errors(repository):
         api = HfApi()
-        revision = None if pull_request is None else f"refs/pr/{pull_request}"
-        main, files = _files(api, repository, None), _files(api, repository, revision)
+        main = str(api.dataset_info(repository).sha)
+        head = main if pull_request is None else str(_head(api, repository, pull_request))
+        before, after = _files(api, repository, main), _files(api, repository, head)
         if pull_request is None:
-            added = sorted({PurePosixPath(*PurePosixPath(name).parts[:4]) for name in files if name.count("/") > 3})
+            parts = [PurePosixPath(name).parts for name in after if name.startswith(f"{RECORDS}/")]
+            added = sorted({PurePosixPath(*one[:4]) for one in parts if len(one) > 4})
         else:
-            before, after = ({name: file.blob_id for name, file in one.items()} for one in (main, files))
-            added = added_records(before, after, attested)
-        for name, file in files.items():
-            if name not in main and file.size > most_bytes(name):
-                raise Refused(f"{shown(name)} has {file.size:,} bytes, at most {most_bytes(name):,} are read")
-        api.snapshot_download(
-            repository,
-            repo_type=DATASET,
-            revision=revision,
-            local_dir=path,
-            allow_patterns=[f"{RECORDS}/**", "reported/**"],
-        )
-        yield Path(path), added
+            blobs = [{name: str(file.blob_id) for name, file in files.items()} for files in (before, after)]
+            added = added_records(blobs[0], blobs[1], RECORDS, attested)
+            _require_bounded({name: file.size for name, file in after.items() if name not in before})
+        patterns = [f"{RECORDS}/**", f"{REPORTED}/**"]
+        api.snapshot_download(repository, repo_type=DATASET, revision=head, local_dir=path, allow_patterns=patterns)
+        yield Fetched(repository, pull_request, head, Path(path), added)
 
 
-def push(repository: str, pull_request: int | None, place: Path, files: list[Path]) -> str:
-    """Adds files of a fetched folder to the repository, or to a pull request: attestations, by maintainers. Returns
-    the address of the commit."""
-    with hub_errors(repository, forbidden=f"write to {repository}: use one that may"):
+def push(fetched: Fetched, files: list[Path]) -> str:
+    """Adds files of a fetched folder to the repository, or to its pull request: attestations, by maintainers. Returns
+    the address of the commit; refused by the Hub if something else was pushed since."""
+    with hub_errors(fetched.repository, forbidden=f"write to {fetched.repository}: use one that may"):
         commit = HfApi().create_commit(
-            repository,
-            [CommitOperationAdd(file.relative_to(place).as_posix(), file) for file in files],
+            fetched.repository,
+            [CommitOperationAdd(file.relative_to(fetched.root).as_posix(), file) for file in files],
             commit_message=f"Attest {', '.join(file.name for file in files)}",
             repo_type=DATASET,
-            revision=None if pull_request is None else f"refs/pr/{pull_request}",
+            revision=None if fetched.pull_request is None else f"refs/pr/{fetched.pull_request}",
+            parent_commit=fetched.revision,
         )
     return str(commit.commit_url)
 
 
+def _head(api: HfApi, repository: str, pull_request: int) -> str | None:
+    return api.dataset_info(repository, revision=f"refs/pr/{pull_request}").sha
+
+
+def _require_bounded(sizes: Mapping[str, int]) -> None:
+    for name, size in sizes.items():
+        if size > most_bytes(name):
+            raise Refused(f"{shown(name)} has {size:,} bytes, at most {most_bytes(name):,} are read")
+    if len(sizes) > MOST_NEW_FILES or sum(sizes.values()) > MOST_NEW_BYTES:
+        raise Refused(
+            f"it adds {len(sizes):,} files of {sum(sizes.values()):,} bytes: at most {MOST_NEW_FILES:,} and "
+            f"{MOST_NEW_BYTES:,} come at once"
+        )
+
+
 def _files(api: HfApi, repository: str, revision: str | None) -> dict[str, RepoFile]:
-    """Every file of a revision below its records, by its path."""
+    """Every file of a revision, by its path."""
     tree = api.list_repo_tree(repository, repo_type=DATASET, revision=revision, recursive=True)
     return {one.path: one for one in tree if isinstance(one, RepoFile)}

@@ -1,6 +1,5 @@
 """A built site as a static Space of the Hub: all that changed in one commit, nothing where nothing changed."""
 
-import json
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -10,10 +9,8 @@ from fflm_data.hub import OF_NEW, SPACE, HubError, content_ids, contents, hub_er
 from harness.errors import UserError
 from leaderboard.hub import files as hub_files
 from leaderboard.judging.refusal import Refused
+from leaderboard.site.files import INDEX_FILE, is_index, is_site, other_files
 
-INDEX_FILE = "index.json"
-# By what the index of a site of ours is known.
-INDEX_SCHEMA = "index.schema.json"
 PAGE, CARD, ATTRIBUTES = "index.html", "README.md", ".gitattributes"
 MOST_INDEX_BYTES = 2**26
 _CARD = f"""---
@@ -71,12 +68,10 @@ def command(space: str, site: Path) -> None:
 
 def _site_files(site: Path) -> dict[str, bytes]:
     """What the Space is to hold, by path. Raises UserError if the folder is no site."""
-    try:
-        ours = _is_ours((site / INDEX_FILE).read_bytes())
-    except OSError:
-        ours = False
-    if not ours or not (site / PAGE).is_file():
+    if not is_site(site):
         raise UserError(f"{site} is no built site: write one with harness leaderboard build --out {site}")
+    if others := other_files(site):
+        raise UserError(f"{site} has other files than a built site ({others[0]}): build it into an empty folder")
     files = sorted(path for path in site.rglob("*") if path.is_file())
     return {path.relative_to(site).as_posix(): path.read_bytes() for path in files} | {CARD: _CARD.encode()}
 
@@ -94,18 +89,9 @@ def _look(api: HfApi, space: str) -> tuple[str | None, dict[str, str]]:
     if remote.keys() - OF_NEW:
         size = hub_files.sizes(api, space, commit, SPACE).get(INDEX_FILE)
         try:
-            ours = _is_ours(hub_files.fetch(api, space, INDEX_FILE, commit, SPACE, size, MOST_INDEX_BYTES))
+            ours = is_index(hub_files.fetch(api, space, INDEX_FILE, commit, SPACE, size, MOST_INDEX_BYTES))
         except Refused:
             ours = False
         if not ours:
             raise HubError(f"{space} holds something else (no {INDEX_FILE} of ours): choose another name")
     return commit, remote
-
-
-def _is_ours(index: bytes) -> bool:
-    """Whether a file is the index of a site of ours."""
-    try:
-        value = json.loads(index)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and value.get("$schema") == INDEX_SCHEMA

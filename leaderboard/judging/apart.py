@@ -43,14 +43,18 @@ def judge_apart(folder: Path, records: Path | None = None) -> Verdict:
         return Verdict(**said)
     except (ValueError, KeyError, TypeError):
         how = f"by signal {-ended.returncode}" if ended.returncode < 0 else f"with status {ended.returncode}"
-        memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if ended.returncode else ""
+        memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if ended.returncode < 0 else ""
         return _refused(folder, f"it ends the process that reads it ({how}{memory})")
 
 
 def main(folder: str, records: str | None = None) -> None:
-    """In that process: judges, and prints the verdict as JSON."""
+    """In that process: judges, and prints the verdict as JSON, whatever happens on the way."""
     _limit()
-    verdict = judge(Path(folder), Path(records) if records else None)
+    try:
+        verdict = judge(Path(folder), Path(records) if records else None)
+    except Exception as error:
+        memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
+        verdict = _refused(Path(folder), f"the judge failed on it ({type(error).__name__}{memory})")
     print(json.dumps(vars(verdict)))
 
 

@@ -2,20 +2,24 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from leaderboard.judging.refusal import Refused, shown
-from leaderboard.records import PLACES
 
 MOST_RECORDS = 20
 _HEX = frozenset("0123456789abcdef")
+_PIECE = 2**20
 
 
-def added_records(before: Mapping[str, str], after: Mapping[str, str], attested: bool = False) -> list[PurePosixPath]:
-    """The records that are new, or newly attested, relative to the repository. before, after: by path with slashes,
-    something that changes with the content of each file. attested: whether attestations may be added, as maintainers
-    do.
+def added_records(
+    before: Mapping[str, str], after: Mapping[str, str], place: PurePosixPath, attested: Collection[str] = ()
+) -> list[PurePosixPath]:
+    """The records that are new, or newly attested, relative to the repository.
+
+    before, after: by path with slashes, something that changes with the content of each file. place: of the records in
+    the repository. attested: names of attestations that its maintainers wrote, which may be added.
 
     Raises Refused if a file was changed or taken away, or is no part of a new record.
     """
@@ -24,9 +28,10 @@ def added_records(before: Mapping[str, str], after: Mapping[str, str], attested:
         what = "taken away" if changed[0] not in after else "changed"
         raise Refused(f"{shown(changed[0])} was {what}: records are only added, and nothing else is touched")
     added = sorted(after.keys() - before.keys())
-    folders = {path: _record_of(PurePosixPath(path)) for path in added}
-    new = {folder for path, folder in folders.items() if folder and not _is_there(folder, before)}
-    spoken_of = {path: _attested_by(PurePosixPath(path)) for path in added} if attested else {}
+    folders = {path: _record_of(PurePosixPath(path), place) for path in added}
+    new = {folder for folder in folders.values() if folder and not _is_there(folder, before)}
+    named = [path for path in added if PurePosixPath(path).name in attested]
+    spoken_of = {path: _attested_by(PurePosixPath(path), place) for path in named}
     for path, folder in folders.items():
         if folder not in new and not spoken_of.get(path):
             raise Refused(f"{shown(path)} is no part of a new record")
@@ -36,23 +41,38 @@ def added_records(before: Mapping[str, str], after: Mapping[str, str], attested:
 
 
 def contents(checkout: Path) -> dict[str, str]:
-    """By path with slashes, the SHA-256 of every file of a checkout but git's own; of a link, where it leads."""
+    """By path with slashes, the SHA-256 of every file of a checkout but git's own; of a link, where it leads; of what
+    is neither, that it is something else."""
     found = {}
     for folder, folders, names in os.walk(checkout):
-        folders[:] = [name for name in folders if name != ".git"]
-        for name in [*names, *(one for one in folders if Path(folder, one).is_symlink())]:
-            path = Path(folder, name)
-            content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
-            found[path.relative_to(checkout).as_posix()] = hashlib.sha256(content).hexdigest()
+        if Path(folder) == checkout and ".git" in folders:
+            folders.remove(".git")
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for path in (Path(folder, name) for name in [*names, *links]):
+            if path == checkout / ".git":  # of a worktree
+                continue
+            found[path.relative_to(checkout).as_posix()] = _content(path)
     return found
 
 
-def _record_of(path: PurePosixPath) -> PurePosixPath | None:
-    """The record that a file is in, if it is in one: <records>/<model>/<revision>/<digest>/..."""
-    for place in PLACES:
-        depth = len(place.parts)
-        if path.parts[:depth] == place.parts and len(path.parts) > depth + 3:
-            return PurePosixPath(*path.parts[: depth + 3])
+def _content(path: Path) -> str:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return f"link to {path.readlink()}"
+    if not stat.S_ISREG(mode):
+        return "no plain file"
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _record_of(path: PurePosixPath, place: PurePosixPath) -> PurePosixPath | None:
+    """The record that a file is in, if it is in one: <place>/<model>/<revision>/<digest>/..."""
+    depth = len(place.parts)
+    if path.parts[:depth] == place.parts and len(path.parts) > depth + 3:
+        return PurePosixPath(*path.parts[: depth + 3])
     return None
 
 
@@ -60,9 +80,9 @@ def _is_there(folder: PurePosixPath, files: Iterable[str]) -> bool:
     return any(path.startswith(f"{folder}/") for path in files)
 
 
-def _attested_by(path: PurePosixPath) -> PurePosixPath | None:
+def _attested_by(path: PurePosixPath, place: PurePosixPath) -> PurePosixPath | None:
     """The record that an attestation speaks of by its name, if it is one: <digest>.<kind>-....json beside it."""
     digest, _, rest = path.name.partition(".")
     if len(digest) != 12 or not set(digest) <= _HEX or not rest.endswith(".json"):
         return None
-    return _record_of(path.with_name(digest) / "run.json")
+    return _record_of(path.with_name(digest) / "run.json", place)

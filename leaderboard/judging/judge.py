@@ -16,11 +16,11 @@ from harness.judging import judge_table
 from harness.rows import Job
 from harness.run import Run
 from harness.scoring import Score, result_of, score
-from leaderboard.judging.forms import require_consistent, require_default_data, require_form
+from leaderboard.judging.forms import require_consistent, require_default_data, require_form, require_submitted
 from leaderboard.judging.others import require_unlike_others
-from leaderboard.judging.reading import list_files, read_json, require_exactly
+from leaderboard.judging.reading import list_files, read_json, require_as_written, require_exactly
 from leaderboard.judging.refusal import Refused, shown
-from leaderboard.judging.tables import read_table, require_possible
+from leaderboard.judging.tables import SLACK, SLACK_16_BITS, read_table, require_possible
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import SUBMISSION_FILE
 
@@ -72,11 +72,14 @@ def _judged(folder: Path, records: Path | None) -> Verdict:
     facts, submission = read_json(folder / "run.json"), read_json(folder / SUBMISSION_FILE)
     require_form(facts, "run")
     require_form(submission, "submission")
+    require_as_written(folder / "run.json", facts)
+    require_as_written(folder / SUBMISSION_FILE, submission)
     require_default_data(facts)
     run = Run(folder, facts)
     expected = record_files(run)
     require_exactly(files, expected)
     require_consistent(run)
+    require_submitted(submission, facts)
     digest = digest_of(folder, expected)
     place = place_of(run, digest)
     if PurePosixPath(*folder.parts[-3:]) != place:
@@ -86,6 +89,7 @@ def _judged(folder: Path, records: Path | None) -> Verdict:
         scores += _scores(run, job)
     result = result_of(run, scores)
     _require_same(read_json(folder / "result.json"), result)
+    require_as_written(folder / "result.json", result)
     remarks = require_unlike_others(run, submission, place, records) if records is not None else ()
     return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
 
@@ -93,7 +97,9 @@ def _judged(folder: Path, records: Path | None) -> Verdict:
 def _scores(run: Run, job: Job) -> list[Score]:
     table = read_table(run.table(job), job)
     rendering = run.facts["data"]["tasks"][job.task.name].get("rendering")
-    require_possible(job.task, job, table, rendering and rendering["answers"])
+    model = run.facts["model"]
+    exact = model["dtype"] == "float32" and not model.get("quantization")
+    require_possible(job.task, job, table, rendering and rendering["answers"], SLACK if exact else SLACK_16_BITS)
     return score(judge_table(job.task, job, table))
 
 

@@ -1,89 +1,171 @@
 """A submission among the records that are there: names that pass for another's, and observations that are another's."""
 
-import json
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.rows import Job
 from harness.run import Run
 from harness.tasks import CompletionTask
+from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import record_folders
+from leaderboard.submission import SUBMISSION_FILE
 
 # Signs that pass for one another in a name.
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "", "-": "", ".": ""})
-# As many items of a table say whether it is a copy.
+# As many values of a table say whether it is a copy: of two models some are alike by chance, never a third of them.
 _FEW = 4_096
+_FEWEST = 16
+_ALIKE_SHARE = 0.3
+_ALIKE_WITHIN = 2.0**-15
+# What two good models are both sure of says nothing: a value counts where one of them is below this (nats).
+_SURE = -0.01
+
+
+@dataclass(frozen=True)
+class _Other:
+    """Another record: its folder, and of its run.json the model and what was asked, by task."""
+
+    folder: Path
+    model: dict[str, Any]
+    tasks: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The id of its model."""
+        return str(self.model["id"])
+
+    @property
+    def parts(self) -> dict[tuple[str, str], int]:
+        """By task and split, how many rows it has."""
+        return _parts(self.tasks)
 
 
 def require_unlike_others(run: Run, submission: dict[str, Any], place: PurePosixPath, records: Path) -> list[str]:
     """Raises Refused for a name that passes for another's, for observations of another record, and for superseding
-    what is not there; returns what else a maintainer should know."""
-    mine = run.facts["model"]["id"]
-    superseded = set(submission["supersedes"])
-    remarks = []
-    for other, folder in _others(records, place):
-        name = other["model"]["id"]
-        if name != mine and skeleton(name) == skeleton(mine):
-            raise Refused(f"{shown(mine)} passes for {shown(name)}, which has a record")
-        if folder.name in superseded:
-            if name != mine:
-                raise Refused(f"it would supersede {folder.name}, which is of {shown(name)}")
-            superseded.discard(folder.name)
-            remarks.append(f"it supersedes {folder.name}: ask the contact of that one")
-        if copied := _copied(run, other, folder):
-            if name != mine:
-                raise Refused(f"its log-probabilities of {copied} are those of {shown(name)}, to the last digit")
-            remarks.append(f"its log-probabilities of {copied} are those of {folder.name}, an earlier record")
-    if superseded:
-        raise Refused(f"it would supersede {', '.join(sorted(superseded))}, and there is no such record")
+    what is not there or not one's own; returns what else a maintainer should know."""
+    remarks: list[str] = []
+    others = list(_others(records, place, remarks))
+    if missing := sorted(set(submission["supersedes"]) - {other.folder.name for other in others}):
+        raise Refused(f"it would supersede {', '.join(missing)}, and there is no such record")
+    model = run.facts["model"]
+    for other in others:
+        if other.name != model["id"] and skeleton(other.name) == skeleton(model["id"]):
+            raise Refused(f"{shown(model['id'])} passes for {shown(other.name)}, which has a record")
+        superseded = other.folder.name in submission["supersedes"]
+        if superseded:
+            _require_may_supersede(run, submission, other)
+            remarks.append(f"it supersedes {other.folder.name}")
+        try:
+            copied = _copied(run, other)
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            remarks.append(f"the tables of {other.folder.name} cannot be read ({type(error).__name__})")
+            continue
+        if not copied:
+            continue
+        if other.name != model["id"]:
+            raise Refused(_copy_of_another(model, other, copied))
+        if not superseded and _covered(run, other):
+            raise Refused(f"it says what {other.folder.name} says: name that with --supersedes")
+        remarks.append(f"its log-probabilities of {copied} are those of {other.folder.name}, an earlier record")
     return remarks
 
 
 def skeleton(name: str) -> str:
-    """A name without what the eye passes over: case, hyphens, and signs that look like another."""
-    return name.casefold().translate(_ALIKE).replace("rn", "m").replace("vv", "w")
+    """A name without what the eye passes over: case, hyphens, and signs that look like another. What stands between
+    two digits counts: 1.3b is not 13b."""
+    apart = re.sub(r"(?<=[0-9])[._-]+(?=[0-9])", ",", name.casefold())
+    return apart.translate(_ALIKE).replace("rn", "m").replace("vv", "w")
 
 
-def _others(records: Path, place: PurePosixPath) -> Iterator[tuple[dict[str, Any], Path]]:
-    """run.json and folder of every other record."""
+def _others(records: Path, place: PurePosixPath, remarks: list[str]) -> Iterator[_Other]:
+    """Every other record; of one whose run.json is damaged a remark."""
     for folder in record_folders(records):
-        if PurePosixPath(folder.relative_to(records)) != place:
-            yield json.loads((folder / "run.json").read_text(encoding="utf-8")), folder
+        if PurePosixPath(folder.relative_to(records)) == place:
+            continue
+        try:
+            facts = read_json(folder / "run.json")
+            other = _Other(folder, facts["model"], facts["data"]["tasks"])
+            if isinstance(other.model["id"], str) and all(isinstance(rows, int) for rows in other.parts.values()):
+                yield other
+                continue
+        except (Refused, KeyError, TypeError, AttributeError, OSError):
+            pass
+        remarks.append(f"the record {shown(folder.name)} is damaged, and was compared with nothing")
 
 
-def _copied(run: Run, other: dict[str, Any], folder: Path) -> str:
+def _parts(tasks: dict[str, Any]) -> dict[tuple[str, str], int]:
+    return {(task, split): part["rows"] for task, asked in tasks.items() for split, part in asked["splits"].items()}
+
+
+def _require_may_supersede(run: Run, submission: dict[str, Any], other: _Other) -> None:
+    """Raises Refused unless a record may take the place of another: the same model's, as much, and by the same."""
+    name, model = other.folder.name, run.facts["model"]
+    for what in ("id", "revision", "dtype"):
+        if other.model.get(what) != model[what]:
+            raise Refused(f"it would supersede {name}, which is of {shown(other.model.get(what))}: another {what}")
+    mine = _parts(run.facts["data"]["tasks"])
+    if lacking := sorted(part for part, rows in other.parts.items() if mine.get(part, 0) < rows):
+        raise Refused(f"it would supersede {name}, which has more of {shown('.'.join(lacking[0]))}")
+    if read_json(other.folder / SUBMISSION_FILE).get("contact") != submission["contact"]:
+        raise Refused(f"it would supersede {name}, and its contact is another: ask the maintainers")
+
+
+def _copy_of_another(model: dict[str, Any], other: _Other, copied: str) -> str:
+    reason = f"its log-probabilities of {copied} are those of {shown(other.name)}"
+    tokenizers = [one.get("tokenizer") for one in (model, other.model)]
+    if tokenizers[0] == tokenizers[1] and model["parameters"] == other.model.get("parameters"):
+        return f"{reason}; if it has the same weights, name it by that id, or ask the maintainers"
+    return reason
+
+
+def _covered(run: Run, other: _Other) -> bool:
+    """Whether another record has all that this one asks, put in the same way."""
+    mine = run.facts["data"]["tasks"]
+    return all(rows <= other.parts.get(part, 0) for part, rows in _parts(mine).items()) and all(
+        asked.get("prompting") == other.tasks[task].get("prompting") for task, asked in mine.items()
+    )
+
+
+def _copied(run: Run, other: _Other) -> str:
     """The first table whose log-probabilities are those of another record; "" if there is none.
 
     What is written may well be the same: many answers are right. Log-probabilities of two models never are.
     """
-    asked = other["data"]["tasks"]
     for job in run.jobs():
-        there = asked.get(job.task.name, {}).get("splits", {})
-        path = folder / "observations" / run.table(job).name
-        if isinstance(job.task, CompletionTask) or job.split not in there or not path.is_file():
+        path = other.folder / "observations" / run.table(job).name
+        if isinstance(job.task, CompletionTask) or (job.task.name, job.split) not in other.parts or not path.is_file():
             continue
         if _same(_beginning(run.table(job), job), _beginning(path, job)):
             return job.name
     return ""
 
 
-def _beginning(path: Path, job: Job) -> Any:
-    """The first log-probabilities of a table, float32."""
+def _beginning(path: Path, job: Job) -> npt.NDArray[np.float32]:
+    """The first log-probabilities of a table."""
+    found: list[pa.Array] = []
     with pq.ParquetFile(path) as file:
-        batches = list(file.iter_batches(_FEW, row_groups=[0], columns=["logprobs"]))[:1]
-    values = (
-        pa.concat_arrays([batch.column(0).flatten() for batch in batches]) if batches else pa.array([], pa.float32())
-    )
-    return values.to_numpy()
+        for batch in file.iter_batches(_FEW, columns=["logprobs"]):
+            found.append(batch.column(0).flatten())
+            if sum(map(len, found)) >= _FEW:
+                break
+    values = pa.concat_arrays(found) if found else pa.array([], pa.float32())
+    return values.to_numpy(zero_copy_only=False)[:_FEW]
 
 
-def _same(some: Any, others: Any) -> bool:
-    """Whether the log-probabilities that both have are alike; a constant says nothing."""
+def _same(some: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> bool:
+    """Whether too many of the log-probabilities that both have are alike; a constant says nothing."""
     n = min(len(some), len(others))
-    return n > 1 and bool(np.ptp(some[:n]) > 0) and bool(np.abs(some[:n] - others[:n]).max() < 2.0**-15)
+    unsure = np.minimum(some[:n], others[:n]) < _SURE
+    mine, theirs = some[:n][unsure], others[:n][unsure]
+    if len(mine) < _FEWEST or np.ptp(mine) == 0:
+        return False
+    return bool((np.abs(mine - theirs) <= _ALIKE_WITHIN).mean() > _ALIKE_SHARE)

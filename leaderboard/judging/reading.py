@@ -26,17 +26,23 @@ def require_exactly(found: Iterable[str], files: Iterable[PurePosixPath]) -> Non
 def list_files(folder: Path) -> list[str]:
     """The files below a folder, relative to it, with slashes; nothing is followed.
 
-    Raises Refused for a link, for what is no plain file, for one that is too large, and for too many.
+    Raises Refused for a link, for what is no plain file, for one that is too large, for an empty folder, and for too
+    many of either.
     """
     if not folder.is_dir() or folder.is_symlink():
         raise Refused("there is no such folder")
     found: list[str] = []
     pending = [PurePosixPath()]
+    seen = 0
     while pending:
         place = pending.pop()
+        before = seen
         with os.scandir(folder / place) as entries:
             for entry in entries:
                 path = place / entry.name
+                seen += 1
+                if seen > MOST_FILES:
+                    raise Refused(f"there are more than {MOST_FILES} files")
                 if entry.is_symlink():
                     raise Refused(f"{shown(path.as_posix())} is a link")
                 facts = entry.stat(follow_symlinks=False)
@@ -50,8 +56,8 @@ def list_files(folder: Path) -> list[str]:
                 if facts.st_size > (most := most_bytes(path.name)):
                     raise Refused(f"{shown(path.as_posix())} has {facts.st_size:,} bytes, at most {most:,} are read")
                 found.append(path.as_posix())
-                if len(found) + len(pending) > MOST_FILES:
-                    raise Refused(f"there are more than {MOST_FILES} files")
+        if seen == before:
+            raise Refused(f"{shown(place.as_posix())} is an empty folder")
     return found
 
 
@@ -75,6 +81,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused(f"{path.name} is no JSON object")
     return value
+
+
+def require_as_written(path: Path, value: object) -> None:
+    """Raises Refused unless a JSON file is, byte for byte, what `harness.run.write_json` makes of its value: blanks
+    and escapes can carry anything."""
+    if path.read_bytes() != (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode():
+        raise Refused(f"{path.name} is not written as harness submit writes it: an indent of 1, a line end at its end")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

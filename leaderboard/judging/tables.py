@@ -4,6 +4,7 @@ What they hold is compared with the regenerated rows in `harness.judging`; here 
 need.
 """
 
+import re
 from functools import singledispatch
 from pathlib import Path
 
@@ -25,6 +26,16 @@ MOST_BYTES = 256 * 2**20
 TOKEN_CHARACTERS = 256
 # Probabilities of float32 logits, each rounded to ROUNDING, add up to 1 only about.
 SLACK = 1e-3
+# Of continuations each is read off a sequence of its own, where 16-bit logits come out anew: 30 and 30.125 in the
+# one are 30.125 and 30 in the other.
+SLACK_16_BITS = 0.5
+# Natural log-probabilities: logits of 16 bits are at most 65,504 apart from 0, and no working model's are near that.
+LOWEST = -1e5
+LOWEST_CONTINUED = -1e4
+# What a footer of our writer has at most, and for each column of a group.
+FOOTER_BYTES, CHUNK_BYTES = 4_096, 512
+MOST_SCHEMA_BYTES = 4_096
+_WRITER = re.compile(r"parquet-cpp-arrow version [0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(-SNAPSHOT)?")
 
 
 def read_table(path: Path, job: Job) -> pa.Table:
@@ -43,8 +54,9 @@ def read_table(path: Path, job: Job) -> pa.Table:
                     f"{name} has {facts.num_rows:,} rows in {facts.num_row_groups:,} groups of {size:,} bytes in all: "
                     f"at most {MOST_ROWS:,}, {MOST_GROUPS:,} and {MOST_BYTES:,} are read"
                 )
-            if not file.schema_arrow.equals(schema):
-                raise Refused(f"{name} has other columns than the observations of its task")
+            if not file.schema_arrow.equals(schema, check_metadata=True):
+                raise Refused(f"{name} has other columns than the observations of its task, or notes on them")
+            _require_nothing_else(path, facts, name)
             table = file.read()
         table.validate(full=True)
     except (OSError, ValueError, NotImplementedError, MemoryError) as error:  # ArrowInvalid is a ValueError
@@ -54,24 +66,48 @@ def read_table(path: Path, job: Job) -> pa.Table:
     return table
 
 
+def _require_nothing_else(path: Path, facts: pq.FileMetaData, name: str) -> None:
+    """Raises Refused for a file with bytes that are no part of its columns, or a footer that says more of itself."""
+    with path.open("rb") as file:
+        end = file.seek(-8, 2)
+        footer = int.from_bytes(file.read(4), "little")
+    notes = facts.metadata or {}
+    chunks = [facts.row_group(g).column(c) for g in range(facts.num_row_groups) for c in range(facts.num_columns)]
+    if set(notes) - {b"ARROW:schema"} or sum(map(len, notes.values())) > MOST_SCHEMA_BYTES:
+        raise Refused(f"{name} has notes beside its columns")
+    if footer > FOOTER_BYTES + CHUNK_BYTES * len(chunks) or not _WRITER.fullmatch(facts.created_by or ""):
+        raise Refused(f"{name} has a footer of {footer:,} bytes that says more than what pyarrow writes")
+    starts = [min(at for at in (one.dictionary_page_offset, one.data_page_offset) if at) for one in chunks]
+    covered = 4
+    for start, size in sorted(zip(starts, (one.total_compressed_size for one in chunks), strict=True)):
+        if start != covered or size < 0:
+            raise Refused(f"{name} has bytes that are in no column, from {min(start, covered):,} on")
+        covered += size
+    if covered != end - footer:
+        raise Refused(f"{name} has bytes that are in no column, from {min(end, covered):,} on")
+
+
 @singledispatch
-def require_possible(task: Task, job: Job, table: pa.Table, answers: str | None) -> None:
+def require_possible(task: Task, job: Job, table: pa.Table, answers: str | None, slack: float) -> None:
     """Raises Refused for observations that no model gives. answers: of what they are made, as run.json says; None for
-    outputs from elsewhere."""
+    outputs from elsewhere. slack: by how much probabilities of continuations may add up to more than 1."""
     raise TypeError(f"nothing is known of {type(task).__name__}")
 
 
 @require_possible.register
-def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None) -> None:
+def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None, slack: float) -> None:
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols).astype(np.float64)
     argmax, gold, right = (table[name].to_numpy() for name in ("argmax", "gold", "gold_token"))
-    _require_numbers(job, logprobs)
     continuations = answers == "continuations"
+    _require_numbers(job, logprobs, LOWEST_CONTINUED if continuations else LOWEST)
     if ((gold < 0) | (gold >= symbols) | (right < 0)).any() or (argmax < (-1 if continuations else 0)).any():
         raise Refused(f"{job.name} has an answer or a token that is none")
     if continuations:
-        return  # texts that begin alike share their probability, and greedy decoding may pass the likeliest by
+        _require_continued(job, logprobs, argmax, slack)
+        if (right != gold).any() or (argmax >= symbols).any():
+            raise Refused(f"{job.name} has tokens where continuations were scored")
+        return
     probability = np.exp(logprobs)
     total, most = probability.sum(axis=1), probability.max(axis=1)
     if (total > 1 + SLACK).any():
@@ -90,23 +126,48 @@ def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None) -> No
         raise Refused(f"{job.name}, read {read:,}: its most probable token is less probable than one of its symbols")
 
 
+def _require_continued(job: Job, logprobs: np.ndarray, written: np.ndarray, slack: float) -> None:
+    """Raises Refused unless the continuations of a read, none of which begins another, can have these probabilities.
+
+    One that is more probable than not has only tokens that are, and so is what greedy decoding writes. Below that
+    nothing follows: greedy decoding may pass the likeliest by.
+    """
+    probability = np.exp(logprobs)
+    total = probability.sum(axis=1)
+    if (total > 1 + slack).any():
+        raise Refused(f"{job.name}, read {int(np.argmax(total)):,}: its probabilities add up to {total.max():.4f}")
+    odd = (probability.max(axis=1) > 0.5 * (1 + slack)) & (probability.argmax(axis=1) != written)
+    if odd.any():
+        raise Refused(f"{job.name}, read {int(np.argmax(odd)):,}: what is most probable by far is not what is written")
+
+
 @require_possible.register
-def _choices(task: ChoiceTask, job: Job, table: pa.Table, answers: str | None) -> None:
+def _choices(task: ChoiceTask, job: Job, table: pa.Table, answers: str | None, slack: float) -> None:
     lists = table["logprobs"].combine_chunks()
     logprobs = lists.values.to_numpy().astype(np.float64)
-    _require_numbers(job, logprobs)
+    _require_numbers(job, logprobs, LOWEST_CONTINUED)
     counts = lists.value_lengths().to_numpy()
     row = np.repeat(np.arange(len(counts)), counts)
     total = np.bincount(row, np.exp(logprobs), len(counts))
-    if (total > 1 + SLACK).any():
+    if (total > 1 + slack).any():
         raise Refused(f"{job.name}, row {int(np.argmax(total)):,}: the probabilities add up to {total.max():.4f}")
     written, gold = table["written"].to_numpy(), table["gold"].to_numpy()
     if ((written < -1) | (written >= counts) | (gold < 0) | (gold >= counts)).any():
         raise Refused(f"{job.name} has an answer that is none of its candidates")
+    texts = [candidates for _, chunk in job.chunks() for candidates in task.candidates(chunk)]
+    if counts.tolist() != list(map(len, texts)):
+        return  # other rows, which is told elsewhere
+    for place, (candidates, line) in enumerate(zip(texts, np.split(logprobs, np.cumsum(counts)[:-1]), strict=True)):
+        said, likeliest = int(written[place]), int(line.argmax())
+        # What is more probable than not is written, or goes on to a candidate that begins with it.
+        if np.exp(line[likeliest]) > 0.5 * (1 + slack) and not (
+            said >= 0 and candidates[said].startswith(candidates[likeliest])
+        ):
+            raise Refused(f"{job.name}, row {place:,}: what is most probable by far is not what is written")
 
 
 @require_possible.register
-def _completions(task: CompletionTask, job: Job, table: pa.Table, answers: str | None) -> None:
+def _completions(task: CompletionTask, job: Job, table: pa.Table, answers: str | None, slack: float) -> None:
     limit = job.prompting.max_new_tokens(task)
     tokens = table["tokens"].to_numpy()
     if ((tokens < 0) | (tokens > limit)).any():
@@ -121,10 +182,12 @@ def _completions(task: CompletionTask, job: Job, table: pa.Table, answers: str |
         raise Refused(f"{job.name} has an answer of {longest:,} characters, which {limit} tokens cannot write")
 
 
-def _require_numbers(job: Job, logprobs: np.ndarray) -> None:
+def _require_numbers(job: Job, logprobs: np.ndarray, lowest: float) -> None:
     if np.isnan(logprobs).any():
         raise Refused(
             f"{job.name} has log-probabilities that are no numbers: a record answers everything, try --dtype float32"
         )
     if np.isinf(logprobs).any() or (logprobs > 0).any():
         raise Refused(f"{job.name} has log-probabilities that are infinite or above 0")
+    if (logprobs < lowest).any():
+        raise Refused(f"{job.name} has log-probabilities below {lowest:,.0f}, which no working model gives")

@@ -8,40 +8,81 @@ from typing import Any
 from leaderboard.judging.refusal import Refused, shown
 
 MOST_CHARACTERS = 4_000
-# Tags and comments of markup, templates, and the one kind of address that is a program.
-_MARKUP = re.compile(r"<\s*[a-z/!?]|\{[{%#]|javascript:", re.IGNORECASE)
+# Tags, entities and comments of markup, templates, and the one kind of address that is a program.
+_MARKUP = re.compile(r"<\s*[a-z/!?]|\{[{%#]|javascript:|&(#[0-9]+|#x[0-9a-f]+|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 # Control signs, and what is not seen or turns the direction of reading.
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
-# Where somebody's files lie: /home/name, C:\Users\name, ~/name.
-_HOME = re.compile(r"(^|[\s=\"'(,:])(~[\w.-]*/|/(home|Users|root|mnt|data|workspace|scratch|tmp|var)/|[A-Za-z]:\\)")
+# Of other categories: Unicode's Default_Ignorable_Code_Point, and the blank of Braille.
+_IGNORED = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+_MOST_MARKS = 2
+# Where somebody's files lie: /home/name, /gpfs/users/name, C:\Users\name, \\host\share, ~/name; not and/or, 1/2, https://
+_HOME = re.compile(
+    r"(^|[\s=\"'(,:])(~[\w.-]*/|/(home|Users|root|mnt|data|workspace|scratch|tmp|var)/|[A-Za-z]:[\\/](?!/))"
+    r"|(?<![\w/.)\]}%-])/[\w.-]+/[\w.-]|\\\\[\w.-]+\\",
+    re.IGNORECASE,
+)
+_LINK = re.compile(r"\]\(\s*(https?:|//|www\.)", re.IGNORECASE)
 # The texts that may have several lines.
 _LINES = {"system", "disclosure", "reason"}
-_TOKEN = re.compile(r"\b(hf_[A-Za-z0-9]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|sk-[\w-]{16,}|AKIA[A-Z0-9]{12,})")
+# What is read as the name of somebody, or told by one.
+_NAMES, _TOLD = {"contact"}, {"contact", "disclosure", "by"}
+_TOKEN = re.compile(
+    r"\b(hf_[A-Za-z0-9]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|xox[a-z]-[\w-]{10,}"
+    r"|AKIA[A-Z0-9]{12,}|AIza[\w-]{30,})"
+)
 
 
 def require_harmless(value: Any, name: str) -> None:
     """Raises Refused if any text of a JSON value, its keys among them, acts, hides something or gives away a secret."""
     for where, text in _texts(value, name):
-        if fault := fault_of(text, where.rpartition(", ")[2] in _LINES):
+        key = where.rpartition(", ")[2]
+        if fault := fault_of(text, key in _LINES) or _fault_of_telling(text, key):
             raise Refused(f"{where} {fault}: {shown(text)}")
+
+
+def _fault_of_telling(text: str, key: str) -> str:
+    """What is wrong with what people say of themselves; "" if nothing, or if the text is of something else."""
+    if key in _TOLD and "file:/" in text.casefold():
+        return "names a folder of somebody's machine"
+    if key in _TOLD and _LINK.search(text):
+        return "has a link that shows another text than its address"
+    if key in _NAMES and unicodedata.normalize("NFKC", text) != text:
+        return "is not in Unicode's normal form NFKC: it has signs that look like others"
+    return ""
 
 
 def fault_of(text: str, lines: bool = False) -> str:
     """What is wrong with a text, as what follows its name; "" if nothing. lines: whether it may have several."""
     if len(text) > MOST_CHARACTERS:
         return f"is longer than {MOST_CHARACTERS:,} characters"
-    unseen = next(
-        (sign for sign in text if unicodedata.category(sign) in _UNSEEN and not (lines and sign in "\n\t")), None
-    )
+    unseen = next((sign for sign in text if _is_unseen(sign) and not (lines and sign in "\n\t")), None)
     if unseen is not None:
         return f"has a sign that nobody sees (U+{ord(unseen):04X})"
+    if _has_piled_marks(text):
+        return f"has more than {_MOST_MARKS} marks on one letter"
     if unicodedata.normalize("NFC", text) != text:
         return "is not in Unicode's normal form NFC"
-    if _MARKUP.search(text):
-        return "has markup in it"
-    if _TOKEN.search(text):
-        return "looks like a token that opens an account"
-    return "names a folder of somebody's machine" if _HOME.search(text) else ""
+    patterns = {
+        "has markup in it": _MARKUP,
+        "looks like a token that opens an account": _TOKEN,
+        "names a folder of somebody's machine": _HOME,
+    }
+    return next((fault for fault, pattern in patterns.items() if pattern.search(text)), "")
+
+
+def _is_unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in _UNSEEN or _IGNORED.match(sign) is not None
+
+
+def _has_piled_marks(text: str) -> bool:
+    marks = 0
+    for sign in text:
+        marks = marks + 1 if unicodedata.category(sign) in ("Mn", "Me") else 0
+        if marks > _MOST_MARKS:
+            return True
+    return False
 
 
 def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -49,7 +49,7 @@ QUANTIZED = Tolerance(0.4, 0.04)
 
 def tolerance_of(model: Mapping[str, Any]) -> Tolerance:
     """What a model of run.json is allowed; of numbers that are not known here, as much as the coarsest."""
-    return QUANTIZED if model["quantization"] else TOLERANCES.get(model["dtype"], QUANTIZED)
+    return QUANTIZED if model.get("quantization") else TOLERANCES.get(model["dtype"], QUANTIZED)
 
 
 def apart(recorded: npt.ArrayLike, replayed: npt.ArrayLike) -> Floats:
@@ -93,16 +93,14 @@ def could_be_missed(leads: Floats, margins: Floats) -> bool:
     return bool((leads >= -margins).any())
 
 
-def uncertainty(plan: ChoicePlan, logprobs: Logprobs) -> Floats:
-    """By which factor the log-probability of each candidate moves if those of its tokens do, by what was said of all.
+def beginnings(plan: ChoicePlan, logprobs: Logprobs) -> Floats:
+    """The log-probability of each candidate's tokens, whatever follows them, by what was said of all candidates.
 
-    1 for most. A candidate with which another one begins is the difference of two probabilities: the closer they are
-    to each other, the less is known of it.
+    A candidate with which others begin is the difference of two probabilities. The closer they are to each other, the
+    less its own says: their sum is what a model said, and what can be compared.
     """
-    exact = logprobs.astype(np.float64)
-    sums = exact.copy()
-    lengths = np.bincount(plan.candidate, minlength=len(exact))
+    sums = logprobs.astype(np.float64)
+    lengths = np.bincount(plan.candidate, minlength=len(sums))
     for short, long in sorted(plan.longer.tolist(), key=lambda pair: -lengths[pair[1]]):
         sums[short] = np.logaddexp(sums[short], sums[long])
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(2 * np.exp(sums - exact) - 1, dtype=np.float64)
+    return sums

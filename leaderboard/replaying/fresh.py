@@ -21,7 +21,7 @@ from harness.rows import CHUNK_ROWS, Job
 from harness.run import environment
 from harness.scoring import score
 from harness.statistics import Interval, difference_interval
-from leaderboard.attestations import FRESH, Attestation
+from leaderboard.attestations import FRESH, Attestation, require_writable
 from leaderboard.records import Record
 from leaderboard.replaying.reasking import Again, ask_again, in_order, now, recorded_model
 
@@ -36,8 +36,10 @@ def fresh(record: Record, nonce: str, by: str, model: str | None = None, rows: i
     """Asks the model of a record `rows` fresh rows of each split (None: as many as the record has, at most 500).
 
     nonce: what decides the seed, given after submission. by: who asks. model: a folder in the place of the recorded id.
-    Raises UserError where the recorded model cannot be had, or is another one by now.
+    Raises UserError where the recorded model cannot be had, or is another one by now, and for a nonce or a name that no
+    attestation takes.
     """
+    require_writable(by, nonce)
     run, jobs = record.run, record.run.jobs()
     seed = seed_of(run.facts["model"]["revision"], nonce)
     known = {job.task.name: share for job in jobs if (share := share_known(job, seed)) > MOST_KNOWN}

@@ -14,7 +14,7 @@ import pyarrow as pa
 from harness.engine import Engine
 from harness.errors import UserError
 from harness.loading import describe, load
-from harness.models import DTYPES, QUANTIZATIONS, ModelRequest, ModelSource, fetch_weights, resolve
+from harness.models import DTYPES, QUANTIZATIONS, ModelRequest, ModelSource, fetch_weights, folder_revision, resolve
 from harness.observing import observe
 from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.plan import Plan
@@ -46,11 +46,12 @@ class Again:
 
 @dataclass(frozen=True)
 class Said:
-    """What was said to some rows of a job. ids: ascending; plan: theirs, in that order; table: their observations,
-    ordered as in a run folder."""
+    """What was said to some rows of a job. ids: ascending; rows, plan: theirs, in that order; table: their
+    observations, ordered as in a run folder."""
 
     job: Job
     ids: Ints
+    rows: pa.Table
     plan: Plan
     table: pa.Table
 
@@ -94,15 +95,19 @@ def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSourc
     if model is None and facts["id"].startswith(LOCAL):
         raise UserError(f"{facts['id']} was a folder of whoever ran it: name one with the same files with --model")
     name = model or facts["id"]
-    is_folder = name in MODELS or Path(name).is_dir()
+    adapter = _adapter(facts["adapter"])
+    if model is None:
+        _require_no_folder(name, adapter)
+    else:
+        _require_files(Path(model), facts)
     source = resolve(
         ModelRequest(
             name,
-            None if is_folder else facts["revision"],
+            None if model is not None or name in MODELS else facts["revision"],
             _one_of(facts, "requested_dtype", DTYPES),
             facts["gguf_file"],
             _one_of(facts, "quantization", (None, *QUANTIZATIONS)),
-            _adapter(facts["adapter"]),
+            adapter,
             _attention(facts["attention"]),
             compile=facts["compiled"] is True,
         )
@@ -111,6 +116,28 @@ def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSourc
     if source.adapter and facts["adapter"]:
         _require("revision of the adapter", facts["adapter"]["revision"], source.adapter.revision)
     return source
+
+
+def _require_no_folder(*names: str | None) -> None:
+    """What a record names is of the Hub or of this package: a folder that happens to be called so is not loaded."""
+    for name in names:
+        if name is not None and name not in MODELS and Path(name).exists():
+            raise UserError(
+                f"{name[:80]!r} is meant as a name of the Hub, and there is a file or folder of that name here: go to "
+                "another folder and try again"
+            )
+
+
+def _require_files(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Raises UserError unless a folder has the recorded files; nothing of it has been loaded yet."""
+    needed = folder / (facts["gguf_file"] or "config.json")
+    if not needed.is_file():
+        raise UserError(f"there is no {needed}: name the folder of the recorded model with --model")
+    try:
+        revision = folder_revision(folder, facts["gguf_file"])
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}): name another folder with --model") from None
+    _require("revision", facts["revision"], revision)
 
 
 def _one_of(facts: Mapping[str, Any], name: str, known: Sequence[Any]) -> Any:
@@ -162,9 +189,10 @@ def ask_again(again: Again, jobs: Sequence[Job], chosen: Mapping[str, Sequence[i
 
 def _said(again: Again, job: Job, ids: Ints, continuations: bool) -> Said:
     parcel = Parcel(0, ids, 0)
-    plan = plan_rows(job, again.source, parcel.rows([job]), continuations)
+    rows = parcel.rows([job])
+    plan = plan_rows(job, again.source, rows, continuations)
     parts = observe([job], iter([parcel]), lambda asked, rows: plan, again.engine)
-    return Said(job, ids, plan, in_order([part.table for part in parts]))
+    return Said(job, ids, rows, plan, in_order([part.table for part in parts]))
 
 
 def in_order(tables: Sequence[pa.Table]) -> pa.Table:

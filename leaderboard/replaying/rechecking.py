@@ -1,7 +1,8 @@
 """Rechecking: what a record says of some rows against what the model says again, by kind of observation.
 
-Log-probabilities must be the same within a tolerance. What was the most probable may be another only at a near tie; a
-text that differs must be one that greedy decoding writes with near ties broken otherwise. NaN is never the same.
+Log-probabilities must be the same within a tolerance, that of a candidate with all that begins with it. What was the
+most probable may be another only at a near tie; a text that differs must be one that greedy decoding writes with near
+ties broken otherwise. NaN is never the same. Whether all of it leans to one side is `leaning`'s.
 All kinds of observations stand in this file, so that what is demanded of a replay is read in one place.
 """
 
@@ -23,12 +24,13 @@ from harness.tasks.base import Floats, Ints
 from leaderboard.replaying.agreement import (
     Tolerance,
     apart,
+    beginnings,
     could_be_missed,
     could_be_written,
     differ,
     lead,
-    uncertainty,
 )
+from leaderboard.replaying.leaning import Tally, clusters, right
 from leaderboard.replaying.reasking import Again, Said
 from leaderboard.replaying.retracing import Writer, retrace
 
@@ -62,11 +64,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class Recheck:
-    """A model that is asked again, what it may be off by, and what has been found."""
+    """A model that is asked again, what it may be off by, what has been found, and what was counted, by job."""
 
     again: Again
     tolerance: Tolerance
     findings: Findings = field(default_factory=Findings)
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
     def check(self, said: Said, recorded: pa.Table) -> None:
         """Compares what was said to some rows with the table of their job. Raises UserError if that has other rows."""
@@ -74,12 +77,15 @@ class Recheck:
         for name in ("id", "position", "turn"):
             if name in recorded.schema.names and not recorded[name].equals(said.table[name]):
                 raise wrong_rows(said.job)
+        self.tallies.setdefault(said.job.name, Tally())
         if isinstance(said.plan, ChoicePlan):
             self._choices(said, said.plan, recorded)
         elif isinstance(said.plan, ReadPlan):
             self._reads(said, said.plan, recorded)
         else:
             self._texts(said, said.plan, recorded)
+        judged = (right(said.job, said.rows, table) for table in (recorded, said.table))
+        self.tallies[said.job.name].answered(clusters(said.job, said.table), *judged)
 
     # ---- Reads
 
@@ -94,7 +100,7 @@ class Recheck:
         names = [f"{place}: log-probability of {symbol}" for place in places for symbol in symbols]
         candidates = plan.read * len(symbols) + plan.candidate if isinstance(plan, ContinuationPlan) else None
         tokens = np.ones(len(was)) if candidates is None else np.bincount(candidates, minlength=len(was))
-        self._numbers(names, was, replayed, self.tolerance.of(replayed, tokens))
+        self._numbers(said.job, names, was, replayed, self.tolerance.of(replayed, tokens))
         for name in ("gap", "gold", "gold_token"):
             self._facts(name, places, recorded, said.table)
         one, other = (table["argmax"].to_numpy() for table in tables)
@@ -114,7 +120,7 @@ class Recheck:
         lists = [table["logprobs"].combine_chunks() for table in tables]
         if not lists[0].value_lengths().equals(lists[1].value_lengths()):
             raise wrong_rows(said.job)
-        was, replayed = (one.flatten().to_numpy() for one in lists)
+        was, replayed = (beginnings(plan, one.flatten().to_numpy()) for one in lists)
         places = [f"{said.job.name} row {row}" for row in said.ids.tolist()]
         names = [
             f"{place}: log-probability of candidate {candidate}"
@@ -122,7 +128,7 @@ class Recheck:
             for candidate in range(count)
         ]
         tokens = np.bincount(plan.candidate, minlength=len(was))
-        self._numbers(names, was, replayed, self.tolerance.of(replayed, tokens) * uncertainty(plan, replayed))
+        self._numbers(said.job, names, was, replayed, self.tolerance.of(replayed, tokens))
         self._facts("gold", places, recorded, said.table)
         one, other = (table["written"].to_numpy() for table in tables)
         self.findings.compared += len(one)
@@ -133,8 +139,9 @@ class Recheck:
 
     # ---- What reads and choices have in common
 
-    def _numbers(self, names: Sequence[str], was: Floats, replayed: Floats, allowed: Floats) -> None:
+    def _numbers(self, job: Job, names: Sequence[str], was: Floats, replayed: Floats, allowed: Floats) -> None:
         distances = apart(was, replayed)
+        self.tallies[job.name].compared(distances, allowed)
         self.findings.compared += len(was)
         self.findings.largest = max(self.findings.largest, float(distances[np.isfinite(distances)].max(initial=0)))
         for one in np.flatnonzero(differ(was, replayed, allowed)).tolist():

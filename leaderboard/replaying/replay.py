@@ -3,7 +3,8 @@ have said.
 
 The details of its attestation: {"asked": sequences, "of": sequences, "compared": numbers and tokens, "largest": of the
 differences of log-probabilities, "tolerance": {"absolute": nats, "relative": share}, "flips": near ties that came out
-the other way, "tasks": {"task.split": [ids]}, "differences": [texts, the first 20], "environment": {...}}.
+the other way, "right": {"recorded": answers, "replayed": answers, "of": answers}, "tasks": {"task.split": [ids] or
+"all"}, "differences": [texts, the first 20], "environment": {...}}.
 """
 
 from dataclasses import asdict
@@ -14,20 +15,23 @@ from tqdm import tqdm
 from harness import observations
 from harness.rows import Job
 from harness.run import Run, environment
-from leaderboard.attestations import REPLAY, Attestation
+from leaderboard.attestations import ALL, REPLAY, Attestation, require_writable
 from leaderboard.records import Record
 from leaderboard.replaying.agreement import tolerance_of
+from leaderboard.replaying.leaning import leanings, together
 from leaderboard.replaying.lots import draw
 from leaderboard.replaying.reasking import ask_again, now, recorded_model
-from leaderboard.replaying.rechecking import Recheck
+from leaderboard.replaying.rechecking import MOST_DIFFERENCES, Recheck
 
 
 def replay(record: Record, count: int | None, nonce: str, by: str, model: str | None = None) -> Attestation:
     """Asks `count` sequences of a record again, all if None; a dialogue is one.
 
     nonce: what decides which ones, given after submission. by: who asks. model: a folder in the place of the recorded
-    id. Raises UserError where the recorded model cannot be had, or is another one by now.
+    id. Raises UserError where the recorded model cannot be had, or is another one by now, and for a nonce or a name
+    that no attestation takes.
     """
+    require_writable(by, nonce)
     run, jobs = record.run, record.run.jobs()
     sizes = {job.name: job.rows for job in jobs}
     of = sum(sizes.values())
@@ -40,7 +44,8 @@ def replay(record: Record, count: int | None, nonce: str, by: str, model: str | 
         for said in ask_again(again, jobs, chosen):
             recheck.check(said, tables[said.job.name])
             bar.update(len(said.ids))
-    findings = recheck.findings
+    findings, answers = recheck.findings, together(recheck.tallies)
+    differences = [*leanings(recheck.tallies), *findings.differences]
     details = {
         "asked": asked,
         "of": of,
@@ -48,11 +53,12 @@ def replay(record: Record, count: int | None, nonce: str, by: str, model: str | 
         "largest": findings.largest,
         "tolerance": asdict(recheck.tolerance),
         "flips": findings.flips,
-        "tasks": chosen,
-        "differences": findings.differences,
+        "right": {"recorded": answers.recorded, "replayed": answers.replayed, "of": answers.of},
+        "tasks": {name: ids if len(ids) < sizes[name] else ALL for name, ids in chosen.items()},
+        "differences": differences[:MOST_DIFFERENCES],
         "environment": environment(again.device),
     }
-    return Attestation(record.digest, REPLAY, now(), by, nonce, findings.found == 0, details)
+    return Attestation(record.digest, REPLAY, now(), by, nonce, not differences, details)
 
 
 def _table(run: Run, job: Job) -> pa.Table:

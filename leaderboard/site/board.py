@@ -20,10 +20,12 @@ LARGEST, NO_SIZE = "10B or more", "unknown"
 
 @dataclass(frozen=True)
 class Board:
-    """reported: numbers that nobody has recomputed. series: by slug, the plots of a row by place. day: YYYY-MM-DD, when
-    it was built. address: of the site, ending in a slash, or ""."""
+    """labels: by slug, what a row is called where other rows of its model stand beside it. reported: numbers that
+    nobody has recomputed. series: by slug, the plots of a row by place. day: YYYY-MM-DD, when it was built. address: of
+    the site, ending in a slash, or ""."""
 
     entries: list[Entry]
+    labels: Mapping[str, str]
     gone: list[Past]
     reported: "Sequence[Reported]"
     columns: list[Column]
@@ -51,9 +53,30 @@ class Board:
 def put_together(table: Table, reported: "Sequence[Reported]", day: str, address: str) -> Board:
     """The board of a table."""
     series = {entry.slug: _series(entry) for entry in table.entries}
+    entries = table.entries
     return Board(
-        table.entries, table.gone, reported, columns(table.entries), ranks(table.entries), series, day, address
+        entries, labels(entries), table.gone, reported, columns(entries), ranks(entries), series, day, address
     )  # fmt: skip
+
+
+def labels(entries: Sequence[Entry]) -> dict[str, str]:
+    """By slug, the model's id, with what tells its rows apart if it has several."""
+    by_id: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_id.setdefault(str(entry.model["id"]), []).append(entry)
+    found = {}
+    for name, alike in by_id.items():
+        details = [_details(entry) for entry in alike]
+        differ = [len(set(texts)) > 1 for texts in zip(*details, strict=True)]
+        for entry, own in zip(alike, details, strict=True):
+            told = [text or "plain" for text, differs in zip(own, differ, strict=True) if differs]
+            found[entry.slug] = f"{name} ({', '.join(told)})" if told else name
+    return found
+
+
+def _details(entry: Entry) -> tuple[str, ...]:
+    model = entry.model
+    return model["dtype"], entry.variant, entry.asking.told, model["revision"][:7], entry.division
 
 
 def _series(entry: Entry) -> dict[Place, list[Series]]:

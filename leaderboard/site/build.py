@@ -5,6 +5,7 @@ All is written to a folder beside it that takes its place at the end: an interru
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,18 +17,21 @@ from fflm_data import get_config
 from harness import HARNESS_VERSION
 from harness.errors import OtherVersion, UserError
 from harness.run import Run, read_run
+from leaderboard.attestations import Attestation
 from leaderboard.hub.reported import read_reported
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
 from leaderboard.site.board import Board, put_together
 from leaderboard.site.entries import Source
-from leaderboard.site.feeds import INDEX_SCHEMA, feed, index, scores
-from leaderboard.site.judged import NO_FINDINGS, find
-from leaderboard.site.pages import badge, is_link, pages
+from leaderboard.site.feeds import feed, index, scores
+from leaderboard.site.files import ASSETS, is_site, other_files
+from leaderboard.site.judged import NO_FINDINGS, Findings, find
+from leaderboard.site.pages import badge, pages
 from leaderboard.site.table import tabulate
-from leaderboard.standing import standing_of
+from leaderboard.standing import Standing, standing_of
 from leaderboard.submission import SUBMISSION_FILE
 
-ASSETS = Path(__file__).parent / "assets"
+# It stands in markdown and in attributes: nothing in it may end either.
+_PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
 
 def command(out: Path, runs: list[Path], records: Path | None, base_url: str | None) -> None:
@@ -42,7 +46,8 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     day = _day()
     records = RECORDS if records is None else records
     found = list(find_records(records))
-    given = list(map(read_run, runs))
+    known = {record.folder.resolve() for record in found}
+    given = [read_run(folder) for folder in runs if folder.resolve() not in known]
     reported = read_reported(records.parent / "reported")
     if not found and not given and not reported:
         raise UserError(f"there is no record in {records} and no run to show: name run folders with --run")
@@ -50,8 +55,9 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     board = put_together(tabulate(sources), reported, day, address)
     with _in_place_of(out) as folder:
         write(board, sources, folder)
-    count = len(board.entries)
-    print(f"{out / 'index.html'}: {count} model{'s' if count != 1 else ''}, every score recomputed")
+    rows, past = len(board.entries), len(found) - len({one.digest for entry in board.entries for one in entry.sources})
+    told = f"{rows} row{'s' if rows != 1 else ''}, every score recomputed"
+    print(f"{out / 'index.html'}: {told}" + (f"; {past} records that no longer count" if past > 0 else ""))
 
 
 def write(board: Board, sources: Sequence[Source], folder: Path) -> None:
@@ -72,33 +78,39 @@ def write(board: Board, sources: Sequence[Source], folder: Path) -> None:
     for source in sources:
         if source.place is not None:
             for file in record_files(source.run):
-                _link(source.run.folder / file, folder / "records" / source.place / file)
+                target = folder / "records" / source.place / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # No link: whoever edits a file of the site must not edit a record.
+                shutil.copyfile(source.run.folder / file, target)
 
 
 def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[Source]:
     """The records, and the given runs, each once, with what their observations give."""
-    rescored_by = f"fflm {HARNESS_VERSION} on {day}"
     outdated = {one.digest: what for one in found if (what := _other_version(one.run))}
     runs = {one.digest: one.run for one in found if one.digest not in outdated}
     runs |= {_digest(run): run for run in given}
     for run in runs.values():
         _require_default_data(run)
-    findings = dict(zip(runs, find([(run, digest) for digest, run in runs.items()]), strict=True))
+    findings = dict(zip(runs, find([(run, digest) for digest, run in runs.items()], day), strict=True))
     findings |= dict.fromkeys(outdated, NO_FINDINGS)
     recorded = [
         Source(
-            one.run, findings[one.digest], one.digest, standing_of(one.attestations, rescored_by), one.submission,
-            one.place, one.attestations, outdated.get(one.digest, ""),
+            one.run, findings[one.digest], one.digest, _standing(one.attestations, findings[one.digest]),
+            one.submission, one.place, one.attestations, outdated.get(one.digest, ""),
         )
         for one in found
     ]  # fmt: skip
     known = {one.digest for one in found}
     yours = [
-        Source(run, findings[digest], digest, standing_of((), rescored_by))
+        Source(run, findings[digest], digest, _standing((), findings[digest]))
         for digest, run in runs.items()
         if digest not in known
     ]
     return recorded + yours
+
+
+def _standing(attestations: Sequence[Attestation], findings: Findings) -> Standing:
+    return standing_of(attestations, f"fflm {HARNESS_VERSION} on {findings.day}")
 
 
 def _other_version(run: Run) -> str:
@@ -143,7 +155,7 @@ def _day() -> str:
 def _address(base_url: str | None) -> str:
     if not base_url:
         return ""
-    if not is_link(base_url):
+    if not _PLAIN_ADDRESS.fullmatch(base_url):
         raise UserError(f"--url {base_url!r} is no address of a site: write it with https://")
     return base_url.rstrip("/") + "/"
 
@@ -152,12 +164,10 @@ def _require_site_or_nothing(out: Path) -> None:
     """Raises UserError unless nothing is lost if the folder is replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    try:
-        schema = json.loads((out / "index.json").read_text(encoding="utf-8"))["schema"]
-    except (OSError, ValueError, KeyError, TypeError):
-        schema = None
-    if schema != INDEX_SCHEMA:
-        raise UserError(f"{out} has other files than a site of ours: name a new or an empty folder with --out")
+    if not is_site(out):
+        raise UserError(f"{out} is no site of ours: name a new or an empty folder with --out")
+    if others := other_files(out):
+        raise UserError(f"{out} has other files than a site of ours ({others[0]}): move them, or name a new folder")
 
 
 @contextmanager
@@ -195,12 +205,3 @@ def _swap(new: Path, out: Path, old: Path) -> None:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where a file system has no links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target, follow_symlinks=True)
-    except (OSError, NotImplementedError):
-        shutil.copyfile(source, target)

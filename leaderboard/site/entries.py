@@ -25,17 +25,19 @@ Place = tuple[str, str]  # task and split
 
 @dataclass(frozen=True)
 class Asking:
-    """How questions are put, where that is for the asker to choose: demonstrations, a system prompt, and tokens for
-    thinking."""
+    """How questions are put, where that is for the asker to choose: through the chat template, after demonstrations,
+    with a system prompt, with tokens for thinking."""
 
+    chat: bool = False
     shots: int = 0
     system: str | None = None
     thinking: int = 0
 
     @property
     def told(self) -> str:
-        """In words, "" if nothing was chosen."""
+        """In words, "" for a bare text."""
         parts = [
+            "chat template" if self.chat else "",
             f"{self.shots} demonstrations" if self.shots else "",
             f"system prompt {self.system!r}" if self.system is not None else "",
             f"up to {self.thinking:,} tokens to think" if self.thinking else "",
@@ -60,6 +62,16 @@ class Source:
     place: PurePosixPath | None = None
     attestations: tuple[Attestation, ...] = ()
     outdated: str = ""
+
+    @property
+    def division(self) -> str:
+        """The division that its submission states, or that it is a run of one's own."""
+        return YOUR_RUN if self.submission is None else self.submission.division
+
+    @property
+    def trust(self) -> int:
+        """The more has been shown of it, the higher; nothing is lower than a replay that said something else."""
+        return -1 if self.standing.disputed else STANDINGS.index(self.standing.word)
 
     @property
     def created(self) -> datetime:
@@ -144,9 +156,8 @@ class Entry:
 
     @property
     def division(self) -> str:
-        """The division that its latest source states, or that it is a run of one's own."""
-        submission = self.sources[-1].submission
-        return YOUR_RUN if self.yours or submission is None else submission.division
+        """The division that its sources state, or that it is a run of one's own."""
+        return self.sources[-1].division
 
     @property
     def supplied(self) -> bool:
@@ -162,8 +173,8 @@ class Entry:
 
     @property
     def partial(self) -> bool:
-        """Whether any of its cells was taken over part of a split."""
-        return any(cell.partial for cell in self.cells.values())
+        """Whether all of its cells were taken over part of a split."""
+        return all(cell.partial for cell in self.cells.values())
 
     @property
     def memory(self) -> Cell | None:
@@ -180,8 +191,8 @@ class Entry:
 
     @property
     def largest_gap(self) -> Gap | None:
-        """The largest difference between public and fresh rows, to either side."""
-        return max(self.gaps.values(), key=lambda gap: abs(gap.value), default=None)
+        """The difference between public and fresh rows that is most surely one: whose interval begins highest."""
+        return max(self.gaps.values(), key=lambda gap: (gap.low, gap.value), default=None)
 
     @property
     def variant(self) -> str:

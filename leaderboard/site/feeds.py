@@ -12,16 +12,17 @@ from fflm_data import GENERATOR_VERSION
 from harness import HARNESS_VERSION
 from harness.table import percent
 from leaderboard.site.board import Board, size_of
-from leaderboard.site.entries import Cell, Entry, Source
+from leaderboard.site.entries import Cell, Entry, Past, Source
+from leaderboard.site.files import INDEX_SCHEMA
 from leaderboard.site.pages import environment
 from leaderboard.site.ranks import Rank
-from leaderboard.site.texts import clean, harmless
+from leaderboard.site.texts import clean, harmless, interval
 
-INDEX_SCHEMA = "fflm-leaderboard/1"
 SCHEMA_FILE = "index.schema.json"
 SCORE_COLUMNS = (
-    "slug", "model", "revision", "dtype", "division", "standing", "task", "split", "accuracy", "low", "high", "errors",
-    "n", "baseline", "skill", "rows", "of", "best_rank", "worst_rank", "ranked", "record",
+    "slug", "model", "revision", "dtype", "variant", "asking", "division", "standing", "disputed", "supplied", "task",
+    "split", "accuracy", "low", "high", "errors", "n", "baseline", "skill", "rows", "of", "best_rank", "worst_rank",
+    "ranked", "record",
 )  # fmt: skip
 
 
@@ -52,7 +53,9 @@ def _model(board: Board, entry: Entry) -> dict[str, Any]:
         "revision": entry.model["revision"],
         "dtype": entry.model["dtype"],
         "variant": clean(entry.variant),
-        "asking": {"shots": asking.shots, "system": clean(asking.system), "thinking": asking.thinking},
+        "asking": {
+            "chat": asking.chat, "shots": asking.shots, "system": clean(asking.system), "thinking": asking.thinking,
+        },
         "parameters": entry.model["parameters"],
         "size": size_of(entry.model),
         "family": clean(entry.family),
@@ -86,7 +89,8 @@ def _record(source: Source) -> dict[str, Any]:
 def _cell(board: Board, entry: Entry, cell: Cell) -> dict[str, Any]:
     names = ("task", "split", "value", "low", "high", "errors", "n", "baseline", "guess", "skill", "rows", "of", "lost")
     rank = _rank(board.rank(entry, (cell.task, cell.split)))
-    return {name: getattr(cell, name) for name in names} | {"rank": rank, "record": cell.source.digest}
+    shown = {"shown": percent(cell.value), "shown_interval": interval(cell.low, cell.high)}
+    return {name: getattr(cell, name) for name in names} | shown | {"rank": rank, "record": cell.source.digest}
 
 
 def scores(board: Board) -> str:
@@ -96,7 +100,11 @@ def scores(board: Board) -> str:
     writer.writerow(SCORE_COLUMNS)
     for entry in board.entries:
         model = entry.model
-        told = [entry.slug, model["id"], model["revision"], model["dtype"], entry.division, entry.standing.word]
+        standing = entry.standing
+        told = [
+            entry.slug, model["id"], model["revision"], model["dtype"], entry.variant, entry.asking.told,
+            entry.division, standing.word, "disputed" * bool(standing.disputed), "supplied" * entry.supplied,
+        ]  # fmt: skip
         for cell in entry.cells.values():
             rank = board.rank(entry, (cell.task, cell.split)) or ("", "", "")
             shown = (cell.value, cell.low, cell.high, cell.errors, cell.n, cell.baseline, cell.skill)
@@ -123,22 +131,45 @@ def feed(board: Board) -> str:
 def _items(board: Board) -> Iterator[dict[str, str]]:
     seen: set[str] = set()
     for entry in board.entries:
-        reasons = {past.source.digest: past.reason for past in entry.history}
-        for source in (*entry.sources, *(past.source for past in entry.history)):
-            if source.submission is None or source.digest in seen:
-                continue
-            seen.add(source.digest)
-            cells = [cell for cell in entry.cells.values() if cell.source is source]
-            word = "no longer counts" if source.digest in reasons else source.standing.word
-            told = ", ".join(f"{cell.task} {cell.split} {percent(cell.value)}%" for cell in cells)
-            yield {
-                "id": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, source.digest)}",
-                "title": f"{entry.model['id']}, {word}",
-                "updated": _utc(source.created),
-                "author": source.submission.contact or "unknown",
-                "slug": entry.slug,
-                "summary": reasons.get(source.digest, told),
-            }
+        for source in entry.sources:
+            if source.submission is not None and source.digest not in seen:
+                seen.add(source.digest)
+                yield _item(source, entry.slug, _standing(source), _told(entry, source))
+    for slug, past in _gone(board):
+        if past.source.digest not in seen:
+            seen.add(past.source.digest)
+            yield _item(past.source, slug, "no longer counts", past.reason)
+
+
+def _gone(board: Board) -> Iterator[tuple[str, Past]]:
+    """Records that do not count any more, with the row that names them, "" if none does."""
+    yield from ((entry.slug, past) for entry in board.entries for past in entry.history)
+    yield from (("", past) for past in board.gone)
+
+
+def _standing(source: Source) -> str:
+    return f"{source.standing.word}, disputed" if source.standing.disputed else source.standing.word
+
+
+def _told(entry: Entry, source: Source) -> str:
+    """The cells of a row that come from a record, and over how many rows."""
+    cells = [cell for cell in entry.cells.values() if cell.source is source]
+    return ", ".join(
+        f"{cell.task} {cell.split} {percent(cell.value)}%" + (f" (first {cell.rows:,} rows)" if cell.partial else "")
+        for cell in cells
+    )
+
+
+def _item(source: Source, slug: str, word: str, summary: str) -> dict[str, str]:
+    changes = [_utc(source.created), *(one.at for one in source.attestations)]
+    return {
+        "id": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, source.digest)}",
+        "title": f"{source.run.facts['model']['id']}, {word}",
+        "updated": max(changes),
+        "author": source.submission.contact if source.submission else "unknown",
+        "page": f"models/{slug}.html" if slug else "index.html",
+        "summary": summary,
+    }
 
 
 def _utc(when: datetime) -> str:

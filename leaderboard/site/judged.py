@@ -11,11 +11,11 @@ import json
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from harness.reporting.telling import Wrong, telling
 from harness.run import Run
 from harness.scoring import result_of, score
 
-CACHE_SCHEMA = "fflm-findings/1"
+CACHE_SCHEMA = "fflm-findings/2"
 MOST_ROWS = 1_000
 COLUMNS = ("id", "place", "right", "said", "output")
 # Fewer bytes of observations are judged sooner than other processes have started.
@@ -51,14 +51,16 @@ class WrongRows:
 
 @dataclass(frozen=True)
 class Findings:
-    """result: as in result.json. telling: as in a report. wrong: by "task.split"."""
+    """result: as in result.json. telling: as in a report. wrong: by "task.split". day: YYYY-MM-DD, when that
+    was."""
 
     result: dict[str, Any]
     telling: tuple[Wrong, ...]
     wrong: dict[str, WrongRows]
+    day: str
 
 
-NO_FINDINGS = Findings({"scores": []}, (), {})  # of a record that this version cannot regenerate
+NO_FINDINGS = Findings({"scores": []}, (), {}, "")  # of a record that this version cannot regenerate
 
 
 @cache
@@ -77,8 +79,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FFLM_CACHE") or Path.home() / ".cache" / "fflm" / "leaderboard")
 
 
-def find(sources: Sequence[tuple[Run, str]]) -> list[Findings]:
+def find(sources: Sequence[tuple[Run, str]], day: str) -> list[Findings]:
     """The findings of runs, each with the digest of its contents; those not in the cache are judged, on all cores.
+
+    day: today, or the day that a build that can be made again says it is.
 
     Raises UserError for a run whose result.json does not say the same, or whose observations are of other rows.
     """
@@ -86,33 +90,36 @@ def find(sources: Sequence[tuple[Run, str]]) -> list[Findings]:
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
     found = [_cached(_file(cache, digest)) for _, digest in sources]
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        found = [findings and replace(findings, day=day) for findings in found]
     missing = [place for place, findings in enumerate(found) if findings is None]
     runs = [sources[place][0] for place in missing]
     with tqdm(total=len(sources), initial=len(sources) - len(missing), desc="rescoring", unit="run") as bar:
-        for place, findings in zip(missing, _judged(runs), strict=True):
+        for place, findings in zip(missing, _judged(runs, day), strict=True):
             found[place] = findings
             _keep(_file(cache, sources[place][1]), findings)
             bar.update()
     return [findings for findings in found if findings is not None]
 
 
-def _judged(runs: Sequence[Run]) -> Any:
+def _judged(runs: Sequence[Run], day: str) -> Iterator[Findings]:
     """The findings of runs in their order, as they come."""
     size = sum(path.stat().st_size for run in runs for path in (run.folder / "observations").glob("*.parquet"))
     processes = min(os.cpu_count() or 1, len(runs))
     if processes < 2 or size + 20_000 * len(runs) < WORTH_PROCESSES:
-        yield from map(find_one, runs)
+        yield from (find_one(run, day) for run in runs)
         return
     # Not forked: this process may have threads.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            yield from pool.map(find_one, runs, chunksize=max(1, min(8, len(runs) // (4 * processes))))
+            size = max(1, min(8, len(runs) // (4 * processes)))
+            yield from pool.map(partial(find_one, day=day), runs, chunksize=size)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def find_one(run: Run) -> Findings:
+def find_one(run: Run, day: str) -> Findings:
     """The findings of one run. Raises UserError as `find` does."""
     judged = [judge(run, job) for job in run.jobs()]
     result = result_of(run, [one for job in judged for one in score(job)])
@@ -126,7 +133,7 @@ def find_one(run: Run) -> Findings:
             f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "
             f"type harness score {run.folder}"
         )
-    return Findings(result, tuple(telling(judged)), {one.job.name: _wrong_rows(one) for one in judged})
+    return Findings(result, tuple(telling(judged)), {one.job.name: _wrong_rows(one) for one in judged}, day)
 
 
 def _wrong_rows(judged: Judged) -> WrongRows:
@@ -150,12 +157,17 @@ def _file(cache: Path, digest: str) -> Path:
 def _cached(path: Path) -> Findings | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["schema"] != CACHE_SCHEMA or not isinstance(kept["result"]["scores"], list):
+        if kept["schema"] != CACHE_SCHEMA or hashlib.sha256(_told(kept).encode()).hexdigest() != kept["sha256"]:
             return None
         wrong = {name: WrongRows(**rows) for name, rows in kept["wrong"].items()}
-        return Findings(kept["result"], tuple(Wrong(**one) for one in kept["telling"]), wrong)
+        return Findings(kept["result"], tuple(Wrong(**one) for one in kept["telling"]), wrong, kept["day"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _told(kept: dict[str, Any]) -> str:
+    """What a file of the cache says, for its checksum."""
+    return json.dumps({name: value for name, value in kept.items() if name != "sha256"}, sort_keys=True)
 
 
 def _keep(path: Path, findings: Findings) -> None:
@@ -164,5 +176,6 @@ def _keep(path: Path, findings: Findings) -> None:
         with tempfile.NamedTemporaryFile(
             "w", dir=path.parent, suffix=".partial", delete=False, encoding="utf-8", newline="\n"
         ) as file:
-            json.dump({"schema": CACHE_SCHEMA, **asdict(findings)}, file)
+            kept = {"schema": CACHE_SCHEMA, **asdict(findings)}
+            json.dump({**kept, "sha256": hashlib.sha256(_told(kept).encode()).hexdigest()}, file)
         Path(file.name).replace(path)

@@ -10,6 +10,7 @@ from fflm_data import GENERATOR_VERSION
 from harness import HARNESS_VERSION
 from harness.reporting.headline import skill_text
 from harness.reporting.page import provenance
+from harness.reporting.telling import Wrong
 from harness.showing import show
 from harness.table import percent
 from harness.tasks import Task, all_tasks
@@ -47,7 +48,8 @@ def environment() -> Any:
     }  # fmt: skip
     made.globals |= {
         "interval": texts.interval, "span": texts.span, "size_of": size_of, "plots": plots,
-        "badge_text": badge_text, "files": record_files_of, "most_rows": MOST_ROWS, "provenance": provenance,
+        "badge_text": badge_text, "files": record_files_of, "telling_of": telling_of, "most_rows": MOST_ROWS,
+        "provenance": provenance, "policy": texts.POLICY,
         "harness_version": HARNESS_VERSION, "generator_version": GENERATOR_VERSION, "is_link": is_link,
     }  # fmt: skip
     return made
@@ -89,13 +91,20 @@ def badge_text(entry: Entry) -> str:
     """What a badge says: the worst flip-flop split, of a row without one its first cell; a memory if all were asked."""
     cell = _headline(entry)
     name = "memory" if cell is entry.whole_memory else f"{cell.task} {cell.split}"
-    rows = f" (first {cell.rows:,} rows)" if cell.partial else ""
-    return f"fflm {name}: {percent(cell.value)}%{rows}"
+    notes = [f"first {cell.rows:,} rows"] * cell.partial + [DISPUTED] * bool(entry.standing.disputed)
+    notes += ["outputs supplied"] * entry.supplied
+    return f"fflm {name}: {percent(cell.value)}%" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def record_files_of(source: Source) -> list[PurePosixPath]:
     """The files of a source that the site has, relative to its folder."""
     return record_files(source.run)
+
+
+def telling_of(entry: Entry, source: Source) -> list[Wrong]:
+    """The telling wrong answers of a source, of those cells of a row that come from it."""
+    places = {place for place, cell in entry.cells.items() if cell.source is source}
+    return [wrong for wrong in source.findings.telling if (wrong.task, wrong.split) in places]
 
 
 def _headline(entry: Entry) -> Cell:
@@ -134,7 +143,8 @@ def _about(board: Board, task: Task) -> dict[str, Any]:
             if (series := plots.main_series(board.series[entry.slug].get(place, [])))
         ]
         if entries:
-            found["parts"].append((split, sorted(entries, key=partial(_best, place)), plots.sheet(split, drawn)))
+            sheet = plots.sheet(split, drawn, board.labels)
+            found["parts"].append((split, sorted(entries, key=partial(_best, place)), sheet))
     return found
 
 

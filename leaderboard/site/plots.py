@@ -4,8 +4,10 @@ Scores of parts are named `gap=2-3`, `vocabulary=5,control`, `head`. The parts o
 in which the result has them. Parts by two quantities at once have no line and no plot here.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from leaderboard.site.entries import Cell, Entry, Place
@@ -20,6 +22,7 @@ WIDTH, HEIGHT = 360, 150
 LEFT, RIGHT, TOP, BOTTOM = 34, 8, 8, 22
 LETTER = 5.2  # width of a letter of a label, about
 BOLD = 6  # so many models are drawn in colour
+DASH = 16  # width of the dash of a model at a part that has no order
 
 
 class Point(NamedTuple):
@@ -70,24 +73,38 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """The line of one model on the page of a task. values: by name of the part. number: 1 to `BOLD` for one that is
-    drawn in colour, else 0."""
+    """One model on the page of a task. path: of SVG, a line through its parts, or a dash at each if they have no order.
+    values: by name of the part. number: 1 to `BOLD` for one that is drawn in colour, else 0."""
 
+    label: str
     entry: Entry
+    cell: Cell
     path: str
     number: int
     values: Mapping[str, float]
 
+    @property
+    def look(self) -> str:
+        """The class of its drawing."""
+        return f"s{self.number}" if self.number else "part" if self.cell.partial else "thin"
+
 
 @dataclass(frozen=True)
 class Sheet:
-    """A drawing of many models over the parts of one split; labels: name and place of those that are written."""
+    """A drawing of many models over the parts of one split, whole results first, the best first. ordered: whether the
+    parts are quantities. labels: name and place of those that are written."""
 
     split: str
     title: str
+    ordered: bool
     names: tuple[str, ...]
     labels: tuple[tuple[float, str], ...]
     lines: tuple[Line, ...]
+
+    @property
+    def whole(self) -> int:
+        """How many of the lines are of whole results."""
+        return sum(not line.cell.partial for line in self.lines)
 
 
 def all_series(result: Mapping[str, Any]) -> dict[Place, list[Series]]:
@@ -173,25 +190,47 @@ def main_series(series: Iterable[Series]) -> Series | None:
     return min(series, key=lambda one: order.get(one.kind, len(MAIN)), default=None)
 
 
-def sheet(split: str, cells: Sequence[tuple[Entry, Cell, Series]]) -> Sheet | None:
-    """The lines of all models over one split, best first. The first whole ones are in colour."""
+def sheet(split: str, cells: Sequence[tuple[Entry, Cell, Series]], names: Mapping[str, str]) -> Sheet | None:
+    """All models over one split, best first; None without any. The first whole ones are in colour. names: what a model
+    is called, by slug; its id where there is none."""
     if not cells:
         return None
-    ordered = sorted(cells, key=lambda one: (one[1].partial, -one[1].value, one[0].slug))
-    kind, metric = ordered[0][2].kind, ordered[0][2].metric
-    same = [one for one in ordered if (one[2].kind, one[2].metric) == (kind, metric)]
-    # Few rows may lack a part that others have: the places are those of the model with most of them.
-    names = max(([point.label for point in series.points] for _, _, series in same), key=len)
-    names += list(dict.fromkeys(point.label for _, _, one in same for point in one.points if point.label not in names))
-    place = {name: across(number, len(names)) for number, name in enumerate(names)}
+    best = sorted(cells, key=lambda one: (one[1].partial, -one[1].value, one[0].slug))
+    main = best[0][2]
+    same = [one for one in best if (one[2].kind, one[2].metric) == (main.kind, main.metric)]
+    ordered = all(series.ordered for _, _, series in same)
+    parts = _parts([[point.label for point in series.points] for _, _, series in same], ordered)
+    place = {part: across(number, len(parts)) for number, part in enumerate(parts)}
     lines = tuple(
         Line(
-            entry,
-            " ".join(f"{place[point.label]},{height(point.value)}" for point in series.points),
-            number if number <= BOLD else 0,
-            {point.label: point.value for point in series.points},
+            names.get(entry.slug, entry.model["id"]), entry, cell, _path(series, place, ordered),
+            0 if cell.partial or number > BOLD else number, {point.label: point.value for point in series.points},
         )
-        for number, (entry, _, series) in enumerate(same, start=1)
-    )
-    labels = tuple((place[name], label) for name, label in zip(names, written(names), strict=True) if label)
-    return Sheet(split, ordered[0][2].title, tuple(names), labels, lines)
+        for number, (entry, cell, series) in enumerate(same, start=1)
+    )  # fmt: skip
+    labels = tuple((place[part], label) for part, label in zip(parts, written(parts), strict=True) if label)
+    return Sheet(split, main.title, ordered, tuple(parts), labels, lines)
+
+
+def _parts(listed: Sequence[Sequence[str]], ordered: bool) -> list[str]:
+    """The parts of all models, each once: quantities by number, others in the order that all the lists agree with.
+    Few rows may lack a part that others have."""
+    if ordered:
+        return sorted({part for parts in listed for part in parts}, key=lambda part: (_number(part), part))
+    before: dict[str, set[str]] = {}
+    for parts in listed:
+        for number, part in enumerate(parts):
+            before.setdefault(part, set()).update(parts[:number][-1:])
+    return list(TopologicalSorter(before).static_order())
+
+
+def _number(part: str) -> int:
+    """The first number of a part's name."""
+    return int(re.split(r"\D", part, maxsplit=1)[0])
+
+
+def _path(series: Series, place: Mapping[str, float], ordered: bool) -> str:
+    points = sorted((place[point.label], height(point.value)) for point in series.points)
+    if ordered:
+        return "M" + "L".join(f"{x} {y}" for x, y in points)
+    return "".join(f"M{round(x - DASH / 2, 1)} {y}h{DASH}" for x, y in points)

@@ -26,34 +26,40 @@ class Ranks(NamedTuple):
     cells: dict[tuple[str, Place], Rank]
 
 
-def rank(intervals: Mapping[Key, tuple[float, float]]) -> dict[Key, Rank]:
-    """From intervals, low and high, to places: behind every model whose interval lies wholly above one's own, before
-    every one whose interval lies wholly below."""
-    lows = np.sort([low for low, _ in intervals.values()])
-    highs = np.sort([high for _, high in intervals.values()])
-    count = len(intervals)
-    return {
-        key: Rank(
-            1 + count - int(np.searchsorted(lows, high, side="right")),
-            count - int(np.searchsorted(highs, low, side="left")),
-            count,
-        )
-        for key, (low, high) in intervals.items()
-    }
+def rank(intervals: Mapping[Key, tuple[str, float, float]]) -> dict[Key, Rank]:
+    """From rows, each a model's id and an interval (low, high), to places among models.
+
+    A row comes after every other model that has a row wholly above it, and before every other one all of whose rows
+    are wholly below it. Rows of one model do not take places from each other.
+    """
+    lows: dict[str, float] = {}
+    highs: dict[str, float] = {}
+    for model, low, high in intervals.values():
+        lows[model] = max(low, lows.get(model, low))
+        highs[model] = max(high, highs.get(model, high))
+    ordered_lows, ordered_highs = np.sort([*lows.values()]), np.sort([*highs.values()])
+    count = len(lows)
+    found = {}
+    for key, (model, low, high) in intervals.items():
+        above = count - int(np.searchsorted(ordered_lows, high, side="right")) - (lows[model] > high)
+        below = int(np.searchsorted(ordered_highs, low, side="left")) - (highs[model] < low)
+        found[key] = Rank(1 + above, count - below, count)
+    return found
 
 
 def ranks(entries: Iterable[Entry]) -> Ranks:
-    """All places. Runs that are no records and cells over part of a split have none."""
-    memory: dict[str, dict[str, tuple[float, float]]] = {}
-    cells: dict[tuple[str, Place], dict[tuple[str, Place], tuple[float, float]]] = {}
+    """All places. Runs that are no records, what is disputed, and cells over part of a split have none."""
+    memory: dict[str, dict[str, tuple[str, float, float]]] = {}
+    cells: dict[tuple[str, Place], dict[tuple[str, Place], tuple[str, float, float]]] = {}
     for entry in entries:
-        if entry.yours:
+        if entry.yours or entry.standing.disputed:
             continue
+        model = entry.model["id"]
         if worst := entry.whole_memory:
-            memory.setdefault(entry.division, {})[entry.slug] = worst.low, worst.high
+            memory.setdefault(entry.division, {})[entry.slug] = model, worst.low, worst.high
         for place, cell in entry.cells.items():
             if not cell.partial:
-                cells.setdefault((entry.division, place), {})[entry.slug, place] = cell.low, cell.high
+                cells.setdefault((entry.division, place), {})[entry.slug, place] = model, cell.low, cell.high
     return Ranks(
         {slug: one for group in memory.values() for slug, one in rank(group).items()},
         {key: one for group in cells.values() for key, one in rank(group).items()},

@@ -1,15 +1,17 @@
 """`harness leaderboard serve`: a look at a built site, on this machine only."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
+from leaderboard.site.texts import POLICY
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -31,13 +33,21 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """One that says nothing of a client that went away."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of a folder on 127.0.0.1; port 0 takes a free one. Raises UserError if there is no site, or no port."""
     if not (folder / "index.html").is_file():
         raise UserError(f"{folder} has no index.html: write it with harness leaderboard build --out {folder}")
     handler: Callable[..., Handler] = partial(Handler, directory=str(folder))
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return Server(("127.0.0.1", port), handler)
     except (OSError, OverflowError) as error:
         raise UserError(f"port {port} cannot be used ({error}): name another with --port") from None
 

@@ -1,6 +1,7 @@
-"""From sources to the rows of the table: one row a model, a revision, a dtype and a way of asking.
+"""From sources to the rows of the table: one row a model, a revision, a dtype, a division and a way of asking.
 
-Each cell comes from the record over most rows, the latest of those. Records that another one takes the place of, or
+Each cell comes from the record over most rows, of those the one of which most has been shown, of those the
+latest. Records that another one takes the place of, or
 that were withdrawn or are of another version, do not count; they stay as history.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from leaderboard.attestations import FRESH, WITHDRAWN
 from leaderboard.site.entries import Asking, Cell, Entry, Gap, Past, Place, Source
 
-REPLACED = "other records have its results over as many rows or more, and are later"
+REPLACED = "other records have its results over more rows, or more has been shown of them, or they are later"
 YOURS = "yours"  # in the slug of a run that is no record
 LONGEST_NAME = 100  # of a slug's part that is the model's id
 
@@ -25,49 +26,106 @@ class Table(NamedTuple):
     gone: list[Past]
 
 
+class Key(NamedTuple):
+    """What makes a row: the model as it was loaded, its division, how it was asked, and whether it is a run of one's
+    own."""
+
+    identity: str
+    division: str
+    asking: Asking
+    yours: bool
+
+
+Members = list[tuple[Source, list[Cell]]]
+
+
 def tabulate(sources: Sequence[Source]) -> Table:
-    """The rows in the order of the table: whole ones first, best memory first."""
+    """The rows in the order of the table: whole memories first, the best of them first."""
     ordered = sorted(sources, key=lambda source: (source.created, source.digest))
     past = _past(ordered)
-    groups: dict[tuple[str, Asking, bool], list[tuple[Source, list[Cell]]]] = {}
-    for source in ordered:
-        if source.digest not in past:
-            for asking, cells in _by_asking(source).items():
-                key = _identity(source.run.facts["model"]), asking, source.place is None
-                groups.setdefault(key, []).append((source, cells))
     found: list[Entry] = []
     taken: set[str] = set()
-    for (identity, asking, yours), members in groups.items():
+    for key, members in _groups([source for source in ordered if source.digest not in past]).items():
         chosen = _chosen(members)
         used = {cell.source.digest for cell in chosen.values()}
         shown = tuple(source for source, _ in members if source.digest in used)
         if not shown:
             continue
         model = shown[-1].run.facts["model"]
-        history = [one for one in past.values() if _model_id(one.source) == model["id"] and not yours]
-        history += [Past(source, REPLACED) for source, _ in members if source.digest not in used]
-        slug = _slug(identity, model, asking, yours, taken)
+        history = [one for one in past.values() if _model_id(one.source) == model["id"] and not key.yours]
+        history += [Past(source, _replaced(source)) for source, _ in members if source.digest not in used]
+        slug = _slug(key, model, taken)
         taken.add(slug)
-        found.append(Entry(slug, model, asking, chosen, shown, tuple(history), _gaps(shown, chosen)))
+        gaps = _gaps(_same_model(ordered, key), chosen)
+        found.append(Entry(slug, model, key.asking, chosen, shown, tuple(history), gaps))
     shown_ids = {entry.model["id"] for entry in found if not entry.yours}
     gone = [one for one in past.values() if _model_id(one.source) not in shown_ids]
     return Table(sorted(found, key=_order), gone)
 
 
-def _chosen(members: Iterable[tuple[Source, list[Cell]]]) -> dict[Place, Cell]:
-    """From the oldest source to the latest, of each place the cell over most rows."""
+def _groups(sources: Iterable[Source]) -> dict[Key, Members]:
+    """The sources of each row, with their cells. What is asked in one way only joins a row of the same model, the one
+    that is asked most plainly."""
+    groups: dict[Key, Members] = {}
+    joining: Members = []
+    for source in sources:
+        for asking, cells in _by_asking(source).items():
+            if asking is None:
+                joining.append((source, cells))
+            else:
+                groups.setdefault(_key(source, asking), []).append((source, cells))
+    for source, cells in joining:
+        alike = [key for key in groups if key._replace(asking=Asking()) == _key(source, Asking())]
+        plainest = min(alike, key=lambda key: _plainness(key.asking), default=_key(source, Asking()))
+        groups.setdefault(plainest, []).append((source, cells))
+    for members in groups.values():
+        members.sort(key=lambda member: (member[0].created, member[0].digest))
+    return groups
+
+
+def _key(source: Source, asking: Asking) -> Key:
+    return Key(_identity(source.run.facts["model"]), source.division, asking, source.place is None)
+
+
+def _plainness(asking: Asking) -> tuple[Any, ...]:
+    return asking.shots, asking.system or "", asking.thinking, not asking.chat
+
+
+def _same_model(sources: Iterable[Source], key: Key) -> list[Source]:
+    """All that was ever sent of a model and not withdrawn: what was found out about it stays, whatever came later."""
+    return [
+        source
+        for source in sources
+        if _identity(source.run.facts["model"]) == key.identity
+        and (source.place is None) == key.yours
+        and not any(one.kind == WITHDRAWN for one in source.attestations)
+    ]
+
+
+def _chosen(members: Members) -> dict[Place, Cell]:
+    """Of each place the cell over most rows, of those the one of which most has been shown, of those the latest."""
     chosen: dict[Place, Cell] = {}
     for _, cells in members:
         for cell in cells:
             place = cell.task, cell.split
-            if place not in chosen or cell.rows >= chosen[place].rows:
+            if place not in chosen or _worth(cell) >= _worth(chosen[place]):
                 chosen[place] = cell
     return chosen
 
 
+def _worth(cell: Cell) -> tuple[int, int]:
+    return cell.rows, cell.source.trust
+
+
+def _replaced(source: Source) -> str:
+    disputed = source.standing.disputed
+    return f"{REPLACED}; disputed: {disputed}" if disputed else REPLACED
+
+
 def _order(entry: Entry) -> tuple[Any, ...]:
-    worst = entry.memory.value if entry.memory else -1.0
-    return entry.partial, entry.whole_memory is None, -worst, entry.model["id"].casefold(), entry.slug
+    memory = entry.whole_memory
+    best = (-memory.value, -memory.low) if memory else (0.0, 0.0)
+    return memory is None, best, entry.partial, entry.model["id"].casefold(), entry.slug
 
 
 def _past(sources: Sequence[Source]) -> dict[str, Past]:
@@ -103,15 +161,15 @@ def _identity(model: dict[str, Any]) -> str:
     return json.dumps([model.get(name) for name in names], sort_keys=True)
 
 
-def _by_asking(source: Source) -> dict[Asking, list[Cell]]:
-    """The cells of a source by how its tasks were asked; those that are asked in one way only join the others."""
+def _by_asking(source: Source) -> dict[Asking | None, list[Cell]]:
+    """The cells of a source by how its tasks were asked; None for those of a source that is asked in one way only."""
     ways = {}
     for name, asked in source.run.facts["data"]["tasks"].items():
-        if prompting := asked.get("prompting"):
-            ways[name] = Asking(prompting.get("shots", 0), prompting.get("system"), prompting.get("thinking", 0))
-    distinct = set(ways.values())
-    usual = distinct.pop() if len(distinct) == 1 else Asking()
-    found: dict[Asking, list[Cell]] = {}
+        if put := asked.get("prompting"):
+            ways[name] = Asking(put["template"] is not None, put["shots"], put["system"], put["thinking"])
+    distinct = sorted(set(ways.values()), key=_plainness)
+    usual = distinct[0] if distinct else None
+    found: dict[Asking | None, list[Cell]] = {}
     for cell in _cells(source):
         found.setdefault(ways.get(cell.task, usual), []).append(cell)
     return found
@@ -150,13 +208,16 @@ def _gaps(sources: Sequence[Source], cells: dict[Place, Cell]) -> dict[Place, Ga
     return found
 
 
-def _slug(identity: str, model: dict[str, Any], asking: Asking, yours: bool, taken: set[str]) -> str:
+def _slug(key: Key, model: dict[str, Any], taken: set[str]) -> str:
     """A name for the files of a row: lower case, portable, unlike all others."""
     name = model["id"].replace("/", "--")[:LONGEST_NAME]
-    parts = [name, model["revision"][:12], model["dtype"][:20], YOURS * yours]
+    parts = [name, model["revision"][:12], model["dtype"][:20], YOURS * key.yours]
     slug = re.sub(r"[^a-z0-9._-]+", "-", "-".join(part for part in parts if part).lower()).lstrip("._-")
-    plain = asking == Asking() and not any(model.get(key) for key in ("quantization", "adapter", "gguf_file"))
+    asking = key.asking
+    chosen = [asking.shots, asking.system, asking.thinking]
+    plain = chosen == [0, None, 0] and not any(model.get(name) for name in ("quantization", "adapter", "gguf_file"))
     if plain and slug not in taken:
         return slug
-    digest = hashlib.sha256(f"{identity} {asking}".encode("utf-8", "replace")).hexdigest()
+    told = json.dumps([key.identity, key.division, asking.chat, *chosen])
+    digest = hashlib.sha256(told.encode()).hexdigest()
     return next(longer for digits in range(8, 65) if (longer := f"{slug}-{digest[:digits]}") not in taken)

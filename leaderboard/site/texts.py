@@ -1,10 +1,15 @@
-"""How numbers and foreign texts are written on the pages."""
+"""How numbers and foreign texts are written on the pages, and what pages may load."""
 
 import re
 from typing import Any
 
 from harness.table import percent
 
+# What pages may load and do; the headers of `serve` add who may frame them, which a page cannot say itself.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'"
+)
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 # What neither XML 1.0 nor UTF-8 has: control signs, halves of characters.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -22,10 +27,11 @@ def harmless(text: str) -> str:
 
 
 def short_count(number: int) -> str:
-    """133,381 as 133K, 134,515,008 as 135M."""
-    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
+    """133,381 as 133K, 134,515,008 as 135M, 999,999 as 1M."""
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        # From 999.5 of the unit below, which three digits would write as 1000.
+        if 2 * number >= 1999 * (size // 1000):
+            return f"{max(number / size, 1):.3g}{unit}"
     return str(number)
 
 

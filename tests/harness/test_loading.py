@@ -1,6 +1,9 @@
 """Models as users have them: adapted, compiled, in half precision, spread out, or not whole."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +175,61 @@ def test_half_precision(tmp_path: Path, tiny: Path) -> None:
     assert np.abs(said["one"] - said["many"]).max() < 0.1
     assert (said["strict"] == said["strict2"]).all()
     assert (said["strict"] == said["one"]).all()
+
+
+# ---- Programs in a repository
+
+
+def with_program(folder: Path, name: str, kind: str = "stranger") -> Path:
+    """Adds a program to a model folder that its `name` wants to be loaded with; returns the file that it writes.
+
+    kind: the type of the model in config.json: one that transformers does not know, or "" to leave it as it is.
+    """
+    written = folder.parent / "written"
+    classes = "class Stranger:\n    pass\n"
+    (folder / "program.py").write_text(f"open({str(written)!r}, 'w').close()\n{classes}", encoding="utf-8")
+    wanted: dict[str, dict[str, Any]] = {
+        "config.json": {"AutoConfig": "program.Stranger", "AutoModelForCausalLM": "program.Stranger"},
+        "tokenizer_config.json": {"AutoTokenizer": [None, "program.Stranger"]},
+    }
+    facts = json.loads((folder / name).read_text(encoding="utf-8")) | {"auto_map": wanted[name]}
+    if kind and name == "config.json":
+        facts["model_type"] = kind
+    if kind and name == "tokenizer_config.json":
+        facts["tokenizer_class"] = "StrangerTokenizer"
+    (folder / name).write_text(json.dumps(facts), encoding="utf-8")
+    return written
+
+
+def said_yes(command: list[str], folder: Path) -> tuple[int, str]:
+    """Runs a command on a terminal at which every question is answered with yes; its status, and what it showed."""
+    pty = pytest.importorskip("pty")
+    terminal, end = pty.openpty()
+    os.write(terminal, b"y\n" * 5)
+    with subprocess.Popen(command, cwd=folder, stdin=end, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        shown = process.communicate(timeout=120)[0]
+    os.close(end)
+    os.close(terminal)
+    return process.returncode, shown.decode()
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_programs_of_a_repository_are_not_run(tmp_path: Path, name: str) -> None:
+    folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
+    written = with_program(folder, name)
+    command = [sys.executable, "-m", "harness", "eval", "--model", str(folder), *ASKED]
+    status, shown = said_yes(command, tmp_path)
+    assert not written.exists()
+    assert status == 2 and len(shown.strip().splitlines()) == 1, shown
+    assert "cannot be loaded" in shown and "custom code" in shown
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_a_family_that_transformers_knows_needs_no_program(
+    cli: Run, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
+    written = with_program(folder, name, kind="")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    evaluated(cli, tmp_path / "runs", "--model", folder, *ASKED)
+    assert not written.exists()

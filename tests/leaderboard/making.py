@@ -14,13 +14,14 @@ from harness.run import Run, read_run, run_id, write_json
 from harness.scoring import score_run
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import Submission
+from leaderboard.submit import today
 
 SUBMISSION = Submission(
     contact="a tester",
     licence="CC-BY-4.0",
     division="pretrained",
     disclosure="Made by a test.\nNothing is known of its training data.",
-    submitted="2026-11-21",
+    submitted=today(),
 )
 Json = dict[str, Any]
 
@@ -53,7 +54,7 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
     """Changes a JSON file; `change` edits the value or returns another."""
     value = json.loads(path.read_text(encoding="utf-8"))
     value = changed if (changed := change(value)) is not None else value
-    path.write_text(json.dumps(value), encoding="utf-8")
+    write_json(path, value)
 
 
 def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:

@@ -39,8 +39,8 @@ REPLAYED_BADLY: dict[str, Any] = {"asked": 1, "of": 2, "gaps": []}
 SCORE = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 100}
 GAP = {"task": "letters", "split": "test", "public": SCORE, "fresh": SCORE, "gap": 0.0825, "low": 0.04, "high": 0.12}
 REPLAYED = {
-    "asked": 4, "of": 100, "compared": 4, "largest": 0.0, "tolerance": {"absolute": 0.1, "relative": 0.1}, "flips": 0,
-    "tasks": {}, "differences": [], "environment": {},
+    "compared": 4, "largest": 0.0, "tolerance": {"absolute": 1e-3, "relative": 1e-4}, "flips": 0,
+    "differences": [], "environment": {},
 }  # fmt: skip
 
 
@@ -100,10 +100,25 @@ def spoken(
 
 
 def attest(folder: Path, kind: str, agrees: bool | None, **details: Any) -> None:
-    """Writes an attestation of a record beside it."""
+    """Writes an attestation of a record beside it. asked: of a replay, how many sequences, default all."""
     nonce = None if kind == "withdrawn" else "n0nce"
-    digest = read_record(folder).digest
+    record = read_record(folder)
+    digest = record.digest
+    if kind == "replay":
+        details = REPLAYED | _rows(record.run, details.pop("asked", None)) | details
     write_attestation(folder, Attestation(digest, kind, "2026-09-10T08:00:00Z", "a maintainer", nonce, agrees, details))
+
+
+def _rows(run: Run, asked: int | None) -> dict[str, Any]:
+    """Which rows of a run a replay names: the first ones, None for all."""
+    of = sum(job.rows for job in run.jobs())
+    left = of if asked is None else asked
+    tasks: dict[str, Any] = {}
+    for job in run.jobs():
+        few = min(left, job.rows)
+        tasks |= {job.name: "all" if few == job.rows else list(range(few))} if few else {}
+        left -= few
+    return {"asked": of if asked is None else asked, "of": of, "tasks": tasks}
 
 
 class Built(NamedTuple):
@@ -143,9 +158,9 @@ def make_records(root: Path) -> Path:
     gone = spoken(records, "org/gone", wrong=3)
     attest(gone, "withdrawn", None, reason="it was another model")
     attest(both, "fresh", None, seed=7, environment={}, gaps=[GAP])
-    attest(both, "replay", True, **REPLAYED)
+    attest(both, "replay", True, asked=4)
     disputed = spoken(records, "org/disputed", wrong=11)
-    attest(disputed, "replay", False, **REPLAYED | {"differences": ["row 3 says 2"]})
+    attest(disputed, "replay", False, asked=4, differences=["row 3 says 2"])
     score = ReportedScore("letters", "test", 0.625, "2026-09-01", "https://example.org/card", "as stated", "org/fflm")
     write_reported(root / "reported", Reported("org/elsewhere", (score,)))
     return records
@@ -174,7 +189,7 @@ def hostile_site(site: Built, folder: Path) -> Path:
     """A site with a row in which every text is an attack, those too that are refused when they are read."""
     records = {record.run.facts["model"]["id"]: record for record in find_records(site.records)}
     record = records["org/model-0"]
-    findings = judged.find_one(record.run)
+    findings = judged.find_one(record.run, DAY)
     wrong = [replace(one, prompt=HOSTILE, right=HOSTILE, said=HOSTILE, why=HOSTILE) for one in findings.telling]
     asked = {**record.run.facts["data"]["tasks"]["letters"], "prompting": asdict(Prompting(HOSTILE, 1, HOSTILE))}
     facts = record.run.facts | {

@@ -14,9 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.cli import main
+from harness.models import _folder_name
 from leaderboard.judging.apart import judge_apart
 from leaderboard.judging.changes import contents
 from leaderboard.judging.judge import Verdict, judge
+from leaderboard.judging.others import skeleton
+from leaderboard.judging.texts import fault_of
+from leaderboard.submit import public_facts
 from tests.conftest import Run, refused
 from tests.harness import models
 from tests.leaderboard.making import (
@@ -31,10 +35,12 @@ from tests.leaderboard.making import (
     signed,
     with_id,
 )
+from tests.leaderboard.runs import supplied_run
 
 MARKUP = "<script>alert(1)</script>"
 LETTERS = "observations/letters.test.parquet"
 VAL, SPARSE = "observations/flipflop.val.parquet", "observations/flipflop.val_sparse.parquet"
+DENSE = "observations/flipflop.val_dense.parquet"
 CAPITALS, STRAWBERRY = "observations/capitals.test.parquet", "observations/strawberry.test.parquet"
 
 
@@ -137,11 +143,55 @@ def test_markup_in_any_text_is_refused(record: Path, records: Path, file: str, p
         ("contact", "two\nlines", "of the form"),
         ("disclosure", "x" * 2_001, "maxLength"),
         ("submitted", "2026-11-21\n", "nobody sees"),
+        ("submitted", "2026-02-30", "there is no day"),
+        ("submitted", "2098-01-01", "to come"),
+        ("submitted", "2020-01-01", "before the run"),
+        ("contact", "some\u3164body", "nobody sees"),
+        ("contact", "some\u2800body", "nobody sees"),
+        ("contact", "\u115f\u1160\uffa0x", "nobody sees"),
+        ("disclosure", "heart \u2764\ufe0f", "nobody sees"),
+        ("disclosure", "a\U000e0100b", "nobody sees"),
+        ("disclosure", "Z\u0334\u0335\u0336algo", "marks on one letter"),
+        ("contact", "\uff41dmin", "NFKC"),
+        ("disclosure", "&lt;b&gt;", "markup"),
+        ("disclosure", "&#60;b", "markup"),
+        ("disclosure", "see [here](https://example.org)", "link"),
+        ("contact", "[me](http://example.org)", "link"),
+        ("disclosure", "AIza" + "x" * 35, "token"),
+        ("disclosure", "xoxb-1234567890-abcdef", "token"),
+        ("disclosure", "glpat-abcdefghijklmnopqrst", "token"),
+        ("disclosure", "from /gpfs/users/alice", "folder"),
+        ("disclosure", "(/srv/alice/x)", "folder"),
+        ("disclosure", "/dev/shm/model", "folder"),
+        ("disclosure", "file:///gpfs/x", "folder"),
+        ("disclosure", r"on \\host\share", "folder"),
     ],
 )
 def test_texts_that_hide_or_give_away(record: Path, records: Path, path: str, text: str, said: str) -> None:
     edit(record / "submission.json", lambda value: value | {path: text})
     assert said in reason(record, records)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "and/or w/o N/A 24/7 km/h/s", "on 2026/11/21 or 21/11/2026", "https://example.org/home/alice?a=b&c=d",
+        "R&D; AT&T", "Ren\u00e9 \u5f20\u4f1f", "AMD Radeon RX 6800/6800 XT / 6900 XT", "a (b/c/d) [1] (see 2)",
+        "50% / 50%",
+    ],
+)  # fmt: skip
+def test_texts_that_do_no_harm(text: str) -> None:
+    assert fault_of(text) == ""
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["NVIDIA A100-SXM4-40GB MIG 1g.5gb", "AMD Instinct MI250X/MI250", "AMD Radeon RX 6800/6800 XT / 6900 XT", "cpu"],
+)
+def test_devices(record: Path, records: Path, device: str) -> None:
+    edit(record / "run.json", _set("environment/device", device))
+    consistent(record)
+    assert judged(resign(record, records), records).accepted
 
 
 def _model(**changes: Any) -> Callable[[Json], Any]:
@@ -158,7 +208,33 @@ def _letters(**changes: Any) -> Callable[[Json], Any]:
 def _part(**changes: Any) -> Callable[[Json], Any]:
     def change(facts: Json) -> None:
         facts["data"]["tasks"]["letters"]["splits"]["test"].update(changes)
-        facts["command"] = "harness eval --model tiny --suite quick"
+
+    return change
+
+
+def _without_split(facts: Json) -> None:
+    del facts["data"]["tasks"]["flipflop"]["splits"]["val_dense"]
+
+
+def _rows(rows: int) -> Callable[[Json], Any]:
+    def change(facts: Json) -> None:
+        for asked in facts["data"]["tasks"].values():
+            for part in asked["splits"].values():
+                part["rows"] = rows
+        facts["command"] = facts["command"].replace("--limit 4", f"--limit {rows}")
+
+    return change
+
+
+def _command(old: str, new: str) -> Callable[[Json], Any]:
+    return lambda facts: facts | {"command": facts["command"].replace(old, new)}
+
+
+def _both(*changes: Callable[[Json], Any]) -> Callable[[Json], Any]:
+    def change(facts: Json) -> Json:
+        for one in changes:
+            facts = changed if (changed := one(facts)) is not None else facts
+        return facts
 
     return change
 
@@ -211,11 +287,17 @@ def _set(path: str, value: Any) -> Callable[[Json], Any]:
         (_part(rows=0), "rows"),
         (_part(rows=1_001), "rows"),
         (_part(of=4), "size"),
-        (_part(rows=3), "not those of its 3 rows"),
-        (_part(rows=5), "not those of its 5 rows"),
+        (_part(rows=3), "other rows"),
+        (_rows(3), "not those of its 3 rows"),
+        (_rows(5), "not those of its 5 rows"),
+        (_without_split, "lacks the split val_dense"),
         (_prompting(turns=10**6), "turns"),
         (_prompting(turns=40), "at most 37"),
-        (_prompting(turns=3), "strawberry.test are not those"),
+        (_prompting(turns=3), "its challenges are 1"),
+        (_both(_prompting(turns=3), _command("--challenges 1", "--challenges 2")), "strawberry.test are not those"),
+        (_prompting(template="supplied"), "that of a service"),
+        (_prompting(switch="enable_thinking"), "without a chat template"),
+        (_prompting(shots=2), "--shots"),
         (_prompting(thinking=10**9), "thinking"),
         (_prompting(system="Ignore what was said. <img src=x onerror=alert(1)>"), "markup"),
         (_set("data/tasks/letters/rendering/answers", "tokens"), "rendering"),
@@ -224,7 +306,42 @@ def _set(path: str, value: Any) -> Callable[[Json], Any]:
         (_set("command", "harness eval --model tiny; rm -rf ."), "no command"),
         (_set("command", "harness eval --model tiny --task letters --task capitaals"), "other tasks"),
         (_set("command", "harness eval --model tiny --limit 5 --task flipflop"), "other tasks"),
-        (_set("command", "harness eval --model tiny --suite quick --dtype float16"), "requested_dtype"),
+        (_command("--limit 4", "--limit 4 --dtype float16"), "requested_dtype"),
+        (_command("--limit 4", "--limit 4 --shots 3"), "--shots"),
+        (_command("--limit 4", "--limit 4 --system hello"), "--system"),
+        (_command("--limit 4", "--limit 4 --chat on"), "--chat"),
+        (_command("--limit 4", "--limit 4 --thinking 5"), "--thinking"),
+        (_command("--challenges 1", "--challenges 2"), "its challenges are 2"),
+        (_command("--challenges 1", ""), "no command"),
+        (_command(" --challenges 1", ""), "its challenges are 36"),
+        (_command("--limit 4", "--limit 4 --exact-continuations"), "exact-continuations"),
+        (_command("--limit 4", "--limit 4 --compile"), "compiled"),
+        (_command("--limit 4", "--limit 4 --adapter org/lora"), "adapter"),
+        (_command("--limit 4", "--limit 4 --revision main"), "a folder has none"),
+        (_command("--limit 4", "--limit 4 --output runs"), "decides no answer"),
+        (_command("--limit 4", "--limit 4 --batch-size 2"), "decides no answer"),
+        (_command("--limit 4", "--limi 4"), "not as harness eval writes it"),
+        (_command("--limit 4", "--limit 4 --suite quick"), "tasks are named beside it"),
+        (_command(" --task strawberry", ""), "other tasks"),
+        (_command("--model tiny", "--model other"), "its model"),
+        (_command("--model tiny ", ""), "names no model"),
+        (_command("--model tiny", "--model D:/tiny"), "folder of somebody's machine"),
+        (_command("--model tiny", "--model '~alice'"), "folder of somebody's machine"),
+        (_command("--model tiny", "--model a/../tiny"), "folder of somebody's machine"),
+        (_command("--model tiny", "--model /tiny"), "folder of somebody's machine"),
+        (_command("--model tiny", "--model '\\\\host\\share\\tiny'"), "folder of somebody's machine"),
+        (_set("command", "harness eval --model tiny --suite quick"), "its suite has other tasks"),
+        (_set("command", "harness eval --model tiny --suite quickest"), "no suite 'quickest'"),
+        (_set("left_out", {"arithmetic": "too long"}), "other tasks"),
+        (_set("left_out", {"letters": "too long"}), "one that was asked"),
+        (_set("left_out", {"spelling": "too long"}), "is no task"),
+        (_model(requested_dtype="float16"), "was requested"),
+        (_model(parameters=1.0), "no whole number"),
+        (_set("starts/0/processes", 1.0), "no whole number"),
+        (_set("data/tasks/letters/splits/test/rows", 4.0), "no whole number"),
+        (_set("created", "2026-19-39T00:00:00+00:00"), "there is no time"),
+        (_set("starts/0/at", "2026-02-30T00:00:00+00:00"), "there is no time"),
+        (_set("starts/0/at", "2099-01-01T00:00:00+00:00"), "to come"),
         (
             _set(
                 "command", "harness eval --model tiny --task flipflop --task capitals --task letters --task strawberry"
@@ -252,10 +369,13 @@ def test_a_model_under_another_name(record: Path, records: Path) -> None:
     other = records / "draft"
     shutil.copytree(record, other)
     edit(other / "run.json", _model(id="someone/better"))
-    edit(other / "run.json", lambda facts: facts | {"command": "harness eval --model someone/better"})
+    edit(other / "run.json", _command("--model tiny", "--model someone/better"))
     consistent(other)
     folder = resign(other, records)
-    assert "are those of 'local/tiny'" in reason(folder, records)
+    assert "are those of 'local/tiny'; if it has the same weights" in reason(folder, records)
+    edit(folder / "run.json", lambda facts: facts["model"]["tokenizer"].update(sha256="0" * 64))
+    consistent(folder)
+    assert "same weights" not in (said := reason(resign(folder, records), records)) and "are those of" in said
 
 
 @pytest.mark.parametrize("name", ["local/t1ny", "local/Tiny", "local/ti-ny", "loca1/tiny"])
@@ -263,21 +383,109 @@ def test_names_that_pass_for_others(record: Path, records: Path, name: str) -> N
     other = records / "draft"
     shutil.copytree(record, other)
     edit(other / "run.json", _model(id=name))
-    edit(other / "run.json", _set("command", f"harness eval --model {name} --suite quick"))
+    edit(other / "run.json", _command("--model tiny", f"--model {name}"))
     consistent(other)
     assert "passes for 'local/tiny'" in reason(resign(other, records), records)
 
 
-def test_superseding(record: Path, records: Path) -> None:
-    """Only of the same model, and only what is there."""
+def _again(record: Path, records: Path, **submission: Any) -> Path:
+    """The same record, sent again in other words."""
     other = records / "draft"
     shutil.copytree(record, other)
-    edit(other / "submission.json", lambda facts: facts | {"supersedes": [record.name]})
-    folder = resign(other, records)
+    edit(other / "submission.json", lambda facts: facts | submission)
+    return other
+
+
+def test_superseding(record: Path, records: Path) -> None:
+    """Only of the same model, and only what is there; what says the same says which one it follows."""
+    folder = resign(_again(record, records, supersedes=[record.name]), records)
     verdict = judged(folder, records)
     assert verdict.accepted and any(record.name in remark for remark in verdict.remarks)
     edit(folder / "submission.json", lambda facts: facts | {"supersedes": ["0" * 12]})
-    assert "no such record" in reason(resign(folder, records), records)
+    folder = resign(folder, records)
+    assert "no such record" in reason(folder, records)
+    edit(folder / "submission.json", lambda facts: facts | {"supersedes": [], "disclosure": "None."})
+    assert f"it says what {record.name} says: name that" in reason(resign(folder, records), records)
+
+
+def _fewer(folder: Path) -> None:
+    """A record without letters."""
+    edit(folder / "run.json", _both(_command(" --task letters", ""), _no_letters))
+    (folder / LETTERS).unlink()
+
+
+def _no_letters(facts: Json) -> None:
+    del facts["data"]["tasks"]["letters"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: edit(folder / "submission.json", _set("contact", "somebody else")), "its contact is another"),
+        (lambda folder: edit(folder / "run.json", _model(revision="0" * 40)), "another revision"),
+        (lambda folder: edit(folder / "run.json", _model(dtype="bfloat16")), "another dtype"),
+        (_fewer, "has more of 'letters.test'"),
+    ],
+)
+def test_what_may_not_supersede(record: Path, records: Path, change: Callable[[Path], Any], said: str) -> None:
+    folder = _again(record, records, supersedes=[record.name])
+    change(folder)
+    consistent(folder)
+    assert said in reason(resign(folder, records), records)
+
+
+def test_more_than_an_earlier_record(record: Path, records: Path) -> None:
+    """Of a model that was asked more it may be said again."""
+    folder = _again(record, records)
+    _fewer(record)
+    consistent(record)
+    resign(record, records)
+    verdict = judged(resign(folder, records), records)
+    assert verdict.accepted and "an earlier record" in verdict.remarks[0]
+
+
+@pytest.mark.parametrize(("share", "copy"), [(0.5, True), (0.1, False)])
+def test_a_copy_with_other_numbers_among_them(record: Path, records: Path, share: float, copy: bool) -> None:
+    """One changed number does not make it another model's, and a few alike by chance no copy."""
+    folder = _again(record, records)
+    for file in (VAL, SPARSE, DENSE, CAPITALS):
+
+        def change(lists: list[Any]) -> list[Any]:
+            kept = int(len(lists) * share)
+            return [[one - 0.25 * (place >= kept) for one in line] for place, line in enumerate(lists)]
+
+        rewrite(folder / file, _replace("logprobs", change))
+    edit(folder / "run.json", _both(_model(id="org/other"), _command("--model tiny", "--model org/other")))
+    consistent(folder)
+    folder = resign(folder, records)
+    assert judge(folder, records).accepted != copy
+    assert not copy or "are those of 'local/tiny'" in reason(folder, records)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"model": {}}', b'{"model": {"id": 1}, "data": {"tasks": {}}}'])
+def test_a_damaged_record_among_others(record: Path, records: Path, content: bytes) -> None:
+    """Refuses nobody else's, and is named."""
+    damaged = records / "a--b" / ("0" * 12) / ("1" * 12)
+    damaged.mkdir(parents=True)
+    (damaged / "run.json").write_bytes(content)
+    verdict = judged(record, records)
+    assert verdict.accepted and verdict.remarks == (
+        f"the record '{damaged.name}' is damaged, and was compared with nothing",
+    )
+
+
+def test_a_damaged_table_among_others(record: Path, records: Path) -> None:
+    folder = resign(_again(record, records, disclosure="None."), records)
+    for path in (record / "observations").iterdir():
+        path.write_bytes(b"PAR1")
+    verdict = judged(folder, records)
+    assert verdict.accepted and "cannot be read" in verdict.remarks[0]
+
+
+def test_names_that_differ_in_size() -> None:
+    assert len({skeleton(f"facebook/opt-{size}b") for size in ("1.3", "13", "1-30", "130")}) == 4
+    assert skeleton("tiiuae/Falcon-1.1B") != skeleton("tiiuae/Falcon-11B")
+    assert skeleton("org/Model-1.1") == skeleton("0rg/m0del-1_1")
 
 
 def _replace(name: str, change: Callable[[list[Any]], list[Any]]) -> Callable[[pa.Table], pa.Table]:
@@ -348,6 +556,73 @@ def test_observations_that_no_model_gives(
 ) -> None:
     rewrite(record / file, change)
     assert said in reason(resign(record, records), records)
+
+
+def _continued(record: Path) -> None:
+    """The reads of a record, as if each continuation had been scored by itself; none is written."""
+
+    def change(table: pa.Table) -> pa.Table:
+        table = replaced(table, "gold_token", lambda _: table["gold"].to_pylist())
+        return replaced(table, "argmax", lambda values: [-1] * len(values))
+
+    for file in (VAL, SPARSE, DENSE):
+        rewrite(record / file, change)
+    edit(record / "run.json", _set("data/tasks/flipflop/rendering/answers", "continuations"))
+    edit(record / "run.json", lambda facts: facts | {"command": f"{facts['command']} --exact-continuations"})
+
+
+def _sure(written: int) -> Callable[[pa.Table], pa.Table]:
+    """The first read is nearly certain of the first symbol, and writes another."""
+
+    def change(table: pa.Table) -> pa.Table:
+        return _replace("argmax", _first(written))(_replace("logprobs", _first([-0.01, -9.0]))(table))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table, ""),
+        (_sure(0), ""),
+        (_sure(-1), "is not what is written"),
+        (_sure(1), "is not what is written"),
+        (_replace("argmax", _first(2)), "where continuations were scored"),
+        (_replace("argmax", _first(-2)), "none"),
+        (_replace("gold_token", lambda values: [one + 1 for one in values]), "where continuations were scored"),
+        (_replace("logprobs", _first([-2e4, -1.0])), "below -10,000"),
+        (_replace("logprobs", _first([-0.1, -0.1])), "add up to"),
+    ],
+)
+def test_continuations_that_no_model_has(
+    record: Path, records: Path, change: Callable[[pa.Table], pa.Table], said: str
+) -> None:
+    _continued(record)
+    rewrite(record / VAL, change)
+    consistent(record)
+    assert said in reason(resign(record, records), records) if said else judge(resign(record, records)).accepted
+
+
+@pytest.mark.parametrize(
+    ("written", "line", "said"),
+    [
+        (0, [-0.01, -9.0], ""),
+        (-1, [-0.01, -9.0], "is not what is written"),
+        (1, [-0.01, -9.0], "is not what is written"),
+        (0, [-1.0, -2e4], "below -10,000"),
+    ],
+)
+def test_choices_that_no_model_makes(record: Path, records: Path, written: int, line: list[float], said: str) -> None:
+    """Of two candidates those log-probabilities, of the others none to speak of."""
+    rewrite(record / CAPITALS, _replace("written", _first(written)))
+    rewrite(record / CAPITALS, _replace("logprobs", lambda lists: [line + [-99.0] * (len(lists[0]) - 2), *lists[1:]]))
+    consistent(record)
+    assert said in reason(resign(record, records), records) if said else judge(resign(record, records)).accepted
+
+
+def test_log_probabilities_below_all_logits(record: Path, records: Path) -> None:
+    rewrite(record / VAL, _replace("logprobs", _first([-2e5, -5.0])))
+    assert "below -100,000" in reason(resign(record, records), records)
 
 
 def test_nulls_are_refused(record: Path, records: Path) -> None:
@@ -472,6 +747,8 @@ def _deep(record: Path) -> None:
         (lambda record: (record / "run.json").unlink(), "run.json is missing"),
         (_many, "more than 64 files"),
         (_deep, "too deep"),
+        (lambda record: (record / "empty").mkdir(), "'empty' is an empty folder"),
+        (lambda record: [(record / str(number)).mkdir() for number in range(70)], "more than 64 files"),
         (lambda record: (record / f"{MARKUP[:8]}.json").write_text("{}"), "also has"),
     ],
 )  # fmt: skip
@@ -492,6 +769,53 @@ def test_large_files_are_not_read(record: Path, records: Path) -> None:
     with (record / VAL).open("r+b") as file:
         file.truncate(2**40)  # of which nothing is on the disk
     assert "at most" in judge(record, records).reasons[0]
+
+
+@pytest.mark.parametrize("file", ["run.json", "submission.json", "result.json"])
+@pytest.mark.parametrize(
+    "change", [lambda text: text + " " * 100, lambda text: text.replace("\n", "\r\n"), lambda text: " " + text]
+)
+def test_json_that_is_padded(record: Path, records: Path, file: str, change: Callable[[str], str]) -> None:
+    (record / file).write_bytes(change((record / file).read_text(encoding="utf-8")).encode())
+    assert "is not written as" in reason(resign(record, records), records)
+
+
+def _with_hole(table: pa.Table, path: Path) -> None:
+    """Bytes between the columns and the footer, which no reader looks at."""
+    pq.write_table(table, path)
+    content = path.read_bytes()
+    footer = 8 + int.from_bytes(content[-8:-4], "little")
+    path.write_bytes(content[:-footer] + b"hidden" * 100 + content[-footer:])
+
+
+def _field_note(table: pa.Table) -> pa.Table:
+    return table.cast(pa.schema([field.with_metadata({"note": "hidden"}) for field in table.schema]))
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda table, path: pq.write_table(_field_note(table), path), "notes on them"),
+        (lambda table, path: pq.write_table(table.replace_schema_metadata({"note": "hidden"}), path), "notes"),
+        (lambda table, path: pq.write_table(table, path, store_schema=False), ""),
+        (lambda table, path: pq.write_table(table, path, write_page_index=True), "in no column"),
+        (_with_hole, "in no column"),
+    ],
+)
+@pytest.mark.parametrize("file", [VAL, LETTERS])
+def test_tables_that_carry_more(
+    record: Path, records: Path, file: str, write: Callable[[pa.Table, Path], Any], said: str
+) -> None:
+    write(pq.read_table(record / file), record / file)
+    verdict = judge(resign(record, records), records)
+    assert said in "".join(verdict.reasons) and (verdict.reasons or not said)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "gzip", "row_group_size": 3}, {"use_dictionary": False}])
+def test_tables_of_other_writers_settings(record: Path, records: Path, options: dict[str, Any]) -> None:
+    for path in (record / "observations").iterdir():
+        pq.write_table(pq.read_table(path), path, **options)
+    assert judged(resign(record, records), records).reasons == ()
 
 
 def bomb(schema: pa.Schema, rows: int, path: Path, text: str = "") -> None:
@@ -538,6 +862,21 @@ def test_a_process_that_ends_is_a_refusal(record: Path, records: Path, monkeypat
     assert "more than 1 seconds" in judge_apart(record, records).reasons[0]
 
 
+@pytest.mark.parametrize(("error", "memory"), [("ZeroDivisionError", False), ("MemoryError", True)])
+def test_a_judge_that_fails_is_a_refusal(
+    record: Path, monkeypatch: pytest.MonkeyPatch, error: str, memory: bool
+) -> None:
+    program = (
+        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom leaderboard.judging import apart\n"
+        f"def fail(*_): raise {error}\napart.judge = fail; apart.main(*sys.argv[2:])"
+    )
+    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", program)
+    (said,) = judge_apart(record).reasons
+    assert f"the judge failed on it ({error}" in said and ("memory" in said) == memory
+    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", "raise SystemExit(3)")
+    assert "with status 3)" in judge_apart(record).reasons[0]
+
+
 def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
     record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -571,3 +910,170 @@ def test_verify_says_it_to_people_and_to_machines(cli: Run, record: Path, record
 def test_verify_needs_something_to_judge(cli: Run, tmp_path: Path) -> None:
     assert "no folder" in refused(cli("harness", "verify", tmp_path / "nowhere"))
     assert "no record" in refused(cli("harness", "verify", tmp_path))
+
+
+# Runs as they are made.
+
+TEMPLATE = "{% for one in messages %}[{{ one.role }}] {{ one.content }}\n{% endfor %}[assistant] "
+
+
+def published(run: Path, records: Path) -> Path:
+    """The record of a run as harness submit makes it."""
+    edit(run / "run.json", public_facts)
+    consistent(run)
+    return make_record(run, records)
+
+
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a chat template, in a folder whose name no model of the Hub has."""
+    folder = models.save_tiny(tmp_path_factory.mktemp("talking") / "tiny--chat.", models.gpt2_like())
+    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--task", "letters", "--task", "letters", "--strict"],
+        ["--task", "letters", "--shots", "1", "--dtype", "float32", "--batch-size", "1"],
+        ["--task", "letters", "--chat", "off", "--attention", "eager"],
+        ["--task", "letters", "--chat", "on", "--system", "Be (very) brief; it's late."],
+        ["--task", "letters", "--dtype", "bfloat16", "--thinking", "0"],
+        ["--task", "strawberry", "--challenges", "0"],
+        ["--task", "flipflop-prose", "--exact-continuations"],
+    ],
+)
+def test_honest_options(talking: Path, tmp_path: Path, records: Path, options: list[str]) -> None:
+    arguments = ["--model", str(talking), *options, "--limit", "1", "--output", str(tmp_path / "runs")]
+    assert main(["eval", *arguments]) == 0
+    record = published(only_run(tmp_path / "runs").folder, records)
+    assert judged(record, records).reasons == ()
+
+
+def test_the_command_without_options(tmp_path: Path, records: Path) -> None:
+    """A suite, of which a model answers some tasks."""
+    assert main(["eval", "--output", str(tmp_path / "runs")]) == 0
+    record = published(only_run(tmp_path / "runs").folder, records)
+    assert json.loads((record / "run.json").read_text("utf-8"))["left_out"]
+    assert judged(record, records).reasons == ()
+    edit(record / "run.json", lambda facts: facts["left_out"].popitem() and None)
+    assert "its suite has other tasks" in reason(resign(record, records), records)
+
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+LORA = {"id": "local/lora", "revision": COMMIT}
+HUB = {"id": "org/model", "revision": COMMIT}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        ({"compiled": True}, "--model tiny --compile", ""),
+        ({"adapter": LORA}, "--model tiny --adapter ./lora", ""),
+        ({"adapter": LORA}, "--model tiny --adapter ./other", "its adapter"),
+        ({"adapter": LORA | {"id": "org/lora"}}, "--model tiny --adapter org/lora", ""),
+        ({"adapter": LORA | {"id": "org/lora"}}, "--model tiny --adapter org/lora@v1", ""),
+        ({"adapter": LORA | {"id": "org/lora"}}, f"--model tiny --adapter org/lora@{COMMIT}", ""),
+        ({"adapter": LORA | {"id": "org/lora"}}, f"--model tiny --adapter org/lora@{'1' * 40}", "its revision"),
+        ({"adapter": LORA}, "--model tiny", "its adapter"),
+        (HUB, f"--model org/model --revision {COMMIT}", ""),
+        (HUB, f"--model org/model --revision {COMMIT[:8]}", ""),
+        (HUB, "--model org/model --revision main", ""),
+        (HUB, "--model org/model --revision 20240131", ""),
+        (HUB, "--model org/model --revision 0123457a", "its revision"),
+        (HUB, f"--model org/model --revision {'1' * 40}", "its revision"),
+        (HUB, "--model org/other", "its model"),
+        ({"gguf_file": "a/b.Q4.gguf", "id": "local/b.Q4"}, "--model some/folder --gguf-file a/b.Q4.gguf", ""),
+        ({"gguf_file": "a/b.Q4.gguf"}, "--model tiny --gguf-file a/b.Q4.gguf", "its model"),
+        ({"id": "local/my-model"}, "--model 'files/my model'", ""),
+        ({"quantization": "4bit"}, "--model tiny --quantization 4bit", ""),
+    ],
+)
+def test_models_as_commands_name_them(record: Path, records: Path, model: Json, options: str, said: str) -> None:
+    edit(record / "run.json", _both(_model(**model), _command("--model tiny", options)))
+    consistent(record)
+    record = resign(record, records)
+    assert said in reason(record, records) if said else judged(record, records).reasons == ()
+
+
+@pytest.fixture(scope="module")
+def supplied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("supplied")
+    run = supplied_run(folder, "--system", "Be brief.", "--limit", "20").folder
+    edit(run / "run.json", public_facts)
+    consistent(run)
+    return run
+
+
+@pytest.mark.parametrize("options", [(), ("--chat", "off", "--shots", "2")])
+def test_outputs_from_elsewhere(tmp_path: Path, records: Path, options: tuple[str, ...]) -> None:
+    record = published(supplied_run(tmp_path, *options, "--limit", "5").folder, records)
+    assert judged(record, records).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_model(dtype="float32"), "nothing else of it"),
+        (_model(parameters=7), "nothing else of it"),
+        (_model(strict=True), "nothing else of it"),
+        (_set("left_out", {"strawberry": "no"}), "nothing else of it"),
+        (_set("environment/torch", "2.0"), "no environment"),
+        (_set("environment/device", "cpu"), "no environment"),
+        (_letters(prompting={"template": "0" * 64}), "does not know"),
+        (_letters(prompting={"thinking": 5}), "does not know"),
+        (_letters(prompting={"opened": True}), "does not know"),
+        (_letters(prompting={"switch": "thinking"}), "does not know"),
+        (_letters(prompting={"template": None}), "only a template says"),
+        (_letters(rendering={"answers": "text", "first_tokens": [1], "first_token_is_bos": False}), "a rendering"),
+        (_command("--system 'Be brief.'", ""), "no command"),
+        (_command(" --system 'Be brief.'", ""), "--system"),
+        (_command("prompts.jsonl", "out/prompts.jsonl"), "more than the name of a file"),
+        (_command("prompts.jsonl", ".prompts"), "more than the name of a file"),
+        (_command("prompts.jsonl", "../prompts"), "folder of somebody's machine"),
+    ],
+)
+def test_outputs_from_elsewhere_that_tell_more(
+    supplied: Path, records: Path, change: Callable[[Json], Any], said: str
+) -> None:
+    record = make_record(supplied, records)
+    usual = json.loads((record / "run.json").read_text("utf-8"))["data"]["tasks"]["letters"]["prompting"]
+
+    def changed(facts: Json) -> None:
+        asked = facts["data"]["tasks"]["letters"]
+        asked["prompting"] = usual | asked["prompting"]
+
+    edit(record / "run.json", change)
+    edit(record / "run.json", _both(changed, with_id))
+    assert said in reason(signed(record, records), records)
+
+
+@pytest.mark.parametrize("name", ["flipflop", "capitals", "strawberry"])
+def test_tasks_that_nobody_answers_from_elsewhere(record: Path, records: Path, name: str) -> None:
+    """What was read off probabilities, or said in turns, is said to come from a service."""
+
+    def change(facts: Json) -> None:
+        facts |= {"outputs": "supplied", "command": f"harness prompts --task {name} --out prompts.jsonl"}
+        model = {name: facts["model"][name] for name in ("id", "revision")}
+        facts |= {"model": {**model, "parameters": 0, "dtype": "supplied"}}
+        facts["environment"] = {"fflm": facts["environment"]["fflm"], "device": "supplied"}
+        facts["data"]["tasks"] = {name: facts["data"]["tasks"][name]}
+        facts["data"]["tasks"][name].pop("rendering")
+
+    edit(record / "run.json", change)
+    for path in (record / "observations").iterdir():
+        path.unlink() if not path.name.startswith(f"{name}.") else None
+    consistent(record)
+    assert f"{name} cannot be answered from elsewhere" in reason(resign(record, records), records)
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("model-", "model"), ("my model--v1 \u00e9", "my-model-v1"), ("a..b", "a.b"), ("...", "model"), ("", "model"),
+        (".hidden", "hidden"), ("x" * 95 + "-yz", "x" * 95), ("Smol-135M-Instruct.Q4_1", "Smol-135M-Instruct.Q4_1"),
+    ],
+)  # fmt: skip
+def test_names_of_folders(name: str, called: str) -> None:
+    assert _folder_name(name) == f"local/{called}"

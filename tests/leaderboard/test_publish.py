@@ -17,9 +17,9 @@ NAME = "org/board"
 OF_NEW = ".gitattributes"
 FILES = {
     "index.html": b"<!doctype html><title>fflm</title>",
-    "index.json": json.dumps({"$schema": "index.schema.json", "rows": []}).encode(),
+    "index.json": json.dumps({"schema": "fflm-leaderboard/1", "models": []}).encode(),
     "models/a--b.html": b"<!doctype html>",
-    "plots/a.png": bytes(range(256)) * 64,  # by its suffix an LFS file
+    "wrong/a.png": bytes(range(256)) * 64,  # by its suffix an LFS file
 }
 
 
@@ -78,7 +78,7 @@ def test_only_what_changed_goes_and_what_vanished_is_deleted(
     publish.command(NAME, site)
     assert capsys.readouterr().out.startswith("2 files uploaded, 1 deleted\n")
     there = files(hub)
-    assert set(there) == {"README.md", "index.html", "index.json", "models/c--d.html", "plots/a.png"}
+    assert set(there) == {"README.md", "index.html", "index.json", "models/c--d.html", "wrong/a.png"}
     assert there["index.html"] == b"<!doctype html><title>new</title>"
     assert len(commits(hub)) == len(before) + 1
     assert hub.uploaded["lfs"] == 0

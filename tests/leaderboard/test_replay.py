@@ -3,8 +3,10 @@
 import hashlib
 import itertools
 import json
+import re
+import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,23 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.engine.decoding import Limit
 from harness.errors import UserError
+from harness.judging import judge
+from harness.models import folder_revision
 from harness.plan import ChoicePlan
 from harness.tasks.base import Ints
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import Record, read_record
+from leaderboard.replaying import reasking
 from leaderboard.replaying import replay as module
-from leaderboard.replaying.agreement import Tolerance, differ, tolerance_of, uncertainty
+from leaderboard.replaying.agreement import Tolerance, beginnings, differ, tolerance_of
+from leaderboard.replaying.fresh import fresh
+from leaderboard.replaying.leaning import Tally, clusters, leanings
 from leaderboard.replaying.lots import draw
 from leaderboard.replaying.replay import replay
 from leaderboard.replaying.retracing import Writer, retrace
 from tests.harness import models, scripted
 from tests.harness.conftest import one_thread  # noqa: F401
+from tests.harness.test_loading import with_program
 from tests.leaderboard.recorded import copied, edited, record_of, told
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,7 +130,7 @@ def test_an_honest_record_agrees(tmp_path: Path, tiny: Path, options: tuple[obje
     assert found.agrees and details["differences"] == [], details["differences"]
     assert details["asked"] == details["of"] == sum(job.rows for job in record.run.jobs()) == 3 * 6 + 4 * 6
     assert details["compared"] > 500 and details["largest"] <= details["tolerance"]["absolute"]
-    assert details["tasks"] == {job.name: list(range(6)) for job in record.run.jobs()}
+    assert details["tasks"] == {job.name: "all" for job in record.run.jobs()}
     assert (found.record, found.kind, found.by, found.nonce) == (record.digest, "replay", "a maintainer", "n")
     write_attestation(folder, found)
     assert read_attestations(folder, record.digest) == (found,)
@@ -289,22 +297,189 @@ def test_coarser_numbers_may_be_further_apart(dtype: str, quantization: str | No
     assert found.absolute >= finest.absolute and found.relative >= finest.relative
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 0.99])
-def test_what_is_known_of_a_candidate_with_which_another_begins(share: float) -> None:
-    """Both are moved by a little, either way; the one that is what the other leaves of it moves by the factor."""
+def chosen(own: float, longer: Sequence[float]) -> tuple[ChoicePlan, Callable[..., Any]]:
+    """A candidate of one token, and others that begin with it, of two; what a model says of the candidates that gives
+    them probabilities, in float32 as it stands in a record."""
+    count = 1 + len(longer)
     none = np.zeros(0, dtype=np.int64)
-    wanted, candidate, first = np.zeros((2, 1), dtype=np.int64), np.array([0, 1]), np.array([0, 2])
-    plan = ChoicePlan(1, [], none, none, none, wanted, none, candidate, first, np.array([[0, 1]]))
+    candidate = np.array([0, *(place for place in range(1, count) for _ in range(2))])
+    wanted = np.zeros((len(candidate), 1), dtype=np.int64)
+    pairs = np.array([[0, place] for place in range(1, count)])
+    plan = ChoicePlan(1, [], none, none, none, wanted, none, candidate, np.array([0, count]), pairs)
 
-    def said(*moved: float) -> Any:
-        sums = np.log([0.3, max(0.3 * share, 1e-30)]) + moved
-        return plan.choices(sums[:, None], wanted[:, 0])[0].astype(np.float64)
+    def said(moved: Any = 0.0) -> Any:
+        whole = own + sum(longer)
+        steps: Any = [np.log(whole), *(part for one in longer for part in (np.log(whole), np.log(one / whole)))]
+        with np.errstate(divide="ignore"):
+            steps = np.minimum(np.array(steps) + moved, 0)  # nothing is more probable than 1
+            return plan.choices(steps[:, None], wanted[:, 0])[0].astype(np.float64)
 
-    little = 1e-3
-    moved = [abs(said(one, other) - said(0, 0))[0] / little for one in (-little, little) for other in (-little, little)]
-    factors = uncertainty(plan, said(0, 0))
-    assert factors == pytest.approx([max(moved), 1], rel=0.12)
-    assert factors[0] == pytest.approx((1 + share) / (1 - share), rel=1e-3)
+    return plan, said
+
+
+LONGER = [(0.3, [1e-30]), (0.3, [0.03]), (0.1, [0.2, 0.3]), (1e-4, [0.5]), (1e-9, [0.9]), (1e-30, [0.4])]
+
+
+@pytest.mark.parametrize(("own", "longer"), LONGER)
+def test_a_candidate_with_which_another_begins_may_move_as_its_tokens_do(own: float, longer: list[float]) -> None:
+    plan, said = chosen(own, longer)
+    tokens = np.array([1, *([2] * len(longer))])
+    generator = np.random.default_rng(0)
+    replayed = beginnings(plan, said())
+    assert replayed[0] == pytest.approx(np.log(own + sum(longer)), abs=1e-6)
+    for _ in range(200):
+        moved = generator.uniform(-0.99, 0.99, len(plan.candidate)) * 0.1
+        moved[1::2] = moved[0]  # the first token is the same one
+        recorded = beginnings(plan, said(moved))
+        assert not differ(recorded, replayed, Tolerance(0.1, 0.0).of(replayed, tokens)).any()
+
+
+@pytest.mark.parametrize(("own", "longer"), LONGER)
+def test_what_no_probability_is_left_for_is_not_recorded(own: float, longer: list[float]) -> None:
+    """All together may be moved, and what is left of them by the longer ones is the most that may be recorded."""
+    plan, said = chosen(own, longer)
+    replayed, moved = said(), float(np.exp(0.1))
+    most = (own + sum(longer)) * moved - sum(longer)
+    for factor, same in ((0.98, True), (1.02, False), (3.0, False)):
+        recorded = replayed.copy()
+        recorded[0] = np.log(most * factor)
+        sums = beginnings(plan, replayed)
+        differs = differ(beginnings(plan, recorded), sums, Tolerance(0.1, 0.0).of(sums))
+        assert bool(differs[0]) != same, factor
+        assert not differs[1:].any()
+
+
+# ---- What leans to one side
+
+
+@pytest.fixture(scope="module")
+def undecided(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """A model that finds everything about as probable: all of what it says is a near tie in half precision."""
+    folder = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("models") / "undecided"))
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    for parameter in model.parameters():
+        parameter.data.div_(9)
+    model.save_pretrained(folder)
+    return folder
+
+
+UNDECIDED = ("--task", "flipflop", "--task", "capitals", "--set", "flipflop.length=128", "--limit", 24)
+
+
+@pytest.fixture(scope="module")
+def unforged(tmp_path_factory: pytest.TempPathFactory, undecided: Path) -> Path:
+    output = tmp_path_factory.mktemp("runs")
+    return record_of(output, "--model", undecided, *UNDECIDED, "--dtype", "bfloat16")
+
+
+def raised(line: dict[str, Any], share: float) -> None:
+    """The right answer is made more probable, and the others less, by a share of what is allowed in half precision."""
+    was = np.array(line["logprobs"])
+    tokens = np.round(-was / np.log(262))  # the model finds each of all tokens about as probable
+    moved = share * tolerance_of({"dtype": "bfloat16"}).of(was, tokens)
+    moved[np.arange(len(was)) != line["gold"]] *= -1
+    line["logprobs"] = np.minimum(was + moved, 0).tolist()
+
+
+def bettered(lines: list[dict[str, Any]], share: float = 0.9) -> None:
+    for line in lines:
+        raised(line, share)
+        if "argmax" in line:
+            line["argmax"] = line["gold_token"]
+        else:
+            line["written"] = line["gold"]
+
+
+def claimed(lines: list[dict[str, Any]]) -> None:
+    """Whatever the log-probabilities say, the right answer is what would be written."""
+    bettered(lines, 0.0)
+
+
+FLIPFLOPS = ("flipflop.val", "flipflop.val_sparse", "flipflop.val_dense")
+
+
+@pytest.mark.parametrize(
+    ("tables", "change", "told"),
+    [
+        ((*FLIPFLOPS, "capitals.test"), bettered, ("in favour of the record, 0 against it", "root mean square")),
+        (("capitals.test",), bettered, ("capitals.test: the log-probabilities are apart by",)),
+        (("capitals.test",), claimed, ("capitals.test: 24 answers turned in favour of the record, 0 against it",)),
+        (FLIPFLOPS[:1], claimed, ("flipflop.val: ", "in favour of the record, 0 against it")),
+    ],
+)
+def test_a_record_that_was_made_better_within_the_tolerance(
+    unforged: Path, undecided: Path, tmp_path: Path, tables: tuple[str, ...], change: Change, told: tuple[str, ...]
+) -> None:
+    """Each number is within what noise may do to one, and every answer that turned was a near tie."""
+    folder = copied(unforged, tmp_path)
+    for table in tables:
+        record = edited(folder, table, change)
+    found = asked(record, undecided)
+    differences = found.details["differences"]
+    assert not found.agrees and found.details["flips"] > 0
+    assert all(any(phrase in text for text in differences) for phrase in told), differences
+    assert not any(" row " in text for text in differences), differences
+    right = found.details["right"]
+    assert (right["recorded"] > right["replayed"] + 10) == (FLIPFLOPS[0] in tables)
+    if len(tables) == 4:
+        assert right["replayed"] < 0.1 * right["of"] and right["recorded"] > 0.9 * right["of"]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("options", [(), ("--batch-size", 1), ("--batch-size", 5), ("--strict",)])
+def test_an_undecided_model_agrees(tmp_path: Path, undecided: Path, dtype: str, options: tuple[object, ...]) -> None:
+    folder = record_of(tmp_path, "--model", undecided, *UNDECIDED, "--dtype", dtype, *options)
+    found = asked(read_record(folder), undecided)
+    assert found.agrees, found.details["differences"]
+
+
+def test_answers_are_right_as_the_judge_says(honest: Path, tiny: Path) -> None:
+    record = read_record(honest)
+    judged = [judge(record.run, job) for job in record.run.jobs()]
+    right = sum(int((one.right & one.counted).sum()) for one in judged)
+    of = sum(len(one.right) for one in judged)
+    assert asked(record, tiny).details["right"] == {"recorded": right, "replayed": right, "of": of}
+
+
+def test_answers_are_about_what_the_judge_says(honest: Path) -> None:
+    """However few rows are looked at, here every other one."""
+    run = read_record(honest).run
+    for job in run.jobs():
+        table, judged = pq.read_table(run.table(job)), judge(run, job)
+        some = np.flatnonzero(table["id"].to_numpy() % 2)
+        assert (clusters(job, table.take(some)) == judged.cluster[some]).all()
+
+
+@pytest.mark.parametrize(
+    ("favour", "against", "leans"), [(9, 0, False), (10, 0, True), (12, 1, False), (14, 1, True), (0, 40, False)]
+)
+def test_noise_turns_answers_both_ways(favour: int, against: int, leans: bool) -> None:
+    """One of a thousand times at most: 2 ** -10 for ten of ten, 15 * 2 ** -14 for 13 of 14 or more."""
+    tally = Tally()
+    signs = np.repeat([1, -1], [favour, against])
+    tally.answered(np.arange(len(signs)), (signs > 0)[:, None], (signs < 0)[:, None])
+    assert tally.leans(1) == leans
+    assert [text for text in leanings({"a.test": tally}) if "answers turned" in text] == (
+        [f"{favour} answers turned in favour of the record, {against} against it, more than noise turns"]
+        if leans
+        else []
+    )
+
+
+@pytest.mark.parametrize(("answers", "leans"), [(12, False), (19, False), (20, True)])
+def test_answers_of_one_sequence_turn_together(answers: int, leans: bool) -> None:
+    tally = Tally()
+    turned = np.ones((answers, 1), dtype=bool)
+    tally.answered(np.zeros(answers, dtype=np.int64), turned, ~turned)
+    assert tally.leans(1) == leans
+
+
+@pytest.mark.parametrize(("share", "numbers", "leans"), [(0.3, 100, False), (0.35, 100, True), (0.9, 29, False)])
+def test_numbers_use_little_of_what_is_allowed(share: float, numbers: int, leans: bool) -> None:
+    tally = Tally()
+    tally.compared(np.full(numbers, share * 0.1), np.full(numbers, 0.1))
+    tally.compared(np.array([np.inf, np.nan, 0.2]), np.full(3, 0.1))  # differences of their own
+    assert (list(leanings({"a.test": tally})) != []) == leans
 
 
 # ---- Near ties
@@ -439,6 +614,120 @@ def test_a_text_is_retraced_if_any_tokens_write_it(seed: int) -> None:
 def test_other_weights_are_refused(honest: Path, tmp_path: Path) -> None:
     other = models.save_tiny(tmp_path / "tiny", models.gpt2_like(), context=3_999, kind="llama")
     assert "the revision is" in refusal(read_record(honest), other)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_nothing_of_another_folder_is_loaded(honest: Path, tiny: Path, tmp_path: Path, name: str) -> None:
+    """What cannot even be read is refused for not being what was recorded."""
+    other = Path(shutil.copytree(tiny, tmp_path / "tiny"))
+    (other / name).write_text("{", encoding="utf-8")
+    assert "the revision is" in refusal(read_record(honest), other)
+
+
+def test_a_model_is_a_folder(honest: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        assert f"there is no {folder / 'config.json'}" in refusal(read_record(honest), folder)
+
+
+def _of_the_hub(facts: dict[str, Any]) -> None:
+    facts["model"]["id"] = "org/tiny"
+
+
+def _adapted(facts: dict[str, Any]) -> None:
+    facts["model"] |= {"id": "org/other", "adapter": {"id": "org/tiny", "revision": "0" * 40}}
+
+
+@pytest.mark.parametrize(("change", "name"), [(_of_the_hub, "org/tiny"), (_adapted, "org/tiny@" + "0" * 40)])
+def test_a_folder_that_is_called_like_a_model_of_the_hub_is_not_loaded(
+    folder: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[..., None], name: str
+) -> None:
+    shutil.copytree(tiny, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    record = told(folder, change)
+    assert f"'{name}' is meant as a name of the Hub" in refusal(record, None)
+    monkeypatch.chdir(tmp_path / "org")
+    assert "cannot be loaded" in refusal(record, None)  # the Hub is not reached here
+
+
+def test_programs_of_a_model_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a program is the recorded one to the letter, and whoever replays it says yes to everything."""
+    model = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
+    record = record_of(tmp_path / "runs", "--model", model, "--task", "flipflop", "--set", "flipflop.length=32",
+                       "--limit", 2)  # fmt: skip
+    written = with_program(model, "config.json")
+    revision = folder_revision(model, None)
+    changed = told(record, lambda facts: facts["model"].update(revision=revision))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    assert "custom code" in refusal(changed, model)
+    assert not written.exists()
+
+
+@pytest.mark.parametrize(("by", "nonce"), [("<script>alert(1)</script>", "n"), ("a maintainer", "n" * 300), ("", "n")])
+def test_what_cannot_be_attested_is_not_asked(
+    honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, by: str, nonce: str
+) -> None:
+    monkeypatch.setattr(reasking, "resolve", lambda request: pytest.fail("it was loaded"))
+    record = read_record(honest)
+    asks = (lambda: replay(record, 1, nonce, by, str(tiny)), lambda: fresh(record, nonce, by, str(tiny)))
+    for ask in asks:
+        with pytest.raises(UserError, match="say it in other words"):
+            ask()
+
+
+# ---- What is read of what was attested
+
+
+def _details(facts: dict[str, Any], **changed: Any) -> None:
+    facts["details"] |= changed
+
+
+FORGED: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+    (lambda facts: _details(facts, asked=42), "it says 42 of 42, and names 9 of 42"),
+    (lambda facts: _details(facts, asked=9, of=10), "it says 9 of 10, and names 9 of 42"),
+    (lambda facts: _details(facts, tasks={"letters.test": "all"}), "it says 9 of 42, and names 6 of 42"),
+    (lambda facts: _details(facts, tasks={"letters.test": [0, 1, 2, 3, 4, 5, 6, 7, 8]}), "does not have"),
+    (lambda facts: _details(facts, tasks={"letters.train": "all"}), "does not have"),
+    (lambda facts: _details(facts, tasks={"letters.test": [0, 0]}), "tasks, letters.test"),
+    (lambda facts: _details(facts, tolerance={"absolute": 0.1, "relative": 1e-4}), "further apart than a replay"),
+    (lambda facts: _details(facts, tolerance={"absolute": 1e-3, "relative": 1e-3}), "further apart than a replay"),
+    (lambda facts: _details(facts, tolerance={"absolute": 2, "relative": 0}), "tolerance"),
+    (lambda facts: _details(facts, right={"recorded": 9, "replayed": 3, "of": 8}), "more answers were right"),
+    (lambda facts: _details(facts, more=1), "a field that is not known"),
+    (lambda facts: facts["details"]["environment"].update(device="<b>"), "is not of the form"),
+    (lambda facts: facts["details"]["environment"].update(host="a"), "a field that is not known"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), FORGED)
+def test_an_attestation_of_something_else_is_refused(
+    folder: Path, tiny: Path, change: Callable[[dict[str, Any]], object], reason: str
+) -> None:
+    record = named(folder)
+    path = write_attestation(record.folder, asked(record, tiny, 9))
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    change(facts)
+    content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    path.unlink()
+    path = path.with_name(f"{record.folder.name}.replay-{content[:8]}.json")
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(UserError, match=f"is no attestation of the record beside it .*{re.escape(reason)}.*: delete"):
+        read_attestations(record.folder, record.digest)
+
+
+def named(folder: Path) -> Record:
+    """A record in a folder that has its name."""
+    return read_record(folder.rename(folder.with_name(read_record(folder).digest[:12])))
+
+
+def test_an_attestation_has_the_name_of_its_content(folder: Path, tiny: Path) -> None:
+    record = named(folder)
+    path = write_attestation(record.folder, asked(record, tiny, 1))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("\n", ""), encoding="utf-8")
+    assert len(read_attestations(record.folder, record.digest)) == 1
+    path.write_text(text.replace('"a maintainer"', '"another one"'), encoding="utf-8")
+    with pytest.raises(UserError, match="its name is not that of its content"):
+        read_attestations(record.folder, record.digest)
 
 
 def test_a_folder_of_somebody_else_must_be_named(honest: Path) -> None:

@@ -21,6 +21,10 @@ def test_index_is_what_its_schema_says(site: Built) -> None:
     jsonschema.validate(site.index, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(site.index | {"models": [{**site.index["models"][0], "parameters": -1}]}, schema)
+    (cell, *_) = site.index["models"][0]["cells"]
+    for shown in ({"shown": "1e2"}, {"shown_interval": "0.00 100.00"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(site.index | {"models": [{**site.index["models"][0], "cells": [cell | shown]}]}, schema)
 
 
 def test_every_number_is_that_of_the_record(site: Built) -> None:
@@ -42,6 +46,16 @@ def test_every_number_is_that_of_the_record(site: Built) -> None:
         }
 
 
+def test_shown_numbers_are_those_of_the_page(site: Built) -> None:
+    page = (site.folder / "index.html").read_text(encoding="utf-8")
+    for cell in (cell for row in site.index["models"] for cell in row["cells"]):
+        assert f">{cell['shown']} <small>{cell['shown_interval']}" in page
+        texts = (cell["shown"], *cell["shown_interval"].split("\u2013"))
+        for text, name in zip(texts, ("value", "low", "high"), strict=True):
+            assert float(text) == pytest.approx(100 * cell[name], abs=0.00501)
+            assert (float(text) in (0, 100)) == (cell[name] in (0, 1))
+
+
 def test_csv_has_the_cells_of_the_index(site: Built) -> None:
     lines = list(csv.DictReader(io.StringIO((site.folder / "scores.csv").read_text(encoding="utf-8"))))
     cells = [(row, cell) for row in site.index["models"] for cell in row["cells"]]
@@ -57,7 +71,7 @@ def test_feed_is_atom_newest_first(site: Built) -> None:
     root = ElementTree.fromstring((site.folder / "feed.xml").read_bytes())
     assert root.tag == f"{ATOM}feed"
     found = root.findall(f"{ATOM}entry")
-    assert len(found) == sum(1 for record in find_records(site.records) if not record.withdrawn)
+    assert len(found) == sum(1 for _ in find_records(site.records))
     for element in (root, *found):
         names = [child.tag for child in element]
         assert all(names.count(f"{ATOM}{name}") == 1 for name in ("id", "title", "updated", "author"))
@@ -77,7 +91,8 @@ def test_badges_are_svg_with_a_name(site: Built) -> None:
     for slug, row in site.rows.items():
         root = ElementTree.fromstring((site.folder / "badges" / f"{slug}.svg").read_bytes())
         title = root.findtext("{http://www.w3.org/2000/svg}title") or ""
-        assert re.fullmatch(r"fflm [\w -]+: [\d.]+%( \(first [\d,]+ rows\))?", title), title
+        assert re.fullmatch(r"fflm [\w -]+: [\d.]+%( \((first [\d,]+ rows|disputed)\))?", title), title
+        assert ("disputed" in title) == bool(row["standing"]["disputed"])
         assert ("first" in title) == any(cell["rows"] < cell["of"] for cell in row["cells"])
 
 

@@ -1,12 +1,16 @@
 """The pages in real Chromium, over HTTP from the package's own server: for everybody, on every screen."""
 
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from leaderboard.site.plots import BOLD, Point, Series, sheet
+from leaderboard.site.texts import short_count
 from tests.leaderboard.browsing import PHONE, cell_of, head, paths_of, watched
 from tests.leaderboard.sites import Built
 
@@ -39,7 +43,9 @@ def test_without_javascript_all_is_there(browser: Any, address: str, site: Built
             assert row["id"] in text and row["standing"]["word"] in text and row["division"] in text
             assert all(f"{100 * cell['value']:.2f}" in text for cell in row["cells"])
             for cell in row["cells"]:
-                assert (f"first {cell['rows']:,} of {cell['of']:,}" in text) == (cell["rows"] < cell["of"])
+                assert (f"{cell['shown_interval']} first {cell['rows']:,}" in text) == (cell["rows"] < cell["of"])
+                place = f"{cell['task']}.{cell['split']}"
+                assert head(page, place).inner_text().split("\n")[-1] == f"{cell['split']}, {cell['of']:,} rows"
         assert page.get_by_role("searchbox").count() == 0 and page.locator("#board button").count() == 0
         assert "62.50" in page.locator("section", has_text="Reported elsewhere").first.inner_text()
         link = page.get_by_role("link", name="https://example.org/card")
@@ -101,9 +107,97 @@ def test_compare(browser: Any, address: str, site: Built) -> None:
         page.locator("select[name=a]").select_option(b["slug"])
         page.locator("select[name=b]").select_option(a["slug"])
         assert f"\N{MINUS SIGN}{100 * difference:.2f}" in row.inner_text()
-        assert page.url.endswith(f"compare.html?a={b['slug']}&b={a['slug']}")
+        page.wait_for_url(f"**/compare.html?a={b['slug']}&b={a['slug']}")
         page.locator("select[name=b]").select_option(site.slug("fflm/lstm"))
         assert not row.is_visible() and page.get_by_role("status").inner_text().startswith("0 common results")
+
+
+def test_compare_writes_what_the_table_does(browser: Any, address: str, site: Built) -> None:
+    """Python and JavaScript round halves differently."""
+    slug = site.slug("org/partial")
+    cell = site.rows[slug]["cells"][0] | {"value": 0.60625, "shown": "60.62", "shown_interval": "18.12\u201393.38"}
+    index = site.index | {"models": [site.rows[slug] | {"cells": [cell]}]}
+    with watched(browser, address) as page:
+        page.route("**/index.json", lambda route: route.fulfill(json=index))
+        page.goto(f"{address}compare.html")
+        text = page.locator("#difference tbody td").first.inner_text()
+        assert text.split("\n") == ["60.62", "18.12\u201393.38", "first 30 of 1,000"]
+
+
+def test_compare_says_what_is_not_there(browser: Any, address: str, site: Built) -> None:
+    a, b = (site.slug(name) for name in ("org/both", "org/model-2"))
+    for query, gone in ((f"a=<b>&b={b}", "<b>"), ("a=gone&b=gone", "gone")):
+        with watched(browser, address) as page:
+            page.goto(f"{address}compare.html?{query}")
+            status = page.get_by_text(f"Not on the leaderboard: {gone}. Choose another model.", exact=True)
+            status.wait_for()
+            page.wait_for_timeout(400)
+            assert page.url == f"{address}compare.html?{query}".replace("<", "%3C").replace(">", "%3E")
+            assert not page.locator("#difference").is_visible()
+            page.locator("select[name=a]").select_option(a)
+            assert page.locator("#difference").is_visible() == (f"b={b}" in query)
+            page.locator("select[name=b]").select_option(b)
+            assert page.locator("#difference").is_visible() and status.count() == 0
+            page.wait_for_url(f"**/compare.html?a={a}&b={b}")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"), (999, "999"), (1000, "1K"), (133_381, "133K"), (999_499, "999K"), (999_500, "1M"), (999_999, "1M"),
+        (134_515_008, "135M"), (999_499_999, "999M"), (999_500_000, "1B"), (999_600_000, "1B"),
+        (7_240_000_000, "7.24B"), (10**12, "1T"),
+    ],
+)  # fmt: skip
+def test_short_counts(number: int, text: str) -> None:
+    assert short_count(number) == text
+
+
+def drawn(slug: str, value: float, rows: int, **parts: float) -> tuple[Any, Any, Series]:
+    points = tuple(Point(name[1:].replace("_", "-"), share, 0, 1, 4, 2, None) for name, share in parts.items())
+    cell = SimpleNamespace(value=value, rows=rows, partial=rows < 100)
+    return SimpleNamespace(slug=slug, model={"id": f"org/{slug}"}), cell, Series("t", "s", "accuracy", "gap", points)
+
+
+def test_lines_of_all_models_run_from_left_to_right() -> None:
+    longest = drawn("b", 0.8, 100, _1=0.9, _4_7=0.7, _16_31=0.6)
+    rest = [drawn(f"m{number}", 0.5, 100, _1=0.5, _2_3=0.25) for number in range(BOLD)]
+    partial = drawn("a", 1.0, 6, _2_3=1.0, _8_15=0.5)
+    found = sheet("s", [partial, *rest, longest], {"a": "a (float32)"})
+    assert found is not None and found.names == ("1", "2-3", "4-7", "8-15", "16-31")
+    for line in found.lines:
+        across = [float(point.split()[0]) for point in line.path.removeprefix("M").split("L")]
+        assert across == sorted(across) and len(across) == len(line.values)
+    looks = [(line.label, line.look) for line in found.lines]
+    whole = [(f"org/m{number}", f"s{number + 2}") for number in range(BOLD - 1)]
+    last = [(f"org/m{BOLD - 1}", "thin"), ("a (float32)", "part")]
+    assert looks == [("org/b", "s1"), *whole, *last] and found.whole == BOLD + 1
+    alone = sheet("s", [partial], {})
+    assert alone is not None and [line.look for line in alone.lines] == ["part"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_without_an_order_are_not_joined(seed: int) -> None:
+    """They stand in the order of the task, whatever is missing where, and each has a mark of its own."""
+    order, chance = ["head", "middle", "tail", "control", "bare"], random.Random(seed)
+    lacking = [[name for name in order if name != gone] for gone in order] + [order[:2], order[3:]]
+    chance.shuffle(lacking)
+    models = [drawn(str(n), 0.5, 100, **{f"_{name}": 0.5 for name in one}) for n, one in enumerate(lacking)]
+    found = sheet("s", models, {})
+    assert found is not None and list(found.names) == order and not found.ordered
+    for line, names in zip(found.lines, lacking, strict=True):
+        assert "L" not in line.path and line.path.count("M") == line.path.count("h") == len(names)
+
+
+def test_a_sheet_says_what_is_in_colour(site: Built) -> None:
+    text = (site.folder / "tasks" / "letters.html").read_text(encoding="utf-8")
+    caption = re.search(r"<figcaption>(.*?)</figcaption>", text)
+    cells = [cell for row in site.index["models"] for cell in row["cells"] if cell["task"] == "letters"]
+    partial = sum(cell["rows"] < cell["of"] for cell in cells)
+    assert caption and f"the best 6 of {len(cells) - partial} whole results in colour" in caption[1]
+    assert partial == 1 and "; 1 over the first rows only" in caption[1] and text.count('<path class="part"') == 2
+    assert re.search(r"org/partial[^<]* <small>first 30 rows</small>", text)
+    assert all(text.count(f'<path class="s{number}"') == 2 for number in range(1, 7))
 
 
 def test_a_model_page_says_all(browser: Any, address: str, site: Built) -> None:
@@ -112,7 +206,7 @@ def test_a_model_page_says_all(browser: Any, address: str, site: Built) -> None:
         page.goto(f"{address}models/{slug}.html")
         text = page.locator("main").inner_text()
         told = ("harness eval --model org/both", "a tester", "CC-BY-4.0", "n0nce", "Spot-checked", "+8.25", "off by 1")
-        for said in (*told, "every score recomputed", "of 10", f"badges/{slug}.svg"):
+        for said in (*told, "every score recomputed", "of 9", f"badges/{slug}.svg"):
             assert said in text, said
         figures = page.locator("figure")
         assert figures.count() >= 4

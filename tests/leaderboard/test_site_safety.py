@@ -1,7 +1,9 @@
 """Text of strangers stays text, and what the server says and refuses."""
 
+import html
 import json
 import re
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -57,6 +59,35 @@ def test_headers(address: str) -> None:
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_pages_and_headers_have_one_policy(address: str) -> None:
+    with urlopen(f"{address}index.html") as answer:
+        told = html.unescape(answer.read().decode())
+        policy, _, rest = answer.headers["Content-Security-Policy"].rpartition("; ")
+    assert f'http-equiv="Content-Security-Policy" content="{policy}"' in told and rest == "frame-ancestors 'none'"
+
+
+def broken(error: Exception) -> Any:
+    """A copying of a file to a client that fails."""
+
+    def copyfile(*_: object) -> None:
+        raise error
+
+    return copyfile
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(BrokenPipeError(), ""), (ConnectionResetError(), ""), (ValueError("a defect"), "a defect")]
+)
+def test_a_client_that_went_away(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, told: str
+) -> None:
+    monkeypatch.setattr(serve.Handler, "copyfile", broken(error))
+    with pytest.raises(IncompleteRead), urlopen(f"{address}index.html") as answer:
+        answer.read()
+    said = capsys.readouterr().err
+    assert (told in said) if told else (said == "")
 
 
 def test_serve_says_where_and_ends_quietly(

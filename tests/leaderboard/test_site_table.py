@@ -1,12 +1,17 @@
-"""The table in real Chromium: sorting, filters, search, groups of columns, a view as a link."""
+"""The table in real Chromium: sorting, filters, search, groups of columns, a view as a link; with many rows."""
 
+import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.leaderboard.browsing import cell_of, head, shown, watched
+from tests.leaderboard.browsing import DESK, PHONE, cell_of, crowd, head, served, shown, watched
 from tests.leaderboard.sites import Built
+
+ASSETS = ("style.css", "site.js", "icon.svg")
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def in_order(rows: list[dict[str, Any]], key: str, descending: bool) -> list[str
 
     def part(row: dict[str, Any]) -> bool:
         cell = cell_of(row, key)
-        return bool(cell) and cell["rows"] < cell["of"]
+        return cell is not None and cell["rows"] < cell["of"]
 
     present = [row for row in rows if value(row) is not None]
     whole, partial = ([row for row in present if part(row) == one] for one in (False, True))
@@ -129,6 +134,7 @@ def test_a_view_can_be_linked(page: Any, browser: Any, address: str) -> None:
     page.locator("select[name=standing]").select_option("rescored")
     head(page, "letters.test").get_by_role("button").click()
     page.get_by_role("button", name="memory", exact=True).click()
+    page.wait_for_url(re.compile("hide=memory"))
     with watched(browser, address) as other:
         other.goto(page.url)
         assert shown(other) == shown(page) and 0 < len(shown(other)) < 12
@@ -137,3 +143,90 @@ def test_a_view_can_be_linked(page: Any, browser: Any, address: str) -> None:
         assert other.get_by_role("searchbox").input_value() == "org"
         other.goto(f"{address}index.html?size=<b>&sort=nothing&hide=x&q=")  # what nobody can have clicked
         assert len(shown(other)) == 12
+
+
+CALLS = "const one = history.replaceState; history.replaceState = (...all) => { calls++; one.apply(history, all); }"
+
+
+def test_the_address_does_not_change_with_every_letter(page: Any, site: Built) -> None:
+    """Safari refuses more than 100 changes in 30 seconds."""
+    page.evaluate(f"window.calls = 0; {CALLS}; 0")
+    page.get_by_role("searchbox").press_sequentially("org/model " * 10, delay=1)
+    page.wait_for_url(re.compile(r"\?q=(org%2Fmodel\+){10}$"))
+    assert page.evaluate("calls") < 10
+    page.get_by_role("searchbox").fill("org/model-2")
+    page.locator(f"tr[id='{site.slug('org/model-2')}'] th a").first.click()  # before the address has followed
+    page.wait_for_url(re.compile("/models/"))
+    page.go_back()
+    assert page.get_by_role("searchbox").input_value() == "org/model-2" and page.url.endswith("?q=org%2Fmodel-2")
+
+
+@pytest.mark.parametrize(("rows", "of"), [(1000, 1000), (6, 1000), (1000, 100_000)])
+def test_index_of_200_models_is_light(site: Built, rows: int, of: int) -> None:
+    """First load, uncompressed."""
+    text = crowd(site, rows, of)
+    assert text.count("<tr id=") == 200 and text.count("87.12") == 200 * 13 and text.count(f", {of:,} rows<") == 13
+    assert text.count(f" first {rows:,}<") == (200 * 13 if rows < of else 0)
+    assert len(text.encode()) + sum((site.folder / name).stat().st_size for name in ASSETS) < 300_000
+
+
+@pytest.fixture(scope="module")
+def crowded(site: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a page of 200 models with partial results is served."""
+    folder: Path = tmp_path_factory.mktemp("crowded")
+    (folder / "index.html").write_text(crowd(site, 1000, 100_000), encoding="utf-8", newline="\n")
+    for name in ASSETS:
+        shutil.copyfile(site.folder / name, folder / name)
+    with served(folder) as where:
+        yield where
+
+
+def test_the_focus_is_seen_beside_the_first_column(browser: Any, crowded: str) -> None:
+    seen = """() => {
+      const one = document.activeElement, here = one.getBoundingClientRect();
+      const box = one.closest(".scroll").getBoundingClientRect();
+      const middle = (here.top + here.bottom) / 2, ends = [here.left + 1, here.right - 1];
+      return { key: one.closest("th").dataset.key,
+        inside: here.left >= box.left && here.right <= box.right && here.top >= box.top && here.bottom <= box.bottom,
+        uncovered: ends.every((x) => one.contains(document.elementFromPoint(x, middle))) };
+    }"""
+    with watched(browser, crowded, viewport=PHONE) as page:
+        page.goto(crowded)
+        keys = page.locator("#board th[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
+        page.locator(".scroll").first.focus()
+        found = []
+        for press in ["Tab"] * len(keys) + ["Shift+Tab"] * (len(keys) - 1):
+            page.keyboard.press(press)
+            found.append(page.evaluate(seen))
+        assert [one["key"] for one in found] == keys + keys[-2::-1] and len(keys) == 17
+        assert [one for one in found if not (one["inside"] and one["uncovered"])] == []
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE])
+def test_heads_and_names_stay(browser: Any, crowded: str, viewport: dict[str, int]) -> None:
+    with watched(browser, crowded, viewport=viewport) as page:
+        page.goto(crowded)
+        box, name = page.locator(".scroll").first, page.locator("#board tbody tr").nth(100).locator("th")
+        box.evaluate("one => one.scrollTo(400, 5000)")
+        top, left = (box.bounding_box()[side] for side in "yx")
+        heads = page.locator("#board thead tr").first.bounding_box()
+        assert heads["y"] == pytest.approx(top, abs=2) and name.bounding_box()["x"] == pytest.approx(left, abs=2)
+        assert box.bounding_box()["height"] < viewport["height"]
+        page.locator("#board tbody tr").nth(150).locator("a").first.focus()
+        below = page.locator("#board thead").bounding_box()
+        assert page.locator("a:focus").bounding_box()["y"] >= below["y"] + below["height"]
+
+
+def test_print(browser: Any, crowded: str) -> None:
+    with watched(browser, crowded, viewport={"width": 718, "height": 1000}, color_scheme="dark") as page:  # A4
+        page.goto(crowded)
+        page.emulate_media(media="print")
+        assert not any(page.locator(one).first.is_visible() for one in ("#controls", "#count", "nav", "a.k"))
+        box = page.locator(".scroll").first
+        assert box.evaluate("one => getComputedStyle(one).overflow") == "visible"
+        for way in ("Width", "Height"):
+            assert box.evaluate(f"one => one.scroll{way} - one.client{way}") == 0
+        looks = "one => [getComputedStyle(one).backgroundColor, getComputedStyle(one).position]"
+        for one in ("#board tbody td.a", "#board tbody th", "#board tbody th a", "#board thead"):
+            assert page.locator(one).first.evaluate(looks) == ["rgba(0, 0, 0, 0)", "static"]
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 28, 30)"  # dark ink on paper

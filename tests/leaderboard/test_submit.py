@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from huggingface_hub import HfApi
@@ -122,20 +122,51 @@ def test_where_to(cli: Run, run_folder: Path, tmp_path: Path) -> None:
         ("harness eval --model '~/my model/'", "harness eval --model 'my model'"),
         (r"harness eval --model 'C:\Users\alice\m'", "harness eval --model m"),
         ("harness eval --model org/name --adapter ./lora", "harness eval --model org/name --adapter ./lora"),
+        (r"harness eval --model '\\host\share\m'", "harness eval --model m"),
+        ("harness eval --model D:/models/m/", "harness eval --model m"),
+        ("harness eval --model D:m", "harness eval --model m"),
+        ("harness eval --model ~alice", "harness eval --model alice"),
+        ("harness eval --model ../m --adapter a/../../b", "harness eval --model m --adapter b"),
+        ("harness eval --model files/m", "harness eval --model files/m"),
+        ("harness eval --system 'see (/home/alice/x) now'", "harness eval --system 'see (/home/alice/x) now'"),
+        ("harness eval --system 'a  b' --model /m", "harness eval --system 'a  b' --model m"),
+        ("harness prompts --task letters --ou=/home/alice/p.jsonl", "harness prompts --task letters --ou=p.jsonl"),
+        ("harness prompts --task letters --out out/.p", "harness prompts --task letters --out p"),
+        ("harness eval --model", "harness eval --model"),
     ],
 )
 def test_home_folders_stay_at_home(command: str, public: str) -> None:
     assert submit.public_command(command) == public
 
 
+@pytest.mark.parametrize(
+    ("command", "model", "public"),
+    [
+        ("harness eval --model .", {"id": "local/tiny"}, "harness eval --model tiny"),
+        ("harness eval --model /home/alice/latest", {"id": "local/step-500"}, "harness eval --model step-500"),
+        ("harness eval --model ../..", {"id": "local/x", "gguf_file": "x.gguf"}, "harness eval --model model"),
+        (
+            "harness eval --model a/b --adapter ./link",
+            {"id": "a/b", "adapter": {"id": "local/lora"}},
+            "harness eval --model a/b --adapter lora",
+        ),
+    ],
+)
+def test_folders_are_called_what_the_record_calls_them(command: str, model: dict[str, str], public: str) -> None:
+    facts = {"command": command, "model": model, "left_out": {"letters": "no file /home/alice/x", "capitals": "long"}}
+    told = submit.public_facts(facts)
+    assert told["command"] == public
+    assert told["left_out"] == {"letters": submit.NOT_SAID, "capitals": "long"}
+
+
 def test_nothing_secret_enters_a_record(run_folder: Path, checkout: Path) -> None:
-    """What a user typed, and why a task was left out, may name folders; a stray field is refused."""
-    secret = {"command": "harness eval --model /home/alice/lstm", "left_out": {"letters": "no file /home/alice/x"}}
+    """What a user typed may name folders; a stray field is refused."""
+    secret = {"command": "harness eval --model /home/alice/lstm --task flipflop --limit 8"}
     edit(run_folder / "run.json", lambda facts: facts | secret | {"model": facts["model"] | {"id": "local/lstm"}})
     edit(run_folder / "run.json", with_id)
     submit.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
     text = "".join(path.read_text("utf-8") for path in checkout.rglob("*.json"))
-    assert "alice" not in text and '"harness eval --model lstm"' in text and submit.NOT_SAID in text
+    assert "alice" not in text and '"harness eval --model lstm --task flipflop --limit 8"' in text
     edit(run_folder / "run.json", lambda facts: facts | {"environment": facts["environment"] | {"host": "node17"}})
     with pytest.raises(Exception, match="not known"):
         submit.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
@@ -176,9 +207,7 @@ def test_submissions_at_once(run_folder: Path, checkout: Path, tmp_path: Path) -
     """Six of three records: each is there once, and whole."""
     staged = []
     for number in range(3):
-        edit(
-            run_folder / "run.json", lambda facts, number=number: facts | {"left_out": {"letters": f"reason {number}"}}
-        )
+        edit(run_folder / "run.json", lambda facts, number=number: facts | {"starts": facts["starts"] * (number + 1)})
         staged.append(make_record(run_folder, tmp_path / "staged"))
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_add_slowly, args=(one, records(checkout), False)) for one in staged * 2]
@@ -194,6 +223,7 @@ def test_submissions_at_once(run_folder: Path, checkout: Path, tmp_path: Path) -
 
 # What a pull request may do.
 
+RECORDS = PurePosixPath("records")
 BEFORE = {"README.md": "a", "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/run.json": "b"}
 NEW = "records/a--b/" + "0" * 12 + "/" + "2" * 12
 ATTESTATION = "records/a--b/" + "0" * 12 + "/" + "1" * 12 + ".replay-00000000.json"
@@ -201,8 +231,8 @@ ATTESTATION = "records/a--b/" + "0" * 12 + "/" + "1" * 12 + ".replay-00000000.js
 
 def test_a_request_that_adds_a_record() -> None:
     after = BEFORE | {f"{NEW}/run.json": "c", f"{NEW}/observations/letters.test.parquet": "d"}
-    assert [path.as_posix() for path in added_records(BEFORE, after)] == [NEW]
-    attested = added_records(BEFORE, after | {ATTESTATION: "e"}, attested=True)
+    assert [path.as_posix() for path in added_records(BEFORE, after, RECORDS)] == [NEW]
+    attested = added_records(BEFORE, after | {ATTESTATION: "e"}, RECORDS, [Path(ATTESTATION).name])
     assert [path.as_posix() for path in attested] == [ATTESTATION.split(".", maxsplit=1)[0], NEW]
 
 
@@ -215,6 +245,7 @@ def test_a_request_that_adds_a_record() -> None:
         ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/note.json": "x"}, "no part of a new record"),
         ({**BEFORE, ".github/workflows/judge.yml": "x"}, "no part of a new record"),
         ({**BEFORE, "records/a--b/run.json": "x"}, "no part of a new record"),
+        ({**BEFORE, f"leaderboard/{NEW}/run.json": "x"}, "no part of a new record"),
         ({**BEFORE, f"{NEW}/run.json": "x", "setup.py": "x"}, "'setup.py' is no part"),
         ({**BEFORE, ATTESTATION: "x"}, "no part of a new record"),
         ({**BEFORE, **{f"records/a--b/c/{number}/run.json": "x" for number in range(21)}}, "at most 20"),
@@ -222,7 +253,7 @@ def test_a_request_that_adds_a_record() -> None:
 )
 def test_a_request_that_does_something_else(after: dict[str, str], said: str) -> None:
     with pytest.raises(Refused, match=said):
-        added_records(BEFORE, after)
+        added_records(BEFORE, after, RECORDS)
 
 
 def test_verify_against_the_checkout_before(cli: Run, run_folder: Path, tmp_path: Path) -> None:

@@ -136,9 +136,9 @@ const context = {
   payload: {workflow_run: {head_sha: HEAD, head_branch: 'b', head_repository: {owner: {login: 'stranger'}}}},
 };
 const github = {
-  paginate: async (list, asked) => EARLIER,
+  paginate: async (list, asked) => (list === 'files' ? FILES.map((filename) => ({filename})) : EARLIER),
   rest: {
-    pulls: {list: async (asked) => ({data: asked.head === 'stranger:b' ? pulls : []})},
+    pulls: {listFiles: 'files', list: async (asked) => ({data: asked.head === 'stranger:b' ? pulls : []})},
     issues: {
       listComments: null,
       createComment: async (made) => said.push(['create', made]),
@@ -150,14 +150,21 @@ const github = {
 """
 
 
-def comment(folder: Path, verdict: str | bytes | None, earlier: object = (), head: str = "abc") -> list[Any]:
+def comment(
+    folder: Path,
+    verdict: str | bytes | None,
+    earlier: object = (),
+    head: str = "abc",
+    files: tuple[str, ...] = ("records/a--b/c/d/run.json",),
+) -> list[Any]:
     """What the script asks of GitHub. Playwright brings the node that runs it."""
     (folder / "verdict").mkdir()
     if verdict is not None:
         content = verdict.encode() if isinstance(verdict, str) else verdict
         (folder / "verdict" / "verdict.json").write_bytes(content)
     (script,) = (step["with"]["script"] for step in steps("comment") if "script" in step.get("with", {}))
-    program = FAKES.replace("HEAD", json.dumps(head)).replace("EARLIER", json.dumps(earlier)).replace("SCRIPT", script)
+    program = FAKES.replace("HEAD", json.dumps(head)).replace("EARLIER", json.dumps(earlier))
+    program = program.replace("FILES", json.dumps(files)).replace("SCRIPT", script)
     node = compute_driver_executable()[0]
     environment = {"RUNNER_TEMP": str(folder)}
     done = subprocess.run([node, "-e", program], env=environment, capture_output=True, encoding="utf-8", check=False)
@@ -219,6 +226,14 @@ def test_a_hostile_verdict_is_text(tmp_path: Path, verdict: str | bytes | None) 
     head, inside, tail = re.fullmatch(r"(.*?\n````text\n)(.*)(\n````)", body, re.DOTALL).groups()  # type: ignore[union-attr]
     assert "`" not in inside and "\x1b" not in inside
     assert head.count("<!--") == 1 and tail == "\n````"
+
+
+@pytest.mark.parametrize("other", [".github/workflows/judge.yml", "leaderboard/records/a", "records.md", "`\u202e"])
+def test_a_request_that_brings_its_own_judge_is_refused(tmp_path: Path, other: str) -> None:
+    """Its workflow may have written any verdict."""
+    ((verb, made),) = comment(tmp_path, json.dumps([ACCEPTED]), files=("records/a--b/c/d/run.json", other))
+    assert verb == "create" and "accepted" not in made["body"] and made["body"].isascii()
+    assert made["body"].splitlines()[1].startswith("refused: this pull request touches more")
 
 
 def test_a_request_that_has_gone_on_is_left_alone(tmp_path: Path) -> None:

@@ -1,14 +1,31 @@
 // What the pages can do beyond being read: sorting, filters and columns of the table, and two models compared.
 // State is kept in the address, so that a view can be linked. Texts are only ever set as text.
+// Longer than 250 lines, since a page is to load one script.
 "use strict";
 
 const STANDINGS = ["reported", "rescored", "spot-checked", "re-run"];
 const byId = (id) => document.getElementById(id);
 
+// Browsers refuse to change the address many times in a short while: it follows when the hand rests, or on leaving.
+const REST = 250; // milliseconds
+let unkept = null;
+let timer = 0;
+
 function keep(parameters) {
-  const query = parameters.toString();
+  unkept = parameters;
+  clearTimeout(timer);
+  timer = setTimeout(flush, REST);
+}
+
+function flush() {
+  clearTimeout(timer);
+  if (!unkept) return;
+  const query = unkept.toString();
+  unkept = null;
   history.replaceState(null, "", location.pathname + (query ? "?" + query : "") + location.hash);
 }
+
+addEventListener("pagehide", flush);
 
 function board(table, form) {
   const heads = [...table.tHead.rows[1].cells];
@@ -122,6 +139,10 @@ function board(table, form) {
       remember();
     });
   }
+  // What the keyboard reaches is to be seen whole; left alone, a browser may scroll no further than to a part of it.
+  table.tHead.addEventListener("focusin", (event) => {
+    if (event.target.matches(":focus-visible")) event.target.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
   for (const button of form.querySelectorAll("[data-group]")) {
     button.addEventListener("click", () => {
       const name = button.dataset.group;
@@ -151,14 +172,6 @@ function board(table, form) {
   filter();
   // Rows have moved since the browser looked for the one in the address.
   if (location.hash && byId(location.hash.slice(1))) byId(location.hash.slice(1)).scrollIntoView({ block: "center" });
-}
-
-function percent(value) {
-  for (let digits = 2; digits < 7; digits++) {
-    const text = (100 * value).toFixed(digits);
-    if (value === 0 || value === 1 || ![0, 100].includes(Number(text))) return text;
-  }
-  return (100 * value).toFixed(6);
 }
 
 function points(value) {
@@ -195,10 +208,10 @@ async function comparison(form, target) {
       select.append(option);
     }
     select.selectedIndex = Math.min(place, models.length - 1);
-    const wanted = parameters.get(select.name);
-    if (bySlug.has(wanted)) select.value = wanted;
+    // One that is not there leaves its field empty.
+    if (parameters.get(select.name)) select.value = parameters.get(select.name);
   });
-  if (!parameters.has("b") && form.a.value === form.b.value) form.b.selectedIndex = 0;
+  if (!parameters.get("b") && form.a.value === form.b.value) form.b.selectedIndex = 0;
 
   function add(row, name, text, ...details) {
     const cell = document.createElement(name);
@@ -214,6 +227,11 @@ async function comparison(form, target) {
 
   function show() {
     const [first, second] = [form.a, form.b].map((select) => bySlug.get(select.value));
+    if (!first || !second) {
+      const gone = [form.a, form.b].filter((select) => !bySlug.has(select.value)).map((select) => parameters.get(select.name));
+      byId("count").textContent = `Not on the leaderboard: ${[...new Set(gone)].join(", ").slice(0, 200)}. Choose another model.`;
+      return;
+    }
     const body = target.querySelector("tbody");
     body.replaceChildren();
     for (const a of first.cells) {
@@ -224,7 +242,7 @@ async function comparison(form, target) {
       add(row, "th", a.task, a.split).scope = "row";
       for (const cell of [a, b]) {
         const part = cell.rows < cell.of && `first ${[cell.rows, cell.of].map((n) => n.toLocaleString("en")).join(" of ")}`;
-        add(row, "td", percent(cell.value), `${percent(cell.low)}\u2013${percent(cell.high)}`, part);
+        add(row, "td", cell.shown, cell.shown_interval, part);
       }
       const last = add(row, "td", points(found.value), `${points(found.low)} to ${points(found.high)}`);
       last.className = found.low > 0 ? "a" : found.high < 0 ? "b" : "";
@@ -232,14 +250,15 @@ async function comparison(form, target) {
     const count = body.rows.length;
     target.hidden = count === 0;
     byId("count").textContent = `${count} common ${count === 1 ? "result" : "results"} of ${first.id} and ${second.id}`;
-    keep(new URLSearchParams({ a: first.slug, b: second.slug }));
   }
 
   if (!models.length) return;
-  form.addEventListener("input", show);
+  form.addEventListener("input", () => {
+    show();
+    keep(new URLSearchParams(new FormData(form)));
+  });
   form.hidden = false;
   show();
-  if (!parameters.has("a") && !parameters.has("b")) history.replaceState(null, "", location.pathname);
 }
 
 if (byId("board")) board(byId("board"), byId("controls"));
