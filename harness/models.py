@@ -156,7 +156,7 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
     try:
         if folder.is_dir():
             paths = [folder / file for file in ADAPTER_FILES]
-            revision, name = folder_revision(folder, None), _folder_name(folder.resolve().name)
+            revision, name = folder_revision(folder, None), folder_name(folder.resolve().name)
         else:
             fetch = partial(hf_hub_download, name, revision=branch or None, local_files_only=here_only)
             paths = [Path(fetch(file)) for file in ADAPTER_FILES]
@@ -184,10 +184,10 @@ def _name(request: ModelRequest, folder: Path) -> str:
     """`org/model`: a Hub id as it is, `local/...` for a folder or a GGUF file in one."""
     if request.model in reference.MODELS or not folder.is_dir():
         return request.model
-    return _folder_name(Path(request.gguf_file).stem if request.gguf_file else folder.resolve().name)
+    return folder_name(Path(request.gguf_file).stem if request.gguf_file else folder.resolve().name)
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
     """A name as the Hub takes them: no -- or .. in it, none at its ends, and never empty."""
     plain = re.sub(r"([.-])[.-]+", r"\1", re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII))
     return "local/" + (plain.strip(".-")[:96].rstrip(".-") or "model")

@@ -79,6 +79,11 @@ def attestation_paths(record_folder: Path) -> list[Path]:
     return sorted(path for kind in KINDS for path in record_folder.parent.glob(f"{record_folder.name}.{kind}-*.json"))
 
 
+def is_withdrawn(record_folder: Path) -> bool:
+    """Whether a file beside a record says so; what is in it is not read."""
+    return any(record_folder.parent.glob(f"{record_folder.name}.{WITHDRAWN}-*.json"))
+
+
 def read_attestations(record_folder: Path, digest: str) -> tuple[Attestation, ...]:
     """What is attested of a record, oldest first. Raises UserError for a file that is no attestation of it."""
     found = [_read(record_folder, path, digest) for path in attestation_paths(record_folder)]

@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from harness import table
 from harness.errors import UserError
-from harness.models import _folder_name
+from harness.models import folder_name
 from harness.run import Run, read_run, write_json
 from harness.scoring import score_run
 from leaderboard.hub import repository
@@ -143,7 +143,7 @@ def public_command(command: str, ids: Mapping[str, str] = MappingProxyType({})) 
 def _public_path(flag: str, value: str, recorded: str) -> str:
     parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
     last = parts[-1].lstrip("~") if parts else ""
-    if recorded.startswith("local/") and _folder_name(last) != recorded:
+    if recorded.startswith("local/") and folder_name(last) != recorded:
         return recorded.removeprefix("local/")
     if flag == "--out":
         return last.lstrip(".") or "prompts.jsonl"

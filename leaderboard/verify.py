@@ -189,4 +189,6 @@ def _lines(one: Attestation) -> Iterator[str]:
         f"{details['asked']:,} of {details['of']:,} sequences asked again {said}: {details['compared']:,} numbers and "
         f"tokens compared, largest difference {details['largest']:.2g}, near ties turned {details['flips']:,}"
     )
+    if right := details.get("right"):
+        yield f"right: {right['recorded']:,} as recorded, {right['replayed']:,} as replayed, of {right['of']:,}"
     yield from (f"  {difference}" for difference in details["differences"])

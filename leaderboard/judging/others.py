@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from harness.rows import Job
 from harness.run import Run
 from harness.tasks import CompletionTask
+from leaderboard.attestations import is_withdrawn
 from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import record_folders
@@ -87,9 +88,9 @@ def skeleton(name: str) -> str:
 
 
 def _others(records: Path, place: PurePosixPath, remarks: list[str]) -> Iterator[_Other]:
-    """Every other record; of one whose run.json is damaged a remark."""
+    """Every other record that counts; of one whose run.json is damaged a remark."""
     for folder in record_folders(records):
-        if PurePosixPath(folder.relative_to(records)) == place:
+        if PurePosixPath(folder.relative_to(records)) == place or is_withdrawn(folder):
             continue
         try:
             facts = read_json(folder / "run.json")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.cli import main
-from harness.models import _folder_name
+from harness.models import folder_name
 from leaderboard.judging.apart import judge_apart
 from leaderboard.judging.changes import contents
 from leaderboard.judging.judge import Verdict, judge
@@ -1076,4 +1076,4 @@ def test_tasks_that_nobody_answers_from_elsewhere(record: Path, records: Path, n
     ],
 )  # fmt: skip
 def test_names_of_folders(name: str, called: str) -> None:
-    assert _folder_name(name) == f"local/{called}"
+    assert folder_name(name) == f"local/{called}"
