@@ -276,6 +276,39 @@ def test_verify_against_the_checkout_before(cli: Run, run_folder: Path, tmp_path
     assert cli("harness", "verify", head, "--base", base).returncode == 1
 
 
+def test_what_else_a_checkout_may_hold(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    """Records in the other place, a pipe, a worktree's file .git, names with signs that a terminal obeys."""
+    base, head = tmp_path / "base", tmp_path / "head"
+    (base / "records").mkdir(parents=True)
+    shutil.copytree(base, head)
+    assert "no folder" in refused(cli("harness", "verify", head, "--base", tmp_path / "bsae"))
+    make_record(run_folder, head / "leaderboard" / "records")
+    result = cli("harness", "verify", head, "--base", base)
+    assert result.returncode == 1 and "no part of a new record" in result.stdout
+    assert "take the other out" in refused(cli("harness", "leaderboard", "build", "--records", head, "--out", "site"))
+    shutil.rmtree(head / "leaderboard")
+    make_record(run_folder, head / "records")
+    (head / ".git").write_text("gitdir: elsewhere", "utf-8")
+    assert cli("harness", "verify", head, "--base", base).returncode == 0
+    os.mkfifo(head / "pipe")
+    result = cli("harness", "verify", head, "--base", base)
+    assert result.returncode == 1 and "'pipe' is no part" in result.stdout
+    (head / "pipe").unlink()
+    odd = head / "records" / "o--m" / ("0" * 12) / "x\n::error::\x1b[31maccepted"
+    odd.mkdir(parents=True)
+    (odd / "run.json").write_text("{}", "utf-8")
+    result = cli("harness", "verify", head / "records")
+    assert result.returncode == 1 and "\x1b" not in result.stdout and "\n::error::" not in result.stdout
+
+
+def test_a_record_that_lies_alone_is_judged_alone(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    record = make_record(run_folder, tmp_path / "elsewhere")
+    result = cli("harness", "verify", record)
+    assert result.returncode == 0 and "judged alone" in result.stdout
+    shutil.copytree(record, tmp_path / "x")
+    assert cli("harness", "verify", tmp_path / "x").returncode == 1
+
+
 # The Hub.
 
 
