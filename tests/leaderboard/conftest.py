@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from tests.hub import Hub
 from tests.hub.client import pointed_at, record_waits
 from tests.leaderboard.browsing import served
+from tests.leaderboard.making import only_run
 from tests.leaderboard.sites import EPOCH, Built, built
 
 
@@ -18,6 +20,23 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     hub = Hub(tmp_path / "hub")
     with pointed_at(hub, monkeypatch, tmp_path):
         yield hub
+
+
+@pytest.fixture
+def results(hub: Hub, tmp_path: Path) -> str:
+    """A results repository without any."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "README.md").write_text("Results", "utf-8")
+    hub.add_repository("dataset", "org/results", tmp_path / "empty")
+    return "org/results"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the LSTM on the first rows of flipflop; not to be changed."""
+    output = tmp_path_factory.mktemp("finished")
+    assert main(["eval", "--task", "flipflop", "--limit", "8", "--output", str(output)]) == 0
+    return only_run(output).folder
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,8 @@ SUBMISSION = Submission(
     disclosure="Made by a test.\nNothing is known of its training data.",
     submitted=today(),
 )
+# The same kind of terms as options of harness submit.
+TERMS = ["--contact", "a tester", "--licence", "CC0-1.0", "--division", "trained on fflm", "--disclosure", "None."]
 Json = dict[str, Any]
 
 

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 import pytest
 from huggingface_hub import HfApi
 
-from harness.cli import main
 from harness.run import read_run
 from leaderboard import submit
 from leaderboard.judging.changes import added_records, contents
@@ -21,16 +20,7 @@ from leaderboard.records import find_records, read_record
 from leaderboard.submission import stated
 from tests.conftest import Run, refused
 from tests.hub import Hub
-from tests.leaderboard.making import SUBMISSION, edit, make_record, only_run, resign, with_id
-
-TERMS = ["--contact", "a tester", "--licence", "CC0-1.0", "--division", "trained on fflm", "--disclosure", "None."]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("finished")
-    assert main(["eval", "--task", "flipflop", "--limit", "8", "--output", str(output)]) == 0
-    return only_run(output).folder
+from tests.leaderboard.making import SUBMISSION, TERMS, edit, make_record, resign, with_id
 
 
 @pytest.fixture
@@ -310,15 +300,6 @@ def test_a_record_that_lies_alone_is_judged_alone(cli: Run, run_folder: Path, tm
 
 
 # The Hub.
-
-
-@pytest.fixture
-def results(hub: Hub, tmp_path: Path) -> str:
-    """A results repository without any."""
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "README.md").write_text("Results", "utf-8")
-    hub.add_repository("dataset", "org/results", tmp_path / "empty")
-    return "org/results"
 
 
 def test_a_pull_request_on_the_hub(cli: Run, hub: Hub, results: str, run_folder: Path) -> None:
