@@ -163,6 +163,8 @@ def _build(given: argparse.Namespace) -> None:
         build.command(given.out, given.runs, None, given.url)
     elif Path(given.records).is_dir():
         build.command(given.out, given.runs, records_of(Path(given.records)), given.url)
+    elif Path(given.records).exists():
+        raise UserError(f"{given.records} is no folder: name a checkout, or ORG/NAME of the Hub, with --records")
     else:
         with repository.fetched(given.records, None) as fetched:
             build.command(given.out, given.runs, fetched.root / repository.RECORDS, given.url)

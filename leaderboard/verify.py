@@ -54,7 +54,7 @@ def command(
     found: list[Attestation] = []
     try:
         with _opened(path, base, pull_request, attested) as opened:
-            verdicts = [_verdict(folder, opened.records) for folder in opened.folders]
+            verdicts = [_verdict(folder, opened) for folder in opened.folders]
             if not as_json:
                 for verdict in verdicts:
                     _tell(verdict)
@@ -76,9 +76,9 @@ def command(
     return 0 if right else 1
 
 
-def _verdict(folder: Path, records: Path | None) -> Verdict:
+def _verdict(folder: Path, opened: "Opened") -> Verdict:
     """The judge's, of a record and of what is attested of it."""
-    verdict = judge_apart(folder, records)
+    verdict = judge_apart(folder, opened.records, new=opened.new)
     if not verdict.accepted:
         return verdict
     try:
@@ -86,22 +86,26 @@ def _verdict(folder: Path, records: Path | None) -> Verdict:
     except UserError as error:
         return Verdict(verdict.path, (str(error),))
     told = [f"attested on {one.at[:10]} by {one.by}: {one.kind}" for one in record.attestations]
-    alone = [] if records else ["it was judged alone: it lies in no folder records with others"]
+    alone = [] if opened.records else ["it was judged alone: it lies in no folder records with others"]
     return replace(verdict, remarks=(*verdict.remarks, *told, *alone))
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The folders to be judged, the records they are among, and where they were fetched from, if they were."""
+    """The folders to be judged, the records they are among, whether they come to those or were accepted before, and
+    where they were fetched from, if they were."""
 
     folders: list[Path]
     records: Path | None
+    new: bool
     fetched: repository.Fetched | None = None
 
 
 @contextmanager
 def _opened(path: str, base: Path | None, pull_request: int | None, attested: Sequence[str]) -> Iterator[Opened]:
     """Raises Refused if what is at a place is refused as a whole."""
+    if not path:
+        raise UserError("no path is named: name a record, a checkout, or ORG/NAME with --pull-request")
     place = Path(path)
     if pull_request is not None or (not place.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", path, re.ASCII)):
         if base is not None:
@@ -109,7 +113,12 @@ def _opened(path: str, base: Path | None, pull_request: int | None, attested: Se
         with repository.fetched(path, pull_request, attested) as fetched:
             if pull_request is not None:
                 print(f"{path} at {fetched.revision} (pull request {pull_request})", file=sys.stderr)
-            yield Opened([fetched.root / one for one in fetched.added], fetched.root / repository.RECORDS, fetched)
+            yield Opened(
+                [fetched.root / one for one in fetched.added],
+                fetched.root / repository.RECORDS,
+                pull_request is not None,
+                fetched,
+            )
         return
     if not place.is_dir():
         raise UserError(f"there is no folder {place}: name a record, a checkout, or ORG/NAME with --pull-request")
@@ -118,7 +127,7 @@ def _opened(path: str, base: Path | None, pull_request: int | None, attested: Se
         if base is not None:
             raise UserError("--base is compared with a checkout, and a record was named: name the checkout it is in")
         above = place.parents[2] if len(place.parents) > 2 else place
-        yield Opened([place], above if above.name == "records" else None)
+        yield Opened([place], above if above.name == "records" else None, new=False)
         return
     is_checkout = any((place / one).is_dir() for one in PLACES)
     if base is not None:
@@ -127,7 +136,7 @@ def _opened(path: str, base: Path | None, pull_request: int | None, attested: Se
     records = records_of(place) if is_checkout else place
     if not (folders := record_folders(records)):
         raise UserError(f"there is no record in {place}: name a record, or a folder of them")
-    yield Opened(folders, records)
+    yield Opened(folders, records, new=False)
 
 
 def _opened_against(base: Path, head: Path, attested: Sequence[str]) -> Opened:
@@ -140,7 +149,7 @@ def _opened_against(base: Path, head: Path, attested: Sequence[str]) -> Opened:
     added = added_records(contents(base), contents(head), PurePosixPath(place), attested)
     if not added:
         raise UserError(f"there is no new record in {head}: add one below {place.as_posix()}")
-    return Opened([head / one for one in added], head / place)
+    return Opened([head / one for one in added], head / place, new=True)
 
 
 def _tell(verdict: Verdict) -> None:

@@ -22,10 +22,10 @@ _KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "HOME", "
 _PROGRAM = "import sys; sys.path[:0] = [sys.argv[1]]; from leaderboard.judging.apart import main; main(*sys.argv[2:])"
 
 
-def judge_apart(folder: Path, records: Path | None = None) -> Verdict:
+def judge_apart(folder: Path, records: Path | None = None, *, new: bool = True) -> Verdict:
     """What `judge` says; a refusal if its process ends, runs out of memory or takes too long."""
     package = Path(__file__).parents[2]
-    arguments = [str(folder), *([str(records)] if records else [])]
+    arguments = [str(folder), "new" if new else "accepted", *([str(records)] if records else [])]
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -47,11 +47,11 @@ def judge_apart(folder: Path, records: Path | None = None) -> Verdict:
         return _refused(folder, f"it ends the process that reads it ({how}{memory})")
 
 
-def main(folder: str, records: str | None = None) -> None:
+def main(folder: str, standing: str, records: str | None = None) -> None:
     """In that process: judges, and prints the verdict as JSON, whatever happens on the way."""
     _limit()
     try:
-        verdict = judge(Path(folder), Path(records) if records else None)
+        verdict = judge(Path(folder), Path(records) if records else None, new=standing == "new")
     except Exception as error:
         memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
         verdict = _refused(Path(folder), f"the judge failed on it ({type(error).__name__}{memory})")

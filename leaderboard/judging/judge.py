@@ -56,10 +56,11 @@ class Verdict:
         return facts
 
 
-def judge(folder: Path, records: Path | None = None) -> Verdict:
-    """Judges the record in a folder, which lies below `records` (or will). records: None if there are no others."""
+def judge(folder: Path, records: Path | None = None, *, new: bool = True) -> Verdict:
+    """Judges the record in a folder, which lies below `records` (or will). records: None if there are no others. new:
+    whether it comes to them, or was accepted before."""
     try:
-        return _judged(folder, records)
+        return _judged(folder, records, new)
     except Refused as refusal:
         return Verdict(str(folder), (str(refusal),))
     except UserError as error:  # of the harness, which says where and what to type: here only what matters
@@ -67,7 +68,7 @@ def judge(folder: Path, records: Path | None = None) -> Verdict:
         return Verdict(str(folder), (reason,))
 
 
-def _judged(folder: Path, records: Path | None) -> Verdict:
+def _judged(folder: Path, records: Path | None, new: bool) -> Verdict:
     files = list_files(folder)
     facts, submission = read_json(folder / "run.json"), read_json(folder / SUBMISSION_FILE)
     require_form(facts, "run")
@@ -90,7 +91,7 @@ def _judged(folder: Path, records: Path | None) -> Verdict:
     result = result_of(run, scores)
     _require_same(read_json(folder / "result.json"), result)
     require_as_written(folder / "result.json", result)
-    remarks = require_unlike_others(run, submission, place, records) if records is not None else ()
+    remarks = require_unlike_others(run, submission, place, records, new=new) if records is not None else ()
     return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
 
 

@@ -50,34 +50,51 @@ class _Other:
         return _parts(self.tasks)
 
 
-def require_unlike_others(run: Run, submission: dict[str, Any], place: PurePosixPath, records: Path) -> list[str]:
+def require_unlike_others(
+    run: Run, submission: dict[str, Any], place: PurePosixPath, records: Path, *, new: bool
+) -> list[str]:
     """Raises Refused for a name that passes for another's, for observations of another record, and for superseding
-    what is not there or not one's own; returns what else a maintainer should know."""
-    remarks: list[str] = []
-    others = list(_others(records, place, remarks))
-    if missing := sorted(set(submission["supersedes"]) - {other.folder.name for other in others}):
+    what is not there or not one's own; returns what else a maintainer should know.
+
+    new: whether it comes to the others. What has been accepted stays so, whatever came later: all that is then a
+    remark.
+    """
+    there = {folder.name for folder in record_folders(records)}
+    if new and (missing := sorted(set(submission["supersedes"]) - there)):
         raise Refused(f"it would supersede {', '.join(missing)}, and there is no such record")
-    model = run.facts["model"]
-    for other in others:
-        if other.name != model["id"] and skeleton(other.name) == skeleton(model["id"]):
-            raise Refused(f"{shown(model['id'])} passes for {shown(other.name)}, which has a record")
-        superseded = other.folder.name in submission["supersedes"]
-        if superseded:
-            _require_may_supersede(run, submission, other)
-            remarks.append(f"it supersedes {other.folder.name}")
+    remarks: list[str] = []
+    for other in _others(records, place, remarks):
         try:
-            copied = _copied(run, other)
-        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-            remarks.append(f"the tables of {other.folder.name} cannot be read ({type(error).__name__})")
-            continue
-        if not copied:
-            continue
-        if other.name != model["id"]:
-            raise Refused(_copy_of_another(model, other, copied))
-        if not superseded and _covered(run, other):
-            raise Refused(f"it says what {other.folder.name} says: name that with --supersedes")
-        remarks.append(f"its log-probabilities of {copied} are those of {other.folder.name}, an earlier record")
+            remarks += _unlike(run, submission, other)
+        except Refused as refusal:
+            if new:
+                raise
+            remarks.append(str(refusal))
     return remarks
+
+
+def _unlike(run: Run, submission: dict[str, Any], other: _Other) -> list[str]:
+    """What is to be said of one other record. Raises Refused if that speaks against this one."""
+    model, name = run.facts["model"], other.folder.name
+    if other.name != model["id"] and skeleton(other.name) == skeleton(model["id"]):
+        raise Refused(f"{shown(model['id'])} passes for {shown(other.name)}, which has a record")
+    superseded = name in submission["supersedes"]
+    if superseded:
+        _require_may_supersede(run, submission, other)
+    remarks = [f"it supersedes {name}"] * superseded
+    try:
+        copied = _copied(run, other)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        return [*remarks, f"the tables of {name} cannot be read ({type(error).__name__})"]
+    if not copied:
+        return remarks
+    if other.name != model["id"]:
+        raise Refused(_copy_of_another(model, other, copied))
+    if not superseded and _covered(run, other):
+        if _parts(run.facts["data"]["tasks"]) == other.parts:
+            raise Refused(f"it says what {name} says: name that with --supersedes")
+        raise Refused(f"{name} has all of this already: there is nothing to send")
+    return [*remarks, f"its log-probabilities of {copied} are those of {name}, an earlier record"]
 
 
 def skeleton(name: str) -> str:
@@ -132,8 +149,13 @@ def _covered(run: Run, other: _Other) -> bool:
     """Whether another record has all that this one asks, put in the same way."""
     mine = run.facts["data"]["tasks"]
     return all(rows <= other.parts.get(part, 0) for part, rows in _parts(mine).items()) and all(
-        asked.get("prompting") == other.tasks[task].get("prompting") for task, asked in mine.items()
+        _put(asked) == _put(other.tasks[task]) for task, asked in mine.items()
     )
+
+
+def _put(asked: dict[str, Any]) -> tuple[Any, Any]:
+    """How a task is asked: its questions, and of what its answers are made."""
+    return asked.get("prompting"), asked.get("rendering", {}).get("answers")
 
 
 def _copied(run: Run, other: _Other) -> str:

@@ -26,6 +26,8 @@ MOST_BYTES = 256 * 2**20
 TOKEN_CHARACTERS = 256
 # Probabilities of float32 logits, each rounded to ROUNDING, add up to 1 only about.
 SLACK = 1e-3
+# Of so many reads whose symbols tie, at most this share can be right: chance makes it 95% of 40 once in 10**9.
+FEWEST_TIES, MOST_TIES = 40, 0.95
 # Of continuations each is read off a sequence of its own, where 16-bit logits come out anew: 30 and 30.125 in the
 # one are 30.125 and 30 in the other.
 SLACK_16_BITS = 0.5
@@ -124,6 +126,13 @@ def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None, slack
     if odd.any():
         read = int(np.argmax(odd))
         raise Refused(f"{job.name}, read {read:,}: its most probable token is less probable than one of its symbols")
+    # Which of two equals comes out on top is chance, or always the same one: never always the right one.
+    tied = known & ((np.abs(logprobs - likeliest[:, None]) <= ROUNDING).sum(axis=1) > 1)
+    right_there, which = argmax[tied] == right[tied], gold[tied]
+    if tied.sum() >= FEWEST_TIES and right_there.mean() > MOST_TIES and len(np.unique(which[right_there])) > 1:
+        raise Refused(
+            f"{job.name}: of {int(tied.sum()):,} reads whose symbols are equally probable nearly all are right"
+        )
 
 
 def _require_continued(job: Job, logprobs: np.ndarray, written: np.ndarray, slack: float) -> None:

@@ -5,9 +5,10 @@ mostly far below the most that is allowed. A record that was made better within 
 
 - More answers that are right as recorded and wrong as replayed than the other way round: an exact sign test, one-sided,
   of sequences, dialogues and facts, whose answers noise may turn together, and a stricter one of the answers.
-- Log-probabilities that use too much of what they are allowed, as a root mean square.
+- Log-probabilities, or those of right answers, that use too much of what they are allowed, as a root mean square.
+- Near ties without end, of which nobody can say how they come out.
 
-Both are demanded of each table, and the first one of all tables together, too.
+The first two are demanded of each table, the first and the last one of all tables together.
 """
 
 from collections import Counter
@@ -30,22 +31,56 @@ LEVEL, LEVEL_OF_ANSWERS = 1e-3, 1e-6
 # most 0.006, and in float32 0.001.
 MOST_USED = 1 / 3
 FEWEST_NUMBERS = 30
+# Of all answers: near ties beyond that are no exception, and which token a model says is then nobody's to check.
+MOST_FLIPPED = 0.1
+
+
+@dataclass
+class Measure:
+    """Answers of one measure that turned, in favour of the record and against it. clusters: by sequence, dialogue or
+    fact, how many more turned in favour."""
+
+    favour: int = 0
+    against: int = 0
+    clusters: Counter[int] = field(default_factory=Counter)
+
+    def leans(self, tests: int) -> bool:
+        """Whether more answers turned in favour than chance turns, as one of so many tests."""
+        turned = Counter(np.sign([*self.clusters.values()]).tolist())
+        by_cluster = _chance(turned[1], turned[-1])
+        return by_cluster < LEVEL / tests or _chance(self.favour, self.against) < LEVEL_OF_ANSWERS / tests
+
+
+@dataclass
+class Used:
+    """By how much of what they are allowed so many log-probabilities are apart: the sum of squares of the shares."""
+
+    squares: float = 0.0
+    numbers: int = 0
+
+    def add(self, shares: Floats) -> None:
+        """Counts some."""
+        self.squares += float(shares @ shares)
+        self.numbers += len(shares)
+
+    @property
+    def share(self) -> float:
+        """The root mean square; 0 of too few numbers."""
+        return float(np.sqrt(self.squares / self.numbers)) if self.numbers >= FEWEST_NUMBERS else 0.0
 
 
 @dataclass
 class Tally:
-    """What has been counted of one table. of: answers, of which so many are right as recorded and as replayed. favour,
-    against: answers that turned. clusters: by sequence, dialogue or fact, how many more turned in favour. squares: sum
-    of those of so many numbers, each as a share of what it was allowed."""
+    """What has been counted of one table. of: answers, of which so many are right as recorded and as replayed.
+    measures: what turned, by each measure alone, so that none makes up for another. used: of all log-probabilities,
+    and of those of right answers alone, which among many candidates would be lost."""
 
     of: int = 0
     recorded: int = 0
     replayed: int = 0
-    favour: int = 0
-    against: int = 0
-    clusters: Counter[int] = field(default_factory=Counter)
-    squares: float = 0.0
-    numbers: int = 0
+    measures: list[Measure] = field(default_factory=list)
+    used: Used = field(default_factory=Used)
+    used_by_right: Used = field(default_factory=Used)
 
     def answered(self, clusters: Ints, recorded: Bools, replayed: Bools) -> None:
         """Counts answers. clusters: (answers,). recorded, replayed: whether they are right, (answers, measures), of
@@ -53,29 +88,21 @@ class Tally:
         self.of += len(clusters)
         self.recorded += int(recorded[:, 0].sum())
         self.replayed += int(replayed[:, 0].sum())
-        turned = np.sign(recorded.sum(axis=1) - replayed.sum(axis=1))
-        self.favour += int((turned > 0).sum())
-        self.against += int((turned < 0).sum())
-        for answer in np.flatnonzero(turned).tolist():
-            self.clusters[int(clusters[answer])] += int(turned[answer])
+        self.measures += [Measure() for _ in range(recorded.shape[1] - len(self.measures))]
+        for measure, was, now in zip(self.measures, recorded.T, replayed.T, strict=True):
+            turned = was.astype(np.int64) - now
+            measure.favour += int((turned > 0).sum())
+            measure.against += int((turned < 0).sum())
+            for answer in np.flatnonzero(turned).tolist():
+                measure.clusters[int(clusters[answer])] += int(turned[answer])
 
-    def compared(self, distances: Floats, allowed: Floats) -> None:
-        """Counts numbers that are no further apart than is allowed; others are differences of their own."""
+    def compared(self, distances: Floats, allowed: Floats, right: Bools) -> None:
+        """Counts numbers that are no further apart than is allowed; others are differences of their own. right: which
+        of them are those of right answers."""
         fine = np.isfinite(distances) & (distances <= allowed)
-        used = distances[fine] / allowed[fine]
-        self.squares += float(used @ used)
-        self.numbers += len(used)
-
-    @property
-    def used(self) -> float:
-        """The root mean square of the shares of what was allowed; 0 of too few numbers."""
-        return float(np.sqrt(self.squares / self.numbers)) if self.numbers >= FEWEST_NUMBERS else 0.0
-
-    def leans(self, tests: int) -> bool:
-        """Whether more answers turned in favour than chance turns, as one of so many tests."""
-        turned = Counter(np.sign([*self.clusters.values()]).tolist())
-        by_cluster = _chance(turned[1], turned[-1])
-        return by_cluster < LEVEL / tests or _chance(self.favour, self.against) < LEVEL_OF_ANSWERS / tests
+        shares = np.divide(distances, allowed, out=np.zeros_like(distances), where=fine)
+        self.used.add(shares[fine])
+        self.used_by_right.add(shares[fine & right])
 
 
 def _chance(favour: int, against: int) -> float:
@@ -85,29 +112,43 @@ def _chance(favour: int, against: int) -> float:
     return float(bdtr(against, favour + against, 0.5)) if favour else 1.0
 
 
-def leanings(tallies: Mapping[str, Tally]) -> Iterator[str]:
-    """What leans to the record's side, a phrase each; tallies: by job."""
-    tested = {"": together(tallies), **(tallies if len(tallies) > 1 else {})}
+def leanings(tallies: Mapping[str, Tally], flips: int = 0) -> Iterator[str]:
+    """What leans to the record's side, a phrase each; tallies: by job. flips: near ties that came out the other way."""
+    whole = together(tallies)
+    tested = {"": whole, **(tallies if len(tallies) > 1 else {})}
+    tests = sum(len(tally.measures) for tally in tested.values())
     for name, tally in tested.items():
-        if tally.leans(len(tested)):
-            turned = f"{tally.favour:,} answers turned in favour of the record, {tally.against:,} against it"
-            yield f"{name}{': ' if name else ''}{turned}, more than noise turns"
+        for measure in tally.measures:
+            if measure.leans(tests):
+                turned = f"{measure.favour:,} answers turned in favour of the record, {measure.against:,} against it"
+                yield f"{name}{': ' if name else ''}{turned}, more than noise turns"
     for name, tally in tallies.items():
-        if tally.used > MOST_USED:
-            yield (
-                f"{name}: the log-probabilities are apart by {tally.used:.0%} of what is allowed (root mean square of "
-                f"{tally.numbers:,}), noise by less than {MOST_USED:.0%}"
-            )
+        for what, used in (
+            ("log-probabilities", tally.used),
+            ("log-probabilities of right answers", tally.used_by_right),
+        ):
+            if used.share > MOST_USED:
+                yield (
+                    f"{name}: {what} are apart by {used.share:.0%} of what is allowed (root mean square of "
+                    f"{used.numbers:,}), noise by less than {MOST_USED:.0%}"
+                )
+    if flips >= FEWEST_NUMBERS and flips > MOST_FLIPPED * whole.of:
+        told = f"{flips:,} near ties of {whole.of:,} answers came out the other way"
+        yield f"{told}: a replay tells nothing of such a model"
 
 
 def together(tallies: Mapping[str, Tally]) -> Tally:
     """The answers of several jobs, in which no cluster stands in two of them."""
     whole = Tally()
     for tally in tallies.values():
-        for name in ("of", "recorded", "replayed", "favour", "against"):
+        for name in ("of", "recorded", "replayed"):
             setattr(whole, name, getattr(whole, name) + getattr(tally, name))
-        start = len(whole.clusters)
-        whole.clusters.update({start + place: net for place, net in enumerate(tally.clusters.values())})
+        whole.measures += [Measure() for _ in range(len(tally.measures) - len(whole.measures))]
+        for all_of_it, measure in zip(whole.measures, tally.measures, strict=False):
+            all_of_it.favour += measure.favour
+            all_of_it.against += measure.against
+            start = len(all_of_it.clusters)
+            all_of_it.clusters.update({start + place: net for place, net in enumerate(measure.clusters.values())})
     return whole
 
 

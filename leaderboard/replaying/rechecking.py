@@ -20,7 +20,7 @@ from harness.judging import wrong_rows
 from harness.plan import ChoicePlan, CompletionPlan, ContinuationPlan, DialoguePlan, ReadPlan
 from harness.rows import Job
 from harness.tasks import CompletionTask, ReadTask
-from harness.tasks.base import Floats, Ints
+from harness.tasks.base import Bools, Floats, Ints
 from leaderboard.replaying.agreement import (
     Tolerance,
     apart,
@@ -100,7 +100,8 @@ class Recheck:
         names = [f"{place}: log-probability of {symbol}" for place in places for symbol in symbols]
         candidates = plan.read * len(symbols) + plan.candidate if isinstance(plan, ContinuationPlan) else None
         tokens = np.ones(len(was)) if candidates is None else np.bincount(candidates, minlength=len(was))
-        self._numbers(said.job, names, was, replayed, self.tolerance.of(replayed, tokens))
+        gold = np.arange(len(was)) % len(symbols) == np.repeat(said.table["gold"].to_numpy(), len(symbols))
+        self._numbers(said.job, names, (was, replayed), self.tolerance.of(replayed, tokens), gold)
         for name in ("gap", "gold", "gold_token"):
             self._facts(name, places, recorded, said.table)
         one, other = (table["argmax"].to_numpy() for table in tables)
@@ -128,7 +129,9 @@ class Recheck:
             for candidate in range(count)
         ]
         tokens = np.bincount(plan.candidate, minlength=len(was))
-        self._numbers(said.job, names, was, replayed, self.tolerance.of(replayed, tokens))
+        gold = np.zeros(len(was), dtype=bool)
+        gold[plan.first[:-1] + said.table["gold"].to_numpy()] = True
+        self._numbers(said.job, names, (was, replayed), self.tolerance.of(replayed, tokens), gold)
         self._facts("gold", places, recorded, said.table)
         one, other = (table["written"].to_numpy() for table in tables)
         self.findings.compared += len(one)
@@ -139,9 +142,13 @@ class Recheck:
 
     # ---- What reads and choices have in common
 
-    def _numbers(self, job: Job, names: Sequence[str], was: Floats, replayed: Floats, allowed: Floats) -> None:
+    def _numbers(
+        self, job: Job, names: Sequence[str], numbers: tuple[Floats, Floats], allowed: Floats, gold: Bools
+    ) -> None:
+        """numbers: as recorded and as replayed; gold: which are those of right answers."""
+        was, replayed = numbers
         distances = apart(was, replayed)
-        self.tallies[job.name].compared(distances, allowed)
+        self.tallies[job.name].compared(distances, allowed, gold)
         self.findings.compared += len(was)
         self.findings.largest = max(self.findings.largest, float(distances[np.isfinite(distances)].max(initial=0)))
         for one in np.flatnonzero(differ(was, replayed, allowed)).tolist():

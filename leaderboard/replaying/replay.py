@@ -45,7 +45,7 @@ def replay(record: Record, count: int | None, nonce: str, by: str, model: str | 
             recheck.check(said, tables[said.job.name])
             bar.update(len(said.ids))
     findings, answers = recheck.findings, together(recheck.tallies)
-    differences = [*leanings(recheck.tallies), *findings.differences]
+    differences = [*leanings(recheck.tallies, findings.flips), *findings.differences]
     details = {
         "asked": asked,
         "of": of,

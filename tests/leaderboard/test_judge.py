@@ -625,6 +625,30 @@ def test_log_probabilities_below_all_logits(record: Path, records: Path) -> None
     assert "below -100,000" in reason(resign(record, records), records)
 
 
+def test_ties_that_all_come_out_right(record: Path, records: Path) -> None:
+    """Both symbols equally probable, and the right one said every time, whichever it is."""
+
+    def tied(table: pa.Table) -> pa.Table:
+        table = replaced(table, "logprobs", lambda lists: [[-0.7, -0.7]] * len(lists))
+        return replaced(table, "argmax", lambda _: table["gold_token"].to_pylist())
+
+    for split in (VAL, SPARSE, VAL.replace("val", "val_dense")):
+        rewrite(record / split, tied)
+    consistent(record)
+    assert "equally probable" in reason(resign(record, records), records)
+
+
+def test_what_was_accepted_stays_accepted(record: Path, records: Path) -> None:
+    """A later record that has all of it, or a copy of it, is to be noted, and keeps nobody from replaying it."""
+    other = records / "draft"
+    shutil.copytree(record, other)
+    edit(other / "submission.json", lambda facts: facts | {"disclosure": "Sent again."})
+    folder = resign(other, records)
+    assert "says what" in reason(folder, records)
+    verdict = judge(record, records, new=False)
+    assert verdict.accepted and any(folder.name in remark for remark in verdict.remarks)
+
+
 def test_nulls_are_refused(record: Path, records: Path) -> None:
     table = pq.read_table(record / LETTERS)
     place = table.schema.get_field_index("output")
@@ -868,7 +892,7 @@ def test_a_judge_that_fails_is_a_refusal(
 ) -> None:
     program = (
         "import sys; sys.path[:0] = [sys.argv[1]]\nfrom leaderboard.judging import apart\n"
-        f"def fail(*_): raise {error}\napart.judge = fail; apart.main(*sys.argv[2:])"
+        f"def fail(*_, **__): raise {error}\napart.judge = fail; apart.main(*sys.argv[2:])"
     )
     monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", program)
     (said,) = judge_apart(record).reasons
