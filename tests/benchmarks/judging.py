@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 
 from harness.run import read_run
 from leaderboard.judging.apart import judge_apart
-from leaderboard.records import RECORDS
+from leaderboard.records import record_folders
 
 TURNS = 3
 
 
 def main() -> None:
-    (folder,) = (RECORDS / "fflm--lstm").glob("*/*")
+    folder = next(one for one in record_folders() if one.parents[1].name == "fflm--lstm")
     run = read_run(folder)
     reads = sum(pq.read_metadata(run.table(job)).num_rows for job in run.jobs())
     print(f"{reads:,} reads, {sum(run.table(job).stat().st_size for job in run.jobs()):,} bytes of tables")
