@@ -13,7 +13,6 @@ from leaderboard.judging.refusal import Refused
 
 SUBMISSION_FILE = "submission.json"
 SUBMISSION_SCHEMA = "fflm-submission/1"
-PRETRAINED, TRAINED = "pretrained", "trained on fflm"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from leaderboard.judging.apart import judge_apart
 from leaderboard.judging.changes import added_records, contents
 from leaderboard.judging.judge import Verdict
 from leaderboard.judging.refusal import Refused
-from leaderboard.records import PLACES, read_record, record_folders, records_of
+from leaderboard.records import PLACES, Record, read_record, record_folders, records_of
 
 
 @dataclass(frozen=True)
@@ -173,16 +173,20 @@ def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
 
     record = read_record(folder)
     nonce = again.nonce or secrets.token_hex(16)
-    found = []
+    written = []
     if again.replay != 0:
-        found.append(replay(record, again.replay, nonce, again.by, again.model))
+        written.append(_written(record, replay(record, again.replay, nonce, again.by, again.model)))
     if again.fresh:
-        found.append(fresh(record, nonce, again.by, again.model, again.rows))
-    written = [(write_attestation(record.folder, one), one) for one in found]
-    for path, one in written:
-        for line in [*_lines(one), path]:
-            print(line, file=sys.stderr)
+        written.append(_written(record, fresh(record, nonce, again.by, again.model, again.rows)))
     return written
+
+
+def _written(record: Record, one: Attestation) -> tuple[Path, Attestation]:
+    """At once: what comes after it may fail."""
+    path = write_attestation(record.folder, one)
+    for line in [*_lines(one), path]:
+        print(line, file=sys.stderr)
+    return path, one
 
 
 def _lines(one: Attestation) -> Iterator[str]:

@@ -10,6 +10,7 @@ from fflm_data import GENERATOR_VERSION, get_config
 from harness.run import SUPPLIED, Run, data_facts, run_id
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, all_tasks
 from leaderboard.judging.commands import require_command
+from leaderboard.judging.reading import canonical
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.judging.texts import require_harmless
 
@@ -76,7 +77,7 @@ def require_default_data(facts: dict[str, Any]) -> None:
         if asked["version"] != task.version:
             raise Refused(f"it has version {asked['version']} of task {name}, this is version {task.version}")
         # Compared as JSON, for which 1, 1.0 and true are three things.
-        if _text(asked["parameters"]) != _text(usual.parameters()) or asked["config"] != task.config:
+        if canonical(asked["parameters"]) != canonical(usual.parameters()) or asked["config"] != task.config:
             raise Refused(f"{name} is over other data than the default: run harness eval without --set")
         sizes = usual.splits()
         for split in task.splits:
@@ -113,7 +114,7 @@ def require_consistent(run: Run) -> None:
     _require_supplied(facts) if "outputs" in facts else _require_asked(facts)
     bare = {name: {key: value for key, value in asked.items() if key != "rendering"}
             for name, asked in facts["data"]["tasks"].items()}  # fmt: skip
-    if _text(data_facts(run.jobs())["tasks"]) != _text(bare):
+    if canonical(data_facts(run.jobs())["tasks"]) != canonical(bare):
         raise Refused("run.json, data: it is not what its tasks and splits come to")
     if facts["id"] != run_id(facts["model"], facts["data"], facts["environment"]["fflm"]):
         raise Refused("run.json, id: it is not that of its model and data; one of them was changed after the run")
@@ -158,7 +159,7 @@ def _require_supplied(facts: dict[str, Any]) -> None:
     """Of outputs from elsewhere nothing is known but texts: whoever has more to tell has run the model."""
     model = {**dict.fromkeys(("id", "revision")), "parameters": 0, "dtype": SUPPLIED}
     said = facts["model"] | dict.fromkeys(("id", "revision"))
-    if _text(said) != _text(model) or _text(facts["left_out"]) != "{}":
+    if canonical(said) != canonical(model) or canonical(facts["left_out"]) != "{}":
         raise Refused("outputs from elsewhere come with a model's name and revision, and with nothing else of it")
     if set(facts["environment"]) != {"fflm", "device"} or facts["environment"]["device"] != SUPPLIED:
         raise Refused("outputs from elsewhere have no environment but the version of fflm")
@@ -167,7 +168,7 @@ def _require_supplied(facts: dict[str, Any]) -> None:
         if not isinstance(task, CompletionTask) or isinstance(task, DialogueTask) or "rendering" in asked:
             raise Refused(f"{name} cannot be answered from elsewhere: it takes probabilities, or turns, or a rendering")
         plain = said | {"turns": 1, "thinking": 0, "opened": False, "switch": None}
-        if _text(said) != _text(plain) or said["template"] not in (None, SUPPLIED):
+        if canonical(said) != canonical(plain) or said["template"] not in (None, SUPPLIED):
             raise Refused(f"{name} was put to a service in a way that harness prompts does not know")
 
 
@@ -179,7 +180,3 @@ def _require_asked(facts: dict[str, Any]) -> None:
         raise Refused(f"{shown(model['requested_dtype'])} was requested, and the model is {shown(model['dtype'])}")
     if any(one.get("prompting", {}).get("template") == SUPPLIED for one in facts["data"]["tasks"].values()):
         raise Refused("a chat template that is 'supplied' is that of a service, and this model was run")
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True)

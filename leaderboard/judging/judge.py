@@ -6,7 +6,6 @@ Nothing of a submission is executed, unpickled, rendered as a template or used a
 for a name. A stranger's record is judged in a process of its own (`leaderboard.judging.apart`).
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +17,7 @@ from harness.run import Run
 from harness.scoring import Score, result_of, score
 from leaderboard.judging.forms import require_consistent, require_default_data, require_form, require_submitted
 from leaderboard.judging.others import require_unlike_others
-from leaderboard.judging.reading import list_files, read_json, require_as_written, require_exactly
+from leaderboard.judging.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.judging.tables import SLACK, SLACK_16_BITS, read_table, require_possible
 from leaderboard.records import digest_of, place_of, record_files
@@ -106,14 +105,14 @@ def _scores(run: Run, job: Job) -> list[Score]:
 
 def _require_same(stored: dict[str, Any], result: dict[str, Any]) -> None:
     """Raises Refused, with the first difference, unless result.json is what the observations give."""
-    if _text(stored) == _text(result):
+    if canonical(stored) == canonical(result):
         return
     for name, value in result.items():
-        if name != "scores" and _text(stored.get(name)) != _text(value):
+        if name != "scores" and canonical(stored.get(name)) != canonical(value):
             raise Refused(f"result.json, {name}: it is not that of run.json")
     said = stored.get("scores")
     for one, other in zip(said if isinstance(said, list) else [], result["scores"], strict=False):
-        if _text(one) != _text(other):
+        if canonical(one) != canonical(other):
             part = f"{other['task']}.{other['split']}" + (f" ({other['group']})" if other["group"] else "")
             value = one.get("value") if isinstance(one, dict) else one
             raise Refused(
@@ -121,7 +120,3 @@ def _require_same(stored: dict[str, Any], result: dict[str, Any]) -> None:
                 f"observations give {other['value']}, from {other['low']} to {other['high']}, n = {other['n']:,}"
             )
     raise Refused("result.json has other fields or more or fewer scores than its observations give")
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True)

@@ -90,6 +90,11 @@ def require_as_written(path: Path, value: object) -> None:
         raise Refused(f"{path.name} is not written as harness submit writes it: an indent of 1, a line end at its end")
 
 
+def canonical(value: object) -> str:
+    """A JSON value as the one text that it is compared by: 1, 1.0 and true are three things."""
+    return json.dumps(value, sort_keys=True)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -23,8 +23,8 @@ from harness.cli import main as harness
 from harness.run import Run, read_run, write_json
 from harness.scoring import score_run
 from leaderboard.site import build
-from leaderboard.submission import PRETRAINED, TRAINED, Submission
-from tests.leaderboard.making import resign
+from leaderboard.submission import Submission
+from tests.leaderboard.making import PRETRAINED, TRAINED, resign
 
 MODELS = 500
 FIRST_LOAD = ("index.html", "style.css", "site.js", "icon.svg")

@@ -16,10 +16,11 @@ from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import Submission
 from leaderboard.submit import today
 
+PRETRAINED, TRAINED = "pretrained", "trained on fflm"
 SUBMISSION = Submission(
     contact="a tester",
     licence="CC-BY-4.0",
-    division="pretrained",
+    division=PRETRAINED,
     disclosure="Made by a test.\nNothing is known of its training data.",
     submitted=today(),
 )

@@ -24,8 +24,8 @@ from leaderboard.site.board import put_together
 from leaderboard.site.entries import Source
 from leaderboard.site.table import tabulate
 from leaderboard.standing import Standing
-from leaderboard.submission import PRETRAINED, TRAINED, Submission
-from tests.leaderboard.making import make_record, resign
+from leaderboard.submission import Submission
+from tests.leaderboard.making import PRETRAINED, TRAINED, make_record, resign
 
 HOSTILE = (
     "</td><script>document.title='owned'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\"' onload=alert(1)\u202e\x07"

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
 from huggingface_hub import HfApi
 
+from harness.errors import UserError
+from leaderboard.records import read_record
 from tests.conftest import Run
 from tests.hub import Hub
 from tests.leaderboard.making import TERMS, consistent, make_record, replaced, resign, rewrite
@@ -33,6 +36,21 @@ def test_from_a_run_to_a_row(cli: Run, hub: Hub, results: str, finished: Path, t
     published = hub.files("space", "org/board")
     assert json.loads(published["index.json"])["models"][0]["id"] == "fflm/lstm"
     assert f"{row['records'][0]['folder']}/run.json" in published
+
+
+def test_a_replay_is_kept_whatever_comes_after_it(
+    cli: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of it, maybe."""
+
+    def fail(*_: object) -> None:
+        raise UserError("no memory is left: take a larger machine")
+
+    monkeypatch.setattr("leaderboard.replaying.fresh.fresh", fail)
+    record = make_record(finished, tmp_path / "records")
+    assert "no memory" in cli("harness", "verify", record, "--replay", 3, "--fresh").stderr
+    (attestation,) = read_record(record).attestations
+    assert attestation.agrees and attestation.details["asked"] == 3
 
 
 def test_one_log_probability_is_caught(cli: Run, finished: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from harness.prompting import Prompting
 from leaderboard.site.entries import Cell, Entry
 from leaderboard.site.plots import all_series
 from leaderboard.site.ranks import rank
-from leaderboard.submission import PRETRAINED, Submission
-from tests.leaderboard.making import edit, make_record, resign
+from leaderboard.submission import Submission
+from tests.leaderboard.making import PRETRAINED, edit, make_record, resign
 from tests.leaderboard.runs import supplied_run
 from tests.leaderboard.sites import DAY, GAP, Built, attest, index_of, spoken
 

@@ -13,7 +13,7 @@ from leaderboard.attestations import REPLAY, Attestation
 from leaderboard.hub import space
 from leaderboard.site import build
 from leaderboard.standing import RE_RUN, RESCORED, SPOT_CHECKED, standing_of
-from leaderboard.submission import TRAINED
+from tests.leaderboard.making import TRAINED
 from tests.leaderboard.sites import GAP, REPLAYED, SUBMISSION, attest, index_of, spoken
 
 CHAT = Prompting(template="c" * 64)
