@@ -12,17 +12,16 @@ another process on one of two cores makes a forward pass on both ten times as lo
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests`
 
@@ -30,37 +29,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
-from fflm_data import get_config
-from harness import answers, reference
-from harness.engine import Engine
-from harness.engine.abilities import Kept
-from harness.engine.batches import padded
-from harness.loading import load
 from harness.merge import merge
-from harness.models import ModelRequest, ModelSource, resolve
-from harness.observing import Observed, observe
-from harness.parcels import deal
-from harness.plan import Plan, ReadPlan
-from harness.planning import plan_rows
-from harness.prompting import Prompting
-from harness.rendering import plain_texts
+from harness.models import ModelRequest
 from harness.rows import Job
 from harness.shards import ShardWriter, records
-from harness.tasks import ReadTask, get_task
-from harness.tasks.base import Floats, Ints
-from harness.tasks.letters import LettersTask
-from tests.conftest import CACHE, SMOLLM2_FILE
-from tests.harness import models
+from tests.benchmarks.cases import (
+    LENGTH,
+    SPLITS,
+    TIE,
+    Case,
+    against_bare,
+    case_of,
+    logprobs_at,
+    ours,
+    prepare,
+    random_llama,
+    reads_job,
+    request_of,
+    seen,
+)
+from tests.benchmarks.measuring import Ratio, say, short, show, take_turns
 
 ROOT = Path(__file__).parents[2]
-LENGTH = 512
-SPLITS = {"val": "FFL(0.8)", "val_sparse": "FFL(0.98)", "val_dense": "FFL(0.1)"}
-DEMONSTRATIONS = 8
-# Of two answers whose log-probabilities are closer than this either is right. lm-eval's are bfloat16 numbers if the
-# model is, and at -16 the next one is 0.125 away.
-TIE = {torch.float32: 1e-4, torch.bfloat16: 0.25}
 # Models of a part, and how many rows each gets.
 ROWS = {
     "lm-eval": {"smollm2": 4, "tiny": 64, "large": 64},
@@ -70,23 +61,6 @@ ROWS = {
 }
 READS = {"smollm2": 16, "tiny": 128, "large": 256}
 MODELS = ("smollm2", "tiny", "llama64", "lstm", "large")
-
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A loaded model."""
-
-    name: str
-    source: ModelSource
-    model: Any
-
-    @property
-    def heading(self) -> str:
-        device = self.model.device
-        card = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-        return f"{self.name}, {str(self.model.dtype).removeprefix('torch.')}, {card}"
 
 
 @dataclass(frozen=True)
@@ -105,147 +79,6 @@ class Options:
         return [name for name in ROWS[part] if self.model in (None, name) and (name != "large" or gpu)]
 
 
-# Models
-
-
-def request_of(name: str, scratch: Path) -> ModelRequest:
-    """What `harness eval` is asked for to get a model."""
-    if name == "lstm":
-        return ModelRequest(reference.DEFAULT_MODEL)
-    if name == "tiny":
-        folder = scratch / "tiny"
-        return ModelRequest(str(folder if folder.exists() else tiny(folder)))
-    folder = CACHE / "SmolLM2-135M-Instruct"
-    if not (folder / SMOLLM2_FILE).exists():
-        sys.exit(f"{folder / SMOLLM2_FILE} is missing: pytest tests/harness/test_smollm2.py fetches it")
-    return ModelRequest(str(folder), gguf_file=SMOLLM2_FILE)
-
-
-def tiny(folder: Path) -> Path:
-    return models.save_tiny(folder, models.gpt2_like(), 13_000, "llama")
-
-
-@cache
-def case_of(name: str, scratch: Path) -> Case:
-    say(f"loading {name}")
-    if name == "llama64":
-        return random_llama(name, vocabulary=300, width=64, layers=4)
-    if name == "large":
-        shape = {"num_key_value_heads": 8, "intermediate_size": 8192}
-        return random_llama(name, 32_000, 2048, 16, torch.bfloat16, num_attention_heads=32, **shape)
-    source = resolve(request_of(name, scratch))
-    return Case(name, source, load(source))
-
-
-def random_llama(
-    name: str, vocabulary: int, width: int, layers: int, dtype: torch.dtype = torch.float32, **shape: Any
-) -> Case:
-    """A Llama with weights of no meaning, on the GPU if there is one; its tokenizer has an end of text."""
-    torch.manual_seed(0)
-    tokenizer = models.fast(models.gpt2_like())
-    tokenizer.add_special_tokens({"eos_token": "</s>"})
-    ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
-    sizes: dict[str, Any] = {"vocab_size": vocabulary, "hidden_size": width, "num_hidden_layers": layers, **ends}
-    shape = {"num_attention_heads": 2, "intermediate_size": 2 * width} | shape
-    config = LlamaConfig(max_position_embeddings=13_000, **sizes, **shape)
-    model = AutoModelForCausalLM.from_config(config).to("cuda" if torch.cuda.is_available() else "cpu", dtype).eval()
-    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=tokenizer.eos_token_id)
-    return Case(name, ModelSource(name, "", "0" * 40, ModelRequest(), config, tokenizer), model)
-
-
-# Our side
-
-
-def seen(case: Case, job: Job) -> Iterator[Observed]:
-    """All of a job as a run of one process goes through it, with an engine that knows nothing of the model yet."""
-
-    def planner(job: Job, rows: pa.Table) -> Plan:
-        return plan_rows(job, case.source, rows, False)
-
-    engine = Engine(case.model, case.source.tokenizer)
-    parcels = deal([job], [np.zeros(job.rows, dtype=bool)], 1)
-    yield from observe([job], iter(parcels), planner, engine)
-
-
-def ours(case: Case, job: Job) -> tuple[pa.Table, float]:
-    """Observations, and the seconds from rows to them."""
-    start = time.perf_counter()
-    table = pa.concat_tables([batch.table for batch in seen(case, job)])
-    return table, time.perf_counter() - start
-
-
-def reads_job(split: str, rows: int, length: int | None = None) -> Job:
-    """Strings of LENGTH symbols if no other length is asked for."""
-    config = get_config("flipflop", length=length or LENGTH, **{f"{split}_rows": max(rows, 1000)})
-    return Job(get_task("flipflop"), config, split, rows)
-
-
-def logprobs_at(table: pa.Table, ids: Ints, positions: Ints) -> Floats:
-    """Log-probabilities of the symbols, (reads, symbols), of some reads of an observation table."""
-    keys = table["id"].to_numpy() * LENGTH + table["position"].to_numpy()
-    logprobs = table["logprobs"].combine_chunks().flatten().to_numpy().reshape(len(keys), -1)
-    order = np.argsort(keys)
-    places = order[np.searchsorted(keys[order], ids * LENGTH + positions)]
-    assert np.array_equal(keys[places], ids * LENGTH + positions)
-    return logprobs[places].astype(np.float64)
-
-
-def otherwise(logprobs: Floats, theirs: Ints, case: Case) -> int:
-    """How many of their answers are not ours; fails unless all of those are ties."""
-    behind = logprobs.max(axis=1) - logprobs[np.arange(len(theirs)), theirs]
-    assert (behind < TIE[case.model.dtype]).all(), f"{case.name}: other answers, by {behind.max():.2g} nats"
-    return int((behind > 0).sum())
-
-
-# Measuring and printing
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Seconds of two sides that took turns, for `work` units each."""
-
-    first: list[float]
-    second: list[float]
-    work: tuple[int, int] = (1, 1)
-
-    @property
-    def each(self) -> tuple[float, float]:
-        """Milliseconds a unit of work in the fastest turn: the machine's noise only ever adds."""
-        return 1000 * min(self.first) / self.work[0], 1000 * min(self.second) / self.work[1]
-
-    def __str__(self) -> str:
-        """Second to first: of the fastest turns, and in brackets the lowest and highest of any one turn."""
-        scale = self.work[0] / self.work[1]
-        turns = [scale * second / first for first, second in zip(self.first, self.second, strict=True)]
-        return f"**{self.each[1] / self.each[0]:.3g}** ({min(turns):.3g} to {max(turns):.3g})"
-
-
-def take_turns(repeats: int, *sides: Callable[[], tuple[Answer, float]]) -> list[tuple[list[Answer], list[float]]]:
-    """What each side says and how long it takes, every time: first, second, first, second ..."""
-    turns: list[list[tuple[Answer, float]]] = [[] for _ in sides]
-    for repeat in range(repeats):
-        for number, side in enumerate(sides):
-            turns[number].append(side())
-            say(f"  turn {repeat + 1} of {repeats}, side {number + 1}: {turns[number][-1][1]:.2f} s")
-    return [([said for said, _ in turn], [seconds for _, seconds in turn]) for turn in turns]
-
-
-def short(number: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{number:.3g}" if number < 999.5 else f"{number:,.0f}"
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def show(title: str, note: str, head: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    """A table, line by line as they are measured."""
-    print(f"\n### {title}\n\n{note}{note and chr(10) * 2}| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
-    for line in lines:
-        print(f"| {' | '.join(map(str, line))} |", flush=True)
-
-
 # Part lm-eval
 
 
@@ -260,12 +93,14 @@ one row and one document. Answers of the sampled reads are the same on both side
 
 
 def lm_eval(options: Options) -> None:
-    quiet_lm_eval()
+    from tests.benchmarks.against_lm_eval import DEMONSTRATIONS, quiet
+
+    quiet()
     head = ("documents", "rows", "reads", "of them lm-eval's", "ours, ms", "lm-eval, ms", "ratio", "batch", "ties")
     for name in options.models("lm-eval"):
         case = case_of(name, options.scratch)
         note = LM_EVAL_NOTE.format(repeats=options.repeats, tie=TIE[case.model.dtype])
-        lines = (against_lm_eval(case, options, split) for split in SPLITS)
+        lines = (reads_line(case, options, split) for split in SPLITS)
         show(f"lm-eval: flip-flop, T = {LENGTH}; {case.heading}", note, head, lines)
         note = (
             "As above; both sides get all rows, and numbers are what is compared, read from the first line up to\n"
@@ -283,105 +118,26 @@ def lm_eval(options: Options) -> None:
             "same text",
         )
         shots = f"letters after {DEMONSTRATIONS} demonstrations"
-        show(f"lm-eval: {shots}; {case.heading}", note, head_letters, [letters_against_lm_eval(case, options)])
+        show(f"lm-eval: {shots}; {case.heading}", note, head_letters, [letters_line(case, options)])
 
 
-def quiet_lm_eval() -> None:
-    import logging
-
-    import datasets
-
-    datasets.disable_progress_bars()
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-
-
-def against_lm_eval(case: Case, options: Options, split: str) -> Sequence[object]:
-    from tests.benchmarks import lm_eval_side
+def reads_line(case: Case, options: Options, split: str) -> Sequence[object]:
+    from tests.benchmarks import against_lm_eval
 
     job = reads_job(split, options.rows or ROWS["lm-eval"][case.name])
-    task, rows = cast(ReadTask, job.task), job.config.table(split, 0, job.rows)
-    targets, texts, symbols = task.targets(rows), task.texts(rows), task.symbols(job.config)
-    reads = spread(targets.offset, options.reads or READS[case.name])
-    contexts = [texts[targets.row[read]][: targets.offset[read] - 1] for read in reads.tolist()]
-
-    def theirs(size: int, contexts: list[str] = contexts) -> tuple[Any, float]:
-        return lm_eval_side.choices(case.model, case.source.tokenizer, contexts, symbols, size)
-
-    say(f"lm-eval {split}: {job.rows} rows, {len(targets.row)} reads, lm-eval gets {len(reads)}")
-    ours(case, reads_job(split, 1))
-    size = fastest(case, lm_eval_side.CHOICES_BATCH, theirs, contexts)
-    (tables, mine), (said, other) = take_turns(
-        options.repeats, partial(cast(Any, ours), case, job), partial(theirs, size)
-    )
-    where = targets.row[reads], targets.position[reads]
-    ties = [
-        otherwise(logprobs_at(table, *where), np.array(turn), case) for table, turn in zip(tables, said, strict=True)
-    ]
-    ratio = Ratio(mine, other, (len(targets.row), len(reads)))
-    times = map(short, ratio.each)
-    return SPLITS[split], job.rows, len(targets.row), len(reads), *times, ratio, size, max(ties)
+    found = against_lm_eval.reads(case, job, options.reads or READS[case.name], options.repeats)
+    times = map(short, found.ratio.each)
+    return SPLITS[split], job.rows, found.reads, found.sample, *times, found.ratio, found.batch, found.ties
 
 
-def spread(lengths: Ints, count: int) -> Ints:
-    """Indices: one at random out of each of `count` equal parts of all, by length."""
-    parts = np.array_split(np.argsort(lengths, kind="stable"), min(count, len(lengths)))
-    drawn = random.Random(0)
-    return np.array([drawn.choice(part.tolist()) for part in parts])
+def letters_line(case: Case, options: Options) -> Sequence[object]:
+    from tests.benchmarks import against_lm_eval
 
-
-def fastest(case: Case, on_cpu: int, theirs: Callable[..., tuple[Any, float]], texts: list[str]) -> int:
-    """The size of lm-eval's batches: on a GPU the best of some, tried with all texts. On a CPU that is known."""
-    if case.model.device.type != "cuda":
-        theirs(on_cpu, texts[:1])
-        return on_cpu
-    theirs(1, texts[:1])
-    return min((1, 4, 16, 64), key=lambda size: theirs(size, texts)[1])
-
-
-def letters_against_lm_eval(case: Case, options: Options) -> Sequence[object]:
-    from tests.benchmarks import lm_eval_side
-
-    task, config = LettersTask(), get_config("letters")
-    shown = Prompting(shots=DEMONSTRATIONS)
-    job = Job(task, config, "test", options.rows or ROWS["letters"][case.name], shown)
-    prompts = plain_texts(job, config.table("test", 0, job.rows))
-
-    def theirs(size: int, prompts: list[str] = prompts) -> tuple[Any, float]:
-        model, tokenizer = case.model, case.source.tokenizer
-        return lm_eval_side.completions(model, tokenizer, prompts, task.max_new_tokens(chat=False), size)
-
-    say(f"lm-eval letters: {job.rows} rows")
-    ours(case, Job(task, config, "test", 1, shown))
-    can_pad = case.source.tokenizer.eos_token is not None
-    size = fastest(case, lm_eval_side.COMPLETIONS_BATCH, theirs, prompts) if can_pad else 1
-    (tables, mine), (said, other) = take_turns(
-        options.repeats, partial(cast(Any, ours), case, job), partial(theirs, size)
-    )
-    agreed = []
-    for table, turn in zip(tables, said, strict=True):
-        written = map(answer_in, table.sort_by("id")["output"].to_pylist())
-        agreed.append(agreement(list(written), [answer_in(text) for text in turn]))
-        # In half precision a batch of another shape is rounded otherwise, and greedy texts part at the first tie.
-        assert agreed[-1][0] == job.rows or case.model.dtype != torch.float32, f"{case.name}: {agreed[-1]}"
-    ratio = Ratio(mine, other, (job.rows, job.rows))
-    times = map(short, ratio.each)
-    same, numbers, texts = min(agreed)
-    return "letters", job.rows, *times, ratio, size, f"{same} of {job.rows}", numbers, f"{texts} of {job.rows}"
-
-
-def answer_in(text: str) -> str:
-    """The first line, up to where it is complete."""
-    line = text.partition("\n")[0]
-    ends = (end for end in range(len(line)) if answers.is_complete(line[:end]))
-    return line[: next(ends, len(line))]
-
-
-def agreement(one: list[str], two: list[str]) -> tuple[int, int, int]:
-    """How many answers say the same number (or both none), how many of those one at all, how many are the same text."""
-    pairs = [(answers.parse(first).value, answers.parse(second).value) for first, second in zip(one, two, strict=True)]
-    same = [first for first, second in pairs if first == second]
-    texts = sum(first == second for first, second in zip(one, two, strict=True))
-    return len(same), sum(number is not None for number in same), texts
+    rows = options.rows or ROWS["letters"][case.name]
+    found = against_lm_eval.letters(case, rows, options.repeats)
+    times = map(short, found.ratio.each)
+    same, texts = f"{found.same} of {rows}", f"{found.texts} of {rows}"
+    return "letters", rows, *times, found.ratio, found.batch, same, found.numbers, texts
 
 
 # Part bare
@@ -398,74 +154,15 @@ def bare(options: Options) -> None:
     for name in options.models("bare"):
         case = case_of(name, options.scratch)
         note = BARE_NOTE.format(repeats=options.repeats)
-        lines = (against_bare(case, options, split) for split in SPLITS)
+        lines = (bare_line(case, options, split) for split in SPLITS)
         show(f"bare: flip-flop, T = {LENGTH}; {case.heading}", note, head, lines)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What the model is fed, and of which reads the logits are, in their order."""
-
-    ids: torch.Tensor
-    mask: torch.Tensor
-    row: Ints
-    position: Ints
-    candidates: Ints
-
-
-def against_bare(case: Case, options: Options, split: str) -> Sequence[object]:
+def bare_line(case: Case, options: Options, split: str) -> Sequence[object]:
     job = reads_job(split, options.rows or ROWS["bare"][case.name])
-    kept, batches = prepare(case, job)
-    reads = sum(len(batch.row) for batch in batches)
-    say(f"bare {case.name} {split}: {job.rows} rows, {reads} reads")
-    (_, passes), (tables, mine) = take_turns(
-        options.repeats, partial(forward_passes, kept, batches), partial(cast(Any, ours), case, job)
-    )
-    row, position = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("row", "position"))
-    theirs = most_probable(kept, batches)
-    ties = [otherwise(logprobs_at(table, row, position), theirs, case) for table in tables]
-    ratio = Ratio(passes, mine, (job.rows, job.rows))
-    times = map(short, ratio.each)
-    return SPLITS[split], job.rows, len(batches), reads, *times, ratio, f"`{kept.__name__}`", max(ties)
-
-
-def prepare(case: Case, job: Job) -> tuple[Kept, list[Batch]]:
-    """The engine's way to logits at some positions, and its batches for a job."""
-    engine = Engine(case.model, case.source.tokenizer)
-    batches: list[Batch] = []
-    for parcel in deal([job], [np.zeros(job.rows, dtype=bool)], 1):
-        rows = parcel.rows([job])
-        position = cast(ReadTask, job.task).targets(rows).position
-        plan = cast(ReadPlan, plan_rows(job, case.source, rows, False))
-        for batch in engine.read_batches(plan):
-            ids = padded([plan.sequences[one] for one in batch.tolist()], 0, left=False)
-            mask = torch.zeros(ids.shape, dtype=torch.bool)
-            points = [np.flatnonzero(plan.sequence == one) for one in batch.tolist()]
-            for line, those in enumerate(points):
-                mask[line, torch.from_numpy(plan.at[those] - 1)] = True
-            every = np.concatenate(points)
-            device = case.model.device
-            row = parcel.ids[plan.row[plan.sequence[every]]]
-            batches.append(Batch(ids.to(device), mask.to(device), row, position[every], plan.candidates))
-    return engine.reading(plan.sequences[0]).kept, batches
-
-
-@torch.inference_mode()
-def forward_passes(kept: Kept, batches: list[Batch]) -> tuple[None, float]:
-    """`model(input_ids=ids, logits_to_keep=mask)` or the model's other way to that, and nothing else."""
-    start = time.perf_counter()
-    for batch in batches:
-        kept(batch.ids, batch.mask)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return None, time.perf_counter() - start
-
-
-@torch.inference_mode()
-def most_probable(kept: Kept, batches: list[Batch]) -> Ints:
-    """Index of the most probable symbol of each read."""
-    said = [kept(batch.ids, batch.mask).float().cpu().numpy()[:, batch.candidates].argmax(axis=1) for batch in batches]
-    return np.concatenate(said)
+    found = against_bare(case, job, options.repeats)
+    times = map(short, found.ratio.each)
+    return SPLITS[split], job.rows, found.batches, found.reads, *times, found.ratio, f"`{found.kept}`", found.ties
 
 
 # Part ranks

@@ -1,0 +1,134 @@
+"""Our way from rows to observations against lm-evaluation-harness: the same reads or prompts, the same answers."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import datasets
+import numpy as np
+import torch
+
+from fflm_data import get_config
+from harness import answers
+from harness.prompting import Prompting
+from harness.rendering import plain_texts
+from harness.rows import Job
+from harness.tasks import ReadTask
+from harness.tasks.base import Ints
+from harness.tasks.letters import LettersTask
+from tests.benchmarks import lm_eval_side
+from tests.benchmarks.cases import Case, logprobs_at, otherwise, ours, reads_job
+from tests.benchmarks.measuring import Ratio, say, take_turns
+
+DEMONSTRATIONS = 8
+
+
+@dataclass(frozen=True)
+class OfReads:
+    """Per read; ours: all reads of the rows, theirs: a sample of them. batch: lm-eval's. ties: reads that came out
+    otherwise, all of them nearly equal."""
+
+    reads: int
+    sample: int
+    batch: int
+    ratio: Ratio
+    ties: int
+
+
+@dataclass(frozen=True)
+class OfLetters:
+    """Per prompt; same: how many say the same number, or both none. numbers: how many of those say one. texts: how many
+    are the same text."""
+
+    batch: int
+    ratio: Ratio
+    same: int
+    numbers: int
+    texts: int
+
+
+def quiet() -> None:
+    """No bars, no advice."""
+    datasets.disable_progress_bars()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+
+def reads(case: Case, job: Job, sample: int, repeats: int) -> OfReads:
+    """Flip-flop strings: every read of a job, and some of the same reads by lm-eval. Fails unless both say the same."""
+    task, rows = cast(ReadTask, job.task), job.config.table(job.split, 0, job.rows)
+    targets, texts, symbols = task.targets(rows), task.texts(rows), task.symbols(job.config)
+    drawn = spread(targets.offset, sample)
+    contexts = [texts[targets.row[read]][: targets.offset[read] - 1] for read in drawn.tolist()]
+
+    def theirs(size: int, contexts: list[str] = contexts) -> tuple[Any, float]:
+        return lm_eval_side.choices(case.model, case.source.tokenizer, contexts, symbols, size)
+
+    say(f"lm-eval {job.split}: {job.rows} rows, {len(targets.row)} reads, lm-eval gets {len(drawn)}")
+    ours(case, reads_job(job.split, 1))
+    size = fastest(case, lm_eval_side.CHOICES_BATCH, theirs, contexts)
+    (tables, mine), (said, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
+    where = targets.row[drawn], targets.position[drawn]
+    ties = [
+        otherwise(logprobs_at(table, *where), np.array(turn), case) for table, turn in zip(tables, said, strict=True)
+    ]
+    ratio = Ratio(mine, other, (len(targets.row), len(drawn)))
+    return OfReads(len(targets.row), len(drawn), size, ratio, max(ties))
+
+
+def letters(case: Case, rows: int, repeats: int) -> OfLetters:
+    """Letters after demonstrations, every prompt by both. Fails in float32 unless both say the same numbers."""
+    task, config = LettersTask(), get_config("letters")
+    shown = Prompting(shots=DEMONSTRATIONS)
+    job = Job(task, config, "test", rows, shown)
+    prompts = plain_texts(job, config.table("test", 0, job.rows))
+
+    def theirs(size: int, prompts: list[str] = prompts) -> tuple[Any, float]:
+        model, tokenizer = case.model, case.source.tokenizer
+        return lm_eval_side.completions(model, tokenizer, prompts, task.max_new_tokens(chat=False), size)
+
+    say(f"lm-eval letters: {job.rows} rows")
+    ours(case, Job(task, config, "test", 1, shown))
+    can_pad = case.source.tokenizer.eos_token is not None
+    size = fastest(case, lm_eval_side.COMPLETIONS_BATCH, theirs, prompts) if can_pad else 1
+    (tables, mine), (said, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
+    agreed = []
+    for table, turn in zip(tables, said, strict=True):
+        written = map(answer_in, table.sort_by("id")["output"].to_pylist())
+        agreed.append(agreement(list(written), [answer_in(text) for text in turn]))
+        # In half precision a batch of another shape is rounded otherwise, and greedy texts part at the first tie.
+        assert agreed[-1][0] == job.rows or case.model.dtype != torch.float32, f"{case.name}: {agreed[-1]}"
+    return OfLetters(size, Ratio(mine, other, (job.rows, job.rows)), *min(agreed))
+
+
+def spread(lengths: Ints, count: int) -> Ints:
+    """Indices: one at random out of each of `count` equal parts of all, by length."""
+    parts = np.array_split(np.argsort(lengths, kind="stable"), min(count, len(lengths)))
+    drawn = random.Random(0)
+    return np.array([drawn.choice(part.tolist()) for part in parts])
+
+
+def fastest(case: Case, on_cpu: int, theirs: Callable[..., tuple[Any, float]], texts: list[str]) -> int:
+    """The size of lm-eval's batches: on a GPU the best of some, tried with all texts. On a CPU that is known."""
+    if case.model.device.type != "cuda":
+        theirs(on_cpu, texts[:1])
+        return on_cpu
+    theirs(1, texts[:1])
+    return min((1, 4, 16, 64), key=lambda size: theirs(size, texts)[1])
+
+
+def answer_in(text: str) -> str:
+    """The first line, up to where it is complete."""
+    line = text.partition("\n")[0]
+    ends = (end for end in range(len(line)) if answers.is_complete(line[:end]))
+    return line[: next(ends, len(line))]
+
+
+def agreement(one: list[str], two: list[str]) -> tuple[int, int, int]:
+    """How many answers say the same number (or both none), how many of those one at all, how many are the same text."""
+    pairs = [(answers.parse(first).value, answers.parse(second).value) for first, second in zip(one, two, strict=True)]
+    same = [first for first, second in pairs if first == second]
+    texts = sum(first == second for first, second in zip(one, two, strict=True))
+    return len(same), sum(number is not None for number in same), texts
