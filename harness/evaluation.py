@@ -74,6 +74,7 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     model = load(source, world.device)
     if not world.is_first:
         _observe(request, world, world.told(None), source, model, jobs)
+        world.part()
         return None
     jobs = _without(jobs, left_out)
     if left_out:
@@ -108,6 +109,7 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         work = world.told(Work(run.folder.relative_to(request.output), start, parcels, frozenset(left_out)))
         _observe(request, world, work, source, model, jobs)
         result = _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
+    world.part()
     return run, result
 
 
@@ -122,6 +124,11 @@ def _check_processes(request: EvalRequest, world: World) -> None:
         raise UserError(
             "--device-map spreads the model over the GPUs of a process: leave out --num-processes, or use "
             "--tensor-parallel"
+        )
+    if request.model.tensor_parallel and world.sharing > 1:
+        raise UserError(
+            f"--tensor-parallel takes a GPU for each process, and {world.sharing} of them share one: lower "
+            "--num-processes"
         )
     if request.model.tensor_parallel and world.size == 1:
         raise UserError("--tensor-parallel spreads the model over processes: add --num-processes N")
@@ -141,7 +148,7 @@ def _observe(  # noqa: PLR0917
     request: EvalRequest, world: World, work: Work, source: ModelSource, model: Any, jobs: list[Job]
 ) -> None:
     """This process's part of the work."""
-    engine = Engine(model, source.tokenizer, request.batch_size, request.strict)
+    engine = Engine(model, source.tokenizer, request.batch_size, request.strict, world.sharing)
     jobs = _without(jobs, work.left_out)
 
     def planner(job: Job, rows: pa.Table) -> Plan:

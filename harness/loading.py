@@ -18,6 +18,8 @@ def load(source: ModelSource, device: Any = None) -> Any:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
 
+    # float32 means float32: convolutions on a GPU would be computed in TF32, with 10 bits of mantissa.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     request = source.request
     device = device or PartialState().device
     arguments = source.arguments | _placement(source, device)
@@ -81,6 +83,8 @@ def _placement(source: ModelSource, device: Any) -> dict[str, Any]:
     """What from_pretrained is told of where the weights go and how they are kept there."""
     request = source.request
     told: dict[str, Any] = {}
+    if request.gguf_file:
+        told |= _unpacked()
     if request.quantization:
         told |= {"quantization_config": _quantization(request, device), "device_map": {"": device}}
     if request.device_map:
@@ -92,6 +96,15 @@ def _placement(source: ModelSource, device: Any) -> dict[str, Any]:
             )
         told |= {"tp_plan": "auto"}
     return told
+
+
+def _unpacked() -> dict[str, Any]:
+    """What keeps transformers, in versions that would, from computing on the blocks of a GGUF file with kernels that it
+    fetches from the Hub: the weights are what the blocks stand for, in the dtype that is asked for."""
+    import transformers
+
+    config = getattr(transformers, "GgufConfig", None)
+    return {"quantization_config": config(dequantize=True)} if config else {}
 
 
 def _quantization(request: ModelRequest, device: Any) -> Any:
@@ -127,7 +140,11 @@ def describe(source: ModelSource, model: Any, strict: bool = False) -> dict[str,
         "compiled": request.compile,
         "strict": strict,
         "context": source.context,
-        "tokenizer": {"class": type(source.tokenizer).__name__, "sha256": source.tokenizer_hash},
+        "tokenizer": {
+            "class": type(source.tokenizer).__name__,
+            "sha256": source.tokenizer_hash,
+            "from": source.tokens_from,
+        },
     }
 
 

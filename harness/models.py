@@ -17,6 +17,7 @@ from huggingface_hub.errors import HTTPError
 
 from harness import reference
 from harness.errors import UserError
+from harness.tokenizer_file import BUILT, FILE, as_in_file
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
@@ -52,7 +53,10 @@ class Adapter:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model pinned to one revision (40 hex digits), with its configuration and tokenizer but no weights yet."""
+    """A model pinned to one revision (40 hex digits), with its configuration and tokenizer but no weights yet.
+
+    tokens_from: what splits texts, "tokenizer.json" of the model or what "transformers" has built where it has none.
+    """
 
     name: str
     location: str
@@ -61,6 +65,7 @@ class ModelSource:
     config: Any
     tokenizer: Any
     adapter: Adapter | None = None
+    tokens_from: str = BUILT
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -103,6 +108,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         arguments = _arguments(location, revision, request) | {"local_files_only": here_only}
         config = AutoConfig.from_pretrained(location, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
+        files = folder if folder.is_dir() else _snapshot(location, revision, request)
     except ImportError as error:
         raise lacks_package(error) from None
     except (OSError, ValueError, KeyError, HTTPError) as error:
@@ -116,13 +122,16 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         raise UserError(
             f"the tokenizer of {request.model} has no character offsets: a model with tokenizer.json is needed"
         )
+    tokens_from = BUILT
+    if not request.gguf_file and (files / FILE).is_file():
+        tokenizer, tokens_from = as_in_file(tokenizer, files), FILE
     # What a tokenizer.json keeps from training would cut texts, or pad them with what passes for text.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     name = _name(request, folder)
     tokenizer.name_or_path = name  # what it is called in messages
     adapter = _adapter(request.adapter, here_only) if request.adapter else None
-    return ModelSource(name, location, revision, request, config, tokenizer, adapter)
+    return ModelSource(name, location, revision, request, config, tokenizer, adapter, tokens_from)
 
 
 def fetch_weights(source: ModelSource) -> None:
@@ -200,6 +209,15 @@ def hub_revision(request: ModelRequest, here_only: bool = False) -> str:
     needed = request.gguf_file or "config.json"
     path = Path(hf_hub_download(request.model, needed, revision=request.revision, local_files_only=here_only))
     return path.parts[len(path.parts) - path.parts[::-1].index("snapshots")]
+
+
+def _snapshot(location: str, revision: str, request: ModelRequest) -> Path:
+    """The folder of a Hub model's files on this machine."""
+    from huggingface_hub import hf_hub_download
+
+    needed = request.gguf_file or "config.json"
+    path = Path(hf_hub_download(location, needed, revision=revision, local_files_only=True))
+    return path.parents[needed.count("/")]
 
 
 def folder_revision(folder: Path, gguf_file: str | None) -> str:

@@ -25,6 +25,9 @@ LAUNCHER = "FFLM_LAUNCHER"
 class World:
     """This process among those of the run; alone if there are no others. Needs torch and accelerate.
 
+    rank, size: this process and how many there are. machines: on how many machines. device: where this process
+    computes. sharing: how many processes of the machine compute on that GPU, 1 on a CPU.
+
     Raises UserError if the others cannot be met.
     """
 
@@ -37,9 +40,13 @@ class World:
             size = int(os.environ.get("WORLD_SIZE", "1"))
             if size > 1:
                 _share_cores()
+            self.sharing = processes_per_device(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), devices())
             # accelerate starts no process group without a GPU unless it is told that the processors are meant.
             cpu = size > 1 and not torch.cuda.is_available() and not torch.xpu.is_available()
-            self._state = PartialState(cpu=cpu, **({} if size == 1 else {"timeout": MEETING}))
+            options: dict[str, Any] = {} if size == 1 else {"timeout": MEETING}
+            # NCCL refuses two processes on one GPU.
+            options |= {"backend": "gloo"} if self.sharing > 1 else {}
+            self._state = PartialState(cpu=cpu, **options)
         except (ValueError, RuntimeError) as error:
             raise UserError(
                 f"the processes of the run do not find each other ({_short(error)}): start them with --num-processes, "
@@ -118,6 +125,13 @@ class World:
         with _losing_nobody():
             return int(self._store.add(counter, amount))
 
+    def part(self) -> None:
+        """Leaves the others: a process that ends as one of a group may be aborted on its way out."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
+
 
 class _Alone:
     """The counters of a process without others."""
@@ -148,6 +162,18 @@ def _short(error: Exception) -> str:
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def devices() -> int:
+    """How many GPUs (or other accelerators) this machine has."""
+    import torch
+
+    return int(torch.accelerator.device_count()) if torch.accelerator.is_available() else 0
+
+
+def processes_per_device(processes: int, devices: int) -> int:
+    """The most processes of a machine that compute on one of its GPUs; 1 where there are none."""
+    return max(1, -(-processes // devices)) if devices else 1
 
 
 def _share_cores() -> None:
@@ -201,14 +227,13 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     """
     import logging
 
-    import torch
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    gpus = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-    if gpus and processes > gpus:
-        raise UserError(f"there are {gpus} GPUs for {processes} processes: add --num-processes {gpus}")
+    gpus = devices()
+    if processes_per_device(processes, gpus) > 1:
+        print(f"{processes} processes share {gpus} GPU{'s' if gpus > 1 else ''}, a copy of the model each")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable()  # a page about what one line of ours has said

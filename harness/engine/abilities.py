@@ -35,14 +35,16 @@ Kept = Callable[[Tensor, Tensor], Tensor]
 
 @contextmanager
 def in_float32(model: Any) -> Iterator[None]:
-    """The weights of half precision in float32, where what is computed shows and rounding does not; then as they were.
+    """The weights of half precision in float32, where what is computed shows and rounding does not; then in their own
+    dtype again, with what the model has changed in them meanwhile (RWKV divides some by powers of two, once).
 
     Left as they are where memory does not hold both, or where they are packed or spread over devices.
     """
     halves = [one for one in [*model.parameters(), *model.buffers()] if one.dtype in HALVES]
     needed = 4 * sum(one.numel() for one in halves)
     plain = all(type(one.data) is Tensor and one.device == model.device for one in halves)
-    if not plain or getattr(model, "is_quantized", False) or needed > _free_memory(model.device) / 2:
+    packed = not all(one.is_floating_point() for one in model.parameters())
+    if not plain or packed or needed > _free_memory(model.device) / 2:
         halves = []
     as_they_were = [one.data for one in halves]
     try:
@@ -51,7 +53,7 @@ def in_float32(model: Any) -> Iterator[None]:
         yield
     finally:
         for one, data in zip(halves, as_they_were, strict=True):
-            one.data = data
+            one.data = data.copy_(one.data)
 
 
 def _free_memory(device: torch.device) -> int:

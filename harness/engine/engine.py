@@ -51,14 +51,18 @@ class Engine:
     """A loaded model and its tokenizer, ready for any plan.
 
     batch_size: the most sequences in a batch, None for as many as memory holds. strict: one sequence a batch,
-    so that what is said does not depend, in half precision either, on what is asked beside it.
+    so that what is said does not depend, in half precision either, on what is asked beside it. sharing: how many
+    processes compute on the model's device.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int | None = None, strict: bool = False):
+    def __init__(
+        self, model: Any, tokenizer: Any, batch_size: int | None = None, strict: bool = False, sharing: int = 1
+    ):
         self.model = model
         self.tokenizer = tokenizer
         self.forward = Forward(model)
         self._strict = strict
+        self._sharing = sharing
         self._most_rows = 1 if strict else batch_size
         self._budget: Budget | None = None
         self._reading: Reading | None = None
@@ -198,7 +202,7 @@ class Engine:
         if self._budget is None and way.steps:
             ids = torch.from_numpy(prompt).to(self.model.device)[None]
             run = partial(self.forward.step, ids, Past(), way.positions)
-            self._budget = measured_budget(run, self.model.device, len(prompt), 1, self._vocabulary)
+            self._budget = self._measured(run, len(prompt), 1)
 
     def _writing_budget(self, way: Completing) -> Budget:
         budget = self._budget or self._assumed
@@ -243,11 +247,11 @@ class Engine:
             longest = max(np.unique(plan.sequence).tolist(), key=lambda one: len(plan.sequences[one]))
             points = int((plan.sequence == longest).sum())
             alone, tokens = np.array([longest]), len(plan.sequences[longest])
-            measured = measured_budget(
-                lambda: self._read(plan, alone), self.model.device, tokens, points, self._vocabulary
-            )
-            self._budget = measured or self._assumed
+            self._budget = self._measured(lambda: self._read(plan, alone), tokens, points) or self._assumed
         return self._budget
+
+    def _measured(self, run: Callable[[], object], tokens: int, points: int) -> Budget | None:
+        return measured_budget(run, self.model.device, tokens, points, self._vocabulary, sharing=self._sharing)
 
     def _halve(self, plan: ReadPlan) -> Callable[[Ints], None]:
         """Later batches hold half of what did not fit."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # Under which of these names a model gives, and takes, what it keeps of the tokens it has seen.
-CACHE_FIELDS = ("past_key_values", "cache_params", "state")
+CACHE_FIELDS = ("cache", "past_key_values", "cache_params", "state")
 
 
 class Forward:

@@ -40,11 +40,12 @@ def fitting_budget(free: int, used: int, tokens: int, points: int, vocabulary: i
 
 
 def measured_budget(
-    run: Callable[[], object], device: torch.device, tokens: int, points: int, vocabulary: int
+    run: Callable[[], object], device: torch.device, tokens: int, points: int, vocabulary: int, *, sharing: int
 ) -> Budget | None:
     """The budget after a run of one row of that many tokens; None where the device keeps no account of memory.
 
-    Raises UserError if that row does not fit.
+    sharing: how many processes compute on the device, each of which gets its part of what is free. Raises UserError
+    if that row does not fit.
     """
     if device.type != "cuda":
         return None
@@ -58,7 +59,7 @@ def measured_budget(
     used = torch.cuda.max_memory_allocated() - before
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
-    return fitting_budget(free, used, tokens, points, vocabulary)
+    return fitting_budget(free // sharing, used, tokens, points, vocabulary)
 
 
 def halving(

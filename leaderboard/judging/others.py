@@ -139,7 +139,7 @@ def _require_may_supersede(run: Run, submission: dict[str, Any], other: _Other) 
 
 def _copy_of_another(model: dict[str, Any], other: _Other, copied: str) -> str:
     reason = f"its log-probabilities of {copied} are those of {shown(other.name)}"
-    tokenizers = [one.get("tokenizer") for one in (model, other.model)]
+    tokenizers = [(one.get("tokenizer") or {}).get("sha256") for one in (model, other.model)]
     if tokenizers[0] == tokenizers[1] and model["parameters"] == other.model.get("parameters"):
         return f"{reason}; if it has the same weights, name it by that id, or ask the maintainers"
     return reason

@@ -99,13 +99,13 @@ def random_llama(
     return Case(name, ModelSource(name, "", "0" * 40, ModelRequest(), config, tokenizer), model)
 
 
-def seen(case: Case, job: Job) -> Iterator[Observed]:
+def seen(case: Case, job: Job, batch_size: int | None = None) -> Iterator[Observed]:
     """All of a job as a run of one process goes through it, with an engine that knows nothing of the model yet."""
 
     def planner(job: Job, rows: pa.Table) -> Plan:
         return plan_rows(job, case.source, rows, False)
 
-    engine = Engine(case.model, case.source.tokenizer)
+    engine = Engine(case.model, case.source.tokenizer, batch_size)
     parcels = deal([job], [np.zeros(job.rows, dtype=bool)], 1)
     yield from observe([job], iter(parcels), planner, engine)
 

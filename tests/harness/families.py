@@ -31,21 +31,24 @@ LINEAR_FULL = {"layer_types": ["linear_attention", "full_attention"]}
 
 
 def of(kind: str, **special: Any) -> Family:
-    """What makes a tiny config of the kind for a vocabulary size; `special` may only hold names the kind knows."""
-    made = CONFIG_MAPPING[kind]
-    known = {field.name for field in fields(made)}
+    """What makes a tiny config of the kind for a vocabulary size; `special` may only hold names the kind knows.
 
-    def own(name: str) -> str:
-        """The field behind an alias: some configs work out more from their fields before they read aliases."""
-        return name if name in known else made.attribute_map.get(name, name)
-
-    unknown = {name for name in special if own(name) not in known}
-    if unknown:
-        raise ValueError(f"{kind} knows no {', '.join(sorted(unknown))}")
-    values: dict[str, Any] = {name: 0.0 for name in known if "drop" in name}
-    values |= {own(name): value for name, value in (SIZES | special).items() if own(name) in known}
+    Calling it raises KeyError or ValueError where the installed transformers does not know the kind or a name.
+    """
 
     def config(vocabulary: int) -> PreTrainedConfig:
+        made = CONFIG_MAPPING[kind]
+        known = {field.name for field in fields(made)}
+
+        def own(name: str) -> str:
+            """The field behind an alias: some configs work out more from their fields before they read aliases."""
+            return name if name in known else made.attribute_map.get(name, name)
+
+        unknown = {name for name in special if own(name) not in known}
+        if unknown:
+            raise ValueError(f"{kind} knows no {', '.join(sorted(unknown))}")
+        values: dict[str, Any] = {name: 0.0 for name in known if "drop" in name}
+        values |= {own(name): value for name, value in (SIZES | special).items() if own(name) in known}
         return made(**{"vocab_size": vocabulary, **deepcopy(values)})  # a config may change its lists in place
 
     return config

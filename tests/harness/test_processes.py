@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.processes import first_host
+from harness.processes import first_host, processes_per_device
 from tests.conftest import Run
 from tests.harness import models, running
 from tests.hub import Hub
@@ -102,6 +102,13 @@ def test_a_batch_script_without_srun_is_one_process(cli: Run, tmp_path: Path) ->
 )
 def test_the_first_of_a_node_list(nodes: str, first: str) -> None:
     assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "sharing"), [(1, 0, 1), (8, 0, 1), (1, 1, 1), (2, 1, 2), (8, 8, 1), (3, 8, 1), (5, 2, 3)]
+)
+def test_how_many_processes_share_a_gpu(processes: int, gpus: int, sharing: int) -> None:
+    assert processes_per_device(processes, gpus) == sharing
 
 
 @pytest.fixture

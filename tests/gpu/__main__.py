@@ -1,0 +1,99 @@
+"""Runs the parts of the check, each in a process and within a time of its own, and writes what they found.
+
+python -m tests.gpu [PART ...] [--size full|small]     (tests/gpu/check.sh brings packages along)
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+from tests.gpu import machine, table
+from tests.gpu.results import FAILED, FILE, OUT_OF_TIME, PASSED, Part, Results, output_folder
+
+# Seconds on a GPU; in all less than nine minutes.
+PARTS = {"exact": 130, "memory": 45, "speed": 120, "processes": 55, "quantized": 25, "smollm2": 150}
+# The runs of a part go on where they stopped; what is in this file is brought along as one.
+RUNS = "runs.tar"
+
+
+def main() -> int:
+    """The exit status: 1 if anything failed or ran out of time."""
+    parser = argparse.ArgumentParser(prog="tests/gpu/check.sh", description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all of them)")
+    parser.add_argument(
+        "--size", choices=["full", "small"], default="full" if machine.has_gpu() else "small",
+        help="full for a GPU, small for the same code in two minutes on a CPU (default: by what there is)",
+    )  # fmt: skip
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}: {', '.join(PARTS)}")
+    out = output_folder()
+    if given.inside:
+        return run_inside(given.parts[0], given.size, out)
+    Results(out, machine.describe(given.size))
+    unpack(out)
+    statuses = [run_part(name, given.size, out) for name in given.parts or PARTS]
+    pack(out)
+    print(f"\n{table.write(out)}\n{out}: {FILE}, {table.FILE}")
+    return int(any(status != PASSED for status in statuses))
+
+
+def run_part(name: str, size: str, out: Path) -> str:
+    """One part in a process of its own; what it leaves running, or does in too long a time, is ended."""
+    if Results(out).part(name)["status"] == PASSED:
+        print(f"{name}: passed in an earlier call", flush=True)
+        return PASSED
+    start = time.monotonic()
+    Results(out).update(name, status=None)
+    command = [sys.executable, "-m", "tests.gpu", name, "--size", size, "--inside"]
+    process = subprocess.Popen(command, cwd=machine.ROOT, env=machine.environment(), start_new_session=True)
+    try:
+        status = PASSED if process.wait(PARTS[name]) == 0 else FAILED
+    except subprocess.TimeoutExpired:
+        status = OUT_OF_TIME
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    seconds = time.monotonic() - start
+    Results(out).update(name, status=status, seconds=round(seconds, 1))
+    print(f"{name}: {status}, {seconds:.0f} s", flush=True)
+    return status
+
+
+def run_inside(name: str, size: str, out: Path) -> int:
+    """A part in this process."""
+    with tempfile.TemporaryDirectory() as scratch:
+        part = Part(name, size, out, Path(scratch))
+        import_module(f"tests.gpu.{name}").check(part)
+        return int(bool(part.failures))
+
+
+def unpack(out: Path) -> None:
+    """The unfinished runs of an earlier call."""
+    if (out / RUNS).exists():
+        with tarfile.open(out / RUNS) as archive:
+            archive.extractall(out, filter="data")
+        (out / RUNS).unlink()
+
+
+def pack(out: Path) -> None:
+    """The runs as one file: some machines give back few files."""
+    if (runs := out / "runs").is_dir():
+        with tarfile.open(out / RUNS, "w") as archive:
+            archive.add(runs, "runs")
+        shutil.rmtree(runs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Part exact: what `harness eval` records of tiny models of many families, against plain passes over single sequences.
+
+float32: log-probabilities within 1e-5 (and the rounding of the table), texts equal. bfloat16, float16: how far the same
+model, in other batches, is from its own plain passes; and from those of the CPU. Those differences are what replays
+must tolerate.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from harness.evaluation import evaluate
+from harness.loading import load
+from harness.models import ModelRequest, resolve
+from harness.observations import ROUNDING
+from harness.planning import EvalRequest
+from harness.rendering import prompt_texts
+from harness.rows import Job
+from harness.run import Run
+from harness.tasks import CompletionTask, ReadTask
+from leaderboard.replaying.agreement import TOLERANCES
+from tests.gpu import machine
+from tests.gpu.results import Figures, Part
+from tests.harness import families, models
+
+VOCABULARY = 300
+LENGTH = 64
+EXACT = 1e-5 + ROUNDING / 2
+# Logits nearer than this may be ranked either way by rounding.
+TIE = 1e-4
+FEWEST_FAMILIES = 30
+SMALL = ("gpt2", "llama", "mixtral", "rwkv")
+# One of each kind of positions, attention, experts and states.
+# fmt: off
+FULL = (
+    "gpt2", "gpt_neo", "gpt_neox", "gptj", "opt", "bloom", "mpt", "falcon-new", "phi", "phi3",
+    "llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text",
+    "granite", "cohere2", "glm4", "diffllama", "llama4_text", "mixtral", "qwen3_moe", "gpt_oss", "deepseek_v3",
+    "minicpm3", "modernbert-decoder", "mamba", "mamba2", "falcon_mamba", "rwkv", "recurrent_gemma", "jamba", "zamba2",
+    "falcon_h1", "qwen3_next", "lfm2", "minimax",
+)
+# fmt: on
+HALVES = ("bfloat16", "float16")
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Differences of log-probabilities, in nats, by read and symbol; allowed: what a replay tolerates of each."""
+
+    off: Floats
+    allowed: Floats
+
+    @property
+    def largest(self) -> float:
+        return float(self.off.max())
+
+    @property
+    def rms(self) -> float:
+        return float(np.sqrt(np.square(self.off).mean()))
+
+
+def check(part: Part) -> None:
+    """Every family, then what all of them come to."""
+    names = part.pick(FULL, SMALL)
+    for name in names:
+        part.case(name, partial(family, name, part.scratch, part.pick(6, 3)))
+    part.case("all", partial(summary, part, part.pick(FEWEST_FAMILIES, len(names))))
+
+
+def summary(part: Part, fewest: int) -> Figures:
+    """Of all families: how many are exact, and the largest differences in half precision."""
+    found = [figures for name, figures in part.figures.items() if name != "all"]
+    assert len(found) >= fewest, f"{len(found)} families are exact, of at least {fewest}"
+    told: Figures = {"families": len(found), "float32 largest": max(one["float32 largest"] for one in found)}
+    for dtype in HALVES:
+        told[f"{dtype} largest"] = max(one[f"{dtype} largest"] for one in found)
+        told[f"{dtype} rms"] = float(np.sqrt(np.mean([one[f"{dtype} rms"] ** 2 for one in found])))
+        told[f"{dtype} within tolerance"] = sum(one[f"{dtype} of tolerance"] <= 1 for one in found)
+    return told
+
+
+def family(name: str, scratch: Path, rows: int) -> Figures:
+    """One family in three dtypes. Fails unless it is exact in float32."""
+    folder = scratch / name
+    families.tiny(name, VOCABULARY).save_pretrained(folder)
+    models.fast(models.gpt2_like()).save_pretrained(folder)
+    run, model, tokenizer = evaluated(folder, "float32", rows)
+    exact, (same, texts) = reads_apart(model, tokenizer, run), texts_alike(model, tokenizer, run, TIE)
+    assert exact.largest <= EXACT, f"float32 is off by {exact.largest:.2g}"
+    assert same == texts > 0, f"{texts - same} of {texts} texts are others"
+    figures: Figures = {"float32 largest": exact.largest, "reads": len(exact.off) // 2, "texts": texts}
+    for dtype in HALVES:
+        run, model, tokenizer = evaluated(folder, dtype, rows)
+        half, (same, texts) = reads_apart(model, tokenizer, run), texts_alike(model, tokenizer, run, 0)
+        from_cpu = reads_apart(model.to("cpu"), tokenizer, run)
+        figures |= {
+            f"{dtype} largest": half.largest,
+            f"{dtype} rms": half.rms,
+            f"{dtype} of tolerance": float((half.off / half.allowed).max()),
+            f"{dtype} same texts": same / texts,
+            f"{dtype} from CPU": from_cpu.largest,
+        }
+    return figures
+
+
+def evaluated(folder: Path, dtype: str, rows: int) -> tuple[Run, Any, Any]:
+    """A run of `harness eval`; the same model and its tokenizer."""
+    request = ModelRequest(str(folder), dtype=dtype)
+    parameters = {"flipflop": {"length": LENGTH, "val_rows": 0, "val_sparse_rows": 0}}
+    scored = evaluate(EvalRequest(request, "", ("flipflop", "letters"), parameters, rows, folder / f"runs-{dtype}"))
+    assert scored is not None
+    source = resolve(request)
+    return scored[0], load(source, machine.device()), source.tokenizer
+
+
+@torch.inference_mode()
+def plain(model: Any, ids: list[int]) -> Floats:
+    """Log-probabilities of a plain pass over one sequence, (tokens, vocabulary)."""
+    logits = model(torch.tensor([ids], device=model.device), use_cache=False).logits[0]
+    return np.asarray(logits.float().log_softmax(-1).double().cpu().numpy())
+
+
+def rows_of(run: Run, job: Job) -> tuple[pa.Table, pa.Table]:
+    """The rows that were asked and what was recorded of them."""
+    return job.config.table(job.split, 0, job.rows), pq.read_table(run.table(job))
+
+
+def reads_apart(model: Any, tokenizer: Any, run: Run) -> Apart:
+    """How far what was recorded of the first job, which is of reads, is from plain passes."""
+    job = run.jobs()[0]
+    task = cast(ReadTask, job.task)
+    rows, table = rows_of(run, job)
+    symbols = [tokenizer.encode(f" {symbol}", add_special_tokens=False)[0] for symbol in task.symbols(job.config)]
+    said = [plain(model, tokenizer.encode(text)) for text in task.texts(rows)]
+    assert all(len(one) == LENGTH for one in said)  # a token for each symbol, so that positions are those of tokens
+    recorded = table["logprobs"].combine_chunks().flatten().to_numpy().reshape(-1, len(symbols)).astype(np.float64)
+    places = zip(table["id"].to_pylist(), table["position"].to_pylist(), strict=True)
+    expected = np.array([said[row][position - 1] for row, position in places])
+    argmax = table["argmax"].to_numpy()
+    behind = expected.max(axis=1) - expected[np.arange(len(argmax)), argmax]
+    dtype = str(model.dtype).removeprefix("torch.")
+    assert dtype != "float32" or behind.max() < TIE, f"another token is the most probable one, by {behind.max():.2g}"
+    expected = expected[:, symbols]
+    return Apart(np.abs(recorded - expected).ravel(), TOLERANCES[dtype].of(expected).ravel())
+
+
+def texts_alike(model: Any, tokenizer: Any, run: Run, tie: float) -> tuple[int, int]:
+    """How many texts of the second job are those of greedy plain passes, of those in which the most probable token is
+    always ahead by `tie`."""
+    job = run.jobs()[1]
+    task = cast(CompletionTask, job.task)
+    rows, table = rows_of(run, job)
+    table = table.sort_by("id")
+    limit = job.prompting.max_new_tokens(task)
+    same = clear = 0
+    written = zip(
+        prompt_texts(job, rows, tokenizer), table["output"].to_pylist(), table["tokens"].to_pylist(), strict=True
+    )
+    for prompt, output, count in written:
+        ids, narrowest = tokenizer.encode(prompt), np.inf
+        start = len(ids)
+        for _ in range(count):
+            last = plain(model, ids)[-1]
+            best = np.sort(last)
+            narrowest = min(narrowest, best[-1] - best[-2])
+            ids.append(int(last.argmax()))
+        text = tokenizer.decode(ids[start:], skip_special_tokens=True)
+        ended = count == limit or task.is_complete(text) or int(plain(model, ids)[-1].argmax()) in ends_of(model)
+        if narrowest >= tie:
+            clear += 1
+            same += text == output and ended
+    return same, clear
+
+
+def ends_of(model: Any) -> list[int]:
+    """The tokens that end a text."""
+    end = model.generation_config.eos_token_id
+    return [] if end is None else end if isinstance(end, list) else [end]

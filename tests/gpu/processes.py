@@ -1,0 +1,100 @@
+"""Part processes: however many processes share the work, and wherever the layers lie, result.json is the same."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness.cli import main
+from tests.gpu import machine
+from tests.gpu.results import Figures, NotMeasuredError, Part
+from tests.harness import models
+
+HARNESS = ["-m", "harness", "eval"]
+ALONE = "1 process"
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
+# What the ranks of a run say of the group they meet in, after one sum over it on their devices.
+MEETING = """
+import os, torch, torch.distributed as dist
+from harness.processes import World
+world = World()
+one = torch.ones(1, device=world.device)
+dist.all_reduce(one)
+assert int(one) == int(os.environ["WORLD_SIZE"])
+if os.environ["RANK"] == "0": print("group", dist.get_backend())
+world.part()
+"""
+
+
+@dataclass
+class Runs:
+    """Runs of one command in different ways; `expected` is the result.json of the first."""
+
+    part: Part
+    words: list[object]
+    expected: bytes = b""
+
+    def same(self, name: str, before: Sequence[object], *more: str) -> Figures:
+        """One way, after the plain one if that has not been taken in this call. Fails unless both say the same."""
+        if not self.expected and name != ALONE:
+            self.same(ALONE, HARNESS)
+        output = self.part.scratch / name.replace(" ", "-")
+        start = time.perf_counter()
+        words = [*before, *self.words, *more, "--output", output]
+        told = here(*words[len(HARNESS) - 1 :]) if name == ALONE else started(*words)
+        seconds = time.perf_counter() - start
+        (path,) = output.glob("*/*/result.json")
+        self.expected = self.expected or path.read_bytes()
+        assert path.read_bytes() == self.expected, "result.json is not that of one process"
+        return {"same result.json": True, "seconds": seconds, "share a GPU": "share" in told}
+
+
+def check(part: Part) -> None:
+    model = part.scratch / "tiny"
+    models.save_tiny(model, models.gpt2_like(), 13_000, kind="llama")
+    words = ["--model", model, "--task", "flipflop", "--task", "letters", "--set", "flipflop.length=64"]
+    runs = Runs(part, [*words, "--limit", part.pick(2_000, 8)])
+    part.case(ALONE, partial(runs.same, ALONE, HARNESS))
+    part.case("2 processes", partial(runs.same, "2 processes", HARNESS, "--num-processes", "2"))
+    for processes in sorted({2, machine.gpus() or 2, min(1, machine.gpus()) or 2}):
+        torchrun = [*TORCHRUN, "--nproc-per-node", processes]
+        name = f"torchrun of {processes}"
+        part.case(name, partial(runs.same, name, [*torchrun, *HARNESS]))
+        part.case(f"group of {processes}", partial(group, part.scratch, processes))
+    part.case("device map", partial(runs.same, "device map", HARNESS, "--device-map", "auto"))
+    part.case("tensor parallel", partial(tensor_parallel, runs))
+
+
+def tensor_parallel(runs: Runs) -> Figures:
+    if machine.gpus() < 2:
+        raise NotMeasuredError("it takes two GPUs")
+    return runs.same("tensor parallel", HARNESS, "--num-processes", "2", "--tensor-parallel")
+
+
+def group(scratch: Path, processes: int) -> Figures:
+    """In which group the ranks meet: NCCL's where each has a GPU of its own."""
+    script = scratch / "meeting.py"
+    script.write_text(MEETING, encoding="utf-8")
+    backend = started(*TORCHRUN, "--nproc-per-node", processes, script).rpartition("group ")[2].strip()
+    expected = "nccl" if machine.gpus() >= processes else "gloo"
+    assert backend == expected, f"the group is {backend}"
+    return {"backend": backend}
+
+
+def here(*words: object) -> str:
+    """A command of `harness` in this process."""
+    assert main([*map(str, words)]) == 0
+    return ""
+
+
+def started(*words: object) -> str:
+    """What a Python process prints; fails if it fails."""
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], env=machine.environment(OMP_NUM_THREADS="1"), cwd=machine.ROOT,
+        capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-500:]
+    return done.stdout

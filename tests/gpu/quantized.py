@@ -1,0 +1,84 @@
+"""Part quantized: 8 and 4 bits by bitsandbytes on a GPU, in batches and one by one; elsewhere the refusal."""
+
+import importlib.util
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from harness.errors import UserError
+from harness.evaluation import evaluate
+from harness.models import ModelRequest
+from harness.planning import EvalRequest
+from harness.tasks.base import Floats
+from leaderboard.replaying.agreement import QUANTIZED
+from tests.gpu import machine
+from tests.gpu.results import Figures, NotMeasuredError, Part
+from tests.harness import models
+
+LENGTH = 128
+
+
+def check(part: Part) -> None:
+    folder = part.scratch / "model"
+    save_model(folder)
+    for bits in ("8bit", "4bit"):
+        part.case(bits, partial(quantized, folder, bits, part.pick(200, 4)))
+
+
+def save_model(folder: Path) -> None:
+    """Wide enough that its layers are packed."""
+    torch.manual_seed(0)
+    tokenizer = models.gpt2_like()
+    size = tokenizer.get_vocab_size()
+    config = LlamaConfig(
+        vocab_size=size, hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4,
+        max_position_embeddings=2048, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    for parameter in model.parameters():
+        parameter.data.mul_(3)
+    model.save_pretrained(folder)
+    models.fast(tokenizer).save_pretrained(folder)
+
+
+def quantized(folder: Path, bits: str, rows: int) -> Figures:
+    """How far the packed model is from the plain one, and, in batches, from itself row by row."""
+    lacking = "no CUDA GPU" if not machine.has_gpu() else "no bitsandbytes"
+    if not machine.has_gpu() or importlib.util.find_spec("bitsandbytes") is None:
+        try:
+            said(folder, rows, quantization=bits)
+        except UserError as refusal:
+            raise NotMeasuredError(f"{lacking}: {refusal}") from None
+        raise AssertionError(f"--quantization {bits} ran with {lacking}")
+    plain = said(folder, rows)
+    packed = said(folder, rows, quantization=bits)
+    alone = said(folder, rows, strict=True, quantization=bits)
+    off = np.abs(packed - alone)
+    of_tolerance = float((off / QUANTIZED.of(alone)).max())
+    assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
+    moved = float(np.abs(packed - plain).max())
+    assert moved > 0, "nothing was packed"
+    return {
+        "moved by batches, largest": float(off.max()),
+        "moved by batches, rms": float(np.sqrt(np.square(off).mean())),
+        "of tolerance": of_tolerance,
+        "from float32, largest": moved,
+    }
+
+
+def said(folder: Path, rows: int, strict: bool = False, quantization: str | None = None) -> Floats:
+    """Log-probabilities that a run records."""
+    request = EvalRequest(
+        ModelRequest(str(folder), quantization=quantization), "", ("flipflop",),
+        {"flipflop": {"length": LENGTH, "val_sparse_rows": 0, "val_dense_rows": 0}}, rows,
+        folder / f"runs-{quantization}-{strict}", strict=strict,
+    )  # fmt: skip
+    scored = evaluate(request)
+    assert scored is not None
+    (job,) = scored[0].jobs()
+    table = pq.read_table(scored[0].table(job))
+    return np.asarray(table["logprobs"].combine_chunks().flatten().to_numpy().astype(np.float64))

@@ -1,0 +1,115 @@
+"""What a check has found, on disk as soon as it is known: one JSON file, which a second call goes on with.
+
+results.json: {"schema", "machine": what it ran on, "parts": {part: {"status", "seconds", "figures": {case: {name:
+value}}, "failures": {case: reason}}}}. A case that has figures is done and not run again.
+"""
+
+import json
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "fflm-gpu-check/1"
+FILE = "results.json"
+PASSED, FAILED, OUT_OF_TIME = "passed", "failed", "out of time"
+
+Figures = dict[str, Any]
+
+
+class NotMeasuredError(Exception):
+    """A case cannot be had on this machine, and why: it is reported, and no failure."""
+
+
+class Results:
+    """The file of results in a folder; begun anew, the old one kept beside it, where it tells of another machine."""
+
+    def __init__(self, folder: Path, machine: Figures | None = None):
+        self.path = folder / FILE
+        self.facts: dict[str, Any] = {"schema": SCHEMA, "machine": machine, "parts": {}}
+        if self.path.exists():
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            if machine is None or found["machine"] == machine:
+                self.facts = found
+                return
+            number = len(list(folder.glob("results*.json")))
+            self.path.rename(folder / f"results-{number}.json")
+        self._write()
+
+    def part(self, name: str) -> dict[str, Any]:
+        """What is known of a part."""
+        empty: dict[str, Any] = {"status": None, "seconds": 0.0, "figures": {}, "failures": {}}
+        return dict(self.facts["parts"].setdefault(name, empty))
+
+    def update(self, name: str, **changes: Any) -> None:
+        """Changes what is known of a part, on disk too."""
+        self.facts["parts"][name] = self.part(name) | changes
+        self._write()
+
+    def _write(self) -> None:
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.facts, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self.path)
+
+
+class Part:
+    """A part of the check while it runs: its cases, each of which is kept when it is done.
+
+    size: "full" for a GPU, "small" for the same code in seconds on a CPU. out: the folder of results; scratch: one for
+    models, gone afterwards.
+    """
+
+    def __init__(self, name: str, size: str, out: Path, scratch: Path):
+        self.name, self.size, self.out, self.scratch = name, size, out, scratch
+        self._results = Results(out)
+
+    def pick(self, full: Any, small: Any) -> Any:
+        """A parameter by size."""
+        return full if self.size == "full" else small
+
+    def case(self, name: str, measure: Callable[[], Figures]) -> None:
+        """Measures a case, unless that was done before; one that fails does not keep the others from running."""
+        known = self._results.part(self.name)
+        if name in known["figures"]:
+            print(f"{self.name}, {name}: known from an earlier call", flush=True)
+            return
+        failures = {case: reason for case, reason in known["failures"].items() if case != name}
+        try:
+            figures = measure()
+        except NotMeasuredError as reason:
+            figures = {"not measured": str(reason)}
+        except Exception as error:  # whatever a model or a GPU raises is a finding
+            traceback.print_exc()
+            failures[name] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            self._results.update(self.name, failures=failures)
+            print(f"{self.name}, {name}: FAILED, {failures[name]}", flush=True)
+            return
+        self._results.update(self.name, figures=known["figures"] | {name: figures}, failures=failures)
+        print(
+            f"{self.name}, {name}: {', '.join(f'{key} {shown(value)}' for key, value in figures.items())}", flush=True
+        )
+
+    @property
+    def figures(self) -> dict[str, Figures]:
+        """By case, what has been measured so far."""
+        return dict(self._results.part(self.name)["figures"])
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """By case, why it failed."""
+        return dict(self._results.part(self.name)["failures"])
+
+
+def shown(value: Any) -> str:
+    """A figure for people: three digits of what is no whole number."""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def output_folder() -> Path:
+    """$OUT, or gpu-check in the working directory; made if need be."""
+    folder = Path(os.environ.get("OUT") or "gpu-check").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

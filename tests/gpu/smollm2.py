@@ -1,0 +1,117 @@
+"""Part smollm2: SmolLM2-135M-Instruct over the whole flip-flop set and `letters` in bfloat16, a record for the board.
+And how far a real model in half precision is, in batches, from itself row by row.
+
+Its GGUF file is looked for in tests/gpu/models (in parts of a size that can be carried, if need be), then where the
+tests keep it.
+"""
+
+import shutil
+import tarfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.cli import main
+from harness.loading import load
+from harness.models import ModelRequest, resolve
+from harness.run import Run, read_run
+from harness.tasks.base import Floats
+from leaderboard.replaying.agreement import TOLERANCES
+from tests.benchmarks.cases import Case, reads_job, seen
+from tests.conftest import CACHE, SMOLLM2_FILE
+from tests.gpu import machine
+from tests.gpu.results import Figures, NotMeasuredError, Part
+
+BROUGHT = Path(__file__).with_name("models")
+RECORD = "record.tar"
+CONTACT = "whoever ran tests/gpu/check.sh"
+
+
+def check(part: Part) -> None:
+    for dtype in ("bfloat16", "float16"):
+        part.case(f"{dtype} in batches", partial(in_batches, dtype, part))
+    part.case("record", partial(record, part))
+
+
+def model_file() -> Path:
+    """The GGUF file, put together of its parts if it came in parts."""
+    path = BROUGHT / SMOLLM2_FILE
+    parts = sorted(BROUGHT.glob(f"{SMOLLM2_FILE}.part*"))
+    if parts and not path.exists():
+        announced = int(parts[0].suffix.removeprefix(".part").partition("of")[2])
+        if len(parts) < announced:
+            raise NotMeasuredError(f"{len(parts)} of {announced} parts of {SMOLLM2_FILE} are here: bring the others")
+        partial_file = path.with_suffix(".partial")
+        with partial_file.open("wb") as whole:
+            for one in parts:
+                with one.open("rb") as piece:
+                    shutil.copyfileobj(piece, whole)
+        partial_file.replace(path)
+    found = next((one for one in (path, CACHE / "SmolLM2-135M-Instruct" / SMOLLM2_FILE) if one.exists()), None)
+    if found is None:
+        raise NotMeasuredError(f"{SMOLLM2_FILE} was not brought: tests/gpu/wheels.sh --model")
+    return found
+
+
+def in_batches(dtype: str, part: Part) -> Figures:
+    """Fails if batches move log-probabilities by more than a replay tolerates; of the small size, the LSTM's."""
+    path = model_file()
+    smollm2 = ModelRequest(str(path.parent), dtype=dtype, gguf_file=path.name)
+    source = resolve(part.pick(smollm2, ModelRequest(dtype=dtype)))
+    case = Case(source.name, source, load(source, machine.device()))
+    together, alone = (said(case, batch_size, part.pick(256, 64)) for batch_size in (None, 1))
+    off = np.abs(together - alone)
+    of_tolerance = float((off / TOLERANCES[dtype].of(alone)).max())
+    assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
+    return {
+        "largest": float(off.max()),
+        "rms": float(np.sqrt(np.square(off).mean())),
+        "of tolerance": of_tolerance,
+        "numbers": len(off),
+    }
+
+
+def said(case: Case, batch_size: int | None, rows: int) -> Floats:
+    """Log-probabilities as they are recorded, in order of rows and places."""
+    table = pa.concat_tables(one.table for one in seen(case, reads_job("val", rows), batch_size))
+    table = table.sort_by([("id", "ascending"), ("position", "ascending")])
+    return np.asarray(table["logprobs"].combine_chunks().flatten().to_numpy().astype(np.float64))
+
+
+def record(part: Part) -> Figures:
+    """A run that goes on with what an earlier call has left of it, and the record that the judge accepts of it."""
+    path = model_file()
+    command: list[object] = ["eval", "--model", path.parent, "--gguf-file", path.name]
+    command += ["--dtype", part.pick("bfloat16", "float32")]
+    command += ["--task", "flipflop", "--task", "letters", "--output", part.out / "runs"]
+    start = time.perf_counter()
+    harness(*command, *part.pick([], ["--limit", 1]))
+    seconds = time.perf_counter() - start
+    run = newest(part.out / "runs")
+    reads = sum(pq.read_metadata(run.table(job)).num_rows for job in run.jobs() if job.task.name == "flipflop")
+    checkout = part.scratch / "checkout"
+    (checkout / "records").mkdir(parents=True)
+    disclosure = (
+        "Run by the GPU check of fflm; nothing ties us to the model. Its training data is not known to hold rows."
+    )
+    harness(
+        "submit", run.folder, "--to", checkout, "--contact", CONTACT, "--licence", "CC-BY-4.0", "--division",
+        "pretrained", "--disclosure", disclosure,
+    )  # fmt: skip
+    with tarfile.open(part.out / RECORD, "w") as archive:
+        archive.add(checkout / "records", "records")
+    return {"reads": reads, "seconds, loading included": seconds, "reads/s": reads / seconds, "record": RECORD}
+
+
+def newest(folder: Path) -> Run:
+    """The run that was written last."""
+    return read_run(max(folder.glob("*/*/run.json"), key=lambda path: path.stat().st_mtime).parent)
+
+
+def harness(*words: object) -> None:
+    """A command, in this process; fails if it fails."""
+    assert main([*map(str, words)]) == 0, f"harness {words[0]} failed: its line stands above"

@@ -1,0 +1,159 @@
+"""Part speed: ratios in one run, on random Llamas in bfloat16 (on a CPU a small one), T = 512; and the bundled LSTM.
+
+Against the bare forward passes over the same batches, against passes that make all logits, and against
+lm-evaluation-harness on the same reads.
+"""
+
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+
+from fflm_data import get_config
+from harness.engine.abilities import Kept
+from harness.rows import Job
+from harness.run import read_run
+from harness.tasks import get_task
+from tests.benchmarks.cases import Batch, Case, against_bare, ours, random_llama, reads_job
+from tests.gpu import machine
+from tests.gpu.results import Figures, NotMeasuredError, Part
+
+VOCABULARY = 32_000
+HEADS = {"num_attention_heads": 32, "num_key_value_heads": 8}
+# Passes that make all logits go in batches of which these fit.
+LOGITS_BYTES = 2**32
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Llama, and how many rows of FFL(0.8), (0.98) and (0.1) it reads, with how many reads for lm-eval, and how many
+    prompts it completes."""
+
+    name: str
+    width: int
+    layers: int
+    inner: int
+    heads: dict[str, int]
+    rows: int
+    reads: int
+    prompts: int
+
+
+BILLIONS = (
+    Shape("Llama 1B", 2048, 16, 8192, HEADS, 1024, 256, 512),
+    Shape("Llama 8B", 4096, 32, 14_336, HEADS, 256, 64, 256),
+)
+SMALL = (Shape("Llama of width 64", 64, 2, 128, {}, 16, 4, 8),)
+
+
+class Model:
+    """A shape's model, made when a case needs it and let go when the next one is."""
+
+    def __init__(self, shape: Shape, dtype: torch.dtype):
+        self.shape, self._dtype = shape, dtype
+
+    @cached_property
+    def case(self) -> Case:
+        shape = self.shape
+        sizes = {"intermediate_size": shape.inner, **shape.heads}
+        return random_llama(shape.name, VOCABULARY, shape.width, shape.layers, self._dtype, **sizes)
+
+
+def check(part: Part) -> None:
+    part.case("LSTM", partial(lstm, part.scratch, part.pick(None, 64)))
+    repeats = part.pick(2, 1)
+    for shape in part.pick(BILLIONS, SMALL):
+        model = Model(shape, part.pick(torch.bfloat16, torch.float32))
+        for split in ("val", "val_sparse", "val_dense"):
+            part.case(f"{shape.name}, {split}", partial(bare, model, split, repeats))
+        part.case(f"{shape.name}, all logits", partial(all_logits, model, repeats))
+        part.case(f"{shape.name}, letters", partial(letters, model))
+        part.case(f"{shape.name}, lm-eval", partial(lm_eval, model, repeats))
+
+
+def bare(model: Model, split: str, repeats: int) -> Figures:
+    found = against_bare(model.case, reads_job(split, model.shape.rows), repeats)
+    theirs, mine = found.ratio.each
+    return {
+        "rows/s": 1000 / mine,
+        "reads/s": 1000 / mine * found.reads / model.shape.rows,
+        "to the bare passes": mine / theirs,
+        "batches": found.batches,
+        "ties": found.ties,
+    }
+
+
+def all_logits(model: Model, repeats: int) -> Figures:
+    """Against passes that make the logits of all positions, and take those of the reads."""
+
+    @torch.inference_mode()
+    def passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
+        start = time.perf_counter()
+        for batch in batches:
+            for ids, mask in zip(batch.ids.split(rows_at_once), batch.mask.split(rows_at_once), strict=True):
+                model.case.model(input_ids=ids, use_cache=False).logits[mask]
+        machine.wait()
+        return None, time.perf_counter() - start
+
+    rows_at_once = max(1, LOGITS_BYTES // (512 * VOCABULARY * model.case.model.dtype.itemsize))
+    found = against_bare(model.case, reads_job("val", model.shape.rows), repeats, passes)
+    theirs, mine = found.ratio.each
+    return {"rows/s": 1000 / mine, "times faster": theirs / mine, "rows at once there": rows_at_once}
+
+
+def letters(model: Model) -> Figures:
+    job = Job(get_task("letters"), get_config("letters"), "test", model.shape.prompts)
+    ours(model.case, Job(job.task, job.config, "test", 2))
+    table, seconds = ours(model.case, job)
+    return {"completions/s": job.rows / seconds, "tokens/s": int(table["tokens"].to_numpy().sum()) / seconds}
+
+
+def lm_eval(model: Model, repeats: int) -> Figures:
+    if importlib.util.find_spec("lm_eval") is None:
+        raise NotMeasuredError("lm_eval is not installed")
+    from tests.benchmarks import against_lm_eval
+
+    against_lm_eval.quiet()
+    figures: Figures = {}
+    for split in ("val", "val_dense"):
+        found = against_lm_eval.reads(
+            model.case, reads_job(split, max(1, model.shape.rows // 4)), model.shape.reads, repeats
+        )
+        mine, theirs = found.ratio.each
+        figures |= {f"{split}, times faster": theirs / mine, f"{split}, batch there": found.batch}
+    return figures
+
+
+def lstm(scratch: Path, limit: int | None) -> Figures:
+    """The bundled LSTM over its whole set, in a process of its own: from command to first recorded batch, and to the
+    table."""
+    words = ["--task", "flipflop", *([] if limit is None else ["--limit", str(limit)])]
+    seconds, first = observed(scratch / "lstm", words)
+    (path,) = (scratch / "lstm").glob("*/*/run.json")
+    rows = sum(job.rows for job in read_run(path.parent).jobs())
+    return {
+        "rows": rows,
+        "seconds to the first batch": first,
+        "seconds in all": seconds,
+        "rows/s after the first batch": rows / (seconds - first),
+    }
+
+
+def observed(output: Path, words: Sequence[str]) -> tuple[float, float]:
+    """Runs `harness eval`; seconds to its end, and to the first batch that was recorded."""
+    command = [sys.executable, "-m", "harness", "eval", *words, "--output", str(output)]
+    start, first = time.perf_counter(), 0.0
+    process = subprocess.Popen(command, env=machine.environment(), cwd=machine.ROOT, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        if not first and any(shard.stat().st_size for shard in output.glob("*/*/shards/*.shard")):
+            first = time.perf_counter() - start
+        time.sleep(0.01)
+    seconds = time.perf_counter() - start
+    assert process.returncode == 0, f"harness eval ended with {process.returncode}"
+    return seconds, first or seconds

@@ -1,0 +1,42 @@
+"""The tables of a check for the README, from results.json."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tests.gpu.results import Results, shown
+
+FILE = "table.md"
+
+
+def write(out: Path) -> str:
+    """Writes the tables beside results.json; returns them."""
+    text = "\n".join(lines(Results(out).facts)) + "\n"
+    (out / FILE).write_text(text, encoding="utf-8")
+    return text
+
+
+def lines(facts: dict[str, Any]) -> Iterator[str]:
+    """A heading; of each part a table for the cases that have the same figures, and what failed or was not measured."""
+    machine = facts["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
+    yield f"### {machine['device']}, {machine['memory_gib']} GiB"
+    yield ""
+    yield f"Python {machine['python']}, CUDA {machine['cuda']}, {packages}; size {machine['size']}."
+    for name, part in facts["parts"].items():
+        yield ""
+        yield f"**{name}**: {part['status']}, {part['seconds']:.0f} s"
+        told = [(case, figures) for case, figures in part["figures"].items() if "not measured" not in figures]
+        for columns, cases in groupby(told, key=lambda pair: tuple(pair[1])):
+            yield ""
+            yield f"| case | {' | '.join(columns)} |"
+            yield f"|{'---|' * (1 + len(columns))}"
+            for case, figures in cases:
+                yield f"| {case} | {' | '.join(map(shown, figures.values()))} |"
+        notes = {case: f"not measured: {figures['not measured']}" for case, figures in part["figures"].items()
+                 if "not measured" in figures}  # fmt: skip
+        notes |= {case: f"failed: {reason}" for case, reason in part["failures"].items()}
+        if notes:
+            yield ""
+        yield from (f"- {case}: {note}" for case, note in notes.items())
