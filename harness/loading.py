@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from harness.adapters import adapt
 from harness.errors import UserError
-from harness.models import Adapter, ModelRequest, ModelSource, cannot_load, lacks_package
+from harness.models import ModelRequest, ModelSource, cannot_load, lacks_package
 
 
 def load(source: ModelSource, device: Any = None) -> Any:
@@ -37,7 +38,7 @@ def load(source: ModelSource, device: Any = None) -> Any:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise cannot_load(request.model, error) from None
     if source.adapter:
-        _adapt(model, source.adapter)
+        model = adapt(model, source.adapter)
     # What a repository advises for sampling must not change a greedy answer.
     end = model.generation_config.eos_token_id
     end = source.tokenizer.eos_token_id if end is None else end
@@ -47,27 +48,6 @@ def load(source: ModelSource, device: Any = None) -> Any:
     if request.compile:
         model.compile(dynamic=True)
     return model.eval()
-
-
-def _adapt(model: Any, adapter: Adapter) -> None:
-    """Adds the adapter; one that fits in part only is refused, since the rest of it would be made up or left out."""
-    try:
-        info = model.load_adapter(str(adapter.folder))
-    except ImportError as error:
-        raise lacks_package(error, "adapters") from None
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise _misfit(adapter, str(error)) from None
-    odd = sorted({*getattr(info, "missing_keys", ()), *getattr(info, "unexpected_keys", ())})
-    if odd:
-        raise _misfit(adapter, f"{odd[0]}{f' and {len(odd) - 1} more' if odd[1:] else ''} on one side only")
-
-
-def _misfit(adapter: Adapter, reason: str) -> UserError:
-    reason = " ".join(reason.split())[:160]
-    return UserError(
-        f"the adapter {adapter.name} does not fit the model ({reason}): name a PEFT adapter that was trained on this "
-        "model"
-    )
 
 
 def _require_all(source: ModelSource, missing: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """Models as users have them: adapted, compiled, in half precision, spread out, or not whole."""
 
+import copy
 import json
 import os
 import subprocess
@@ -11,11 +12,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import (
+    IA3Config,
+    LoHaConfig,
+    LoraConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from fflm_data import get_config
+from harness.loading import load
+from harness.models import ModelRequest, resolve
 from tests.conftest import Run, refused
 from tests.harness import models, running
 from tests.hub import Hub
@@ -119,6 +130,73 @@ def test_an_adapter_that_does_not_fit_is_refused(
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
     assert "the adapter local/odd does not fit the model" in line
+
+
+def trained(tiny: Path, folder: Path, config: Any, spread: float = 0.5) -> Path:
+    """An adapter of any kind, all of whose weights are far from nothing."""
+    torch.manual_seed(2)
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), config)
+    for weight in adapted.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=spread)
+    adapted.save_pretrained(folder)
+    return folder
+
+
+MODULES = ["q_proj", "v_proj"]
+WORKING = {
+    "DoRA": LoraConfig(r=4, target_modules=MODULES, use_dora=True, task_type="CAUSAL_LM"),
+    "rank-stabilised": LoraConfig(r=4, target_modules=MODULES, use_rslora=True, task_type="CAUSAL_LM"),
+    "tokens": LoraConfig(r=4, target_modules=MODULES, trainable_token_indices=[1, 2, 30], task_type="CAUSAL_LM"),
+    "embedding": LoraConfig(r=4, target_modules=[*MODULES, "embed_tokens"], task_type="CAUSAL_LM"),
+    "modules": LoraConfig(r=4, target_modules=MODULES, modules_to_save=["lm_head"], task_type="CAUSAL_LM"),
+    "IA3": IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"),
+    "LoHa": LoHaConfig(r=4, target_modules=MODULES, task_type="CAUSAL_LM"),
+}
+# Not the model's weights: tokens of a prompt, or of a text that turn them on.
+REFUSED = {
+    "activated": (
+        LoraConfig(r=4, target_modules=MODULES, alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM"), "turned on by"
+    ),
+    "prompt": (PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to a prompt"),
+    "prefix": (PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to a prompt"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", WORKING)
+def test_what_peft_makes_of_it_is_what_is_scored(tmp_path: Path, kind: str, tied: bool) -> None:
+    torch.manual_seed(0)
+    tokenizer = models.gpt2_like()
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, tie_word_embeddings=tied, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    base = tmp_path / "base"
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    models.fast(tokenizer).save_pretrained(base)
+    folder = trained(base, tmp_path / "adapter", copy.deepcopy(WORKING[kind]))
+    model = load(resolve(ModelRequest(str(base), adapter=str(folder))), torch.device("cpu"))
+    expected = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder).eval()
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        said, wanted = model(input_ids=ids).logits, expected(input_ids=ids).logits
+        with expected.disable_adapter():
+            before = expected(input_ids=ids).logits
+    assert torch.equal(said, wanted) and not torch.allclose(said, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_an_adapter_that_is_no_change_of_weights_is_refused(cli: Run, tmp_path: Path, tiny: Path, kind: str) -> None:
+    config, reason = REFUSED[kind]
+    folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(config))
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    assert reason in line and "merge it" in line
+
+
+def test_an_adapter_that_changes_nothing_is_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(WORKING["rank-stabilised"]), spread=0)
+    assert "it changes no logit" in refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
 
 
 @pytest.mark.parametrize(
