@@ -17,7 +17,7 @@ from huggingface_hub.errors import HTTPError
 
 from harness import reference
 from harness.errors import UserError
-from harness.tokenizer_file import BUILT, FILE, as_in_file
+from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, take_over
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
@@ -131,6 +131,8 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     name = _name(request, folder)
     tokenizer.name_or_path = name  # what it is called in messages
     adapter = _adapter(request.adapter, here_only) if request.adapter else None
+    if adapter is not None:
+        take_over(tokenizer, adapter.folder, adapter.name)
     return ModelSource(name, location, revision, request, config, tokenizer, adapter, tokens_from)
 
 
@@ -160,6 +162,7 @@ def fetch_weights(source: ModelSource) -> None:
 def _adapter(asked: str, here_only: bool) -> Adapter:
     """An adapter's files, fetched if it is one of the Hub; pickled ones are not taken."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     folder, (name, _, branch) = Path(asked), asked.partition("@")
     try:
@@ -169,6 +172,9 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
         else:
             fetch = partial(hf_hub_download, name, revision=branch or None, local_files_only=here_only)
             paths = [Path(fetch(file)) for file in ADAPTER_FILES]
+            for file in TOKENIZER_FILES:  # few adapters have them
+                with suppress(EntryNotFoundError, LocalEntryNotFoundError):
+                    fetch(file)
             folder, revision = paths[0].parent, paths[0].parent.name
     except (OSError, ValueError, HTTPError) as error:
         paths, reason = [], error

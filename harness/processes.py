@@ -6,6 +6,7 @@ Ranks meet before the first batch and after the last one. In between they share 
 
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -40,12 +41,14 @@ class World:
             size = int(os.environ.get("WORLD_SIZE", "1"))
             if size > 1:
                 _share_cores()
-            self.sharing = processes_per_device(int(os.environ.get("LOCAL_WORLD_SIZE", "1")), devices())
             # accelerate starts no process group without a GPU unless it is told that the processors are meant.
             cpu = size > 1 and not torch.cuda.is_available() and not torch.xpu.is_available()
             options: dict[str, Any] = {} if size == 1 else {"timeout": MEETING}
-            # NCCL refuses two processes on one GPU.
-            options |= {"backend": "gloo"} if self.sharing > 1 else {}
+            # NCCL refuses two processes on one GPU. Slurm shows each of its tasks its own.
+            here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            shared = processes_per_device(here, devices()) > 1 and "SLURM_PROCID" not in os.environ
+            options |= {"backend": "gloo"} if shared else {}
+            self._owns_group = size > 1 and not torch.distributed.is_initialized()
             self._state = PartialState(cpu=cpu, **options)
         except (ValueError, RuntimeError) as error:
             raise UserError(
@@ -65,6 +68,19 @@ class World:
 
             # What GPUs exchange tells nobody when a process is gone; gloo sees the connection close.
             self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self.sharing = self._count_sharing()
+
+    def _count_sharing(self) -> int:
+        """How many processes compute on this one's GPU."""
+        if self.size == 1 or self.device.type != "cuda":
+            return 1
+        import torch
+        import torch.distributed as dist
+
+        mine = (socket.gethostname(), str(torch.cuda.get_device_properties(self.device).uuid))
+        all_of_them: list[Any] = [None] * self.size
+        dist.all_gather_object(all_of_them, mine, group=self._group)
+        return all_of_them.count(mine)
 
     @property
     def is_first(self) -> bool:
@@ -127,10 +143,13 @@ class World:
 
     def part(self) -> None:
         """Leaves the others: a process that ends as one of a group may be aborted on its way out."""
-        if self.size > 1:
+        if self._owns_group:
             import torch.distributed as dist
+            from accelerate import PartialState
 
             dist.destroy_process_group()
+            PartialState._reset_state()  # so that another World can be made in this process
+            self._owns_group = False
 
 
 class _Alone:
@@ -165,10 +184,10 @@ def cores() -> int:
 
 
 def devices() -> int:
-    """How many GPUs (or other accelerators) this machine has."""
+    """How many GPUs this process sees that several processes can be dealt to."""
     import torch
 
-    return int(torch.accelerator.device_count()) if torch.accelerator.is_available() else 0
+    return int(max(torch.cuda.device_count(), torch.xpu.device_count() if torch.xpu.is_available() else 0))
 
 
 def processes_per_device(processes: int, devices: int) -> int:

@@ -5,6 +5,7 @@ otherwise than the file that the model was trained with.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ from harness.errors import UserError
 # What decides the tokens of a text, but for those that are put around it.
 SPLITTING = ("normalizer", "pre_tokenizer", "model", "added_tokens")
 DECODING = ("decoder",)
+# Settings that say what is put around a text.
+AROUND = ("add_bos_token", "add_eos_token")
+SAMPLE = "w 0"
 FILE, BUILT = "tokenizer.json", "transformers"
+SETTINGS, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
+TOKENIZER_FILES = (FILE, SETTINGS, TEMPLATE)
 
 
 def as_in_file(loaded: Any, folder: Path) -> Any:
     """The tokenizer that splits as tokenizer.json of the folder says: `loaded`, if it does, else one made of the file,
-    with the special tokens around a text and the chat template of `loaded`.
+    with the chat template of `loaded` and the tokens that the folder's other files name.
 
-    Raises UserError if the file cannot be read or gives tokens of tokenizer_config.json other ids.
+    What is put around a text is the file's too, unless tokenizer_config.json asks for it (add_bos_token and the like),
+    which is for transformers to carry out. Raises UserError if the file cannot be read, or if the files give one token
+    several ids.
     """
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
@@ -29,19 +37,24 @@ def as_in_file(loaded: Any, folder: Path) -> Any:
     try:
         file = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare exceptions
-        raise UserError(
-            f"{path} cannot be read ({' '.join(str(error).split())[:120]}): save the tokenizer anew"
-        ) from None
-    if _alike(file, loaded.backend_tokenizer):
-        return loaded
-    own = PreTrainedTokenizerFast(
-        tokenizer_object=file,
-        chat_template=loaded.chat_template,
-        clean_up_tokenization_spaces=loaded.clean_up_tokenization_spaces,
-        **_special_tokens(loaded, file),
-    )
-    _add_named(own, folder)
-    own.backend_tokenizer.post_processor = loaded.backend_tokenizer.post_processor
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} cannot be read ({reason}): save the tokenizer anew") from None
+    around = file.post_processor
+    if any(_settings(folder, SETTINGS).get(name) is not None for name in AROUND):
+        around = loaded.backend_tokenizer.post_processor
+    own = loaded
+    if not _alike(file, loaded.backend_tokenizer):
+        _add_named(file, loaded, folder)
+        own = PreTrainedTokenizerFast(
+            tokenizer_object=file,
+            chat_template=loaded.chat_template,
+            clean_up_tokenization_spaces=loaded.clean_up_tokenization_spaces,
+            **_special_tokens(loaded, file),
+        )
+    file.post_processor = around
+    backend = own.backend_tokenizer
+    if file.encode(SAMPLE).ids != backend.encode(SAMPLE).ids:
+        backend.post_processor = around
     return own
 
 
@@ -54,26 +67,69 @@ def _special_tokens(loaded: Any, file: Any) -> dict[str, Any]:
     """The special tokens that the file has: others are the class's, and no model has learned them."""
     found: dict[str, Any] = {}
     for name, token in loaded.special_tokens_map.items():
-        known = [
-            one for one in (token if isinstance(token, list) else [token]) if file.token_to_id(str(one)) is not None
-        ]
+        tokens = token if isinstance(token, list) else [token]
+        known = [one for one in tokens if file.token_to_id(str(one)) is not None]
         if known:
             found[name] = known if isinstance(token, list) else known[0]
     return found
 
 
-def _add_named(tokenizer: Any, folder: Path) -> None:
-    """Adds the tokens that only tokenizer_config.json names."""
+def _add_named(file: Any, loaded: Any, folder: Path) -> None:
+    """Adds the tokens that only the folder's other files name."""
     from tokenizers import AddedToken
 
-    path = folder / "tokenizer_config.json"
-    named = json.loads(path.read_text(encoding="utf-8")).get("added_tokens_decoder", {}) if path.exists() else {}
-    for number, facts in sorted(named.items(), key=lambda pair: int(pair[0])):
-        if tokenizer.convert_tokens_to_ids(facts["content"]) == int(number):
-            continue
-        tokenizer.add_tokens([AddedToken(**{key: value for key, value in facts.items() if key != "__type"})])
-        if tokenizer.convert_tokens_to_ids(facts["content"]) != int(number):
+    wanted: dict[str, int | None] = {content: number for number, content in _numbered(folder)}
+    for special in _named(folder):
+        wanted.setdefault(special, None)
+    facts = {token.content: token for token in loaded.added_tokens_decoder.values()}
+    for content, number in sorted(wanted.items(), key=lambda pair: (pair[1] is None, pair[1] or 0)):
+        if file.token_to_id(content) is None:
+            file.add_special_tokens([facts.get(content) or AddedToken(content, normalized=False, special=True)])
+        if number is not None and file.token_to_id(content) != number:
+            raise UserError(f"{folder} gives {content!r} the id {number}, and {FILE} another: save the tokenizer anew")
+
+
+def _numbered(folder: Path) -> Iterator[tuple[int, str]]:
+    """Tokens with their ids, in the files where older versions of transformers write them."""
+    for number, facts in _settings(folder, SETTINGS).get("added_tokens_decoder", {}).items():
+        yield int(number), facts["content"]
+    for content, number in _settings(folder, "added_tokens.json").items():
+        yield int(number), content
+
+
+def _named(folder: Path) -> Iterator[str]:
+    """Special tokens by their names (bos_token and the like)."""
+    for file in (SETTINGS, "special_tokens_map.json"):
+        for name, value in _settings(folder, file).items():
+            if name.endswith(("_token", "_special_tokens")) and not name.startswith("add_"):
+                for token in value if isinstance(value, list) else [value]:
+                    content = token.get("content") if isinstance(token, dict) else token
+                    if isinstance(content, str):
+                        yield content
+
+
+def take_over(tokenizer: Any, folder: Path, name: str) -> None:
+    """Gives a tokenizer the chat template that an adapter's folder brings: the adapter was trained with it.
+
+    Raises UserError if the folder has other tokens too, which the model cannot have.
+    """
+    from tokenizers import Tokenizer
+
+    if (folder / FILE).is_file():
+        theirs = Tokenizer.from_file(str(folder / FILE)).get_vocab()
+        if odd := sorted(token for token, number in theirs.items() if tokenizer.get_vocab().get(token) != number):
             raise UserError(
-                f"{folder}: tokenizer_config.json gives {facts['content']!r} the id {number}, {FILE} another one: save "
-                "the tokenizer anew"
+                f"the adapter {name} has a tokenizer of its own with other tokens ({odd[0]!r}): merge it into the "
+                "model and save that"
             )
+    template = _settings(folder, SETTINGS).get("chat_template")
+    if (folder / TEMPLATE).is_file():
+        template = (folder / TEMPLATE).read_text(encoding="utf-8")
+    if isinstance(template, str):
+        tokenizer.chat_template = template
+
+
+def _settings(folder: Path, file: str) -> dict[str, Any]:
+    path = folder / file
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}

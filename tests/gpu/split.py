@@ -4,7 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-PART_BYTES = 48 * 2**20
+PART_BYTES = 32 * 2**20
 
 wheel, folder = Path(sys.argv[1]), Path(sys.argv[2])
 folder.mkdir(exist_ok=True)

@@ -27,16 +27,12 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
     for name, part in facts["parts"].items():
         yield ""
         yield f"**{name}**: {part['status']}, {part['seconds']:.0f} s"
-        told = [(case, figures) for case, figures in part["figures"].items() if "not measured" not in figures]
-        for columns, cases in groupby(told, key=lambda pair: tuple(pair[1])):
+        for columns, cases in groupby(part["figures"].items(), key=lambda pair: tuple(pair[1])):
             yield ""
             yield f"| case | {' | '.join(columns)} |"
             yield f"|{'---|' * (1 + len(columns))}"
             for case, figures in cases:
                 yield f"| {case} | {' | '.join(map(shown, figures.values()))} |"
-        notes = {case: f"not measured: {figures['not measured']}" for case, figures in part["figures"].items()
-                 if "not measured" in figures}  # fmt: skip
-        notes |= {case: f"failed: {reason}" for case, reason in part["failures"].items()}
-        if notes:
-            yield ""
-        yield from (f"- {case}: {note}" for case, note in notes.items())
+        notes = [f"- {case}: not measured: {reason}" for case, reason in part["not_measured"].items()]
+        notes += [f"- {case}: failed: {reason}" for case, reason in part["failures"].items()]
+        yield from ["", *notes] if notes else []

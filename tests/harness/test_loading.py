@@ -1,8 +1,10 @@
 """Models as users have them: adapted, compiled, in half precision, spread out, or not whole."""
 
 import copy
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +194,31 @@ def test_an_adapter_that_is_no_change_of_weights_is_refused(cli: Run, tmp_path: 
     folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(config))
     line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
     assert reason in line and "merge it" in line
+
+
+@pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json"])
+def test_the_chat_template_that_an_adapter_brings_is_used(
+    cli: Run, tmp_path: Path, tiny: Path, adapter: Path, place: str
+) -> None:
+    template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    folder = shutil.copytree(adapter, tmp_path / "chat")
+    text = template if place.endswith("jinja") else json.dumps({"chat_template": template})
+    (folder / place).write_text(text, encoding="utf-8")
+    words = ["--task", "letters", "--limit", "2"]
+    plain = evaluated(cli, tmp_path / "plain", "--model", tiny, "--adapter", adapter, *words)
+    run = evaluated(cli, tmp_path / "adapted", "--model", tiny, "--adapter", folder, *words)
+    templates = [
+        json.loads((one / "run.json").read_text(encoding="utf-8"))["data"]["tasks"]["letters"]["prompting"]["template"]
+        for one in (plain, run)
+    ]
+    assert templates == [None, hashlib.sha256(template.encode()).hexdigest()]
+
+
+def test_an_adapter_with_tokens_of_its_own_is_refused(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+    folder = shutil.copytree(adapter, tmp_path / "chat")
+    models.fast(models.with_bos_and_eos()).save_pretrained(folder)
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    assert "a tokenizer of its own" in line and "</s>" in line
 
 
 def test_an_adapter_that_changes_nothing_is_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:

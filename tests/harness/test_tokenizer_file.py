@@ -58,13 +58,12 @@ def test_whatever_class_is_named(named: str, tmp_path: Path) -> None:
     assert source.tokenizer.encode(TEXTS[0], add_special_tokens=False) == ids_in_file(folder, TEXTS[0])
 
 
-def test_what_is_put_around_a_text_and_the_chat_template_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["qwen2", "gpt_neox", "llama", "gpt2"])
+def test_what_is_put_around_a_text_and_the_chat_template_stay(family: str, tmp_path: Path) -> None:
     template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     tokenizer = models.fast(models.with_bos_and_eos())
     tokenizer.chat_template = template
-    folder = saved(tmp_path, "qwen2", tokenizer, bos_token="<s>", eos_token="</s>")
-    loaded = AutoTokenizer.from_pretrained(folder)
-    assert loaded.encode(TEXTS[0], add_special_tokens=False) != ids_in_file(folder, TEXTS[0])
+    folder = saved(tmp_path, family, tokenizer, bos_token="<s>", eos_token="</s>")
     own = resolve(ModelRequest(str(folder))).tokenizer
     inside = ids_in_file(folder, TEXTS[0])
     assert own.encode(TEXTS[0]) == [own.convert_tokens_to_ids("<s>"), *inside, own.convert_tokens_to_ids("</s>")]
@@ -72,23 +71,41 @@ def test_what_is_put_around_a_text_and_the_chat_template_stay(tmp_path: Path) ->
     assert (own.bos_token, own.eos_token) == ("<s>", "</s>")
 
 
-def test_special_tokens_of_the_class_that_no_model_has_learned_are_left_out(tmp_path: Path) -> None:
-    folder = saved(tmp_path, "qwen2", models.fast(models.gpt2_like()))
-    assert AutoTokenizer.from_pretrained(folder).eos_token == "<|endoftext|>"
-    assert resolve(ModelRequest(str(folder))).tokenizer.eos_token is None
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_the_settings_ask_to_put_around_a_text_is_left_to_transformers(asked: bool, tmp_path: Path) -> None:
+    plain = models.fast(models.gpt2_like())
+    plain.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    folder = saved(tmp_path, "llama", plain, **({"add_bos_token": True} if asked else {}))
+    own = as_in_file(models.fast(models.with_bos_and_eos()), folder)
+    inside = ids_in_file(folder, TEXTS[0])
+    around = own.convert_tokens_to_ids(["<s>", "</s>"])
+    assert own.encode(TEXTS[0]) == ([around[0], *inside, around[1]] if asked else inside)
 
 
-def test_tokens_that_only_the_settings_name_are_added_with_their_ids(tmp_path: Path) -> None:
+FACTS = {"content": "<|im_end|>", "special": True, "normalized": False}
+
+
+@pytest.mark.parametrize("place", ["settings", "older files"])
+def test_tokens_that_only_other_files_name_are_added_with_their_ids(place: str, tmp_path: Path) -> None:
     tokenizer = models.fast(models.gpt2_like())
     size = len(tokenizer)
-    facts = {"content": "<|im_end|>", "special": True, "normalized": False}
-    folder = saved(tmp_path, "qwen2", tokenizer, added_tokens_decoder={str(size): facts})
+    named = {"added_tokens_decoder": {str(size): FACTS}} if place == "settings" else {}
+    folder = saved(tmp_path, "qwen2", tokenizer, eos_token="<|im_end|>", **named)
+    if place == "older files":
+        (folder / "added_tokens.json").write_text(json.dumps({"<|im_end|>": size}), encoding="utf-8")
+        (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "<|im_end|>"}), encoding="utf-8")
     own = resolve(ModelRequest(str(folder))).tokenizer
     assert own.encode("w<|im_end|>", add_special_tokens=False)[-1] == size
+    assert own.eos_token_id == size
+
+
+def test_files_that_give_a_token_two_ids_are_refused(tmp_path: Path) -> None:
+    tokenizer = models.fast(models.gpt2_like())
+    folder = saved(tmp_path, "qwen2", tokenizer)
     loaded = AutoTokenizer.from_pretrained(folder)
     settings = folder / "tokenizer_config.json"
-    moved = json.loads(settings.read_text(encoding="utf-8")) | {"added_tokens_decoder": {str(size + 5): facts}}
-    settings.write_text(json.dumps(moved), encoding="utf-8")
+    moved = {"added_tokens_decoder": {str(len(tokenizer) + 5): FACTS}}
+    settings.write_text(json.dumps(json.loads(settings.read_text(encoding="utf-8")) | moved), encoding="utf-8")
     with pytest.raises(UserError, match="the id"):
         as_in_file(loaded, folder)
 
