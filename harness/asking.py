@@ -16,7 +16,7 @@ from harness.models import ModelRequest, ModelSource, fetch_weights, resolve
 from harness.plan import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
 from harness.planning import EvalRequest, plan_jobs, plan_rows, put_to
 from harness.prompting import PromptRequest, answer_part, render, resolve_prompting
-from harness.rendering import prompt_ids
+from harness.rendering import end_of_answer, prompt_ids
 from harness.rows import Job
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, NumberTask, ReadTask
 from harness.tasks.base import HistogramTask, Ints
@@ -74,7 +74,9 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     text = question
     if prompting.chat:
         text = render(source.tokenizer, [{"role": "user", "content": question}], prompting)
-    plan = CompletionPlan(prompt_ids([text], prompting.chat, source.tokenizer))
+    plan = CompletionPlan(
+        prompt_ids([text], prompting.chat, source.tokenizer), end_of_answer(prompting, source.tokenizer)
+    )
     limit = FREE_TOKENS + prompting.thinking
     if source.context is not None and len(plan.prompts[0]) + limit > source.context:
         raise UserError(f"the context of {source.name} is {source.context:,} tokens: ask something shorter")

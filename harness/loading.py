@@ -40,14 +40,21 @@ def load(source: ModelSource, device: Any = None) -> Any:
     if source.adapter:
         model = adapt(model, source.adapter)
     # What a repository advises for sampling must not change a greedy answer.
-    end = model.generation_config.eos_token_id
-    end = source.tokenizer.eos_token_id if end is None else end
-    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end)
+    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, source.tokenizer))
     if not (request.device_map or request.tensor_parallel or request.quantization):
         model = model.to(device)
     if request.compile:
         model.compile(dynamic=True)
     return model.eval()
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int] | None:
+    """Every token that ends a text by any of a model's files, ascending: config, generation_config, tokenizer."""
+    named = [getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id]
+    named += [getattr(config, "eos_token_id", None) for config in (model.config, model.config.get_text_config())]
+    found = {token for one in named for token in (one if isinstance(one, list | tuple) else [one])}
+    ends = sorted(int(token) for token in found if token is not None and token >= 0)
+    return ends or None
 
 
 def _require_all(source: ModelSource, missing: Iterable[str]) -> None:

@@ -172,7 +172,7 @@ def plan_rows(job: Job, source: ModelSource, rows: pa.Table, continuations: bool
 def _prompts(job: Job, tokenizer: Any, rows: pa.Table) -> CompletionPlan:
     """The prompts of some rows, and of dialogues the way on."""
     prompts = prompt_ids(prompt_texts(job, rows, tokenizer), job.prompting.chat, tokenizer)
-    ends = end_of_answer(job, rows, tokenizer)
+    ends = end_of_answer(job.prompting, tokenizer)
     if not isinstance(job.task, DialogueTask):
         return CompletionPlan(prompts, ends)
     on = exchange(job, rows, prompts, tokenizer)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from harness import thinking
 from harness.demonstrations import demonstrations
 from harness.errors import UserError
-from harness.prompting import Message, render
+from harness.prompting import Message, Prompting, render
 from harness.rows import Job
 from harness.tasks.base import CompletionTask, DialogueTask, Ints
-from harness.thinking import after_thinking
 from harness.tokens import encode
 
 BETWEEN = "\n\n"  # demonstrations of a plain text
@@ -72,7 +72,7 @@ class Exchange:
         if self.bridge is None:
             told = list(self.messages[row])
             for _, text in said:
-                told += _turn(after_thinking(text, self.job.prompting.opened) or "", task)
+                told += _turn(thinking.after_thinking(text, self.job.prompting.opened) or "", task)
             return prompt_ids([render(self.tokenizer, told, self.job.prompting)], True, self.tokenizer)[0]
         whole = [self.prompts[row]]
         for tokens, text in said:
@@ -123,15 +123,29 @@ def _require_earlier_turns(job: Job, said: list[Message], tokenizer: Any) -> Non
         )
 
 
-def end_of_answer(job: Job, rows: pa.Table, tokenizer: Any) -> frozenset[int]:
-    """The special token with which a chat template ends an answer, beside those that the model is known to write."""
-    if not job.prompting.chat or job.prompting.thinking:
+def end_of_answer(prompting: Prompting, tokenizer: Any) -> frozenset[int]:
+    """The special token with which a chat template ends an answer, whatever the model's files name as its ends.
+
+    Not one that also stands between thinking and answer, as a message's end does where thinking is a message.
+    """
+    if not prompting.chat:
         return frozenset()
-    said = messages(job, rows.slice(0, 1))[0]
-    bridge = _chat_bridge(job, said, tokenizer)
-    if bridge is None or not len(bridge) or int(bridge[0]) not in tokenizer.all_special_ids:
+    thought = dict.fromkeys(("thinking", "reasoning", "reasoning_content"), "fflm-1")
+    question: Message = {"role": "user", "content": "fflm-3"}
+    answered: list[Message] = [question, {"role": "assistant", "content": "fflm-2"}]
+    _, shown, after = render(tokenizer, [*answered, question], prompting).rpartition("fflm-2")
+    try:
+        with_thinking = render(tokenizer, [question, answered[1] | thought], prompting)
+    except UserError:  # a template that wants a question last
+        with_thinking = ""
+    between = with_thinking.rpartition("fflm-2")[0].partition("fflm-1")[2]
+    special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    ids = prompt_ids([after.lstrip()], True, tokenizer)[0].tolist() if shown and after.strip() else []
+    if not ids or (first := int(ids[0])) not in special:
         return frozenset()
-    return frozenset({int(bridge[0])})
+    if special[first] in between or (not between and thinking.in_messages(special.values())):
+        return frozenset()
+    return frozenset({first})
 
 
 def _chat_bridge(job: Job, said: list[Message], tokenizer: Any) -> Ints | None:

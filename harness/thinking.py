@@ -1,5 +1,6 @@
 """Thinking aloud before an answer: how templates turn it on and off, and where in an output it ends."""
 
+from collections.abc import Iterable
 from typing import Any
 
 # What opens and what closes it, in the words of the models that do it.
@@ -21,6 +22,11 @@ BUDGET = 2_048
 def closes_in(template: str) -> bool:
     """Whether a chat template knows of thinking."""
     return any(close in template for _, close in MARKERS)
+
+
+def in_messages(special: Iterable[str]) -> bool:
+    """Whether a model with these special tokens thinks in messages of their own, which end as its answers do."""
+    return "<|channel|>" in special
 
 
 def is_open(text: str) -> bool:

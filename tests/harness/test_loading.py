@@ -221,6 +221,31 @@ def test_an_adapter_with_tokens_of_its_own_is_refused(cli: Run, tmp_path: Path, 
     assert "a tokenizer of its own" in line and "</s>" in line
 
 
+@pytest.mark.parametrize(
+    ("config", "generation", "settings", "expected"),
+    [
+        (None, None, None, None),
+        (5, None, None, [5]),
+        (5, [6, 7], None, [5, 6, 7]),
+        (None, 6, "<s>", [6, 261]),
+        ([5, 8], [6], "</s>", [5, 6, 8, 262]),
+    ],
+)
+def test_every_token_that_ends_an_answer_in_any_file_ends_it(
+    tmp_path: Path, config: Any, generation: Any, settings: str | None, expected: list[int] | None
+) -> None:
+    models.save_tiny(tmp_path, models.gpt2_like())
+    tokenizer = models.fast(models.with_bos_and_eos())
+    tokenizer.eos_token = settings
+    tokenizer.save_pretrained(tmp_path)
+    for name, value in (("config.json", config), ("generation_config.json", generation)):
+        path = tmp_path / name
+        facts = json.loads(path.read_text(encoding="utf-8")) | {"eos_token_id": value}
+        path.write_text(json.dumps(facts), encoding="utf-8")
+    model = load(resolve(ModelRequest(str(tmp_path))), torch.device("cpu"))
+    assert model.generation_config.eos_token_id == expected
+
+
 def test_an_adapter_that_changes_nothing_is_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:
     folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(WORKING["rank-stabilised"]), spread=0)
     assert "it changes no logit" in refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))

@@ -18,7 +18,7 @@ from harness.errors import UserError
 from harness.models import ModelRequest, resolve
 from harness.planning import EvalRequest, plan_jobs, put_to
 from harness.prompting import Prompting, PromptRequest, resolve_prompting
-from harness.rendering import messages, plain_texts, prompt_ids, prompt_texts
+from harness.rendering import end_of_answer, messages, plain_texts, prompt_ids, prompt_texts
 from harness.rows import Job
 from harness.tasks import ChoiceTask, CompletionTask, all_tasks
 from harness.thinking import after_thinking
@@ -385,6 +385,43 @@ def test_thinking_is_off_where_it_can_be(cli: Run, tmp_path: Path) -> None:
     assert cli(*ASKED).returncode == 0
     assert scores(tmp_path)["accuracy"] == 1
     assert {row["output"] for row in observed(tmp_path)} <= set("01234")
+
+
+HARMONY = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{% if m.thinking and loop.last %}<|start|>assistant<|channel|>analysis<|message|>{{ m.thinking }}<|end|>"
+    "{% endif %}"
+    "<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|end|>"
+    "{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+# Templates, and the special token with which they end an answer.
+ENDS = {
+    "ChatML": (scripted.CHATML, "<|im_end|>"),
+    "switched": (SWITCHED, "<|im_end|>"),
+    "always": (ALWAYS, "<|im_end|>"),
+    "spaced": ("{% for m in messages %}{{ m.content }} <|im_end|>{% endfor %}", "<|im_end|>"),
+    "next turn": ("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}<|assistant|>", "<|user|>"),
+    "none": (PLAIN, None),
+    "last message alone": (LAST, None),
+    "messages of thoughts": (HARMONY, None),
+    "thoughts left out": (HARMONY.replace("m.thinking and loop.last", "false"), None),
+}
+
+
+@pytest.mark.parametrize("thinking", [None, 64])
+@pytest.mark.parametrize("name", ENDS)
+def test_what_ends_an_answer_by_its_template(name: str, thinking: int | None) -> None:
+    template, end = ENDS[name]
+    made = models.fast(scripted.tokenizer())
+    special = ["<|im_end|>", "<|user|>", "<|assistant|>", "<|start|>", "<|end|>", "<|message|>"]
+    channels = ["<|channel|>"] if "<|channel|>" in template else []
+    made.add_special_tokens({"additional_special_tokens": special + channels})
+    made.chat_template = template
+    prompting = Prompting(template="0" * 64, thinking=thinking or 0)
+    expected = set() if end is None else {made.convert_tokens_to_ids(end)}
+    assert end_of_answer(prompting, made) == expected
+    assert end_of_answer(Prompting(), made) == frozenset()
 
 
 def test_models_that_always_think_get_a_budget() -> None:
