@@ -3,6 +3,7 @@
 A way of computing is taken only if it gives what the plain forward pass over one unpadded sequence gives.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +29,10 @@ MISFITS = (
     StopIteration,
 )
 PROBE_TOKENS = 12
+# Settings of a config at which attention, positions or states may change their ways, in tokens.
+_TURNING = re.compile(r"window|chunk|block_size|original_max|topk|top_k|local_attention|max_position|n_positions")
+# How many tokens are stepped over each of them.
+_AROUND_TURNING = 3
 HALVES = (torch.bfloat16, torch.float16)
 
 Kept = Callable[[Tensor, Tensor], Tensor]
@@ -98,9 +103,66 @@ class Completing:
     bytes_per_token: int = 0
 
 
+def repeats_itself(forward: Forward, ids: Tensor) -> bool:
+    """Whether two plain passes over the same tokens, (tokens,), say the same: random hashes do not."""
+    return _close(forward, forward.logits(ids[None]), forward.logits(ids[None]))
+
+
+def turning_points(config: Any, longest: int) -> list[int]:
+    """The lengths below `longest`, ascending, that a config names: windows, chunks, where positions are scaled."""
+    found: set[int] = set()
+
+    def look(facts: dict[str, Any]) -> None:
+        for name, value in facts.items():
+            if isinstance(value, dict):
+                look(value)
+            elif type(value) is int and _AROUND_TURNING < value < longest and _TURNING.search(name):
+                found.add(value)
+
+    look(config.get_text_config().to_dict())
+    return sorted(found)
+
+
+def probe_lengths(forward: Forward, reading: Reading, short: Tensor, long: Tensor) -> bool:
+    """Whether a short text, (tokens,), says beside the longest one, padded on its right, what it says alone, and that
+    one too. What depends on the length of a batch does not show in a few tokens."""
+    return _fits(_beside, forward, reading, short, long)
+
+
+def _beside(forward: Forward, reading: Reading, short: Tensor, long: Tensor) -> bool:
+    texts = (short, long)
+    rows = torch.stack([torch.cat([short, long[len(short) :]]), long])
+    mask = torch.zeros(rows.shape, dtype=torch.bool, device=rows.device)
+    for row, text in enumerate(texts):
+        mask[row, torch.linspace(0, len(text) - 1, min(8, len(text)), device=rows.device).long()] = True
+    alone = [reading.kept(text[None], mask[row : row + 1, : len(text)]) for row, text in enumerate(texts)]
+    return _close(forward, reading.kept(rows, mask), torch.cat(alone))
+
+
+def probe_sharing(forward: Forward, reading: Reading, ids: Tensor, shared: int, way: Completing) -> bool:
+    """Whether the longest prompt, (tokens,), after its kept beginning of `shared` tokens says what it says at once."""
+
+    def trial() -> bool:
+        beginning = Past()
+        forward.step(ids[None, :shared], beginning, way.positions)
+        said = forward.step(ids[None, shared:], beginning.repeated(1), way.positions)
+        return _close(forward, said, _last(forward, reading, ids))
+
+    return _fits(trial)
+
+
+def _last(forward: Forward, reading: Reading, ids: Tensor) -> Tensor:
+    """The logits after a text by a plain pass, (1, vocabulary)."""
+    mask = torch.zeros((1, len(ids)), dtype=torch.bool, device=ids.device)
+    mask[0, -1] = True
+    return reading.kept(ids[None], mask)
+
+
 def probe_reading(forward: Forward, ids: Tensor) -> Reading:
     """ids: (tokens,), two or more of them as the model will get them. Raises UserError for a model that looks ahead."""
     ids = ids[:PROBE_TOKENS]
+    if not repeats_itself(forward, ids):
+        return Reading(forward.sliced, together=False)
     full = forward.logits(ids[None])[0]
     short = ids[: max(1, len(ids) - 4)]
     # What follows a text must not change what is said in it: then padding on its right cannot either.
@@ -124,17 +186,22 @@ def probe_reading(forward: Forward, ids: Tensor) -> Reading:
     return Reading(forward.sliced, together)
 
 
-def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, padding: int) -> Completing:
-    """prompt: (tokens,), one of the longest; padding: how much of it others will need, 0 if none does.
+def probe_completing(forward: Forward, reading: Reading, prompt: Tensor, padding: int, given: int) -> Completing:
+    """prompt: (tokens,), one of the longest with what will be written after it; padding: how much of it others will
+    need, 0 if none does; given: how many of its tokens are there before anything is written.
 
-    What a model keeps must give what the plain forward pass gives.
+    What a model keeps must give what the plain forward pass gives, at every length where its ways may change.
     """
     ids = (prompt if len(prompt) >= 4 else prompt.repeat(4))[:PROBE_TOKENS]
+    if not repeats_itself(forward, ids):
+        return Completing(False)
     full = forward.logits(ids[None])[0]
     plain = [False, True] if forward.takes("position_ids") else [False]
     ways = [Completing(True, positions, together) for together in (True, False) for positions in plain]
     way = next((way for way in ways if _fits(_steps, forward, ids, full, way)), None)
-    if way is None:
+    starts = {point - 1 for point in turning_points(forward.model.config, len(prompt))} | {given, len(prompt) - 2}
+    starts = {max(1, min(start, len(prompt) - 2)) for start in starts}
+    if way is None or not all(_fits(_crossing, forward, reading, prompt, start, way) for start in sorted(starts)):
         return Completing(False)
     short = min(len(prompt) - padding, len(prompt) - 3)
     if padding and way.together and reading.together and short > 0:
@@ -217,6 +284,14 @@ def _steps(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool
     return _close(forward, torch.stack(said, dim=1), expected[:, given - 1 :])
 
 
+def _crossing(forward: Forward, reading: Reading, ids: Tensor, start: int, way: Completing) -> bool:
+    """Whether some tokens after the first `start` say, one by one, what plain passes up to each of them say."""
+    past, ends = Past(), range(start, min(start + _AROUND_TURNING, len(ids)) + 1)
+    said = [forward.step(ids[None, :start], past, way.positions)]
+    said += [forward.step(ids[None, end - 1 : end], past, way.positions) for end in ends[1:]]
+    return _close(forward, torch.cat(said), torch.cat([_last(forward, reading, ids[:end]) for end in ends]))
+
+
 def _leaving(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
     """Whether the second of two rows goes on when the first one has left."""
     past, given = Past(), len(ids) - 2
@@ -245,9 +320,9 @@ def _padded(forward: Forward, reading: Reading, ids: Tensor, short: int, way: Co
     At its whole length: what counts tokens from the beginning (chunks of attention, say) does not show in a few.
     """
     last = len(ids) - 1
-    mask = torch.zeros((1, len(ids)), dtype=torch.bool, device=ids.device)
-    mask[0, [short - 1, short, last - 1, last]] = True
-    short_end, short_step, end, step = reading.kept(ids[None], mask)
+    short_end, short_step, end, step = (
+        _last(forward, reading, ids[:length])[0] for length in (short, short + 1, last, last + 1)
+    )
     rows = torch.stack([ids[:last], torch.cat([ids[-1:].expand(last - short), ids[:short]])])
     attention = torch.ones((2, last), dtype=torch.int64, device=ids.device)
     attention[1, : last - short] = 0

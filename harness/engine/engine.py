@@ -9,7 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.abilities import Completing, Reading, in_float32, probe_completing, probe_dialogue, probe_reading
+from harness.engine.abilities import (
+    Completing,
+    Reading,
+    in_float32,
+    probe_completing,
+    probe_dialogue,
+    probe_lengths,
+    probe_reading,
+    probe_sharing,
+)
 from harness.engine.batches import Budget, cut, padded
 from harness.engine.decoding import Decoder, Limit
 from harness.engine.dialogues import DialoguesSaid, converse
@@ -68,6 +77,8 @@ class Engine:
         self._reading: Reading | None = None
         self._decoder: Decoder | None = None
         self._written = (0, 0)  # the tokens and the padding that the decoder was tried with
+        self._tried: tuple[int, int] | None = None  # the shortest and the longest text that were tried in one batch
+        self._together = True
 
     def read_batches(self, plan: ReadPlan, asked: Ints | None = None) -> list[Ints]:
         """Which sequences of a plan (default: all) go together; those without a point are not fed at all."""
@@ -75,7 +86,9 @@ class Engine:
         asked = np.flatnonzero(points) if asked is None else asked
         lengths = np.array([len(plan.sequences[one]) for one in asked.tolist()], dtype=np.int64)
         reading, budget = self.reading(plan.sequences[int(asked[0])]), self.budget(plan)
-        batches = cut(lengths, points[asked], budget, self._most_rows if reading.together else 1, same_length=False)
+        most_rows = self._most_rows if reading.together else 1
+        apart = most_rows != 1 and not self._lengths_go_together([plan.sequences[one] for one in asked.tolist()])
+        batches = cut(lengths, points[asked], budget, most_rows, same_length=apart)
         return [asked[batch] for batch in batches]
 
     def reads(self, plan: ReadPlan) -> Iterator[ReadsSaid]:
@@ -110,6 +123,18 @@ class Engine:
         logprobs = logprobs.masked_fill(~total.isfinite()[rows, None], torch.nan)
         return ReadsSaid(batch, points, logprobs.cpu().numpy(), argmax[rows].cpu().numpy())
 
+    def _lengths_go_together(self, texts: list[Ints]) -> bool:
+        """Whether texts of these lengths leave each other alone in a batch; tried once for the widest range so far."""
+        short, long = min(texts, key=len), max(texts, key=len)
+        tried = self._tried
+        if len(short) == len(long) or (tried is not None and tried[0] <= len(short) and len(long) <= tried[1]):
+            return self._together
+        if self._together:
+            self._tried = (len(short), len(long))
+            reading, beginning = self.reading(short), torch.from_numpy(short).to(self.model.device)
+            self._together = self._probe(lambda forward, ids: probe_lengths(forward, reading, beginning, ids), long)
+        return self._together
+
     @torch.inference_mode()
     def logprobs(self, ids: Ints, places: Ints) -> Tensor:
         """Over the whole vocabulary, natural logarithms of the probability of the token at each of some places
@@ -130,11 +155,14 @@ class Engine:
         shared = 0 if self._strict else _shared_length(prompts)
         if shared * (len(prompts) - 1) < WORTH_SHARING * sum(map(len, prompts)):
             shared = 0
-        decoder = self._decoder_for(prompts, max_new_tokens, 0 if shared else int(np.ptp(lengths)))
+        longest = int(lengths.max())
+        decoder = self._decoder_for(prompts, longest, 0 if shared else int(np.ptp(lengths)))
         way = decoder.way
-        shared = shared if way.sharing else 0
+        shared = shared if way.sharing and self._can_share(decoder, max(prompts, key=len), shared) else 0
         # After a shared beginning, and for models that padding disturbs, only prompts of one length go together.
-        same_length = way.steps and (shared > 0 or not way.padded)
+        same_length = shared > 0 or not way.padded
+        if not way.steps:
+            same_length = not self._lengths_go_together([np.resize(ids, len(ids) + max_new_tokens) for ids in prompts])
         most_rows = self._most_rows if way.together and decoder.reading.together else 1
 
         def batches(asked: Ints) -> list[Ints]:
@@ -160,12 +188,12 @@ class Engine:
     ) -> Iterator[DialoguesSaid]:
         """Dialogues of greedy answers, with what was seen kept from turn to turn where the model keeps anything."""
         limit = Limit(max_new_tokens, plan.ends, is_complete)
-        decoder = self._decoder_for(plan.prompts, max_new_tokens, 0)
+        longest = int(plan.longest.max())
+        decoder = self._decoder_for(plan.prompts, longest, 0)
         way = decoder.way
         if not way.steps:
             yield from self._dialogues_anew(plan, limit)
             return
-        longest = int(plan.longest.max())
         apart = self._probe(partial(probe_dialogue, way=way), np.resize(plan.prompts[0], longest))
         most_rows = self._most_rows if apart.gaps and decoder.reading.together else 1
 
@@ -214,14 +242,22 @@ class Engine:
             self._reading = self._probe(probe_reading, ids)
         return self._reading
 
-    def _decoder_for(self, prompts: list[Ints], max_new_tokens: int, padding: int) -> Decoder:
-        """How this model writes; found again for texts longer than those it was found with, or with more padding."""
+    def _can_share(self, decoder: Decoder, prompt: Ints, shared: int) -> bool:
+        """Whether the longest prompt can follow what is kept of its beginning."""
+        return shared == 0 or bool(
+            self._probe(lambda forward, ids: probe_sharing(forward, decoder.reading, ids, shared, decoder.way), prompt)
+        )
+
+    def _decoder_for(self, prompts: list[Ints], length: int, padding: int) -> Decoder:
+        """How this model writes texts of up to that length, prompts included; found again for longer ones, or with more
+        padding."""
         longest = max(prompts, key=len)
-        length = len(longest) + max_new_tokens
-        if self._decoder is None or (padding and (length > self._written[0] or padding > self._written[1])):
+        if self._decoder is None or length > self._written[0] or padding > self._written[1]:
             padding = max(padding, len(longest) // 2) if padding else 0  # so that it need not be found again soon
-            reading = self.reading(longest)
-            way = self._probe(lambda forward, ids: probe_completing(forward, reading, ids, padding), longest, length)
+            reading, given = self.reading(longest), len(longest)
+            way = self._probe(
+                lambda forward, ids: probe_completing(forward, reading, ids, padding, given), longest, length
+            )
             self._decoder = Decoder(self.forward, reading, way, self.tokenizer, self._padding)
             self._measure_writing(longest, way)
             self._written = (length, padding)

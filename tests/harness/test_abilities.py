@@ -25,7 +25,7 @@ def way_of(model: torch.nn.Module) -> Completing:
     model.generation_config = GenerationConfig(do_sample=False)  # type: ignore[assignment]
     random = np.random.default_rng(0)
     prompts = [random.integers(10, 290, length) for length in LENGTHS]
-    decoder = engine._decoder_for(prompts, 8, max(LENGTHS) - min(LENGTHS))
+    decoder = engine._decoder_for(prompts, max(LENGTHS) + 8, max(LENGTHS) - min(LENGTHS))
     return replace(decoder.way, bytes_per_token=0)
 
 

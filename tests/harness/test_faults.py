@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
+from harness import HARNESS_VERSION
 from harness.errors import UserError
 from harness.merge import merge
 from harness.observations import COMPLETIONS
@@ -301,7 +302,10 @@ def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, m
     monkeypatch.setattr("harness.run.HARNESS_VERSION", "99.0")
     monkeypatch.setattr("harness.tasks.flipflop.FlipFlopTask.version", 99)
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "3")
-    assert "harness was 0.3.0, is 99.0" in done.stdout and "data.tasks.flipflop.version was 1, is 99" in done.stdout
+    assert (
+        f"harness was {HARNESS_VERSION}, is 99.0" in done.stdout
+        and "data.tasks.flipflop.version was 1, is 99" in done.stdout
+    )
 
 
 def test_a_launcher_killed_while_its_ranks_load(tmp_path: Path) -> None:
