@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.adapters import adapt
 from harness.errors import UserError
-from harness.models import ModelRequest, ModelSource, cannot_load, lacks_package
+from harness.models import ModelRequest, ModelSource, strangers_files
 
 
 def load(source: ModelSource, device: Any = None) -> Any:
@@ -16,7 +16,6 @@ def load(source: ModelSource, device: Any = None) -> Any:
     """
     import torch
     from accelerate import PartialState
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     # float32 means float32: convolutions on a GPU would be computed in TF32, with 10 bits of mantissa.
@@ -27,20 +26,18 @@ def load(source: ModelSource, device: Any = None) -> Any:
     arguments["dtype"] = "auto" if request.dtype == "auto" else getattr(torch, request.dtype)
     arguments |= {} if request.gguf_file else {"use_safetensors": True}
     arguments |= {"attn_implementation": request.attention} if request.attention else {}
-    try:
+    with strangers_files(request.model):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.location, local_files_only=True, output_loading_info=True, **arguments
         )
         model, info = loaded
         _require_all(source, info["missing_keys"])
-    except ImportError as error:
-        raise lacks_package(error) from None
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise cannot_load(request.model, error) from None
     if source.adapter:
         model = adapt(model, source.adapter)
     # What a repository advises for sampling must not change a greedy answer.
-    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, source.tokenizer))
+    with strangers_files(request.model):
+        ends = end_tokens(model, source.tokenizer)
+    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=ends)
     if not (request.device_map or request.tensor_parallel or request.quantization):
         model = model.to(device)
     if request.compile:

@@ -7,7 +7,8 @@ Weights are safetensors or GGUF; no code from a repository is run.
 import hashlib
 import json
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, tak
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Of a local folder these files decide what a model says; their hash is its revision.
 REVISION_SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
@@ -103,16 +105,17 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         raise UserError(f"there is no {request.gguf_file} in {folder}: name a file of the folder with --gguf-file")
     if folder.is_dir() and request.revision:
         raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
-    try:
+    with strangers_files(request.model):
+        if folder.is_dir() and not request.gguf_file:
+            weight_files(folder)
         revision = folder_revision(folder, request.gguf_file) if folder.is_dir() else hub_revision(request, here_only)
         arguments = _arguments(location, revision, request) | {"local_files_only": here_only}
         config = AutoConfig.from_pretrained(location, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
         files = folder if folder.is_dir() else _snapshot(location, revision, request)
-    except ImportError as error:
-        raise lacks_package(error) from None
-    except (OSError, ValueError, KeyError, HTTPError) as error:
-        raise cannot_load(request.model, error) from None
+        vocabulary = getattr(config.get_text_config(), "vocab_size", 1)
+        if type(vocabulary) is not int or vocabulary < 1:
+            raise ValueError(f"vocab_size of its config.json is {vocabulary!r}")
     if getattr(config, "is_encoder_decoder", False) or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         kind = "an encoder and a decoder" if getattr(config, "is_encoder_decoder", False) else "no causal LM"
         raise UserError(
@@ -144,19 +147,52 @@ def fetch_weights(source: ModelSource) -> None:
     if Path(source.location).is_dir() or source.request.gguf_file:
         return  # a GGUF file came with the revision
     fetch = partial(hf_hub_download, source.location, revision=source.revision)
-    try:
+    with strangers_files(source.request.model):
         for name in ("generation_config.json", "adapter_config.json"):  # asked for while loading; seldom there
             with suppress(EntryNotFoundError):
                 fetch(name)
         try:
-            index = json.loads(Path(fetch("model.safetensors.index.json")).read_text(encoding="utf-8"))
-            names = sorted(set(index["weight_map"].values()))
+            folder = Path(fetch(INDEX)).parent
         except EntryNotFoundError:
-            names = ["model.safetensors"]
-        for name in names:
-            fetch(name)
-    except (OSError, ValueError, KeyError, HTTPError) as error:
-        raise cannot_load(source.request.model, error) from None
+            fetch(WEIGHTS)
+        else:
+            for name in weight_files(folder, here=False):
+                fetch(name)
+
+
+@contextmanager
+def strangers_files(model: str) -> Iterator[None]:
+    """Around whatever reads files that a stranger wrote: what libraries raise over them becomes one line, a panic of a
+    Rust library too, which is no Exception."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except ImportError as error:
+        raise lacks_package(error) from None
+    except BaseException as error:
+        raise cannot_load(model, error) from None
+
+
+def weight_files(folder: Path, here: bool = True) -> list[str]:
+    """The files of a folder's weights, by its index if it has one. here: whether all of them must be there.
+
+    Raises UserError for an index that names other files than safetensors of the folder itself: a pickle would be run,
+    and files elsewhere are no part of the revision.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        return [WEIGHTS]
+    index = json.loads(path.read_text(encoding="utf-8"))
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
+    odd = [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name, re.ASCII)]
+    odd = odd or [name for name in names if here and ((folder / name).is_symlink() or not (folder / name).is_file())]
+    if odd or not names:
+        raise UserError(
+            f"{path} names {repr(odd[0]) if odd else 'no files'} for weights: they are safetensors in the folder itself"
+        )
+    return names
 
 
 def _adapter(asked: str, here_only: bool) -> Adapter:
@@ -254,12 +290,12 @@ def lacks_package(error: ImportError, extra: str = "eval") -> UserError:
     return UserError(f"a package is missing ({reason}): pip install 'fflm[{extra}]'")
 
 
-def _short(error: Exception) -> str:
-    reason = " ".join(str(error).split())
+def _short(error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
     return reason if len(reason) < 120 else reason[:120] + "..."
 
 
-def cannot_load(model: str, error: Exception) -> UserError:
+def cannot_load(model: str, error: BaseException) -> UserError:
     """What to say where a library cannot load a model, or the Hub is lost on the way."""
     if isinstance(error, HTTPError) and not isinstance(error, OSError):  # the Hub's own answers are OSErrors too
         return UserError(

@@ -1,6 +1,7 @@
 """Options that several verbs share: which model, which data, how its questions are put. Nothing heavy is imported."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
@@ -72,6 +73,10 @@ def model_request(options: argparse.Namespace) -> Any:
     """The ModelRequest. Raises UserError for values that are none."""
     from harness import models
 
+    if options.model is not None and options.model.endswith(".gguf") and not options.gguf_file:
+        # A file of weights: its folder, and its name in it, which is what commands and records say.
+        path = Path(options.model)
+        options.model, options.gguf_file = str(path.parent), path.name
     for flag, known in (("dtype", models.DTYPES), ("quantization", models.QUANTIZATIONS)):
         require_one_of(flag, getattr(options, flag), known)
     named = {} if options.model is None else {"model": options.model}

@@ -94,7 +94,7 @@ def test_a_part_that_runs_out_of_time_is_ended_and_keeps_what_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Results(tmp_path, {"device": "a test"}).update("exact", figures={"gpt2": {"figure": 7}})
-    monkeypatch.setitem(check.PARTS, "exact", 0.1)
+    monkeypatch.setitem(check.PARTS, "exact", 0.01)
     assert check.run_part("exact", "small", tmp_path) == "out of time"
     found = Results(tmp_path).part("exact")
     assert found["status"] == "out of time" and found["figures"] == {"gpt2": {"figure": 7}}

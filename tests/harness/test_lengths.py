@@ -43,6 +43,7 @@ CHANGING: dict[str, dict[str, Any]] = {
     "phi3": LONG_ROPE | {"sliding_window": None},
     "phi3, window": LONG_ROPE | {"sliding_window": 100},
     "minimax": {"num_local_experts": 4, "block_size": 20, **families.LINEAR_FULL},
+    "minimax, window": {"num_local_experts": 4, "block_size": 16, "sliding_window": 20, **families.LINEAR_FULL},
     "mistral": {"sliding_window": 100},
     "llama4_text": {
         "num_local_experts": 4, "intermediate_size_mlp": 64, "attention_chunk_size": 100, "no_rope_layers": [1, 0],

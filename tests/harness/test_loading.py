@@ -279,6 +279,94 @@ def test_weights_that_lack_a_part_are_refused(cli: Run, tmp_path: Path, tiny: Pa
     assert "lack model.layers.1.mlp.up_proj.weight and 1 more" in line
 
 
+def copy_of(tiny: Path, folder: Path) -> Path:
+    return shutil.copytree(tiny, folder)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        {"weight_map": {"a": "w/model.safetensors"}},
+        {"weight_map": {"a": "../outside.safetensors"}},
+        {"weight_map": {"a": "model.bin"}},
+        {"weight_map": {"a": "C:\\model.safetensors"}},
+        {"weight_map": {"a": "missing.safetensors"}},
+        {"weight_map": {"a": ["model.safetensors"]}},
+        {"weight_map": []},
+        {"weight_map": {}},
+        {},
+        [],
+    ],
+)
+def test_weights_outside_the_folder_or_pickled_are_refused(cli: Run, tmp_path: Path, tiny: Path, index: Any) -> None:
+    folder = copy_of(tiny, tmp_path / "model")
+    (folder / "w").mkdir()
+    for place in (folder / "w" / "model.safetensors", tmp_path / "outside.safetensors"):
+        shutil.copyfile(folder / "model.safetensors", place)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    line = refused(cli("harness", "eval", "--model", folder, *ASKED))
+    assert "safetensors in the folder itself" in line
+
+
+def test_a_link_out_of_the_folder_is_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    folder = copy_of(tiny, tmp_path / "model")
+    (folder / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    (folder / "part.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    index = {"weight_map": {"a": "part.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert "'part.safetensors' for weights" in refused(cli("harness", "eval", "--model", folder, *ASKED))
+
+
+def test_weights_in_several_files_are_read(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    folder = tmp_path / "sharded"
+    AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder, max_shard_size="20KB")
+    models.fast(models.gpt2_like()).save_pretrained(folder)
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    expected = reads(evaluated(cli, tmp_path / "whole", "--model", tiny, *ASKED))
+    said = reads(evaluated(cli, tmp_path / "parts", "--model", folder, *ASKED))
+    assert np.array_equal(said[2], expected[2])
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("config.json", "num_attention_heads", 0),
+        ("config.json", "num_attention_heads", "abc"),
+        ("config.json", "hidden_size", [32]),
+        ("config.json", "vocab_size", "many"),
+        ("config.json", "vocab_size", -5),
+        ("config.json", "num_hidden_layers", {"a": {"b": []}}),
+        ("config.json", "dtype", "float7"),
+        ("config.json", "model_type", ["llama"]),
+        ("config.json", "rope_parameters", "none"),
+        ("tokenizer.json", "model", {"type": "BPE", "vocab": {"a": 2**31}, "merges": []}),
+        ("tokenizer.json", "model", "none"),
+        ("tokenizer.json", "added_tokens", [{"id": -1, "content": "x"}]),
+        ("tokenizer_config.json", "tokenizer_class", 7),
+        ("generation_config.json", "eos_token_id", "end"),
+    ],
+)
+def test_files_that_a_stranger_wrote_end_in_one_line(
+    cli: Run, tmp_path: Path, tiny: Path, file: str, field: str, value: Any
+) -> None:
+    folder = copy_of(tiny, tmp_path / "model")
+    facts = json.loads((folder / file).read_text(encoding="utf-8")) | {field: value}
+    (folder / file).write_text(json.dumps(facts), encoding="utf-8")
+    done = cli("harness", "eval", "--model", folder, *ASKED, PYTHONWARNINGS="ignore")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("harness: ")
+
+
+@pytest.mark.parametrize("content", [b"GGUF", b"GGUF\x03\x00\x00\x00\xff", b"", b"PK\x03\x04", b"GGUF" + b"\xff" * 400])
+@pytest.mark.parametrize("named", ["file", "folder"])
+def test_a_damaged_gguf_file_ends_in_one_line(cli: Run, tmp_path: Path, content: bytes, named: str) -> None:
+    (tmp_path / "model.gguf").write_bytes(content)
+    words = [tmp_path / "model.gguf"] if named == "file" else [tmp_path, "--gguf-file", "model.gguf"]
+    assert "cannot be loaded" in refused(cli("harness", "eval", "--model", *words, *ASKED))
+
+
 @pytest.mark.parametrize("way", [["--attention", "eager"], ["--device-map", "auto"], ["--compile"]])
 def test_ways_of_running_say_the_same(cli: Run, tmp_path: Path, tiny: Path, way: list[str]) -> None:
     plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
