@@ -51,6 +51,12 @@ class Reads(NamedTuple):
     answer: npt.NDArray[Any]
     gap: npt.NDArray[np.int32]
 
+    @property
+    def answer_id(self) -> npt.NDArray[Any]:
+        """The id that must stand at each position, 3, 4, ... as in the strings: what an argmax over ids is compared
+        with, where `answer` is the symbol 0, 1, ..."""
+        return np.asarray(self.answer + FIRST_SYMBOL, dtype=self.answer.dtype)
+
 
 def latest_write(writes: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """For each instruction of (rows, instructions), the index of the latest write at or before it."""

@@ -113,8 +113,20 @@ def test_reads_against_a_walk() -> None:
                 written = place
             if text[place] == "r":
                 walked.append((row, place + 1, int(text[written + 1]), (place - written) // 2))
-    found = reads(encode(texts))
+    ids = encode(texts)
+    found = reads(ids)
     assert list(zip(*(column.tolist() for column in found), strict=True)) == walked
+    assert np.array_equal(found.answer_id, ids[found.row, found.position])
+    assert found.answer_id.dtype == ids.dtype
+
+
+@pytest.mark.parametrize("symbols", [2, 10, 253, 254, 512])
+def test_the_ids_of_answers_are_those_of_the_strings(symbols: int) -> None:
+    """Where answer is 0, 1, ..., ids begin after the instructions; in bytes and in what does not fit them."""
+    ids = sample(FFL(256, 0.3, 0.3, symbols), 64)
+    found = reads(ids)
+    assert np.array_equal(found.answer_id, ids[found.row, found.position])
+    assert int(found.answer_id.max()) == symbols + 2 and not np.array_equal(found.answer_id, found.answer)
 
 
 @pytest.mark.parametrize(
