@@ -32,21 +32,25 @@ def rate_curve(
     trivial: str = "best trivial guess",
     note: str = "",
 ) -> Plot:
-    """Share of wrong answers in percent, on a logarithmic axis. No error seen: an open marker at the upper bound."""
+    """Share of wrong answers in percent, on a logarithmic axis with a place for 0 below it. No error seen: an open
+    marker at 0, with a bar up to the upper bound."""
     percents = [_scaled(curve, 100) for curve in curves]
     seen = np.concatenate([np.where(curve.value > 0, curve.value, curve.high) for curve in percents])
     lowest = float(seen[seen > 0].min(initial=10.0))
     floor = 10.0 ** np.floor(np.log10(min(lowest, 10.0)) + 1e-9)
-    subtitle = f"{INTERVALS}\nopen marker: no error seen, at the upper bound" if _no_error(curves) else INTERVALS
+    # As far below as its label needs, however many powers of ten share the height.
+    zero = floor / 10 ** max(0.4, 0.13 * (2 - np.log10(floor))) if _no_error(curves) else None
+    subtitle = INTERVALS if zero is None else f"{INTERVALS}\nopen marker: no error seen, bar up to the upper bound"
     with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, trivial)) as page:
         axes = page.axes(BOTTOM, x_label, "wrong answers, %")
         axes.set_yscale("log")
-        axes.set_ylim(0.8 * floor, 130)
+        axes.set_ylim(0.8 * floor if zero is None else 0.7 * zero, 130)
         decades = [10.0**power for power in range(round(np.log10(floor)), 3)]
         near = len(decades) < 4
-        _ticks(axes, "y", [base * k for base in decades for k in ((1, 2, 5) if near else (1,)) if base * k <= 100])
+        ticked = [base * k for base in decades for k in ((1, 2, 5) if near else (1,)) if base * k <= 100]
+        _ticks(axes, "y", ticked if zero is None else [zero, *ticked], zero)
         _x_axis(axes, percents, log_x, ticks)
-        _draw(axes, percents, 0.8 * floor)
+        _draw(axes, percents, 0.8 * floor, zero)
         fit(axes)
         svg, inline = to_svg(page, _description(title, x_label, "wrong answers in percent", curves))
     header = (x_label, "series", "wrong %", "95% interval", "errors", "n", f"{trivial}, wrong %")
@@ -104,17 +108,20 @@ def error_curve(
     return Plot(name, title, note, svg, inline, header, table_rows(curves, figures))
 
 
-def _draw(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
-    """Every curve: trivial guess, intervals, line, points; series stand a little beside each other."""
+def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | None = None) -> None:
+    """Every curve: trivial guess, intervals, line, points; series stand a little beside each other.
+
+    floor: where bars end that go on below. zero: where 0 stands on an axis that has no other place for it.
+    """
     _draw_trivial(axes, curves, floor)
     for index, curve in enumerate(curves):
         colour, marker, dashes = series_style(index)
         shift = SPREAD * (index - (len(curves) - 1) / 2)
         place = _beside(axes, shift, 0)
-        none = (curve.value <= 0) & (floor > 0)
-        value = np.where(none, curve.high, curve.value)
-        bounded = ~none & np.isfinite(curve.low)
-        low, high = np.maximum(curve.low, floor)[bounded], curve.high[bounded]
+        none = np.zeros(len(curve.value), dtype=bool) if zero is None else curve.value <= 0
+        value = np.where(none, zero or 0.0, curve.value)
+        bounded = np.isfinite(curve.low)
+        low, high = np.where(none, zero or 0.0, np.maximum(curve.low, floor))[bounded], curve.high[bounded]
         axes.vlines(curve.x[bounded], low, high, color=colour, linewidth=1.3, transform=place, zorder=3)
         axes.plot(curve.x, value, color=colour, linewidth=1.6, linestyle=dashes, transform=place, zorder=4)
         full: dict[str, Any] = {
@@ -125,13 +132,6 @@ def _draw(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
             "markeredgewidth": 0,
         }
         axes.plot(curve.x[~none], value[~none], **full, transform=place, zorder=5)
-        for sign, size, down in (("|", 9, 6), ("v", 4, 11)):  # an arrow in two parts
-            arrow: dict[str, Any] = full | {
-                "marker": sign,
-                "markersize": size,
-                "markeredgewidth": 1.1 if sign == "|" else 0,
-            }
-            axes.plot(curve.x[none], value[none], **arrow, transform=_beside(axes, shift, -down), clip_on=False)
         hollow: dict[str, Any] = full | {"markerfacecolor": style.PAGE.light, "markeredgewidth": 1.3}
         axes.plot(curve.x[none], value[none], **hollow, transform=place, zorder=6)
 
@@ -196,14 +196,14 @@ def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[
     _ticks(axes, "x", [value for value in (places if ticks is None else ticks) if low <= value <= high])
 
 
-def _ticks(axes: "Axes", which: str, values: Sequence[float]) -> None:
-    """Exactly these ticks, as plain numbers."""
+def _ticks(axes: "Axes", which: str, values: Sequence[float], zero: float | None = None) -> None:
+    """Exactly these ticks, as plain numbers; zero: the one that stands for 0."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(FixedLocator(list(values)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(lambda value, _: _short(value))
+    axis.set_major_formatter(lambda value, _: _short(0.0 if value == zero else value))
 
 
 def _powers(least: float, most: float) -> list[float]:

@@ -1,6 +1,7 @@
 """Drawings: what each must show, and that nothing else gets into them."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -128,6 +129,20 @@ def test_no_error_seen_is_said_and_drawn() -> None:
     assert "no error seen" in none.svg and "no error seen" not in some.svg
     hollow = f"fill: {style.PAGE.light}; stroke: {style.SERIES[0].light}"
     assert hollow in none.svg and none.svg.count("<use") > 2
+
+
+def test_a_model_without_an_error_is_drawn_below_every_other() -> None:
+    """However wide its interval is: few reads bound little, and are no errors."""
+    perfect = replace(made_up_curve("perfect", [0.0, 0.0]), high=np.array([0.9, 0.8]))
+    plot = lines.rate_curve("x", "t", [perfect, made_up_curve("b", [0.0001, 0.01])], x_label="x")
+    root = ElementTree.fromstring(plot.svg)
+    drawn = {
+        colour: [float(use.get("y", "nan")) for use in root.iter(f"{SVG}use") if colour in use.get("style", "")]
+        for colour in (style.SERIES[0].light, style.SERIES[1].light)
+    }
+    perfect_ones, others = (points[:-1] for points in drawn.values())  # the last of each is that of the legend
+    assert len(perfect_ones) == len(others) == 2 and min(perfect_ones) > max(others)  # pixels from the upper edge
+    assert "0" in ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
 
 
 def test_long_names_are_shortened_and_odd_ones_drawn() -> None:
