@@ -6,10 +6,11 @@ from typing import Any
 
 from fflm_data.arithmetic import Arithmetic
 from fflm_data.capitals import Capitals
-from fflm_data.config import Config, ParameterError, require
+from fflm_data.config import Config, ParameterError
 from fflm_data.counting import MostFrequent, QueryCount
 from fflm_data.flipflop import FlipFlop, FlipFlopPiecewise, FlipFlopProse, FlipFlopTrain
 from fflm_data.letters import Letters
+from fflm_data.names import did_you_mean
 
 _FINITE = (FlipFlop, FlipFlopPiecewise, FlipFlopProse, QueryCount, MostFrequent, Letters, Arithmetic, Capitals)
 
@@ -25,12 +26,16 @@ def get_config(name: str = DEFAULT_CONFIG, /, **parameters: Any) -> Config:
     Raises ParameterError for an unknown config, an unknown parameter or a value out of range.
     """
     known_configs = CONFIGS | STREAMS
-    require(isinstance(name, str) and name in known_configs, "config", name, f"one of {', '.join(known_configs)}")
+    if not isinstance(name, str) or name not in known_configs:
+        near = did_you_mean(str(name), known_configs)
+        raise ParameterError(f"there is no config {name!r}: the configs are {', '.join(known_configs)}{near}")
     config = known_configs[name]
     known = [field.name for field in dataclasses.fields(config)]
     for key in parameters:
         if key not in known:
-            raise ParameterError(f"{name} has no parameter {key!r}: it has {', '.join(known)}")
+            raise ParameterError(
+                f"{name} has no parameter {key!r}: it has {', '.join(known)}{did_you_mean(key, known)}"
+            )
     return config(**parameters)
 
 

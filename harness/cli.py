@@ -7,14 +7,15 @@ which this outermost layer alone knows.
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from harness import options
+from harness import HARNESS_VERSION, options
 from harness.errors import LostProcess, UserError
 
 EXTRA_PACKAGES = {"torch", "transformers", "accelerate", "evaluate", "scipy", "jinja2", "rich", "gguf", "matplotlib"}
@@ -63,7 +64,17 @@ def _refuse(reason: str) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argument errors in one line too."""
+    """Argument errors in one line too, which names the verb's own help."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # what a verb calls for its own
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            from fflm_data.names import did_you_mean
+
+            option = next((word for word in unknown if word.startswith("--")), "").partition("=")[0]
+            known = re.findall(r"--[a-z][a-z-]*", self.format_usage())
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(option, known)}")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}: see {self.prog} --help\n")
@@ -72,6 +83,7 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The parser of every verb; an error in what it is given ends the process with status 2."""
     harness = _Parser(prog="harness", description="Whether a language model can hold one bit and count to n.")
+    harness.add_argument("--version", action="version", version=f"fflm {HARNESS_VERSION}")
     verbs = harness.add_subparsers(required=True, metavar="VERB")
     _add_eval(verbs.add_parser("eval", help="ask a model, keep what it says, score it"))
 

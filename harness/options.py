@@ -123,4 +123,6 @@ def data_parameters(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def require_one_of(flag: str, given: str | None, known: tuple[str, ...]) -> None:
     """Raises UserError for a value that a flag does not take; None is one that was not given."""
     if given is not None and given not in known:
-        raise UserError(f"there is no {flag} {given!r}: --{flag} takes {', '.join(known)}")
+        from fflm_data.names import did_you_mean
+
+        raise UserError(f"there is no {flag} {given!r}: --{flag} takes {', '.join(known)}{did_you_mean(given, known)}")

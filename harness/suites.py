@@ -6,6 +6,7 @@ binary controls of counting and the strata of letters they are as balanced as th
 
 from dataclasses import dataclass
 
+from fflm_data.names import did_you_mean
 from harness.errors import UserError
 from harness.tasks import all_tasks
 
@@ -57,5 +58,5 @@ def get_suite(name: str) -> Suite:
     """The suite of that name. Raises UserError, listing the names, if there is none."""
     known = suites()
     if name not in known:
-        raise UserError(f"there is no suite {name!r}: the suites are {', '.join(known)}")
+        raise UserError(f"there is no suite {name!r}: the suites are {', '.join(known)}{did_you_mean(name, known)}")
     return known[name]

@@ -5,6 +5,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
+from fflm_data.names import did_you_mean
 from harness.errors import UserError
 from harness.tasks.base import (
     ChoiceTask,
@@ -55,5 +56,5 @@ def get_task(name: str) -> Task:
     """The task of that name. Raises UserError, listing the names, if there is none."""
     tasks = all_tasks()
     if name not in tasks:
-        raise UserError(f"there is no task {name!r}: the tasks are {', '.join(tasks)}")
+        raise UserError(f"there is no task {name!r}: the tasks are {', '.join(tasks)}{did_you_mean(name, tasks)}")
     return tasks[name]

@@ -228,7 +228,10 @@ def test_a_damaged_manifest(cli: Run, folder: Path, content: bytes, words: str) 
     [
         (lambda content: content["configs"]["letters"]["parameters"].update(words_per_cell=0), "words_per_cell=0"),
         (lambda content: content["configs"]["letters"]["parameters"].update(size=1), "no parameter 'size'"),
-        (lambda content: content["configs"].update(nothing={"parameters": {}, "splits": {}}), "config='nothing'"),
+        (
+            lambda content: content["configs"].update(nothing={"parameters": {}, "splits": {}}),
+            "there is no config 'nothing'",
+        ),
         (lambda content: content["configs"]["letters"].pop("splits"), "damaged ('splits')"),
         (lambda content: content.update(generator_version="0.0"), "holds rows of generator version 0.0"),
     ],

@@ -61,7 +61,7 @@ def test_list_and_show(cli: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "nothing"], "config='nothing'"),
+        (["show", "nothing"], "there is no config 'nothing'"),
         (["show", "flipflop", "--split", "test"], "split='test'"),
         (["show", "flipflop", "--set", "length=5"], "length=5"),
         (["show", "flipflop", "--set", "length"], "sets nothing"),

@@ -172,7 +172,7 @@ def test_same_distribution_however_it_is_written() -> None:
         ("most-frequent", {"repeats": 0}, "repeats=0"),
         ("letters", {"words_per_cell": 324}, "from 1 to 323"),
         ("letters", {"colour": 1}, "no parameter 'colour'"),
-        ("nothing", {}, "config='nothing'"),
+        ("nothing", {}, "there is no config 'nothing'"),
     ],
 )
 def test_bad_values_are_named(name: str, parameters: dict[str, object], message: str) -> None:

@@ -147,6 +147,12 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
     ("arguments", "message"),
     [
         (["--task", "nothing"], "there is no task 'nothing': the tasks are flipflop"),
+        (["--task", "letter"], "did you mean 'letters'?"),
+        (["--suite", "quik"], "did you mean 'quick'?"),
+        (["--chat", "of"], "did you mean 'off'?"),
+        (["--set", "flipflop.lenght=64"], "did you mean 'length'?"),
+        (["--tasks", "letters"], "did you mean '--task'?: see harness eval --help"),
+        (["--nothing-like-it"], "unrecognized arguments: --nothing-like-it: see harness eval --help"),
         (["--model", "./nowhere"], "'./nowhere' cannot be loaded"),
         (["--model", "nobody/nothing"], "'nobody/nothing' cannot be loaded"),
         (["--task", "letters", "--task", "flipflop"], "add --task flipflop"),
