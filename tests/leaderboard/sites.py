@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from fflm_data import get_config
-from harness import observations
+from harness import HARNESS_VERSION, observations
 from harness.cli import main
 from harness.prompting import Prompting
 from harness.rows import Job
@@ -81,7 +81,7 @@ def spoken(
             "command": f"harness eval --model {model}",
             "model": known | facts,
             "data": data_facts(jobs),
-            "environment": {"fflm": "0.3.0", "device": "cpu"},
+            "environment": {"fflm": HARNESS_VERSION, "device": "cpu"},
             "starts": [],
         }
         | top,
