@@ -1,5 +1,6 @@
 """From a pinned source to a loaded model: where it lies, in which numbers, with which adapter."""
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -103,6 +104,8 @@ def _quantization(request: ModelRequest, device: Any) -> Any:
         raise UserError("--quantization needs bitsandbytes: pip install 'fflm[quantization]'") from None
     compute = torch.bfloat16 if request.dtype == "auto" else getattr(torch, request.dtype)
     if request.quantization == "8bit":
+        # It says at every layer of every pass that it computes in float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
 

@@ -342,8 +342,10 @@ def _bytes_per_token(forward: Forward, ids: Tensor, way: Completing) -> int:
 
 def _share(model: Any) -> float:
     """What part of the largest logit two ways may differ by: above what another order of additions changes, below what
-    another computation does, where the numbers are fine enough to tell."""
-    return 5e-2 if any(one.dtype in HALVES for one in model.parameters()) else 1e-4
+    another computation does, where the numbers are fine enough to tell. Packed weights make coarse numbers too: 8 bits
+    (LLM.int8) round what is large anywhere in a batch otherwise."""
+    coarse = _is_packed(model) or any(one.dtype in HALVES for one in model.parameters())
+    return 5e-2 if coarse else 1e-4
 
 
 def _scale(logits: Tensor) -> float:

@@ -283,6 +283,7 @@ class Engine:
             longest = max(np.unique(plan.sequence).tolist(), key=lambda one: len(plan.sequences[one]))
             points = int((plan.sequence == longest).sum())
             alone, tokens = np.array([longest]), len(plan.sequences[longest])
+            self.reading(plan.sequences[longest])  # trials of the model are not part of what a row takes
             self._budget = self._measured(lambda: self._read(plan, alone), tokens, points) or self._assumed
         return self._budget
 

@@ -7,8 +7,9 @@ and not run again.
 
 import json
 import os
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,18 @@ class Part:
         """A parameter by size."""
         return full if self.size == "full" else small
 
+    def open(self, names: Sequence[str]) -> list[str]:
+        """Those of some cases that are not done."""
+        known = self._results.part(self.name)
+        return [name for name in names if name not in known["figures"] or name in known["failures"]]
+
     def case(self, name: str, measure: Callable[[], Figures]) -> None:
         """Measures a case, unless that was done before; one that fails does not keep the others from running."""
         known = self._results.part(self.name)
-        if name in known["figures"] and name not in known["failures"]:
+        if not self.open([name]):
             print(f"{self.name}, {name}: known from an earlier call", flush=True)
             return
+        start = time.perf_counter()
         figures: Figures | None = None
         failure = lacking = None
         try:
@@ -103,7 +110,8 @@ class Part:
         self._results.update(self.name, **changes)
         told = ", ".join(f"{key} {shown(value)}" for key, value in (figures or {}).items())
         notes = [f"FAILED, {failure}"] * bool(failure) + [f"not measured: {lacking}"] * bool(lacking)
-        print(f"{self.name}, {name}: {'; '.join([*notes, told])}", flush=True)
+        seconds = time.perf_counter() - start
+        print(f"{self.name}, {name}, {seconds:.1f} s: {'; '.join([*notes, told])}", flush=True)
 
     @property
     def figures(self) -> dict[str, Figures]:
