@@ -31,6 +31,9 @@ from harness.tasks.base import Ints
 CACHE_BYTES = 2**31
 # The shared beginning of prompts is computed apart if that leaves out this part of all tokens.
 WORTH_SHARING = 1 / 3
+# What any pass costs, in tokens: a GPU takes as long for one token as for thousands, a CPU does not.
+PASS_TOKENS = {"cpu": 1}
+PASS_TOKENS_ELSEWHERE = 4096
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,8 @@ class Engine:
         prompts = plan.prompts
         limit = Limit(max_new_tokens, plan.ends, is_complete)
         lengths = np.array([len(ids) for ids in prompts], dtype=np.int64) + max_new_tokens
-        shared = 0 if self._strict else _shared_length(prompts)
-        if shared * (len(prompts) - 1) < WORTH_SHARING * sum(map(len, prompts)):
-            shared = 0
-        longest = int(lengths.max())
-        decoder = self._decoder_for(prompts, longest, 0 if shared else int(np.ptp(lengths)))
+        shared, decoder = self._way_to_write(prompts, lengths, max_new_tokens)
         way = decoder.way
-        shared = shared if way.sharing and self._can_share(decoder, max(prompts, key=len), shared) else 0
         # After a shared beginning, and for models that padding disturbs, only prompts of one length go together.
         same_length = shared > 0 or not way.padded
         if not way.steps:
@@ -182,6 +180,26 @@ class Engine:
             self._budget = Budget(max(1, tokens // 2), budget.points)
 
         yield from halving(np.arange(len(prompts)), batches, write, too_much)
+
+    def _way_to_write(self, prompts: list[Ints], lengths: Ints, written: int) -> tuple[int, Decoder]:
+        """How many first tokens of all prompts are computed once, and how the model goes on; lengths: with all that may
+        be written, `written` tokens."""
+        shared = 0 if self._strict else _shared_length(prompts)
+        if shared * (len(prompts) - 1) < WORTH_SHARING * sum(map(len, prompts)):
+            shared = 0
+        apart = shared > 0 and self._cost(lengths - shared, written, True) <= self._cost(lengths, written, False)
+        decoder = self._decoder_for(prompts, int(lengths.max()), 0 if apart else int(np.ptp(lengths)))
+        if not apart and decoder.way.padded:
+            return 0, decoder
+        can = decoder.way.sharing and self._can_share(decoder, max(prompts, key=len), shared)
+        return shared if can else 0, decoder
+
+    def _cost(self, lengths: Ints, written: int, same_length: bool) -> int:
+        """Of writing, in tokens: a pass over what is given, and one for each token that is written."""
+        least = PASS_TOKENS.get(self.model.device.type, PASS_TOKENS_ELSEWHERE)
+        batches = cut(lengths, np.ones_like(lengths), self._budget or self._assumed, self._most_rows, same_length)
+        given = sum(max(least, len(batch) * (int(lengths[batch].max()) - written)) for batch in batches)
+        return given + sum(written * max(least, len(batch)) for batch in batches)
 
     def dialogues(
         self, plan: DialoguePlan, max_new_tokens: int, is_complete: Callable[[str], bool] | None

@@ -99,21 +99,22 @@ def random_llama(
     return Case(name, ModelSource(name, "", "0" * 40, ModelRequest(), config, tokenizer), model)
 
 
-def seen(case: Case, job: Job, batch_size: int | None = None) -> Iterator[Observed]:
-    """All of a job as a run of one process goes through it, with an engine that knows nothing of the model yet."""
+def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | None = None) -> Iterator[Observed]:
+    """All of a job as a run of one process goes through it; with an engine that knows nothing of the model yet, unless
+    one is given."""
 
     def planner(job: Job, rows: pa.Table) -> Plan:
         return plan_rows(job, case.source, rows, False)
 
-    engine = Engine(case.model, case.source.tokenizer, batch_size)
+    engine = engine or Engine(case.model, case.source.tokenizer, batch_size)
     parcels = deal([job], [np.zeros(job.rows, dtype=bool)], 1)
     yield from observe([job], iter(parcels), planner, engine)
 
 
-def ours(case: Case, job: Job) -> tuple[pa.Table, float]:
+def ours(case: Case, job: Job, engine: Engine | None = None) -> tuple[pa.Table, float]:
     """Observations, and the seconds from rows to them."""
     start = time.perf_counter()
-    table = pa.concat_tables([batch.table for batch in seen(case, job)])
+    table = pa.concat_tables([batch.table for batch in seen(case, job, engine=engine)])
     return table, time.perf_counter() - start
 
 
@@ -166,13 +167,19 @@ class AgainstBare:
     ties: int
 
 
-def against_bare(case: Case, job: Job, repeats: int, passes: Passes | None = None) -> AgainstBare:
-    """Our seconds to those of `passes`, `forward_passes` unless others are given; both say the same."""
-    kept, batches = prepare(case, job)
+def against_bare(
+    case: Case, job: Job, repeats: int, passes: Passes | None = None, *, known: bool = False
+) -> AgainstBare:
+    """Our seconds to those of `passes`, `forward_passes` unless others are given; both say the same. known: whether our
+    engine has tried the model before."""
+    engine = Engine(case.model, case.source.tokenizer)
+    kept, batches = prepare(engine, case, job)
     reads = sum(len(batch.row) for batch in batches)
     say(f"bare {case.name} {job.split}: {job.rows} rows, {reads} reads")
     (_, theirs), (tables, mine) = take_turns(
-        repeats, partial(passes or forward_passes, kept, batches), partial(cast(Any, ours), case, job)
+        repeats,
+        partial(passes or forward_passes, kept, batches),
+        partial(cast(Any, ours), case, job, engine if known else None),
     )
     row, position = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("row", "position"))
     said = most_probable(kept, batches)
@@ -180,9 +187,8 @@ def against_bare(case: Case, job: Job, repeats: int, passes: Passes | None = Non
     return AgainstBare(reads, len(batches), kept.__name__, Ratio(theirs, mine, (job.rows, job.rows)), max(ties))
 
 
-def prepare(case: Case, job: Job) -> tuple[Kept, list[Batch]]:
+def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
     """The engine's way to logits at some positions, and its batches for a job."""
-    engine = Engine(case.model, case.source.tokenizer)
     batches: list[Batch] = []
     for parcel in deal([job], [np.zeros(job.rows, dtype=bool)], 1):
         rows = parcel.rows([job])

@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from harness.engine import Engine
 from harness.merge import merge
 from harness.models import ModelRequest
 from harness.rows import Job
@@ -298,7 +299,17 @@ def child(length: int, vocabulary: int, rows: int) -> None:
         job = reads_job("val", rows, length)
         observe_to_disk(case, job, Path(folder) / "all")
         peak = resident("VmHWM:")
-        print(json.dumps([peak, loaded, max(batch.ids.numel() for batch in prepare(case, job)[1])]))
+        print(
+            json.dumps(
+                [
+                    peak,
+                    loaded,
+                    max(
+                        batch.ids.numel() for batch in prepare(Engine(case.model, case.source.tokenizer), case, job)[1]
+                    ),
+                ]
+            )
+        )
 
 
 def observe_to_disk(case: Case, job: Job, folder: Path) -> None:

@@ -16,16 +16,16 @@ from tests.harness import models
 HARNESS = ["-m", "harness", "eval"]
 ALONE = "1 process"
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
-# What the ranks of a run say of the group they meet in, after one sum over it on their devices.
+# `harness`, whose ranks first say of the group they meet in, after one sum over it on their devices.
 MEETING = """
-import os, torch, torch.distributed as dist
+import os, sys, torch, torch.distributed as dist
+from harness.cli import main
 from harness.processes import World
-world = World()
-one = torch.ones(1, device=world.device)
+one = torch.ones(1, device=World().device)
 dist.all_reduce(one)
 assert int(one) == int(os.environ["WORLD_SIZE"])
-if os.environ["RANK"] == "0": print("group", dist.get_backend())
-world.part()
+if os.environ["RANK"] == "0": print("group of", dist.get_backend(), flush=True)
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -51,7 +51,8 @@ class Runs:
         assert path.read_bytes() == self.expected, "result.json is not that of one process"
         if "--num-processes" in more:
             assert ("share 1 GPU" in told) == (machine.gpus() == 1), "what shares a GPU is not said, or said wrongly"
-        return {"same result.json": True, "seconds": seconds}
+        met = {"group": told.partition("group of ")[2].split()[0]} if "group of " in told else {}
+        return {"same result.json": True, "seconds": seconds, **met}
 
 
 def check(part: Part) -> None:
@@ -61,11 +62,10 @@ def check(part: Part) -> None:
     runs = Runs(part, [*words, "--limit", part.pick(200, 8)])
     part.case(ALONE, partial(runs.same, ALONE, HARNESS))
     part.case("2 processes", partial(runs.same, "2 processes", HARNESS, "--num-processes", "2"))
+    script = part.scratch / "meeting.py"
+    script.write_text(MEETING, encoding="utf-8")
     for processes in sorted({2, machine.gpus() or 2, min(1, machine.gpus()) or 2}):
-        torchrun = [*TORCHRUN, "--nproc-per-node", processes]
-        name = f"torchrun of {processes}"
-        part.case(name, partial(runs.same, name, [*torchrun, *HARNESS]))
-        part.case(f"group of {processes}", partial(group, part.scratch, processes))
+        part.case(f"torchrun of {processes}", partial(torchrun, runs, processes, script))
     part.case("device map", partial(runs.same, "device map", HARNESS, "--device-map", "auto"))
     part.case("tensor parallel", partial(tensor_parallel, runs))
 
@@ -76,14 +76,11 @@ def tensor_parallel(runs: Runs) -> Figures:
     return runs.same("tensor parallel", HARNESS, "--num-processes", "2", "--tensor-parallel")
 
 
-def group(scratch: Path, processes: int) -> Figures:
-    """In which group the ranks meet: NCCL's where each has a GPU of its own."""
-    script = scratch / "meeting.py"
-    script.write_text(MEETING, encoding="utf-8")
-    backend = started(*TORCHRUN, "--nproc-per-node", processes, script).rpartition("group ")[2].strip()
-    expected = "nccl" if machine.gpus() >= processes else "gloo"
-    assert backend == expected, f"the group is {backend}"
-    return {"backend": backend}
+def torchrun(runs: Runs, processes: int, script: Path) -> Figures:
+    """Fails unless the ranks meet in NCCL's group where each has a GPU of its own, in gloo's elsewhere."""
+    found = runs.same(f"torchrun of {processes}", [*TORCHRUN, "--nproc-per-node", processes, script, "eval"])
+    assert found["group"] == ("nccl" if machine.gpus() >= processes else "gloo"), f"they meet by {found['group']}"
+    return found
 
 
 def here(*words: object) -> str:

@@ -10,6 +10,7 @@ import torch
 from fflm_data import get_config
 from harness import reference
 from harness.engine import Engine
+from harness.engine import engine as engine_module
 from harness.loading import load
 from harness.models import ModelRequest, resolve
 from harness.plan import CompletionPlan, plan_reads
@@ -81,6 +82,25 @@ def test_batches_hold_as_many_sequences_as_was_asked(
     assert max(len(part.sequences) for part in engine.reads(plan)) == most
     written = engine.completions(CompletionPlan(prompt_ids(TEXTS, False, engine.tokenizer)), 2, lambda text: False)
     assert max(len(part.rows) for part in written) == most
+
+
+@pytest.mark.parametrize(("least", "batches"), [(1, 9), (4096, 1)])
+def test_where_a_pass_costs_much_prompts_of_many_lengths_go_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, batches: int
+) -> None:
+    monkeypatch.setitem(engine_module.PASS_TOKENS, "cpu", least)
+    engine = engine_of(models.save_tiny(tmp_path, models.bytes_only(), kind="llama"))
+    prompts = prompt_ids([100 * "the same " + "word" * length for length in range(1, 10)], False, engine.tokenizer)
+    parts = list(engine.completions(CompletionPlan(prompts), 4, lambda text: False))
+    assert len(parts) == batches
+    for part in parts:
+        for row, ids in zip(part.rows.tolist(), part.ids, strict=True):
+            expected = torch.from_numpy(prompts[row])[None]
+            for _ in range(4):
+                with torch.inference_mode():
+                    last = engine.model(expected, use_cache=False).logits[:, -1:].argmax(-1)
+                expected = torch.cat([expected, last], dim=1)
+            assert ids.tolist() == expected[0, -4:].tolist()
 
 
 def test_what_the_repository_advises_for_sampling_is_ignored(tmp_path: Path) -> None:
