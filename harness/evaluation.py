@@ -59,6 +59,7 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     world = World()
     rendering: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
+    longest = np.empty(0, dtype=np.int64)
     with world.first_here_goes_first():
         _check_processes(request, world)
         jobs = plan_jobs(request)
@@ -66,12 +67,14 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         source = resolve(request.model, here_only=not world.is_first_here)
         jobs = put_to(jobs, request, source.tokenizer)
         if world.is_first:
-            rendering, left_out = check_first_rows(jobs, source, request)
+            rendering, left_out, longest = check_first_rows(jobs, source, request)
         if world.is_first_here:
             fetch_weights(source)
     if world.told(source.revision) != source.revision:
         raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
     model = load(source, world.device)
+    longest = world.told(longest)
+    repeats = Engine(model, source.tokenizer).reading(longest).repeats
     if not world.is_first:
         _observe(request, world, world.told(None), source, model, jobs)
         world.part()
@@ -82,9 +85,11 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     data = data_facts(jobs)
     for job in jobs:
         data["tasks"][job.task.name]["rendering"] = rendering[job.task.name]
+    if not repeats:
+        print(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
     facts = {
         "command": request.command,
-        "model": describe(source, model, request.strict),
+        "model": describe(source, model, request.strict) | {"deterministic": repeats},
         "data": data,
         "environment": environment(world.device),
         "left_out": left_out,

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness.adapters import adapt
+from harness.architectures import auto_class
 from harness.errors import UserError
 from harness.models import ModelRequest, ModelSource, strangers_files
 
@@ -17,7 +18,7 @@ def load(source: ModelSource, device: Any = None) -> Any:
     """
     import torch
     from accelerate import PartialState
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import GenerationConfig
 
     # float32 means float32: convolutions on a GPU would be computed in TF32, with 10 bits of mantissa.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -28,7 +29,7 @@ def load(source: ModelSource, device: Any = None) -> Any:
     arguments |= {} if request.gguf_file else {"use_safetensors": True}
     arguments |= {"attn_implementation": request.attention} if request.attention else {}
     with strangers_files(request.model):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = auto_class(source.config, request.model).from_pretrained(
             source.location, local_files_only=True, output_loading_info=True, **arguments
         )
         model, info = loaded

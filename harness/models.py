@@ -17,6 +17,7 @@ from typing import Any
 from huggingface_hub.errors import HTTPError
 
 from harness import reference
+from harness.architectures import auto_class, context_of
 from harness.errors import UserError
 from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, take_over
 
@@ -77,12 +78,7 @@ class ModelSource:
     @property
     def context(self) -> int | None:
         """The most tokens the model takes, None if it has no limit."""
-        text_config = self.config.get_text_config()
-        for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
-            limit = getattr(text_config, name, None)
-            if isinstance(limit, int) and limit > 0:
-                return limit
-        return None
+        return context_of(self.config)
 
     @property
     def tokenizer_hash(self) -> str:
@@ -95,7 +91,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
 
     here_only: what is needed has been fetched already, and the Hub is not asked again.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     import harness.reference.lstm  # noqa: F401  makes the reference models known to transformers
 
@@ -116,11 +112,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         vocabulary = getattr(config.get_text_config(), "vocab_size", 1)
         if type(vocabulary) is not int or vocabulary < 1:
             raise ValueError(f"vocab_size of its config.json is {vocabulary!r}")
-    if getattr(config, "is_encoder_decoder", False) or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        kind = "an encoder and a decoder" if getattr(config, "is_encoder_decoder", False) else "no causal LM"
-        raise UserError(
-            f"{request.model} ({config.model_type}) is {kind}: give the id of a model that predicts the next token"
-        )
+    auto_class(config, request.model)
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"the tokenizer of {request.model} has no character offsets: a model with tokenizer.json is needed"

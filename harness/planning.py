@@ -93,15 +93,16 @@ def put_to(jobs: list[Job], request: EvalRequest, tokenizer: Any) -> list[Job]:
 
 def check_first_rows(
     jobs: list[Job], source: ModelSource, request: EvalRequest
-) -> tuple[dict[str, Any], dict[str, str]]:
+) -> tuple[dict[str, Any], dict[str, str], Ints]:
     """Plans the first rows of every job for nothing but its refusals; by task, how they are given to the model, and
-    why it is left out.
+    why it is left out; and the longest text among them.
 
     Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
     """
     continuations = request.continuations
     rendering: dict[str, dict[str, Any]] = {}
     refused: dict[str, UserError] = {}
+    longest = np.empty(0, dtype=np.int64)
     for job in jobs:
         try:
             rows = min(job.rows, FIRST_ROWS_CONTINUED if continuations else FIRST_ROWS)
@@ -109,7 +110,9 @@ def check_first_rows(
         except UserError as refusal:
             refused.setdefault(job.task.name, refusal)
             continue
-        first = (plan.sequences if isinstance(plan, ReadPlan) else plan.prompts)[0][:8].tolist()
+        fed = plan.sequences if isinstance(plan, ReadPlan) else plan.prompts
+        longest = max(longest, *fed, key=len)
+        first = fed[0][:8].tolist()
         bos = source.tokenizer.bos_token_id
         rendering[job.task.name] = {
             "answers": _kind(job.task, continuations),
@@ -117,7 +120,7 @@ def check_first_rows(
             "first_token_is_bos": bos is not None and first[0] == bos,
         }
     if refused and not request.tasks and any(name not in refused for name in rendering):
-        return rendering, {name: str(refusal) for name, refusal in refused.items()}
+        return rendering, {name: str(refusal) for name, refusal in refused.items()}, longest
     if refused:
         worst = next(iter(refused.values()))
         fit = " ".join(f"--task {name}" for name in rendering if name not in refused)
@@ -125,7 +128,7 @@ def check_first_rows(
         if isinstance(worst, NotSeparable) and not continuations:
             advice = f"; score whole continuations, which is slower: add --exact-continuations{advice}"
         raise UserError(f"{worst}{advice}")
-    return rendering, {}
+    return rendering, {}, longest
 
 
 def _kind(task: Task, continuations: bool) -> str:

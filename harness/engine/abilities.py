@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.engine.forward import Forward, Past, tensors_of
+from harness.engine.memory import is_out_of_memory
 from harness.errors import UserError
 
 # A way that does not fit fails in many ways, each model's own.
@@ -75,10 +76,12 @@ def _free_memory(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Reading:
-    """kept: how logits at some positions are had. together: whether rows of a batch leave each other alone."""
+    """kept: how logits at some positions are had. together: whether rows of a batch leave each other alone. repeats:
+    whether the same text is answered in the same way again."""
 
     kept: Kept
     together: bool
+    repeats: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,30 @@ class Completing:
 
 
 def repeats_itself(forward: Forward, ids: Tensor) -> bool:
-    """Whether two plain passes over the same tokens, (tokens,), say the same: random hashes do not."""
-    return _close(forward, forward.logits(ids[None]), forward.logits(ids[None]))
+    """Whether two plain passes over the same tokens, (tokens,), say the same: random hashes do not.
+
+    Raises UserError for a model that cannot be given text alone.
+    """
+    try:
+        once, twice = forward.logits(ids[None]), forward.logits(ids[None])
+        if once.shape[:2] != (1, len(ids)):
+            raise ValueError(f"its logits have shape {tuple(once.shape)} for {len(ids)} tokens")
+    except MISFITS as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{type(forward.model).__name__} says nothing of text alone ({reason}): give the id of a model that "
+            "predicts the next token"
+        ) from None
+    return _close(forward, once, twice)
+
+
+def repeats_at_length(forward: Forward, reading: Reading, ids: Tensor) -> bool:
+    """The same at some places of a long text: a model may hash only what is longer than a chunk."""
+    mask = torch.zeros((1, len(ids)), dtype=torch.bool, device=ids.device)
+    mask[0, torch.linspace(0, len(ids) - 1, min(8, len(ids)), device=ids.device).long()] = True
+    return _close(forward, reading.kept(ids[None], mask), reading.kept(ids[None], mask))
 
 
 def turning_points(config: Any, longest: int) -> list[int]:
@@ -162,7 +187,7 @@ def probe_reading(forward: Forward, ids: Tensor) -> Reading:
     """ids: (tokens,), two or more of them as the model will get them. Raises UserError for a model that looks ahead."""
     ids = ids[:PROBE_TOKENS]
     if not repeats_itself(forward, ids):
-        return Reading(forward.sliced, together=False)
+        return Reading(forward.sliced, together=False, repeats=False)
     full = forward.logits(ids[None])[0]
     short = ids[: max(1, len(ids) - 4)]
     # What follows a text must not change what is said in it: then padding on its right cannot either.
@@ -171,6 +196,11 @@ def probe_reading(forward: Forward, ids: Tensor) -> Reading:
     if not _mostly_close(forward, seen, full[: len(short)]):
         raise UserError(
             f"{type(forward.model).__name__} sees what comes after a token: fflm scores causal language models"
+        )
+    # Nor may the number of tokens that follow, whatever they are.
+    if not _mostly_close(forward, forward.logits(short[None])[0], full[: len(short)]):
+        raise UserError(
+            f"{type(forward.model).__name__} sees how much comes after a token: fflm scores causal language models"
         )
     pair = forward.logits(torch.stack([ids, other]))
     together = _close(forward, pair[0], full) and _close(forward, pair[1][: len(short)], full[: len(short)])

@@ -18,6 +18,7 @@ from harness.engine.abilities import (
     probe_lengths,
     probe_reading,
     probe_sharing,
+    repeats_at_length,
 )
 from harness.engine.batches import Budget, cut, padded
 from harness.engine.decoding import Decoder, Limit
@@ -257,7 +258,10 @@ class Engine:
     def reading(self, ids: Ints) -> Reading:
         """How this model gives logits, found with the first text it gets."""
         if self._reading is None:
-            self._reading = self._probe(probe_reading, ids)
+            found: Reading = self._probe(probe_reading, ids)
+            if found.repeats and not self._probe(lambda forward, text: repeats_at_length(forward, found, text), ids):
+                found = Reading(self.forward.sliced, together=False, repeats=False)
+            self._reading = found
         return self._reading
 
     def _can_share(self, decoder: Decoder, prompt: Ints, shared: int) -> bool:
@@ -273,9 +277,11 @@ class Engine:
         if self._decoder is None or length > self._written[0] or padding > self._written[1]:
             padding = max(padding, len(longest) // 2) if padding else 0  # so that it need not be found again soon
             reading, given = self.reading(longest), len(longest)
-            way = self._probe(
-                lambda forward, ids: probe_completing(forward, reading, ids, padding, given), longest, length
-            )
+            way = Completing(False)
+            if reading.repeats:
+                way = self._probe(
+                    lambda forward, ids: probe_completing(forward, reading, ids, padding, given), longest, length
+                )
             self._decoder = Decoder(self.forward, reading, way, self.tokenizer, self._padding)
             self._measure_writing(longest, way)
             self._written = (length, padding)

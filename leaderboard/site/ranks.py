@@ -48,11 +48,12 @@ def rank(intervals: Mapping[Key, tuple[str, float, float]]) -> dict[Key, Rank]:
 
 
 def ranks(entries: Iterable[Entry]) -> Ranks:
-    """All places. Runs that are no records, what is disputed, and cells over part of a split have none."""
+    """All places. Runs that are no records, what is disputed, models that answer otherwise each time, and cells over
+    part of a split have none."""
     memory: dict[str, dict[str, tuple[str, float, float]]] = {}
     cells: dict[tuple[str, Place], dict[tuple[str, Place], tuple[str, float, float]]] = {}
     for entry in entries:
-        if entry.yours or entry.standing.disputed:
+        if entry.yours or entry.standing.disputed or entry.model.get("deterministic") is False:
             continue
         model = entry.model["id"]
         if worst := entry.whole_memory:
