@@ -12,8 +12,8 @@ _OFFSET_MARK = "create_position_ids_from_input_ids"
 def auto_class(config: Any, asked: str) -> Any:
     """The class that loads a model of this config; text alone is given to what also takes images.
 
-    Of kinds that are known as both, the one that the weights were saved from. asked: what the model was called. Raises
-    UserError for a model that does not predict the next token.
+    Of kinds that are known as both, the causal LM: it takes the weights of the text from those of both. asked: what the
+    model was called. Raises UserError for a model that does not predict the next token.
     """
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -25,17 +25,10 @@ def auto_class(config: Any, asked: str) -> Any:
     two_stacks = getattr(config, "is_encoder_decoder", False) or getattr(
         config.get_text_config(), "is_encoder_decoder", False
     )
-    mappings = {
-        AutoModelForCausalLM: MODEL_FOR_CAUSAL_LM_MAPPING,
-        AutoModelForImageTextToText: MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    }
-    fitting = [auto for auto, mapping in mappings.items() if not two_stacks and type(config) in mapping]
-    saved_from = getattr(config, "architectures", None) or []
-    for auto in fitting:
-        if mappings[auto][type(config)].__name__ in saved_from:
-            return auto
-    if fitting:
-        return fitting[0]
+    if not two_stacks and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    if not two_stacks and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForImageTextToText
     kind = "an encoder and a decoder" if two_stacks else "no causal LM"
     raise UserError(f"{asked} ({config.model_type}) is {kind}: give the id of a model that predicts the next token")
 
