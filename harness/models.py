@@ -19,6 +19,7 @@ from huggingface_hub.errors import HTTPError
 from harness import reference
 from harness.architectures import auto_class, context_of
 from harness.errors import UserError
+from harness.gguf_files import joined, parts_of, require_parts, stem_of
 from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, take_over
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -58,7 +59,8 @@ class Adapter:
 class ModelSource:
     """A model pinned to one revision (40 hex digits), with its configuration and tokenizer but no weights yet.
 
-    tokens_from: what splits texts, "tokenizer.json" of the model or what "transformers" has built where it has none.
+    gguf_file: the file of `location` that holds all of it. tokens_from: what splits texts, "tokenizer.json" of the
+    model or what "transformers" has built where it has none.
     """
 
     name: str
@@ -67,13 +69,14 @@ class ModelSource:
     request: ModelRequest
     config: Any
     tokenizer: Any
+    gguf_file: str | None = None
     adapter: Adapter | None = None
     tokens_from: str = BUILT
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What every from_pretrained call gets beside the location, once the files are here."""
-        return _arguments(self.location, self.revision, self.request)
+        return _arguments(self.location, self.revision, self.gguf_file)
 
     @property
     def context(self) -> int | None:
@@ -99,16 +102,19 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     folder = Path(location)
     if request.gguf_file and folder.is_dir() and not (folder / request.gguf_file).is_file():
         raise UserError(f"there is no {request.gguf_file} in {folder}: name a file of the folder with --gguf-file")
+    if request.gguf_file and folder.is_dir():
+        require_parts(folder, request.gguf_file)
     if folder.is_dir() and request.revision:
         raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
     with strangers_files(request.model):
         if folder.is_dir() and not request.gguf_file:
             weight_files(folder)
         revision = folder_revision(folder, request.gguf_file) if folder.is_dir() else hub_revision(request, here_only)
-        arguments = _arguments(location, revision, request) | {"local_files_only": here_only}
+        files = folder if folder.is_dir() else _snapshot(location, revision, request)
+        location, gguf_file = _gguf_file(location, revision, request, here_only)
+        arguments = _arguments(location, revision, gguf_file) | {"local_files_only": here_only}
         config = AutoConfig.from_pretrained(location, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
-        files = folder if folder.is_dir() else _snapshot(location, revision, request)
         vocabulary = getattr(config.get_text_config(), "vocab_size", 1)
         if type(vocabulary) is not int or vocabulary < 1:
             raise ValueError(f"vocab_size of its config.json is {vocabulary!r}")
@@ -128,7 +134,24 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     adapter = _adapter(request.adapter, here_only) if request.adapter else None
     if adapter is not None:
         take_over(tokenizer, adapter.folder, adapter.name)
-    return ModelSource(name, location, revision, request, config, tokenizer, adapter, tokens_from)
+    return ModelSource(name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from)
+
+
+def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: bool) -> tuple[str, str | None]:
+    """Where the model is loaded from, and the GGUF file there: another folder if the file was split into parts."""
+    from huggingface_hub import hf_hub_download
+
+    asked = request.gguf_file
+    if asked is None or len(parts_of(asked)) == 1:
+        return location, asked
+    if Path(location).is_dir():
+        folder = Path(location)
+    else:
+        for part in parts_of(asked):
+            hf_hub_download(location, part, revision=revision, local_files_only=here_only)
+        folder = _snapshot(location, revision, request)
+    whole = joined(folder, asked)
+    return str(whole.parent), whole.name
 
 
 def fetch_weights(source: ModelSource) -> None:
@@ -216,18 +239,18 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
     return Adapter(name, revision, folder)
 
 
-def _arguments(location: str, revision: str, request: ModelRequest) -> dict[str, Any]:
+def _arguments(location: str, revision: str, gguf_file: str | None) -> dict[str, Any]:
     """What every from_pretrained call gets beside the location: never the leave to run a repository's own code, for
     which transformers would ask on a terminal."""
     pinned = {} if Path(location).is_dir() else {"revision": revision}
-    return {"trust_remote_code": False} | pinned | ({"gguf_file": request.gguf_file} if request.gguf_file else {})
+    return {"trust_remote_code": False} | pinned | ({"gguf_file": gguf_file} if gguf_file else {})
 
 
 def _name(request: ModelRequest, folder: Path) -> str:
     """`org/model`: a Hub id as it is, `local/...` for a folder or a GGUF file in one."""
     if request.model in reference.MODELS or not folder.is_dir():
         return request.model
-    return folder_name(Path(request.gguf_file).stem if request.gguf_file else folder.resolve().name)
+    return folder_name(stem_of(request.gguf_file) if request.gguf_file else folder.resolve().name)
 
 
 def folder_name(name: str) -> str:
@@ -255,9 +278,10 @@ def _snapshot(location: str, revision: str, request: ModelRequest) -> Path:
 
 
 def folder_revision(folder: Path, gguf_file: str | None) -> str:
-    """40 hex digits of the SHA-256 over what the model is made of: the GGUF file, or weights, tokenizer, configs."""
+    """40 hex digits of the SHA-256 over what the model is made of: the GGUF file (all its parts), or weights,
+    tokenizer, configs."""
     if gguf_file:
-        paths = [folder / gguf_file]
+        paths = [folder / part for part in parts_of(gguf_file)]
     else:
         paths = sorted(path for path in folder.iterdir() if path.suffix in REVISION_SUFFIXES and path.is_file())
     digest = hashlib.sha256()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Run, refused
 from tests.harness import models
+from tests.harness import test_gguf_files as gguf
 from tests.hub import Hub
 
 ASKED = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
@@ -49,6 +50,18 @@ def test_a_revision_is_pinned_to_its_commit(
     model = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
     assert model["revision"] == commits[revision]
     assert model["class"] == {"main": "LlamaForCausalLM", "v1": "GPT2LMHeadModel"}[revision]
+
+
+def test_a_gguf_file_in_parts_is_fetched_whole(cli: Run, tmp_path: Path, hub: Hub) -> None:
+    parts = gguf.write(tmp_path / "parts", 8)
+    commit = hub.add_repository("model", "org/parts", tmp_path / "parts")
+    for offline in (False, True):
+        words = ("--model", "org/parts", "--gguf-file", parts[0])
+        result = evaluate(cli, tmp_path, hub, *words, offline=offline)
+        assert result.returncode == 0, result.stderr
+    (run,) = tmp_path.glob("runs/org--parts/*")
+    model = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
+    assert (model["revision"], model["gguf_file"]) == (commit, parts[0])
 
 
 @pytest.mark.parametrize(("model", "revision"), [("org/nothing", "main"), ("org/tiny", "v9")])
