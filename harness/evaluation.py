@@ -80,8 +80,8 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         world.part()
         return None
     jobs = _without(jobs, left_out)
-    if left_out:
-        print(f"left out: {', '.join(left_out)} ({next(iter(left_out.values()))})")
+    for name, reason in left_out.items():
+        print(f"left out: {name} ({reason})")
     data = data_facts(jobs)
     for job in jobs:
         data["tasks"][job.task.name]["rendering"] = rendering[job.task.name]

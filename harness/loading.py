@@ -10,6 +10,16 @@ from harness.architectures import auto_class
 from harness.errors import UserError
 from harness.models import ModelRequest, ModelSource, strangers_files
 
+# What a generation_config.json may say that would change greedy texts.
+CHANGES_TEXTS = {
+    *("do_sample", "temperature", "top_k", "top_p", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"),
+    *("num_beams", "num_beam_groups", "diversity_penalty", "penalty_alpha", "guidance_scale", "length_penalty"),
+    *("repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
+    *("bad_words_ids", "sequence_bias", "suppress_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty"),
+    *("forced_bos_token_id", "forced_eos_token_id", "forced_decoder_ids", "min_length", "min_new_tokens"),
+    *("stop_strings", "max_time", "token_healing", "watermarking_config"),
+}
+
 
 def load(source: ModelSource, device: Any = None) -> Any:
     """The model in evaluation mode, on `device` (default: the best of this machine) or spread as was asked.
@@ -54,6 +64,18 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int] | None:
     found = {token for one in named for token in (one if isinstance(one, list | tuple) else [one])}
     ends = sorted(int(token) for token in found if token is not None and token >= 0)
     return ends or None
+
+
+def decoding(source: ModelSource, model: Any) -> dict[str, Any]:
+    """How texts are written, as it stands in run.json: the most probable token each time, up to one that ends a text;
+    and what of the repository's generation_config.json is not followed, by name."""
+    from transformers import GenerationConfig
+
+    asked: dict[str, Any] = {}
+    with suppress(OSError, ValueError, TypeError):
+        asked = GenerationConfig.from_pretrained(source.location, **source.arguments).to_diff_dict()
+    ends = model.generation_config.eos_token_id
+    return {"greedy": True, "ends": ends or [], "not_followed": sorted(asked.keys() & CHANGES_TEXTS)}
 
 
 def _require_all(source: ModelSource, missing: Iterable[str]) -> None:
@@ -128,6 +150,7 @@ def describe(source: ModelSource, model: Any, strict: bool = False) -> dict[str,
         "compiled": request.compile,
         "strict": strict,
         "context": source.context,
+        "decoding": decoding(source, model),
         "tokenizer": {
             "class": type(source.tokenizer).__name__,
             "sha256": source.tokenizer_hash,

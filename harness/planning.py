@@ -30,6 +30,8 @@ from harness.tasks.base import Ints
 FIRST_ROWS = 64
 # Continuations are written anew for every read: a row costs as much as hundreds.
 FIRST_ROWS_CONTINUED = 2
+# A budget for thinking that is advised is a multiple of this, where there is room for one.
+THINKING_STEP = 64
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ def _prompts(job: Job, tokenizer: Any, rows: pa.Table) -> CompletionPlan:
 
 def _advice(job: Job, plan: Plan, lengths: Ints, rows: pa.Table, context: int) -> str:
     """What makes a task fit a context."""
+    turns = plan.turns if isinstance(plan, DialoguePlan) else 1
+    room = job.prompting.thinking + int(context - lengths.max()) // turns
+    if job.prompting.thinking and room > 0:
+        # Rounded down: later rows may be longer than the ones that were looked at.
+        return f"think less: add --thinking {room // THINKING_STEP * THINKING_STEP or room}"
     if isinstance(plan, DialoguePlan):
         first = np.array([len(prompt) for prompt in plan.prompts])
         turn = int(((lengths - first) // plan.turns).max()) + 1

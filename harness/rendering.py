@@ -72,7 +72,7 @@ class Exchange:
         if self.bridge is None:
             told = list(self.messages[row])
             for _, text in said:
-                told += _turn(thinking.after_thinking(text, self.job.prompting.opened) or "", task)
+                told += _turn(self._fitting(thinking.after_thinking(text, self.job.prompting.opened) or ""), task)
             return prompt_ids([render(self.tokenizer, told, self.job.prompting)], True, self.tokenizer)[0]
         whole = [self.prompts[row]]
         for tokens, text in said:
@@ -80,6 +80,13 @@ class Exchange:
             ends = not self.job.prompting.chat and task.is_complete(text)
             whole += [tokens[: len(tokens) - ends], self.bridge]
         return np.concatenate(whole)
+
+    def _fitting(self, answer: str) -> str:
+        """An answer as it is told again: written anew, broken characters may take more tokens than they were."""
+        most = self.job.prompting.max_new_tokens(_asked(self.job))
+        while len(ids := encode(self.tokenizer, [answer], special=False)[0].ids) > most:
+            answer = answer[: len(answer) * most // len(ids)]
+        return answer
 
     @property
     def longest(self) -> Ints:

@@ -359,6 +359,26 @@ def test_files_that_a_stranger_wrote_end_in_one_line(
     assert done.stderr.strip().splitlines()[-1].startswith("harness: ")
 
 
+@pytest.mark.parametrize(
+    ("advised", "ends", "not_followed"),
+    [
+        ({"do_sample": True, "temperature": 0.6, "top_p": 0.9}, [], ["do_sample", "temperature", "top_p"]),
+        ({"repetition_penalty": 1.3, "no_repeat_ngram_size": 2}, [], ["no_repeat_ngram_size", "repetition_penalty"]),
+        ({"forced_bos_token_id": 3, "suppress_tokens": [4], "min_new_tokens": 9}, [],
+         ["forced_bos_token_id", "min_new_tokens", "suppress_tokens"]),
+        ({"eos_token_id": [5, 4], "max_new_tokens": 3}, [4, 5], []),
+        ({}, [], []),
+    ],
+)  # fmt: skip
+def test_what_is_not_followed_of_generation_config_stands_in_run_json(
+    cli: Run, tmp_path: Path, tiny: Path, advised: dict[str, Any], ends: list[int], not_followed: list[str]
+) -> None:
+    folder = copy_of(tiny, tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps(advised), encoding="utf-8")
+    run = evaluated(cli, tmp_path / "out", "--model", folder, "--task", "letters", "--limit", 1)
+    assert facts(run)["decoding"] == {"greedy": True, "ends": ends, "not_followed": not_followed}
+
+
 @pytest.mark.parametrize("content", [b"GGUF", b"GGUF\x03\x00\x00\x00\xff", b"", b"PK\x03\x04", b"GGUF" + b"\xff" * 400])
 @pytest.mark.parametrize("named", ["file", "folder"])
 def test_a_damaged_gguf_file_ends_in_one_line(cli: Run, tmp_path: Path, content: bytes, named: str) -> None:

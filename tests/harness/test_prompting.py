@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -378,6 +379,31 @@ def test_a_thought_that_never_ends_is_cut_off(cli: Run, tmp_path: Path, template
     assert {row["tokens"] for row in observed(tmp_path)} == {limit}
     found = scores(tmp_path)
     assert (found["accuracy"], found["cut_off"], found["parse_failures"]) == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("letters", ["--thinking", 2048]),
+        ("letters", ["--thinking", 700, "--shots", 2]),
+        ("letters-histogram", ["--thinking", 999]),
+        ("strawberry", ["--thinking", 300, "--challenges", 1]),
+    ],
+)
+def test_thinking_that_does_not_fit_is_told_what_does(cli: Run, tmp_path: Path, task: str, words: list[object]) -> None:
+    words_ = tokenizer(SWITCHED)
+    made = models.save_tiny(tmp_path / "small", words_.backend_tokenizer, context=700)
+    words_.save_pretrained(made)
+    command: list[object] = ["harness", "eval", "--model", made, "--task", task, "--limit", 2]
+    message = refused(cli(*command, *words))
+    found = re.search(r"takes up to [\d,]+ tokens, .* is 700: think less: add --thinking (\d+)$", message)
+    assert found is not None, message
+    assert int(found[1]) % 64 == 0 and int(found[1]) >= 64
+    thinking = words.index("--thinking")
+    words[thinking + 1] = int(found[1])
+    assert cli(*command, *words).returncode == 0
+    words[thinking + 1] = int(found[1]) + 128
+    assert "think less" in refused(cli(*command, *words))
 
 
 def test_thinking_is_off_where_it_can_be(cli: Run, tmp_path: Path) -> None:
