@@ -5,12 +5,14 @@ with the rows, every token of a prompt.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import thinking
 from harness.errors import UserError
 from harness.tasks.base import CompletionTask, DialogueTask
+from harness.templates import ChatTemplate, Message, TemplateFault, carry_out
 
 CHAT = ("auto", "on", "off")
 MOST_SHOTS = 64
@@ -22,8 +24,6 @@ CLOCK = (
     + "".join(f"|replace('{code}','{text}')" for code, text in DATES.items())
     + " }}{%- endmacro -%}"
 )
-
-Message = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,19 @@ def _require_all_said(tokenizer: Any, prompting: Prompting) -> None:
 
 
 def chat_template(tokenizer: Any) -> str | None:
-    """The chat template of a tokenizer, None if it has none."""
+    """The chat template of a tokenizer, None if it has none. Raises UserError for one that is no text."""
     try:
-        return str(tokenizer.get_chat_template())
+        template = str(tokenizer.get_chat_template())
     except (ValueError, AttributeError):  # none, or several without a default one
         return None
+    if any("\ud800" <= sign <= "\udfff" for sign in template):
+        raise UserError(f"the chat template of {tokenizer.name_or_path} has halves of characters in it: save it anew")
+    return template
+
+
+def template_of(tokenizer: Any) -> ChatTemplate:
+    """The chat template of a tokenizer that has one, with what it is given beside messages."""
+    return ChatTemplate(str(chat_template(tokenizer)), tokenizer.name_or_path, tokenizer.special_tokens_map)
 
 
 def _switches(tokenizer: Any, name: str, messages: list[Message], plain: Prompting) -> bool:
@@ -138,20 +146,21 @@ def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str
 
     Raises UserError if the template refuses them.
     """
+    return render_all(template_of(tokenizer), [messages], prompting)[0]
+
+
+def render_all(template: ChatTemplate, conversations: Sequence[list[Message]], prompting: Prompting) -> list[str]:
+    """The same of several conversations."""
     if prompting.system is not None:
-        messages = [{"role": "system", "content": prompting.system}, *messages]
+        system: Message = {"role": "system", "content": prompting.system}
+        conversations = [[system, *messages] for messages in conversations]
     switched = {prompting.switch: prompting.thinking > 0} if prompting.switch else {}
+    with_clock = replace(template, text=CLOCK + template.text)
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                messages, chat_template=CLOCK + str(chat_template(tokenizer)), tokenize=False,
-                add_generation_prompt=True, date_string=TODAY, **switched,
-            )
-        )  # fmt: skip
-    except Exception as error:  # a template is a program, and fails in any way
-        reason = " ".join(str(error).split()) or type(error).__name__
+        return carry_out(with_clock, conversations, date_string=TODAY, **switched)
+    except TemplateFault as fault:
         advice = "leave out --system" if prompting.system is not None else "ask without it: add --chat off"
-        raise UserError(f"the chat template of {tokenizer.name_or_path} refuses ({reason}): {advice}") from None
+        raise UserError(f"the chat template of {template.whose} refuses ({fault}): {advice}") from None
 
 
 def answer_part(task: CompletionTask, output: str, cut_off: bool, prompting: Prompting) -> tuple[str, bool]:

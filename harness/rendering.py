@@ -10,9 +10,11 @@ import pyarrow as pa
 from harness import thinking
 from harness.demonstrations import demonstrations
 from harness.errors import UserError
-from harness.prompting import Message, Prompting, render
+from harness.framing import framed
+from harness.prompting import Prompting, render, template_of
 from harness.rows import Job
 from harness.tasks.base import CompletionTask, DialogueTask, Ints
+from harness.templates import ChatTemplate, Message
 from harness.tokens import encode
 
 BETWEEN = "\n\n"  # demonstrations of a plain text
@@ -41,7 +43,17 @@ def prompt_texts(job: Job, rows: pa.Table, tokenizer: Any) -> list[str]:
     """Prompts as the model's tokenizer gets them."""
     if not job.prompting.chat:
         return plain_texts(job, rows)
-    return [render(tokenizer, said, job.prompting) for said in messages(job, rows)]
+    return chat_texts(job, rows, template_of(tokenizer))
+
+
+def chat_texts(job: Job, rows: pa.Table, template: ChatTemplate) -> list[str]:
+    """Prompts as a chat template writes them. Raises UserError for one that does more than to frame what is said,
+    in the first turn or the one after it."""
+    said = messages(job, rows)
+    texts = framed(template, said, job.prompting)
+    if job.prompting.turns > 1:
+        framed(template, [[*one, *_turn("3", _asked(job))] for one in said], job.prompting)
+    return texts
 
 
 def prompt_ids(texts: Sequence[str], chat: bool, tokenizer: Any) -> list[Ints]:
@@ -73,7 +85,8 @@ class Exchange:
             told = list(self.messages[row])
             for _, text in said:
                 told += _turn(self._fitting(thinking.after_thinking(text, self.job.prompting.opened) or ""), task)
-            return prompt_ids([render(self.tokenizer, told, self.job.prompting)], True, self.tokenizer)[0]
+            texts = framed(template_of(self.tokenizer), [told], self.job.prompting, demanded=False)
+            return prompt_ids(texts, True, self.tokenizer)[0]
         whole = [self.prompts[row]]
         for tokens, text in said:
             # The token that ends a base model's line is not part of its answer.
@@ -159,8 +172,9 @@ def _chat_bridge(job: Job, said: list[Message], tokenizer: Any) -> Ints | None:
     """What the template writes between an answer and the next, if it writes answers as they were said."""
     seams = []
     for answer in ("3", "There are 12 of them."):
-        before = render(tokenizer, said, job.prompting) + answer
-        whole = render(tokenizer, [*said, *_turn(answer, _asked(job))], job.prompting)
+        both = [said, [*said, *_turn(answer, _asked(job))]]
+        before, whole = framed(template_of(tokenizer), both, job.prompting, demanded=False)
+        before += answer
         if job.prompting.thinking or not whole.startswith(before):
             return None
         seams.append((before, whole[len(before) :]))
