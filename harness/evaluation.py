@@ -26,6 +26,7 @@ from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.plan import Plan
 from harness.planning import EvalRequest, check_first_rows, plan_jobs, plan_rows, put_to
 from harness.processes import World
+from harness.prompting import template_of
 from harness.rows import Job
 from harness.run import (
     Run,
@@ -87,9 +88,12 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         data["tasks"][job.task.name]["rendering"] = rendering[job.task.name]
     if not repeats:
         print(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
+    described = describe(source, model, request.strict) | {"deterministic": repeats}
+    if any(job.prompting.chat for job in jobs):
+        described["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
     facts = {
         "command": request.command,
-        "model": describe(source, model, request.strict) | {"deterministic": repeats},
+        "model": described,
         "data": data,
         "environment": environment(world.device),
         "left_out": left_out,

@@ -25,6 +25,7 @@ from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, tak
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+MODEL, ADAPTER = "model", "adapter"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Of a local folder these files decide what a model says; their hash is its revision.
 REVISION_SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
@@ -60,7 +61,8 @@ class ModelSource:
     """A model pinned to one revision (40 hex digits), with its configuration and tokenizer but no weights yet.
 
     gguf_file: the file of `location` that holds all of it. tokens_from: what splits texts, "tokenizer.json" of the
-    model or what "transformers" has built where it has none.
+    model or what "transformers" has built where it has none. template_of: whose the chat template is, if there is one,
+    the "model"'s or the "adapter"'s.
     """
 
     name: str
@@ -72,6 +74,7 @@ class ModelSource:
     gguf_file: str | None = None
     adapter: Adapter | None = None
     tokens_from: str = BUILT
+    template_of: str = MODEL
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -132,9 +135,13 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     name = _name(request, folder)
     tokenizer.name_or_path = name  # what it is called in messages
     adapter = _adapter(request.adapter, here_only) if request.adapter else None
+    template = tokenizer.chat_template
     if adapter is not None:
         take_over(tokenizer, adapter.folder, adapter.name)
-    return ModelSource(name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from)
+    whose = MODEL if tokenizer.chat_template == template else ADAPTER
+    return ModelSource(
+        name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from, whose
+    )
 
 
 def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: bool) -> tuple[str, str | None]:

@@ -63,7 +63,8 @@ def result_of(run: Run, scores: Sequence[Score]) -> dict[str, Any]:
     """result.json of a run, from its scores in the order of its jobs."""
     return {
         "schema": RESULT_SCHEMA,
-        "model": run.facts["model"],
+        # The text of a chat template stands in run.json.
+        "model": {name: value for name, value in run.facts["model"].items() if name != "chat_template"},
         "data": run.facts["data"],
         "scores": [_rounded(one) for one in scores],
         "environment": run.facts["environment"],

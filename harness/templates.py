@@ -32,6 +32,10 @@ class ChatTemplate:
     whose: str
     special: Mapping[str, Any]
 
+    def facts(self, of: str) -> dict[str, Any]:
+        """As it stands in run.json; of: whether it is the model's own or its adapter's."""
+        return {"text": self.text, "special_tokens": _plain(self.special), "of": of}
+
 
 class _Process:
     """The process, started when it is first needed and after it has ended."""
@@ -101,7 +105,7 @@ def carry_out(template: ChatTemplate, conversations: Sequence[Sequence[Message]]
 
     variables: what it is given beside the special tokens. Raises TemplateFault.
     """
-    given = {name: _plain(value) for name, value in template.special.items()} | variables
+    given = _plain(template.special) | variables
     texts: list[str] = []
     for start in range(0, len(conversations), AT_ONCE):
         part = [list(one) for one in conversations[start : start + AT_ONCE]]
@@ -110,5 +114,9 @@ def carry_out(template: ChatTemplate, conversations: Sequence[Sequence[Message]]
     return texts
 
 
-def _plain(value: Any) -> Any:
-    return [str(one) for one in value] if isinstance(value, list | tuple) else str(value)
+def _plain(special: Mapping[str, Any]) -> dict[str, Any]:
+    """Special tokens as texts and lists of texts."""
+    return {
+        name: [str(one) for one in value] if isinstance(value, list | tuple) else str(value)
+        for name, value in special.items()
+    }

@@ -93,7 +93,8 @@ def provenance(run: Run) -> list[tuple[str, str]]:
     """All that is known of how a run was made, as names and values; what is None or empty is left out."""
     facts = run.facts
     told: list[tuple[str, str]] = [("command", facts["command"]), ("created", facts["created"])]
-    told += _flat(facts["model"], "model")
+    # The text of a chat template is a page of its own.
+    told += _flat({name: value for name, value in facts["model"].items() if name != "chat_template"}, "model")
     told += _flat(facts["environment"], "environment")
     told.append(("data generator", str(facts["data"]["generator"])))
     for name, asked in facts["data"]["tasks"].items():

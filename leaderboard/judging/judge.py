@@ -2,8 +2,9 @@
 
     files -> form -> data and identity -> tables against regenerated rows -> scores -> other records
 
-Nothing of a submission is executed, unpickled, rendered as a template or used as a path before it has passed
-for a name. A stranger's record is judged in a process of its own (`leaderboard.judging.apart`).
+Nothing of a submission is executed, unpickled or used as a path before it has passed for a name, but for its chat
+template, which is rendered in a sandbox (`leaderboard.judging.frames`). A stranger's record is judged in a process of
+its own (`leaderboard.judging.apart`).
 """
 
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from harness.rows import Job
 from harness.run import Run
 from harness.scoring import Score, result_of, score
 from leaderboard.judging.forms import require_consistent, require_default_data, require_form, require_submitted
+from leaderboard.judging.frames import require_frames
 from leaderboard.judging.others import require_unlike_others
 from leaderboard.judging.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.judging.refusal import Refused, shown
@@ -84,6 +86,7 @@ def _judged(folder: Path, records: Path | None, new: bool) -> Verdict:
     place = place_of(run, digest)
     if PurePosixPath(*folder.parts[-3:]) != place:
         raise Refused(f"the folder is called {shown('/'.join(folder.parts[-3:]))}, its contents say {place}")
+    framing = require_frames(run, new=new)
     scores: list[Score] = []
     for job in run.jobs():
         scores += _scores(run, job)
@@ -91,7 +94,7 @@ def _judged(folder: Path, records: Path | None, new: bool) -> Verdict:
     _require_same(read_json(folder / "result.json"), result)
     require_as_written(folder / "result.json", result)
     remarks = require_unlike_others(run, submission, place, records, new=new) if records is not None else ()
-    return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
+    return Verdict(str(folder), (), (*framing, *remarks), str(place), digest, submission, result)
 
 
 def _scores(run: Run, job: Job) -> list[Score]:

@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.run import Run
 from harness.tasks import get_task
-from leaderboard.attestations import Attestation
+from leaderboard.attestations import REPLAY, Attestation
 from leaderboard.site.judged import Findings
 from leaderboard.standing import STANDINGS, Standing
 from leaderboard.submission import Submission
@@ -46,6 +46,17 @@ class Asking:
 
 
 @dataclass(frozen=True)
+class ShownTemplate:
+    """The chat template of a source. sha256: 64 hex digits. text: "" where an older record does not have it. own:
+    whether it is known to be the one of the model's repository at the recorded revision; known: a phrase on that."""
+
+    sha256: str
+    text: str
+    own: bool
+    known: str
+
+
+@dataclass(frozen=True)
 class Source:
     """A record, or a run given beside the records, with what its observations give.
 
@@ -67,6 +78,25 @@ class Source:
     def division(self) -> str:
         """The division that its submission states, or that it is a run of one's own."""
         return YOUR_RUN if self.submission is None else self.submission.division
+
+    @property
+    def template(self) -> ShownTemplate | None:
+        """What questions went through, None for bare texts and for a service's own."""
+        tasks = self.run.facts["data"]["tasks"].values()
+        hashes = [one["prompting"]["template"] for one in tasks if one.get("prompting", {}).get("template")]
+        if not hashes or self.run.supplied:
+            return None
+        model = self.run.facts["model"]
+        stated = model.get("chat_template") or {}
+        known = ""
+        if str(model["id"]).startswith("local/"):
+            known = "of somebody's folder, not of a repository"
+        elif stated.get("of") == "adapter":
+            known = "the adapter's, not that of the model's repository"
+        elif not any(one.kind == REPLAY for one in self.attestations):
+            known = "not compared with that of the model's repository yet"
+        own = known or "that of the model's repository at this revision, by a replay"
+        return ShownTemplate(hashes[0], str(stated.get("text", "")), not known, own)
 
     @property
     def trust(self) -> int:

@@ -44,7 +44,7 @@ def environment() -> Any:
     )
     made.filters |= {
         "percent": percent, "count": texts.count, "short": texts.short_count, "skill": skill_text,
-        "points": texts.points, "shortened": texts.shortened, "x": _x,
+        "points": texts.points, "shortened": texts.shortened, "visible": texts.visible, "x": _x,
     }  # fmt: skip
     made.globals |= {
         "interval": texts.interval, "span": texts.span, "size_of": size_of, "plots": plots,

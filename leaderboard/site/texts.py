@@ -1,6 +1,7 @@
 """How numbers and foreign texts are written on the pages, and what pages may load."""
 
 import re
+import unicodedata
 from typing import Any
 
 from harness.table import percent
@@ -13,12 +14,21 @@ POLICY = (
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 # What neither XML 1.0 nor UTF-8 has: control signs, halves of characters.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 def clean(value: Any) -> Any:
     """A text without what no file of the site can hold, replaced; anything else as it is. For Jinja's `finalize`."""
     return _NO_TEXT.sub("\ufffd", value) if type(value) is str else value
+
+
+def visible(text: str) -> str:
+    """A foreign program for people to read: what is not seen or turns the direction of reading stands as its number."""
+    return "".join(
+        f"\\u{{{ord(sign):04x}}}" if sign not in "\n\t" and unicodedata.category(sign) in _UNSEEN else sign
+        for sign in text.replace("\r\n", "\n")
+    )
 
 
 def harmless(text: str) -> str:

@@ -1,0 +1,258 @@
+"""The chat templates of records: judged, replayed and shown."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import main
+from harness.errors import UserError
+from harness.run import read_run
+from leaderboard.judging.judge import Verdict, judge
+from leaderboard.records import read_record
+from leaderboard.replaying.replay import replay
+from leaderboard.site.texts import visible
+from leaderboard.submit import public_facts
+from tests.harness import scripted
+from tests.harness.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS
+from tests.leaderboard.making import Json, consistent, edit, make_record, only_run, resign
+from tests.leaderboard.sites import attest, index_of, spoken
+
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "extra_special_tokens": ["<|a|>"]}
+
+
+def asked(folder: Path, *tasks: str, template: str = scripted.CHATML) -> Path:
+    """A finished run of a chat model, as harness submit sends it."""
+    model = scripted.save(folder / "model", "perfect", template=template)
+    words = [word for task in tasks for word in ("--task", task)]
+    assert main(["eval", "--model", str(model), *words, "--limit", "4", "--output", str(folder / "runs")]) == 0
+    run = only_run(folder / "runs").folder
+    edit(run / "run.json", public_facts)
+    consistent(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return asked(tmp_path_factory.mktemp("finished"), "letters", "strawberry")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    (tmp_path / "records").mkdir()
+    return tmp_path / "records"
+
+
+def forged(finished: Path, records: Path, change: Callable[[Json], object]) -> Path:
+    """The record after somebody who knows all the rules has changed its run.json."""
+    run = records.parent / "forged"
+    shutil.copytree(finished, run)
+    edit(run / "run.json", lambda facts: change(facts) and None)
+    consistent(run)
+    return make_record(run, records)
+
+
+def with_template(text: str, **tokens: Any) -> Callable[[Json], None]:
+    """Another template, named by its hash everywhere."""
+
+    def change(facts: Json) -> None:
+        facts["model"]["chat_template"] |= {"text": text, "special_tokens": {**TOKENS, **tokens}}
+        for task in facts["data"]["tasks"].values():
+            task["prompting"]["template"] = hashlib.sha256(text.encode()).hexdigest()
+
+    return change
+
+
+def judged(record: Path, records: Path, **options: Any) -> Verdict:
+    return judge(record, records, **options)
+
+
+def test_a_run_says_its_template(finished: Path) -> None:
+    facts = read_run(finished).facts
+    stated = facts["model"]["chat_template"]
+    assert stated["text"] == scripted.CHATML and stated["of"] == "model"
+    assert stated["special_tokens"]["eos_token"] == scripted.END
+    digest = hashlib.sha256(scripted.CHATML.encode()).hexdigest()
+    assert {task["prompting"]["template"] for task in facts["data"]["tasks"].values()} == {digest}
+
+
+def test_a_run_without_chat_says_none(tmp_path: Path) -> None:
+    model = scripted.save(tmp_path / "model", "perfect", template=scripted.CHATML)
+    for words in (["--task", "letters", "--chat", "off"], ["--task", "flipflop-prose"]):
+        output = tmp_path / "-".join(words)
+        assert main(["eval", "--model", str(model), *words, "--limit", "1", "--output", str(output)]) == 0
+        assert "chat_template" not in only_run(output).facts["model"]
+
+
+@pytest.mark.parametrize("family", [None, *HONEST])
+def test_templates_of_real_families_are_accepted(finished: Path, records: Path, family: str | None) -> None:
+    change = with_template(HONEST[family]) if family else lambda facts: None
+    assert judged(forged(finished, records, change), records).reasons == ()
+
+
+@pytest.mark.parametrize("cheat", CHEATS | LATER_CHEATS)
+def test_records_whose_template_helps_are_refused(finished: Path, records: Path, cheat: str) -> None:
+    text = (CHEATS | LATER_CHEATS)[cheat]
+    (said,) = judged(forged(finished, records, with_template(text)), records).reasons
+    assert "writes other things around other questions" in said and "\n" not in said
+
+
+@pytest.mark.parametrize("kind", ["powers", "repeats", "doubles", "writes much"])
+def test_records_whose_template_never_ends_are_refused(finished: Path, records: Path, kind: str) -> None:
+    (said,) = judged(forged(finished, records, with_template(ENDLESS[kind])), records).reasons
+    assert "refuses (it " in said and "\n" not in said
+
+
+def _other_text(facts: Json) -> None:
+    facts["model"]["chat_template"]["text"] += " "
+
+
+def _no_text(facts: Json) -> None:
+    del facts["model"]["chat_template"]
+
+
+def _one_task_of_another(facts: Json) -> None:
+    facts["data"]["tasks"]["letters"]["prompting"]["template"] = "0" * 64
+
+
+def _of_an_adapter(facts: Json) -> None:
+    facts["model"]["chat_template"]["of"] = "adapter"
+
+
+def _more_fields(facts: Json) -> None:
+    facts["model"]["chat_template"]["note"] = "x"
+
+
+def _huge(facts: Json) -> None:
+    facts["model"]["chat_template"]["text"] += "x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_other_text, "its text is not that of the hash"),
+        (_no_text, "lacks the text of its chat template: run harness eval again, into another folder"),
+        (_one_task_of_another, "its text is not that of the hash"),
+        (_of_an_adapter, "there is no adapter"),
+        (_more_fields, "there is a field that is not known"),
+        (_huge, "maxLength"),
+    ],
+)
+def test_what_does_not_fit_is_refused(finished: Path, records: Path, change: Callable[[Json], None], said: str) -> None:
+    (reason,) = judged(forged(finished, records, change), records).reasons
+    assert said in reason
+
+
+def test_what_was_accepted_without_the_text_stays_so(finished: Path, records: Path) -> None:
+    verdict = judged(forged(finished, records, _no_text), records, new=False)
+    assert verdict.accepted
+    assert any("the text of its chat template is not recorded" in remark for remark in verdict.remarks)
+
+
+# ---- Replays
+
+
+def test_a_replay_demands_the_recorded_template(finished: Path, tmp_path: Path) -> None:
+    model = finished.parents[2] / "model"
+    record = make_record(finished, tmp_path / "records")
+    assert replay(read_record(record), None, "n", "a maintainer", str(model)).agrees
+    edit(record / "run.json", lambda facts: facts["model"]["chat_template"]["special_tokens"].clear())
+    with pytest.raises(UserError, match="the chat template is"):
+        replay(read_record(resign(record, tmp_path / "records")), None, "n", "a maintainer", str(model))
+
+
+@pytest.mark.parametrize("cheat", ["counts", "hints by length", "lowers"])
+def test_a_replay_refuses_a_template_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cheat: str) -> None:
+    """The record was made by a harness that took it."""
+    with monkeypatch.context() as context:
+        context.setattr("harness.rendering.framed", _taken)
+        run = asked(tmp_path, "letters", template=CHEATS[cheat])
+    record = make_record(run, tmp_path / "records")
+    with pytest.raises(UserError, match="writes other things around other questions"):
+        replay(read_record(record), None, "n", "a maintainer", str(tmp_path / "model"))
+
+
+def _taken(template: Any, conversations: Any, prompting: Any, *, demanded: bool = True) -> list[str]:
+    from harness.prompting import render_all
+
+    return render_all(template, conversations, prompting)
+
+
+# ---- The site
+
+
+def shown(records: Path, model: str, **facts: Any) -> tuple[str, Path]:
+    """The page of a record of a chat model, and the record."""
+    from harness.prompting import Prompting
+
+    text = "<script>alert(1)</script>{{ messages }}\u202e"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    record = spoken(records, model, wrong=50, prompting=Prompting(template=digest))
+    facts = {"chat_template": {"text": text, "special_tokens": {}, "of": "model"}} | facts
+    edit(record / "run.json", lambda told: told["model"].update(facts))
+    consistent(record)
+    return digest, resign(record, records)
+
+
+def page_of(records: Path) -> str:
+    (row,) = index_of(records)
+    return (records.parent / "site" / row["page"]).read_text(encoding="utf-8")
+
+
+def test_a_page_shows_text_and_hash_and_marks_what_nobody_compared(records: Path) -> None:
+    digest, record = shown(records, "org/m")
+    page = page_of(records)
+    assert digest in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ messages }}\\u{202e}" in page and "<script>alert" not in page
+    assert "<strong>not compared with that of the model&#39;s repository yet</strong>" in page
+    attest(record, "replay", True, asked=4)
+    page = page_of(records)
+    assert "that of the model&#39;s repository at this revision, by a replay" in page and "yet</strong>" not in page
+
+
+@pytest.mark.parametrize(
+    ("model", "facts", "mark"),
+    [
+        ("local/m", {}, "of somebody&#39;s folder, not of a repository"),
+        (
+            "org/m",
+            {
+                "chat_template": {"text": "x", "special_tokens": {}, "of": "adapter"},
+                "adapter": {"id": "org/lora", "revision": "0" * 40},
+            },
+            "the adapter&#39;s, not that of the model&#39;s repository",
+        ),
+    ],
+)
+def test_a_template_that_is_not_the_repositorys_own_is_marked(
+    records: Path, model: str, facts: Json, mark: str
+) -> None:
+    _, record = shown(records, model, **facts)
+    attest(record, "replay", True, asked=4)
+    assert f"<strong>{mark}</strong>" in page_of(records)
+
+
+def test_an_older_record_shows_the_hash_alone(records: Path) -> None:
+    digest, record = shown(records, "org/m")
+    edit(record / "run.json", lambda told: told["model"].pop("chat_template") and None)
+    consistent(record)
+    resign(record, records)
+    page = page_of(records)
+    assert digest in page and "This record does not have its text." in page
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\n\tb", "a\n\tb"),
+        ("a\u202eb", "a\\u{202e}b"),
+        ("\u200b\U000e0041", "\\u{200b}\\u{e0041}"),
+        ("\x1b[2J\r", "\\u{001b}[2J\\u{000d}"),
+        ("<\uff5cUser\uff5c>\u2581", "<\uff5cUser\uff5c>\u2581"),
+    ],
+)
+def test_what_is_not_seen_is_shown(text: str, expected: str) -> None:
+    assert visible(text) == expected
