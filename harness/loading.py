@@ -1,5 +1,6 @@
 """From a pinned source to a loaded model: where it lies, in which numbers, with which adapter."""
 
+import copy
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +20,11 @@ CHANGES_TEXTS = {
     *("forced_bos_token_id", "forced_eos_token_id", "forced_decoder_ids", "min_length", "min_new_tokens"),
     *("stop_strings", "max_time", "token_healing", "watermarking_config"),
 }
+# How transformers itself computes a part of a model, without programs from elsewhere.
+OWN_WAYS = {
+    "_attn_implementation": ("eager", "sdpa", "flex_attention"),
+    "_experts_implementation": ("eager", "grouped_mm", "batched_mm"),
+}
 
 
 def load(source: ModelSource, device: Any = None) -> Any:
@@ -37,6 +43,7 @@ def load(source: ModelSource, device: Any = None) -> Any:
     arguments = source.arguments | _placement(source, device)
     arguments["dtype"] = "auto" if request.dtype == "auto" else getattr(torch, request.dtype)
     arguments |= {} if request.gguf_file else {"use_safetensors": True}
+    arguments |= _own_ways(source.config)
     arguments |= {"attn_implementation": request.attention} if request.attention else {}
     with strangers_files(request.model):
         loaded: Any = auto_class(source.config, request.model).from_pretrained(
@@ -104,6 +111,19 @@ def _placement(source: ModelSource, device: Any) -> dict[str, Any]:
             )
         told |= {"tp_plan": "auto"}
     return told
+
+
+def _own_ways(config: Any) -> dict[str, Any]:
+    """The config to load by, where what it names for attention or experts is not a way of transformers' own: names of
+    another kind would be fetched from the Hub, and run. transformers chooses then, as for a config that names none."""
+    configs = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", {}))]
+    clean = copy.deepcopy(config)
+    changed = False
+    for name, own in OWN_WAYS.items():
+        if any(getattr(one, name, None) not in (None, *own) for one in configs):
+            setattr(clean, name, None)
+            changed = True
+    return {"config": clean} if changed else {}
 
 
 def _unpacked() -> dict[str, Any]:

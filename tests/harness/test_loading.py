@@ -471,3 +471,47 @@ def test_a_family_that_transformers_knows_needs_no_program(
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     evaluated(cli, tmp_path / "runs", "--model", folder, *ASKED)
     assert not written.exists()
+
+
+# ---- Kernels: programs that a config names
+
+
+KERNELS = [
+    ("attn_implementation", "stranger/kernel"),
+    ("attn_implementation", "stranger/kernel@main:run"),
+    ("attn_implementation", "kernels-community/flash-attn2"),
+    ("attn_implementation", "paged|stranger/kernel"),
+    ("attn_implementation", "flash_attention_2"),
+    ("attn_implementation", {"": "stranger/kernel"}),
+    ("_attn_implementation", "stranger/kernel"),
+    ("experts_implementation", "deepgemm"),
+    ("experts_implementation", "stranger/kernel"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), KERNELS)
+def test_a_kernel_that_a_config_names_is_not_fetched(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: Any
+) -> None:
+    """As if the package that fetches kernels were installed."""
+    from transformers import modeling_utils
+    from transformers.integrations import hub_kernels
+
+    fetched: list[object] = []
+    for module in (modeling_utils, hub_kernels):
+        monkeypatch.setattr(module, "is_kernels_available", lambda: True)
+    monkeypatch.setattr(hub_kernels, "get_kernel", lambda *names, **_: fetched.append(names))
+    folder = copy_of(tiny, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {key: value}), encoding="utf-8")
+    model = load(resolve(ModelRequest(str(folder))))
+    assert fetched == []
+    assert model.config._attn_implementation == load(resolve(ModelRequest(str(tiny)))).config._attn_implementation
+
+
+@pytest.mark.parametrize("own", ["eager", "sdpa"])
+def test_a_way_of_transformers_that_a_config_names_is_taken(tmp_path: Path, tiny: Path, own: str) -> None:
+    folder = copy_of(tiny, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": own}), encoding="utf-8")
+    assert load(resolve(ModelRequest(str(folder)))).config._attn_implementation == own
