@@ -59,6 +59,13 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the name of an attestation that you wrote, which may be added (repeatable)",
     )
+    parser.add_argument(
+        "--own",
+        action="append",
+        default=[],
+        metavar="DIGEST",
+        help="an earlier record that the same account sent, by its host, and may supersede (repeatable)",
+    )
     parser.add_argument("--json", action="store_true", help="verdicts for machines")
     again = parser.add_argument_group("asking the model again (writes attestations beside the record)")
     again.add_argument(
@@ -149,8 +156,8 @@ def _verify(given: argparse.Namespace) -> int:
         quiet_libraries()
     again = verify.Again(given.replay, given.fresh, given.rows, given.nonce, given.by, given.model)
     return verify.command(
-        given.path, base=given.base, pull_request=given.pull_request, attested=given.attested, as_json=given.json,
-        again=again,
+        given.path, base=given.base, pull_request=given.pull_request, attested=given.attested, own=given.own,
+        as_json=given.json, again=again,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -44,16 +44,24 @@ class Again:
 
 
 def command(
-    path: str, *, base: Path | None, pull_request: int | None, attested: Sequence[str], as_json: bool, again: Again
+    path: str,
+    *,
+    base: Path | None,
+    pull_request: int | None,
+    attested: Sequence[str],
+    own: Sequence[str],
+    as_json: bool,
+    again: Again,
 ) -> int:
     """Judges what is at `path`, and asks its model again if that is wanted; returns the exit status.
 
     path: a record, a checkout, a folder of records, or ORG/NAME of the Hub. base: the checkout as it was before.
-    pull_request: of ORG/NAME. attested: names of attestations that may be added. as_json: verdicts for machines.
+    pull_request: of ORG/NAME. attested: names of attestations that may be added. own: digests of earlier records that
+    whoever sends this has sent, beside those that the Hub tells. as_json: verdicts for machines.
     """
     found: list[Attestation] = []
     try:
-        with _opened(path, base, pull_request, attested) as opened:
+        with _opened(path, base, pull_request, attested, own) as opened:
             verdicts = [_verdict(folder, opened) for folder in opened.folders]
             if not as_json:
                 for verdict in verdicts:
@@ -78,7 +86,7 @@ def command(
 
 def _verdict(folder: Path, opened: "Opened") -> Verdict:
     """The judge's, of a record and of what is attested of it."""
-    verdict = judge_apart(folder, opened.records, new=opened.new)
+    verdict = judge_apart(folder, opened.records, new=opened.new, own=opened.own)
     if not verdict.accepted:
         return verdict
     try:
@@ -92,17 +100,20 @@ def _verdict(folder: Path, opened: "Opened") -> Verdict:
 
 @dataclass(frozen=True)
 class Opened:
-    """The folders to be judged, the records they are among, whether they come to those or were accepted before, and
-    where they were fetched from, if they were."""
+    """The folders to be judged, the records they are among, whether they come to those or were accepted before, where
+    they were fetched from, if they were, and the earlier records of whoever sends them, if the host was asked."""
 
     folders: list[Path]
     records: Path | None
     new: bool
     fetched: repository.Fetched | None = None
+    own: Collection[str] | None = None
 
 
 @contextmanager
-def _opened(path: str, base: Path | None, pull_request: int | None, attested: Sequence[str]) -> Iterator[Opened]:
+def _opened(
+    path: str, base: Path | None, pull_request: int | None, attested: Sequence[str], own: Sequence[str]
+) -> Iterator[Opened]:
     """Raises Refused if what is at a place is refused as a whole."""
     if not path:
         raise UserError("no path is named: name a record, a checkout, or ORG/NAME with --pull-request")
@@ -118,6 +129,7 @@ def _opened(path: str, base: Path | None, pull_request: int | None, attested: Se
                 fetched.root / repository.RECORDS,
                 pull_request is not None,
                 fetched,
+                None if pull_request is None else {*fetched.own, *own},
             )
         return
     if not place.is_dir():
@@ -131,7 +143,7 @@ def _opened(path: str, base: Path | None, pull_request: int | None, attested: Se
         return
     is_checkout = any((place / one).is_dir() for one in PLACES)
     if base is not None:
-        yield _opened_against(base, place, attested)
+        yield replace(_opened_against(base, place, attested), own=own)
         return
     records = records_of(place) if is_checkout else place
     if not (folders := record_folders(records)):

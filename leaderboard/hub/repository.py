@@ -4,9 +4,10 @@ ORG/NAME
     records/<org>--<model>/<revision, 12 hex>/<digest, 12 hex>/...
 """
 
+import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,14 +17,17 @@ from huggingface_hub.hf_api import RepoFile
 from fflm_data.hub import DATASET, hub_errors
 from harness.errors import UserError
 from leaderboard.judging.changes import added_records
-from leaderboard.judging.reading import most_bytes
+from leaderboard.judging.reading import most_bytes, read_json
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import Record, record_files
+from leaderboard.submission import SUBMISSION_FILE
 
 RECORDS, REPORTED = PurePosixPath("records"), PurePosixPath("reported")
 # What one pull request may add.
 MOST_NEW_FILES = 1_000
 MOST_NEW_BYTES = 2**29
+# What stands in the place of an account that is gone: no two of those are the same.
+NO_AUTHOR = ("", "deleted")
 
 
 def propose(repository: str, record: Record, description: str) -> str:
@@ -50,13 +54,15 @@ def propose(repository: str, record: Record, description: str) -> str:
 @dataclass(frozen=True)
 class Fetched:
     """Files of a repository at one commit, in a folder for the time being. added: the records to be judged, relative to
-    it. pull_request: None for the repository as it is."""
+    it. pull_request: None for the repository as it is. own: the records that they supersede and that came by pull
+    requests of the same author, 12 hex digits each."""
 
     repository: str
     pull_request: int | None
     revision: str
     root: Path
     added: list[PurePosixPath]
+    own: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -81,7 +87,12 @@ def fetched(repository: str, pull_request: int | None, attested: Collection[str]
             _require_bounded({name: file.size for name, file in after.items() if name not in before})
         patterns = [f"{RECORDS}/**", f"{REPORTED}/**"]
         api.snapshot_download(repository, repo_type=DATASET, revision=head, local_dir=path, allow_patterns=patterns)
-        yield Fetched(repository, pull_request, head, Path(path), added)
+        own: frozenset[str] = frozenset()
+        if pull_request is not None:
+            earlier = {PurePosixPath(name).parts[3]: name for name in before if _is_run(PurePosixPath(name))}
+            wanted = {name: earlier[name] for name in _superseded(Path(path), added) if name in earlier}
+            own = _own(api, repository, pull_request, wanted)
+        yield Fetched(repository, pull_request, head, Path(path), added, own)
 
 
 def push(fetched: Fetched, files: list[Path]) -> str:
@@ -101,6 +112,46 @@ def push(fetched: Fetched, files: list[Path]) -> str:
 
 def _head(api: HfApi, repository: str, pull_request: int) -> str | None:
     return api.dataset_info(repository, revision=f"refs/pr/{pull_request}").sha
+
+
+def _is_run(path: PurePosixPath) -> bool:
+    """Whether a file is the run.json of a record."""
+    return len(path.parts) == 5 and path.parts[0] == str(RECORDS) and path.name == "run.json"
+
+
+def _superseded(root: Path, added: Collection[PurePosixPath]) -> set[str]:
+    """What the new records would supersede, as far as they say so: the judge reads them again."""
+    found: set[str] = set()
+    for place in added:
+        with suppress(Refused):
+            names = read_json(root / place / SUBMISSION_FILE).get("supersedes")
+            found |= {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    return found
+
+
+def _own(api: HfApi, repository: str, pull_request: int, runs: Mapping[str, str]) -> frozenset[str]:
+    """Of some records (the run.json of each, by digest) those that a pull request of the same author brought."""
+    author = api.get_discussion_details(repository, pull_request, repo_type=DATASET).author
+    if not runs or author in NO_AUTHOR:
+        return frozenset()
+    entries = api.get_paths_info(repository, sorted(runs.values()), expand=True, repo_type=DATASET)
+    commits = {one.path: one.last_commit for one in entries if isinstance(one, RepoFile)}
+    return frozenset(
+        name
+        for name, path in runs.items()
+        if (commit := commits.get(path)) and _author_of(api, repository, commit.oid, commit.title) == author
+    )
+
+
+def _author_of(api: HfApi, repository: str, commit: str, title: str) -> str | None:
+    """Who opened the pull request that a commit merged; None if it merged none. The Hub ends its title with the number,
+    and keeps the commit with the request: what else stands in the title is the author's."""
+    number = re.search(r"\(#([0-9]{1,9})\)$", title)
+    if number is None:
+        return None
+    request = api.get_discussion_details(repository, int(number[1]), repo_type=DATASET)
+    merged = request.is_pull_request and request.status == "merged" and request.merge_commit_oid == commit
+    return request.author if merged and request.author not in NO_AUTHOR else None
 
 
 def _require_bounded(sizes: Mapping[str, int]) -> None:

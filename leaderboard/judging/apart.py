@@ -10,22 +10,27 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from leaderboard.judging.judge import Verdict, judge
 
 MOST_MEMORY = 2 * 2**30
 MOST_SECONDS = 120
+NOBODY = "nobody"  # in the place of digests: nobody has asked who sent them
 # What a process needs of its environment; tokens and other secrets are not among it.
 _KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "HOME", "USERPROFILE", "LD_LIBRARY_PATH")
 # The package that is running, wherever it lies; the folder that a stranger's files are in is not searched for modules.
 _PROGRAM = "import sys; sys.path[:0] = [sys.argv[1]]; from leaderboard.judging.apart import main; main(*sys.argv[2:])"
 
 
-def judge_apart(folder: Path, records: Path | None = None, *, new: bool = True) -> Verdict:
+def judge_apart(
+    folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
+) -> Verdict:
     """What `judge` says; a refusal if its process ends, runs out of memory or takes too long."""
     package = Path(__file__).parents[2]
-    arguments = [str(folder), "new" if new else "accepted", *([str(records)] if records else [])]
+    known = NOBODY if own is None else ",".join(sorted(own))
+    arguments = [str(folder), "new" if new else "accepted", known, *([str(records)] if records else [])]
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -47,11 +52,12 @@ def judge_apart(folder: Path, records: Path | None = None, *, new: bool = True) 
         return _refused(folder, f"it ends the process that reads it ({how}{memory})")
 
 
-def main(folder: str, standing: str, records: str | None = None) -> None:
+def main(folder: str, standing: str, known: str, records: str | None = None) -> None:
     """In that process: judges, and prints the verdict as JSON, whatever happens on the way."""
     _limit()
     try:
-        verdict = judge(Path(folder), Path(records) if records else None, new=standing == "new")
+        own = None if known == NOBODY else known.split(",")
+        verdict = judge(Path(folder), Path(records) if records else None, new=standing == "new", own=own)
     except Exception as error:
         memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
         verdict = _refused(Path(folder), f"the judge failed on it ({type(error).__name__}{memory})")

@@ -7,6 +7,7 @@ template, which is rendered in a sandbox (`leaderboard.judging.frames`). A stran
 its own (`leaderboard.judging.apart`).
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +22,7 @@ from leaderboard.judging.frames import require_frames
 from leaderboard.judging.others import require_unlike_others
 from leaderboard.judging.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.judging.refusal import Refused, shown
+from leaderboard.judging.senders import require_own
 from leaderboard.judging.tables import SLACK, SLACK_16_BITS, read_table, require_possible
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import SUBMISSION_FILE
@@ -57,11 +59,14 @@ class Verdict:
         return facts
 
 
-def judge(folder: Path, records: Path | None = None, *, new: bool = True) -> Verdict:
+def judge(
+    folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
+) -> Verdict:
     """Judges the record in a folder, which lies below `records` (or will). records: None if there are no others. new:
-    whether it comes to them, or was accepted before."""
+    whether it comes to them, or was accepted before. own: digests of earlier records of the same sender, None where
+    nobody has asked for them (`leaderboard.judging.senders`)."""
     try:
-        return _judged(folder, records, new)
+        return _judged(folder, records, new, own)
     except Refused as refusal:
         return Verdict(str(folder), (str(refusal),))
     except UserError as error:  # of the harness, which says where and what to type: here only what matters
@@ -69,7 +74,7 @@ def judge(folder: Path, records: Path | None = None, *, new: bool = True) -> Ver
         return Verdict(str(folder), (reason,))
 
 
-def _judged(folder: Path, records: Path | None, new: bool) -> Verdict:
+def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] | None) -> Verdict:
     files = list_files(folder)
     facts, submission = read_json(folder / "run.json"), read_json(folder / SUBMISSION_FILE)
     require_form(facts, "run")
@@ -86,15 +91,16 @@ def _judged(folder: Path, records: Path | None, new: bool) -> Verdict:
     place = place_of(run, digest)
     if PurePosixPath(*folder.parts[-3:]) != place:
         raise Refused(f"the folder is called {shown('/'.join(folder.parts[-3:]))}, its contents say {place}")
-    framing = require_frames(run, new=new)
+    remarks = [*(require_own(submission, own) if new else []), *require_frames(run, new=new)]
     scores: list[Score] = []
     for job in run.jobs():
         scores += _scores(run, job)
     result = result_of(run, scores)
     _require_same(read_json(folder / "result.json"), result)
     require_as_written(folder / "result.json", result)
-    remarks = require_unlike_others(run, submission, place, records, new=new) if records is not None else ()
-    return Verdict(str(folder), (), (*framing, *remarks), str(place), digest, submission, result)
+    if records is not None:
+        remarks += require_unlike_others(run, submission, place, records, new=new)
+    return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
 
 
 def _scores(run: Run, job: Job) -> list[Score]:

@@ -18,7 +18,6 @@ from leaderboard.attestations import is_withdrawn
 from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import record_folders
-from leaderboard.submission import SUBMISSION_FILE
 
 # Signs that pass for one another in a name.
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "", "-": "", ".": ""})
@@ -80,7 +79,7 @@ def _unlike(run: Run, submission: dict[str, Any], other: _Other) -> list[str]:
         raise Refused(f"{shown(model['id'])} passes for {shown(other.name)}, which has a record")
     superseded = name in submission["supersedes"]
     if superseded:
-        _require_may_supersede(run, submission, other)
+        _require_may_supersede(run, other)
     remarks = [f"it supersedes {name}"] * superseded
     try:
         copied = _copied(run, other)
@@ -124,8 +123,9 @@ def _parts(tasks: dict[str, Any]) -> dict[tuple[str, str], int]:
     return {(task, split): part["rows"] for task, asked in tasks.items() for split, part in asked["splits"].items()}
 
 
-def _require_may_supersede(run: Run, submission: dict[str, Any], other: _Other) -> None:
-    """Raises Refused unless a record may take the place of another: the same model's, as much, and by the same."""
+def _require_may_supersede(run: Run, other: _Other) -> None:
+    """Raises Refused unless a record may take the place of another: the same model's, and as much. By whom it was sent
+    is another question (`leaderboard.judging.senders`)."""
     name, model = other.folder.name, run.facts["model"]
     for what in ("id", "revision", "dtype"):
         if other.model.get(what) != model[what]:
@@ -133,8 +133,6 @@ def _require_may_supersede(run: Run, submission: dict[str, Any], other: _Other) 
     mine = _parts(run.facts["data"]["tasks"])
     if lacking := sorted(part for part, rows in other.parts.items() if mine.get(part, 0) < rows):
         raise Refused(f"it would supersede {name}, which has more of {shown('.'.join(lacking[0]))}")
-    if read_json(other.folder / SUBMISSION_FILE).get("contact") != submission["contact"]:
-        raise Refused(f"it would supersede {name}, and its contact is another: ask the maintainers")
 
 
 def _copy_of_another(model: dict[str, Any], other: _Other, copied: str) -> str:

@@ -421,7 +421,6 @@ def _no_letters(facts: Json) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda folder: edit(folder / "submission.json", _set("contact", "somebody else")), "its contact is another"),
         (lambda folder: edit(folder / "run.json", _model(revision="0" * 40)), "another revision"),
         (lambda folder: edit(folder / "run.json", _model(dtype="bfloat16")), "another dtype"),
         (_fewer, "has more of 'letters.test'"),
