@@ -17,16 +17,14 @@ from harness import cli
 
 NAMES = ("judge", "comment", "publish")
 RIGHTS = {
-    "judge": {"judge": {"contents": "read"}},
-    "comment": {"comment": {"actions": "read", "pull-requests": "write"}},
+    "judge": {"judge": {"contents": "read", "pull-requests": "read"}},
+    "comment": {"comment": {"actions": "read", "contents": "read", "pull-requests": "write"}},
     "publish": {
         "build": {"contents": "read"},
         "pages": {"pages": "write", "id-token": "write"},
-        "space": {},
+        "space": {"contents": "read"},
     },
 }
-# All else needs a full commit.
-OF_GITHUB = re.compile(r"actions/[a-z-]+@v\d+")
 
 
 def text(name: str) -> str:
@@ -47,7 +45,7 @@ def commands() -> Iterator[list[str]]:
     for name in NAMES:
         for step in steps(name):
             for line in step.get("run", "").splitlines():
-                words = shlex.split(re.sub(r">.*", "", line))
+                words = [word for word in shlex.split(re.sub(r">.*", "", line)) if word != "$OWN"]
                 if words[:1] == ["harness"]:
                     yield words[1:]
 
@@ -70,7 +68,10 @@ def test_rights_are_the_least(name: str) -> None:
 
 
 def test_what_starts_them() -> None:
-    assert set(workflow("judge")["on"]) == {"pull_request"}
+    asked = workflow("judge")["on"]
+    assert set(asked) == {"pull_request"} and asked["pull_request"]["branches"] == ["main"]
+    # A request may go into another branch without a new commit.
+    assert set(asked["pull_request"]["types"]) == {"opened", "synchronize", "reopened", "edited"}
     assert workflow("comment")["on"] == {"workflow_run": {"workflows": ["judge"], "types": ["completed"]}}
     assert workflow("publish")["on"] == {"push": {"branches": ["main"]}}
     assert not any("pull_request_target" in text(name) for name in NAMES)
@@ -85,10 +86,21 @@ def test_nothing_is_pasted_into_a_script(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_actions_are_github_s_own_or_pinned(name: str) -> None:
+def test_actions_are_pinned_by_commit(name: str) -> None:
+    """A tag may be moved. One action has one commit everywhere, and its version beside it."""
     used = [step["uses"] for step in steps(name) if "uses" in step]
     assert used
-    assert all(OF_GITHUB.fullmatch(one) or re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", one) for one in used)
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", one) for one in used)
+    told = re.findall(r"uses: (\S+) # (v\d+\.\d+\.\d+)$", "".join(map(text, NAMES)), re.MULTILINE)
+    assert {one for one, _ in told} >= set(used)
+    assert len({one.partition("@")[0] for one, _ in told}) == len(set(told))
+
+
+def test_what_is_installed_beside_a_token_is_known_by_hash() -> None:
+    space = workflow("publish")["jobs"]["space"]["steps"]
+    lines = [line for step in space for line in step.get("run", "").splitlines() if "install" in line]
+    assert lines == ["pip install --require-hashes --only-binary :all: -r installed/.github/requirements.txt"]
+    assert "--generate-hashes --output-file .github/requirements.txt" in text("publish")
 
 
 def test_a_stranger_s_files_meet_no_secret_and_no_right_to_write() -> None:
@@ -102,7 +114,8 @@ def test_a_stranger_s_files_meet_no_secret_and_no_right_to_write() -> None:
     (install,) = (number for number, step in enumerate(judge) if "pip install" in step.get("run", ""))
     (first, *_) = (number for number, step in enumerate(judge) if "checkout" in step.get("uses", ""))
     assert install < first
-    ours = re.compile(r'(pip install "fflm\[eval\]==\$FFLM_VERSION"|harness .*|echo "commit=.*)')
+    install = r'pip install ("fflm\[eval\]==\$FFLM_VERSION"|--require-hashes .*)'
+    ours = re.compile(rf'({install}|harness .*|echo "commit=.*|git -C head rev-parse .*)')
     for name in NAMES:
         for step in steps(name):
             assert all(ours.fullmatch(line) for line in step.get("run", "").splitlines())
@@ -129,16 +142,28 @@ def test_commands_are_those_of_the_command_line() -> None:
 
 FAKES = """
 const said = [];
-const pulls = [{number: 5, head: {sha: 'other'}}, {number: 7, head: {sha: 'abc'}}];
+const pulls = PULLS;
 const core = {notice: (text) => said.push(['notice', text])};
 const context = {
   repo: {owner: 'org', repo: 'results'},
-  payload: {workflow_run: {head_sha: HEAD, head_branch: 'b', head_repository: {owner: {login: 'stranger'}}}},
+  payload: {
+    workflow_run: {head_sha: HEAD, head_branch: 'b', head_repository: null}, repository: {default_branch: 'main'},
+  },
 };
 const github = {
-  paginate: async (list, asked) => (list === 'files' ? FILES.map((filename) => ({filename})) : EARLIER),
+  paginate: async (list, asked) => ({files: FILES, pulls}[list] ?? EARLIER),
   rest: {
-    pulls: {listFiles: 'files', list: async (asked) => ({data: asked.head === 'stranger:b' ? pulls : []})},
+    pulls: {
+      listFiles: 'files',
+      list: 'pulls',
+      get: async (asked) => ({data: {...pulls.find((one) => one.number === asked.pull_number), ...NOW}}),
+    },
+    repos: {
+      compareCommitsWithBasehead: async (asked) => {
+        if (asked.basehead !== 'BASE...main') { throw new Error('not found'); }
+        return {data: {status: 'BETWEEN'}};
+      },
+    },
     issues: {
       listComments: null,
       createComment: async (made) => said.push(['create', made]),
@@ -150,26 +175,49 @@ const github = {
 """
 
 
+HEAD, BASE = "a" * 40, "b" * 40
+ADDED = {"filename": "records/a--b/c/d/run.json", "status": "added"}
+
+
+def request(number: int, head: str = HEAD, into: str = "main") -> dict[str, Any]:
+    return {"number": number, "head": {"sha": head}, "base": {"ref": into}}
+
+
 def comment(
     folder: Path,
     verdict: str | bytes | None,
     earlier: object = (),
-    head: str = "abc",
-    files: tuple[str, ...] = ("records/a--b/c/d/run.json",),
+    *,
+    head: str = HEAD,
+    commits: str | None = f"{HEAD}\n{BASE}\n",
+    files: tuple[dict[str, Any], ...] = (ADDED,),
+    pulls: tuple[dict[str, Any], ...] = (request(5, "c" * 40), request(7)),
+    now: dict[str, Any] | None = None,
+    between: str = "identical",
 ) -> list[Any]:
     """What the script asks of GitHub. Playwright brings the node that runs it."""
     (folder / "verdict").mkdir()
     if verdict is not None:
         content = verdict.encode() if isinstance(verdict, str) else verdict
         (folder / "verdict" / "verdict.json").write_bytes(content)
+    if commits is not None:
+        (folder / "verdict" / "commits.txt").write_text(commits, encoding="utf-8")
     (script,) = (step["with"]["script"] for step in steps("comment") if "script" in step.get("with", {}))
-    program = FAKES.replace("HEAD", json.dumps(head)).replace("EARLIER", json.dumps(earlier))
-    program = program.replace("FILES", json.dumps(files)).replace("SCRIPT", script)
+    program = FAKES.replace("'BASE...main'", f"'{BASE}...main'").replace("BETWEEN", between)
+    program = program.replace("NOW", json.dumps({"changed_files": len(files)} | (now or {})))
+    program = program.replace("HEAD", json.dumps(head)).replace("EARLIER", json.dumps(earlier))
+    program = program.replace("PULLS", json.dumps(pulls)).replace("FILES", json.dumps(files))
+    return run_script(folder, program.replace("SCRIPT", script))
+
+
+def run_script(folder: Path, program: str, **environment: str) -> list[Any]:
     node = compute_driver_executable()[0]
-    environment = {"RUNNER_TEMP": str(folder)}
-    done = subprocess.run([node, "-e", program], env=environment, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        [node, "-e", program], env={"RUNNER_TEMP": str(folder), **environment}, cwd=folder, capture_output=True,
+        encoding="utf-8", check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return list(json.loads(done.stdout))
 
 
 PLACE = "an-org--m/0123456789ab/abcdef012345"
@@ -228,14 +276,127 @@ def test_a_hostile_verdict_is_text(tmp_path: Path, verdict: str | bytes | None) 
     assert head.count("<!--") == 1 and tail == "\n````"
 
 
-@pytest.mark.parametrize("other", [".github/workflows/judge.yml", "leaderboard/records/a", "records.md", "`\u202e"])
-def test_a_request_that_brings_its_own_judge_is_refused(tmp_path: Path, other: str) -> None:
-    """Its workflow may have written any verdict."""
-    ((verb, made),) = comment(tmp_path, json.dumps([ACCEPTED]), files=("records/a--b/c/d/run.json", other))
+OTHERS = [".github/workflows/judge.yml", "leaderboard/records/a", "records.md", "`\u202e", ""]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_request_that_brings_its_own_judge_is_refused(tmp_path: Path, other: str, renamed: bool) -> None:
+    """Its workflow may have written any verdict. A file that goes out of a folder changes that, too."""
+    moved = {"filename": "records/a--b/c/d/x.yml", "status": "renamed", "previous_filename": other}
+    changed = moved if renamed else {"filename": other, "status": "added"}
+    ((verb, made),) = comment(tmp_path, json.dumps([ACCEPTED]), files=(ADDED, changed))
     assert verb == "create" and "accepted" not in made["body"] and made["body"].isascii()
     assert made["body"].splitlines()[1].startswith("refused: this pull request touches more")
 
 
-def test_a_request_that_has_gone_on_is_left_alone(tmp_path: Path) -> None:
-    ((verb, _),) = comment(tmp_path, json.dumps([ACCEPTED]), head="newer")
+def test_a_request_with_more_files_than_are_listed_is_refused(tmp_path: Path) -> None:
+    ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), now={"changed_files": 3001})
+    assert "accepted" not in made["body"] and "more files than GitHub lists" in made["body"]
+
+
+def test_a_verdict_names_the_commit_that_was_judged(tmp_path: Path) -> None:
+    """And comes from a repository that is deleted by now."""
+    ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]))
+    first = made["body"].splitlines()[1]
+    assert HEAD in first and BASE in first and first.endswith("void for any other commit:")
+
+
+@pytest.mark.parametrize(
+    "commits",
+    [
+        None,
+        "",
+        f"{'d' * 40}\n{BASE}\n",
+        f"{BASE}\n{HEAD}\n",
+        HEAD,
+        f"{HEAD}\n",
+        f"{HEAD}\n{BASE}\n{HEAD}\n",
+        "x" * 2**21,
+    ],
+)
+def test_a_verdict_of_another_commit_is_void(tmp_path: Path, commits: str | None) -> None:
+    ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), commits=commits)
+    assert "accepted" not in made["body"]
+    assert made["body"].splitlines()[1] == "no verdict: what was judged is another commit than"
+
+
+@pytest.mark.parametrize(("base", "between"), [(BASE, "diverged"), (BASE, "behind"), ("e" * 40, "identical")])
+def test_a_verdict_on_another_branch_is_void(tmp_path: Path, base: str, between: str) -> None:
+    ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), commits=f"{HEAD}\n{base}\n", between=between)
+    assert "accepted" not in made["body"] and "none of this branch" in made["body"]
+
+
+def test_a_verdict_on_a_commit_that_main_has_gone_on_from_counts(tmp_path: Path) -> None:
+    ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), between="ahead")
+    assert "accepted" in made["body"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": "f" * 40},
+        {"pulls": ()},
+        {"pulls": (request(7, into="other"),)},
+        {"now": {"head": {"sha": "f" * 40}}},
+        {"now": {"base": {"ref": "other"}}},
+    ],
+)
+def test_a_request_that_has_gone_on_or_goes_elsewhere_is_left_alone(tmp_path: Path, changes: dict[str, Any]) -> None:
+    ((verb, _),) = comment(tmp_path, json.dumps([ACCEPTED]), **changes)
     assert verb == "notice"
+
+
+# Whose the superseded records are, by the script itself
+
+SENDERS = """
+const said = [];
+const core = {notice: (text) => {}, setOutput: (name, value) => said.push([name, value])};
+const context = {repo: {owner: 'org', repo: 'results'}, payload: {pull_request: {user: USER}}};
+const github = {rest: {repos: {
+  listCommits: async ({sha, path}) => ({data: sha === 'base' && COMMITS[path] ? [{sha: COMMITS[path]}] : []}),
+  listPullRequestsAssociatedWithCommit: async (asked) => ({data: BROUGHT[asked.commit_sha] ?? []}),
+}}};
+(async () => { SCRIPT })().then(() => console.log(JSON.stringify(said)));
+"""
+MINE, HERS, GONE, DIRECT, TWICE, OPEN = (f"{number:012x}" for number in range(1, 7))
+MERGED = {"merged_at": "2026-01-01T00:00:00Z"}
+BROUGHT = {
+    MINE: [{"user": {"id": 7}, **MERGED}],
+    HERS: [{"user": {"id": 8}, **MERGED}],
+    GONE: [{"user": None, **MERGED}],
+    DIRECT: [],
+    TWICE: [{"user": {"id": 7}, **MERGED}, {"user": {"id": 8}, **MERGED}],
+    OPEN: [{"user": {"id": 7}, "merged_at": None}],
+}
+
+
+def owned(folder: Path, submission: str, user: object) -> list[str]:
+    """The digests that the script takes for the sender's own, of all that a new record names."""
+    place = "records/org--m/0123456789ab"
+    for digest in BROUGHT:
+        (folder / "base" / place / digest).mkdir(parents=True)
+        (folder / "head" / place / digest).mkdir(parents=True)
+        (folder / "head" / place / digest / "submission.json").write_text(json.dumps({"supersedes": [HERS]}), "utf-8")
+    new = folder / "head" / place / ("f" * 12)
+    new.mkdir()
+    (new / "submission.json").write_text(submission, encoding="utf-8")
+    (script,) = (step["with"]["script"] for step in steps("judge") if "script" in step.get("with", {}))
+    program = SENDERS.replace("USER", json.dumps(user)).replace("BROUGHT", json.dumps(BROUGHT))
+    program = program.replace("COMMITS", json.dumps({f"{place}/{digest}/run.json": digest for digest in BROUGHT}))
+    ((name, value),) = run_script(folder, program.replace("SCRIPT", script), BASE="base")
+    assert name == "own" and re.fullmatch(r"(--own [0-9a-f]{12} ?)*", value)
+    return [word for word in value.split() if word != "--own"]
+
+
+@pytest.mark.parametrize(("user", "own"), [({"id": 7}, [MINE]), ({"id": 8}, [HERS]), ({"id": 9}, []), (None, [])])
+def test_what_the_same_account_sent_is_known_by_its_pull_request(tmp_path: Path, user: object, own: list[str]) -> None:
+    assert owned(tmp_path, json.dumps({"supersedes": [*BROUGHT, "0" * 12], "contact": "her"}), user) == own
+
+
+@pytest.mark.parametrize(
+    "submission",
+    ["", "[" * 9999, "{}", '{"supersedes": 7}', '{"supersedes": [null, {}, "; rm -rf /", "$(id)"]}', " " * (2**20 + 1)],
+)
+def test_a_hostile_submission_names_nothing(tmp_path: Path, submission: str) -> None:
+    assert owned(tmp_path, submission, {"id": 7}) == []
