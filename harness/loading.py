@@ -171,12 +171,24 @@ def describe(source: ModelSource, model: Any, strict: bool = False) -> dict[str,
         "strict": strict,
         "context": source.context,
         "decoding": decoding(source, model),
+        "vocabulary": vocabulary(model),
         "tokenizer": {
             "class": type(source.tokenizer).__name__,
             "sha256": source.tokenizer_hash,
             "from": source.tokens_from,
         },
     }
+
+
+def vocabulary(model: Any) -> int | None:
+    """How many tokens a model gives probabilities to, by the layer that does or else by its config; None if neither
+    says. A layer that is packed still says how many it is for."""
+    with suppress(AttributeError, NotImplementedError, TypeError):
+        layer = model.get_output_embeddings()
+        width = getattr(layer, "out_features", None)
+        return int(layer.weight.shape[0] if width is None else width)
+    stated = getattr(model.config.get_text_config(), "vocab_size", None)
+    return stated if isinstance(stated, int) and stated > 0 else None
 
 
 def _parameters(model: Any) -> int:

@@ -14,7 +14,7 @@ gives on another machine; that and the encodings keep a full flip-flop run under
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from fflm_data.config import Config
 from harness.errors import UserError
+from harness.rows import CHUNK_ROWS
 from harness.tasks import ChoiceTask, ReadTask, Task
 
 ROUNDING = 2.0**-16
@@ -78,6 +79,13 @@ def logprobs_column(logprobs: npt.NDArray[np.float32]) -> pa.Array:
 def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """A writer of tables to `path`. The file appears under its name when all is written."""
     partial = path.with_name(path.name + ".partial")
+    with writer_of(partial, schema) as writer:
+        yield writer
+    partial.replace(path)
+
+
+def writer_of(sink: Path | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of tables to a file, in the one way that they are written in."""
     encodings: dict[str, Any] = {"use_dictionary": True}
     if "logprobs" in schema.names:
         counters = {name: "DELTA_BINARY_PACKED" for name in ("id", "position", "gap") if name in schema.names}
@@ -85,11 +93,17 @@ def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
             "use_dictionary": [name for name in ("gold", "gold_token", "argmax", "written") if name in schema.names],
             "column_encoding": counters | {"logprobs.list.element": "BYTE_STREAM_SPLIT"},
         }
-    with pq.ParquetWriter(
-        partial, schema, compression="zstd", compression_level=9, write_statistics=False, **encodings
-    ) as writer:
-        yield writer
-    partial.replace(path)
+    return pq.ParquetWriter(sink, schema, compression="zstd", compression_level=9, write_statistics=False, **encodings)
+
+
+def write_whole(sink: Path | BinaryIO, table: pa.Table) -> None:
+    """Writes a whole table, its ids ascending, as `harness.merge` does: a group for each window of rows of data."""
+    ids = table["id"].to_numpy()
+    windows = range(0, int(ids.max(initial=0)) + 1, CHUNK_ROWS)
+    with writer_of(sink, table.schema) as writer:
+        for window in windows:
+            first, end = np.searchsorted(ids, [window, window + CHUNK_ROWS]).tolist()
+            writer.write_table(table.slice(first, end - first).combine_chunks())
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:

@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from harness import table
+from harness import observations, table
 from harness.errors import UserError
 from harness.models import folder_name
 from harness.run import Run, read_run, write_json
@@ -104,7 +104,9 @@ def _stage(run: Run, submission: Submission, folder: Path) -> Path:
     staged = Run(draft, facts)
     for job in run.jobs():
         staged.table(job).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run.table(job), staged.table(job))
+        table = observations.read(run.table(job), observations.schema_of(job.task, job.config))
+        # Other versions of pyarrow, and outputs from elsewhere, may have been written in other pieces.
+        observations.write_whole(staged.table(job), table)
     write_json(draft / "run.json", facts)
     write_json(draft / SUBMISSION_FILE, submission.to_json())
     write_json(draft / "result.json", score_run(staged))

@@ -23,7 +23,14 @@ from leaderboard.judging.others import require_unlike_others
 from leaderboard.judging.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.judging.senders import require_own
-from leaderboard.judging.tables import SLACK, SLACK_16_BITS, read_table, require_possible
+from leaderboard.judging.tables import (
+    SLACK,
+    SLACK_16_BITS,
+    read_table,
+    require_canonical,
+    require_possible,
+    require_tokens,
+)
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import SUBMISSION_FILE
 
@@ -109,7 +116,10 @@ def _scores(run: Run, job: Job) -> list[Score]:
     model = run.facts["model"]
     exact = model["dtype"] == "float32" and not model.get("quantization")
     require_possible(job.task, job, table, rendering and rendering["answers"], SLACK if exact else SLACK_16_BITS)
-    return score(judge_table(job.task, job, table))
+    require_tokens(job.task, job, table, run.facts)
+    judged = judge_table(job.task, job, table)
+    require_canonical(run.table(job), table)
+    return score(judged)
 
 
 def _require_same(stored: dict[str, Any], result: dict[str, Any]) -> None:

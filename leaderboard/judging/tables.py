@@ -4,9 +4,11 @@ What they hold is compared with the regenerated rows in `harness.judging`; here 
 need.
 """
 
+import io
 import re
 from functools import singledispatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +39,14 @@ LOWEST_CONTINUED = -1e4
 # What a footer of our writer has at most, and for each column of a group.
 FOOTER_BYTES, CHUNK_BYTES = 4_096, 512
 MOST_SCHEMA_BYTES = 4_096
+# Where other versions of pyarrow or zstd wrote a table: by how much a column and a footer may be larger than as it is
+# written here. Versions 18 to 26 are within 2% of each other, and smaller the older they are.
+MORE, MORE_BYTES, MORE_FOOTER_BYTES = 0.03, 256, 64
+# Of one version only zstd may differ, and what it is given is the same.
+MORE_ZSTD, MORE_ZSTD_BYTES = 0.02, 64
+# No vocabulary is near that; what stands for those of which run.json says nothing.
+MOST_TOKENS = 2**22
+_MAGIC = b"PAR1"
 _WRITER = re.compile(r"parquet-cpp-arrow version [0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(-SNAPSHOT)?")
 
 
@@ -79,7 +89,8 @@ def _require_nothing_else(path: Path, facts: pq.FileMetaData, name: str) -> None
         raise Refused(f"{name} has notes beside its columns")
     if footer > FOOTER_BYTES + CHUNK_BYTES * len(chunks) or not _WRITER.fullmatch(facts.created_by or ""):
         raise Refused(f"{name} has a footer of {footer:,} bytes that says more than what pyarrow writes")
-    starts = [min(at for at in (one.dictionary_page_offset, one.data_page_offset) if at) for one in chunks]
+    # Of a column without values neither says anything.
+    starts = [min((at for at in (one.dictionary_page_offset, one.data_page_offset) if at), default=4) for one in chunks]
     covered = 4
     for start, size in sorted(zip(starts, (one.total_compressed_size for one in chunks), strict=True)):
         if start != covered or size < 0:
@@ -87,6 +98,74 @@ def _require_nothing_else(path: Path, facts: pq.FileMetaData, name: str) -> None
         covered += size
     if covered != end - footer:
         raise Refused(f"{name} has bytes that are in no column, from {min(end, covered):,} on")
+
+
+def require_canonical(path: Path, table: pa.Table) -> None:
+    """Raises Refused unless a file is what `harness.observations` writes of its table, whose ids are known to be right.
+
+    Byte for byte where the same libraries wrote it. Others compress a little differently: then every column and the
+    footer are as large as they are here, or nearly, which leaves room for nothing that no reader of the table sees.
+    """
+    name = shown(path.name).strip("'")
+    sink = io.BytesIO()
+    observations.write_whole(sink, table)
+    ours, theirs = sink.getvalue(), path.read_bytes()
+    if theirs == ours:
+        return
+    if theirs[:4] != _MAGIC:
+        raise Refused(f"{name} does not begin as a parquet file does")
+    mine, its = (pq.ParquetFile(io.BytesIO(content)).metadata for content in (ours, theirs))
+    same = its.created_by == mine.created_by
+    if (fault := _fault_of_layout(its, mine)) or (fault := _fault_of_sizes(its, mine, same)):
+        raise Refused(f"{name} is not written as harness submit writes it: {fault}")
+    footers = [int.from_bytes(content[-8:-4], "little") for content in (theirs, ours)]
+    chunks = mine.num_row_groups * mine.num_columns
+    if footers[0] > footers[1] + (0 if same else MORE_FOOTER_BYTES * (1 + chunks)):
+        raise Refused(f"{name} is not written as harness submit writes it: its footer has {footers[0]:,} bytes")
+
+
+def _fault_of_layout(its: pq.FileMetaData, mine: pq.FileMetaData) -> str:
+    """What is wrong with the pieces that a table was written in; "" if nothing."""
+    rows = [[facts.row_group(group).num_rows for group in range(facts.num_row_groups)] for facts in (its, mine)]
+    if rows[0] != rows[1]:
+        return f"its rows lie in {len(rows[0]):,} groups of other sizes, not in {len(rows[1]):,}"
+    # The one note is the schema of Arrow: nobody reads what else is in it.
+    return "" if its.metadata == mine.metadata else "its schema has notes"
+
+
+def _fault_of_sizes(its: pq.FileMetaData, mine: pq.FileMetaData, same: bool) -> str:
+    """Which column is larger than what is in it; "" if none. same: whether the same pyarrow wrote both."""
+    for group in range(mine.num_row_groups):
+        for column in range(mine.num_columns):
+            theirs, ours = (facts.row_group(group).column(column) for facts in (its, mine))
+            plain, packed = theirs.total_uncompressed_size, theirs.total_compressed_size
+            most_plain, most_packed = ours.total_uncompressed_size, ours.total_compressed_size
+            if not same:
+                most_plain += int(MORE * most_plain) + MORE_BYTES
+                most_packed += int(MORE * most_packed) + MORE_BYTES
+            else:
+                most_packed += int(MORE_ZSTD * most_packed) + MORE_ZSTD_BYTES
+            if theirs.compression != ours.compression or plain > most_plain or packed > most_packed:
+                return (
+                    f"its column {shown(ours.path_in_schema)} takes {packed:,} bytes, {plain:,} unpacked, and "
+                    f"{ours.total_compressed_size:,} and {ours.total_uncompressed_size:,} are enough"
+                )
+    return ""
+
+
+def require_tokens(task: Task, job: Job, table: pa.Table, facts: dict[str, Any]) -> None:
+    """Raises Refused for token ids that the vocabulary of a model does not have; facts: run.json. Where it does not
+    state one, no vocabulary has more tokens than the model has weights."""
+    rendering = facts["data"]["tasks"][job.task.name].get("rendering")
+    if rendering is None:
+        return
+    model = facts["model"]
+    size = model.get("vocabulary") or min(model["parameters"], MOST_TOKENS)
+    ids = [*rendering["first_tokens"]]
+    if isinstance(task, ReadTask) and rendering["answers"] == "tokens":
+        ids += [int(table[name].to_numpy().max(initial=0)) for name in ("gold_token", "argmax")]
+    if max(ids) >= size:
+        raise Refused(f"{job.name} has the token {max(ids):,}, and the vocabulary has {size:,}")
 
 
 @singledispatch
@@ -200,3 +279,5 @@ def _require_numbers(job: Job, logprobs: np.ndarray, lowest: float) -> None:
         raise Refused(f"{job.name} has log-probabilities that are infinite or above 0")
     if (logprobs < lowest).any():
         raise Refused(f"{job.name} has log-probabilities below {lowest:,.0f}, which no working model gives")
+    if (np.fmod(logprobs, ROUNDING) != 0).any():
+        raise Refused(f"{job.name} has log-probabilities that are not rounded to multiples of 2**-16, as all are")

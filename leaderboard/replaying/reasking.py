@@ -87,7 +87,8 @@ def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> A
     loaded = load(source, World().device)
     strict = facts.get("strict") is True
     described = describe(source, loaded, strict)
-    for name in SAME:
+    # Runs of earlier versions do not state the vocabulary.
+    for name in (*SAME, *({"vocabulary"} & facts.keys())):
         _require(name, facts.get(name), described[name])
     return Again(source, Engine(loaded, source.tokenizer, strict=strict), continuations)
 

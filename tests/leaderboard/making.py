@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import observations
 from harness.errors import UserError
 from harness.run import Run, read_run, run_id, write_json
 from harness.scoring import score_run
@@ -61,8 +63,23 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
 
 
 def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Changes an observation table."""
-    pq.write_table(change(pq.read_table(path)), path)
+    """Changes an observation table, and writes it as all are: rounded, in the same encodings."""
+    table = change(pq.read_table(path))
+    if "logprobs" in table.schema.names:
+        place = table.schema.get_field_index("logprobs")
+        lists = table["logprobs"].combine_chunks()
+        values = pa.array(
+            np.round(lists.flatten().to_numpy() / observations.ROUNDING) * observations.ROUNDING, pa.float32()
+        )
+        kind = lists.type
+        lists = (
+            pa.FixedSizeListArray.from_arrays(values, type=kind)
+            if pa.types.is_fixed_size_list(kind)
+            else pa.ListArray.from_arrays(lists.offsets, values, type=kind)
+        )
+        table = table.set_column(place, table.schema.field(place), lists)
+    with observations.writing(path, table.schema) as writer:
+        writer.write_table(table)
 
 
 def replaced(table: pa.Table, name: str, change: Callable[[Any], Any]) -> pa.Table:

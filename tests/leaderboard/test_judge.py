@@ -1,5 +1,6 @@
 """The judge: an honest record is accepted, and no hostile one is, with a reason and nothing written."""
 
+import base64
 import json
 import math
 import os
@@ -13,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness import observations
 from harness.cli import main
 from harness.models import folder_name
+from harness.rows import CHUNK_ROWS
+from leaderboard.judging import tables
 from leaderboard.judging.apart import judge_apart
 from leaderboard.judging.changes import contents
 from leaderboard.judging.judge import Verdict, judge
@@ -805,7 +809,7 @@ def test_json_that_is_padded(record: Path, records: Path, file: str, change: Cal
 
 def _with_hole(table: pa.Table, path: Path) -> None:
     """Bytes between the columns and the footer, which no reader looks at."""
-    pq.write_table(table, path)
+    _plainly(table, path)
     content = path.read_bytes()
     footer = 8 + int.from_bytes(content[-8:-4], "little")
     path.write_bytes(content[:-footer] + b"hidden" * 100 + content[-footer:])
@@ -815,30 +819,205 @@ def _field_note(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([field.with_metadata({"note": "hidden"}) for field in table.schema]))
 
 
+def _usual(table: pa.Table) -> dict[str, Any]:
+    """The encodings that tables are written in."""
+    usual: dict[str, Any] = {"compression": "zstd", "compression_level": 9, "write_statistics": False}
+    if "logprobs" in table.schema.names:
+        counters = {name: "DELTA_BINARY_PACKED" for name in ("id", "position", "gap") if name in table.schema.names}
+        names = ("gold", "gold_token", "argmax", "written")
+        usual["use_dictionary"] = [name for name in names if name in table.schema.names]
+        usual["column_encoding"] = counters | {"logprobs.list.element": "BYTE_STREAM_SPLIT"}
+    return usual
+
+
+def _plainly(table: pa.Table, path: Path, **other: Any) -> None:
+    """A table in those encodings, but for `other` options of the writer."""
+    pq.write_table(table, path, **(_usual(table) | other))
+
+
+def _with_note(table: pa.Table, path: Path, note: bytes) -> None:
+    """A table with another schema of Arrow in its footer than that of its columns."""
+    with pq.ParquetWriter(path, table.schema, **_usual(table), store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"ARROW:schema": note})
+
+
+def _hidden_schema(table: pa.Table, path: Path) -> None:
+    """A text behind the schema that Arrow keeps in the footer, of which a reader takes the types alone."""
+    note = base64.b64decode(pq.read_metadata(path).metadata[b"ARROW:schema"])
+    _with_note(table, path, base64.b64encode(note + b"hidden text"))
+
+
+def _noted_schema(table: pa.Table, path: Path) -> None:
+    """A text in that schema."""
+    note = table.schema.with_metadata({"note": "hidden"}).serialize().to_pybytes()
+    _with_note(table, path, base64.b64encode(note))
+
+
+def _unused_entries(table: pa.Table, path: Path) -> None:
+    """A dictionary with entries that no row refers to."""
+    note = pq.read_metadata(path).metadata[b"ARROW:schema"]
+    place = table.schema.get_field_index("output")
+    own = table["output"].combine_chunks().dictionary_encode()
+    entries = pa.concat_arrays([own.dictionary, pa.array([f"hidden {one}" for one in range(500)])])
+    _with_note(table.set_column(place, "output", pa.DictionaryArray.from_arrays(own.indices, entries)), path, note)
+
+
+def _magic(sign: bytes) -> Callable[[pa.Table, Path], None]:
+    """Another beginning, which readers pass over."""
+
+    def write(table: pa.Table, path: Path) -> None:
+        _plainly(table, path)
+        path.write_bytes(sign + path.read_bytes()[4:])
+
+    return write
+
+
+def _with_option(**other: Any) -> Callable[[pa.Table, Path], None]:
+    return lambda table, path: _plainly(table, path, **other)
+
+
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (lambda table, path: pq.write_table(_field_note(table), path), "notes on them"),
-        (lambda table, path: pq.write_table(table.replace_schema_metadata({"note": "hidden"}), path), "notes"),
-        (lambda table, path: pq.write_table(table, path, store_schema=False), ""),
-        (lambda table, path: pq.write_table(table, path, write_page_index=True), "in no column"),
+        (_plainly, ""),
+        (lambda table, path: _plainly(_field_note(table), path), "notes on them"),
+        (lambda table, path: _plainly(table.replace_schema_metadata({"note": "hidden"}), path), "notes"),
+        (_with_option(store_schema=False), "notes"),
+        (_with_option(write_page_index=True), "in no column"),
         (_with_hole, "in no column"),
+        (_hidden_schema, "its schema has notes"),
+        (_noted_schema, "notes on them"),
+        (_magic(b"MZ\x90\x00"), "does not begin as a parquet file"),
+        (_magic(b"#!/b"), "does not begin as a parquet file"),
+        (_with_option(compression="gzip", compression_level=None), "are enough"),
+        (_with_option(compression="none", compression_level=None), "are enough"),
+        (_with_option(row_group_size=3), "groups of other sizes"),
+        (_with_option(write_statistics=True), "are enough"),
     ],
 )
-@pytest.mark.parametrize("file", [VAL, LETTERS])
+@pytest.mark.parametrize("file", [DENSE, LETTERS])
 def test_tables_that_carry_more(
     record: Path, records: Path, file: str, write: Callable[[pa.Table, Path], Any], said: str
 ) -> None:
     write(pq.read_table(record / file), record / file)
     verdict = judge(resign(record, records), records)
-    assert said in "".join(verdict.reasons) and (verdict.reasons or not said)
+    assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "gzip", "row_group_size": 3}, {"use_dictionary": False}])
-def test_tables_of_other_writers_settings(record: Path, records: Path, options: dict[str, Any]) -> None:
+def test_a_dictionary_of_what_no_row_says(record: Path, records: Path) -> None:
+    _unused_entries(pq.read_table(record / LETTERS), record / LETTERS)
+    assert pq.read_table(record / LETTERS).schema.equals(observations.COMPLETIONS)
+    assert "its column 'output' takes" in reason(resign(record, records), records)
+
+
+def _of_another_version(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
+    """From now on tables are written here by another version than those that are judged: in another compression."""
+    usual = pq.ParquetWriter
+
+    def write(*arguments: Any, **options: Any) -> Any:
+        return usual(*arguments, **(options | changed))
+
+    monkeypatch.setattr(tables.pq, "ParquetWriter", write)
+
+
+def test_tables_that_another_zstd_compressed(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same pages in a few bytes more or less; what is hidden takes more."""
+    _of_another_version(monkeypatch, compression_level=12)
+    assert judged(record, records).reasons == ()
+    _unused_entries(pq.read_table(record / LETTERS), record / LETTERS)
+    assert "are enough" in reason(resign(record, records), records)
+
+
+def test_tables_that_another_pyarrow_wrote(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name in the footer, pages of other sizes: what earlier versions do differently."""
+
+    def rename(path: Path) -> None:
+        content = path.read_bytes()
+        name = f"parquet-cpp-arrow version {pa.__version__}".encode()
+        path.write_bytes(content.replace(name, name[:-1] + bytes([48 + (name[-1] - 47) % 10])))
+
     for path in (record / "observations").iterdir():
-        pq.write_table(pq.read_table(path), path, **options)
-    assert judged(resign(record, records), records).reasons == ()
+        _plainly(pq.read_table(path), path, data_page_version="1.0", compression_level=8)
+        rename(path)
+    record = resign(record, records)
+    assert judged(record, records).reasons == ()
+    whole = (record / VAL).read_bytes()
+    _hidden_schema(pq.read_table(record / VAL), record / VAL)
+    rename(record / VAL)
+    record = resign(record, records)
+    assert "its schema has notes" in reason(record, records)
+    (record / VAL).write_bytes(whole)
+    _unused_entries(pq.read_table(record / LETTERS), record / LETTERS)
+    rename(record / LETTERS)
+    assert "are enough" in reason(resign(record, records), records)
+
+
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_a_table_is_written_in_the_pieces_of_a_run(tmp_path: Path, rows: int) -> None:
+    """By windows of rows of data, whatever pieces it is read in."""
+    schema = observations.COMPLETIONS
+    columns = [range(rows), [0] * rows, [str(row) for row in range(rows)], [1] * rows]
+    table = pa.Table.from_arrays(
+        [pa.array(one, field.type) for one, field in zip(columns, schema, strict=False)], schema=schema
+    )
+    with observations.writing(tmp_path / "merged", schema) as writer:
+        for first in range(0, rows, CHUNK_ROWS):
+            writer.write_table(table.slice(first, CHUNK_ROWS))
+    observations.write_whole(tmp_path / "whole", pa.concat_tables([table.slice(0, 1), table.slice(1)]))
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "merged").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("file", "value"), [(VAL, [-1.00001, -2.0]), (CAPITALS, -7.000001), (DENSE, [-1.0, -2.0 - 2.0**-17])]
+)
+def test_numbers_that_are_not_rounded(record: Path, records: Path, file: str, value: Any) -> None:
+    """The last bits of numbers are room for anything."""
+    table = pq.read_table(record / file)
+    first = value if isinstance(value, list) else [value, *table["logprobs"][0].as_py()[1:]]
+    _plainly(replaced(table, "logprobs", _first(first)), record / file)
+    assert "not rounded to multiples" in reason(resign(record, records), records)
+
+
+def _renumbered(table: pa.Table) -> pa.Table:
+    """The tokens of the symbols under other ids, everywhere."""
+    others = {token: 10**6 + token for token in table["gold_token"].to_pylist()}
+    for name in ("gold_token", "argmax"):
+        table = replaced(table, name, lambda ids: [others.get(one, one) for one in ids])
+    return table
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "change", "said"),
+    [
+        (None, lambda table: table, ""),
+        (None, _replace("argmax", _first(2**31 - 1)), "vocabulary has"),
+        (10**6, _replace("argmax", _first(10**6)), "the token 1,000,000, and the vocabulary has"),
+        (10**6, _renumbered, "vocabulary has 1,000,000"),
+        (2, lambda table: table, "vocabulary has 2"),
+        (10**9, lambda table: table, "vocabulary"),
+    ],
+)
+def test_tokens_that_no_vocabulary_has(
+    record: Path, records: Path, vocabulary: int | None, change: Callable[[pa.Table], pa.Table], said: str
+) -> None:
+    """With a vocabulary that run.json states, and without one, as earlier versions wrote it."""
+    edit(record / "run.json", _model(vocabulary=vocabulary) if vocabulary else _without_vocabulary)
+    for file in (VAL, SPARSE, DENSE):
+        rewrite(record / file, change)
+    consistent(record)
+    verdict = judge(resign(record, records), records)
+    assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
+
+
+def _without_vocabulary(facts: Json) -> None:
+    del facts["model"]["vocabulary"]
+
+
+def test_first_tokens_that_no_vocabulary_has(record: Path, records: Path) -> None:
+    edit(record / "run.json", _set("data/tasks/letters/rendering/first_tokens", [1, 99_999_999]))
+    consistent(record)
+    assert "letters.test has the token 99,999,999" in reason(resign(record, records), records)
 
 
 def bomb(schema: pa.Schema, rows: int, path: Path, text: str = "") -> None:
