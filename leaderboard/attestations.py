@@ -1,6 +1,6 @@
 """Attestations: what maintainers have found out about a record, in a file beside its folder.
 
-    records/<org>--<model>/<revision>/<digest>.<kind>-<8 hex of its content>.json
+    records/<org>--<model>/<revision>/<digest>.<kind>-<SHA-256 of its content>.json
 
 A record is never edited; what becomes known of it later stands beside it, signed by whoever commits it.
 
@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.run import read_run, write_json
+from leaderboard.attested import require_fresh, require_replay, require_time
 from leaderboard.judging.forms import require_form
 from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused
@@ -25,8 +26,8 @@ from leaderboard.judging.refusal import Refused
 ATTESTATION_SCHEMA = "fflm-attestation/1"
 REPLAY, FRESH, WITHDRAWN = "replay", "fresh", "withdrawn"
 KINDS = (REPLAY, FRESH, WITHDRAWN)
-# In the place of the ids of a table: all of them.
-ALL = "all"
+# So much of the content's hash stood in the names of earlier versions: enough to read them by, and none is added.
+SHORT = 8
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _facts(attestation: Attestation) -> dict[str, Any]:
 def _name(record: str, facts: Mapping[str, Any]) -> str:
     """The name of the file of an attestation, by that of the record's folder and the content."""
     content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return f"{record}.{facts['kind']}-{content[:8]}.json"
+    return f"{record}.{facts['kind']}-{content}.json"
 
 
 def attestation_paths(record_folder: Path) -> list[Path]:
@@ -97,37 +98,23 @@ def _read(record_folder: Path, path: Path, digest: str) -> Attestation:
         attestation = Attestation(**{name: value for name, value in facts.items() if name != "schema"})
         if attestation.record != digest or not path.name.startswith(f"{digest[:12]}.{attestation.kind}-"):
             raise Refused("it speaks of another record, or has another kind's name")
-        if path.name != _name(digest[:12], facts):
+        name = _name(digest[:12], facts)
+        if path.name not in (name, f"{name[: -len('.json') - 64 + SHORT]}.json"):
             raise Refused("its name is not that of its content: it was changed, or renamed")
-        if attestation.kind == REPLAY:
-            _require_replay_of(read_run(record_folder).facts, attestation.details)
+        _require_of(record_folder, facts)
     except Refused as refusal:
         raise UserError(f"{path} is no attestation of the record beside it ({refusal}): delete it") from None
     return attestation
 
 
-def _require_replay_of(run: dict[str, Any], details: dict[str, Any]) -> None:
-    """Raises Refused unless a replay says of which rows of a run it is, and was no laxer than replays are."""
-    from leaderboard.replaying.agreement import tolerance_of
-
+def _require_of(record_folder: Path, facts: dict[str, Any]) -> None:
+    """Raises Refused unless what is attested can be said of the record in a folder."""
+    run = read_run(record_folder).facts
     try:
-        rows = {
-            f"{task}.{split}": part["rows"]
-            for task, asked in run["data"]["tasks"].items()
-            for split, part in asked["splits"].items()
-        }
-        of = sum(rows.values())
-        allowed = asdict(tolerance_of(run["model"]))
+        require_time(facts["at"], run)
+        if facts["kind"] == REPLAY:
+            require_replay(run, facts)
+        elif facts["kind"] == FRESH:
+            require_fresh(run, facts)
     except (KeyError, TypeError, AttributeError):
-        raise Refused("run.json does not say how many rows of what were asked") from None
-    named = {name: rows.get(name, 0) if ids == ALL else len(ids) for name, ids in details["tasks"].items()}
-    if not named.keys() <= rows.keys() or any(
-        max(ids) >= rows[name] for name, ids in details["tasks"].items() if ids != ALL
-    ):
-        raise Refused("it names rows that the record does not have")
-    if (details["asked"], details["of"]) != (sum(named.values()), of):
-        raise Refused(f"it says {details['asked']:,} of {details['of']:,}, and names {sum(named.values()):,} of {of:,}")
-    if "right" in details and max(details["right"].values()) > details["right"]["of"]:
-        raise Refused("it says that more answers were right than there are")
-    if any(details["tolerance"][name] > most for name, most in allowed.items()):
-        raise Refused("it allowed numbers to be further apart than a replay of this model does")
+        raise Refused("run.json does not say what was asked of which model") from None

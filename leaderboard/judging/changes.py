@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from leaderboard.judging.refusal import Refused, shown
 
 MOST_RECORDS = 20
-_HEX = frozenset("0123456789abcdef")
+_ATTESTATION = re.compile(r"[0-9a-f]{12}\.(replay|fresh|withdrawn)-[0-9a-f]{64}\.json")
 _PIECE = 2**20
 
 
@@ -81,8 +82,10 @@ def _is_there(folder: PurePosixPath, files: Iterable[str]) -> bool:
 
 
 def _attested_by(path: PurePosixPath, place: PurePosixPath) -> PurePosixPath | None:
-    """The record that an attestation speaks of by its name, if it is one: <digest>.<kind>-....json beside it."""
-    digest, _, rest = path.name.partition(".")
-    if len(digest) != 12 or not set(digest) <= _HEX or not rest.endswith(".json"):
+    """The record that an attestation speaks of by its name, if it is one: <digest>.<kind>-<SHA-256>.json beside it.
+
+    The whole hash: two attestations whose hashes only begin alike are found in an hour.
+    """
+    if not _ATTESTATION.fullmatch(path.name):
         return None
-    return _record_of(path.with_name(digest) / "run.json", place)
+    return _record_of(path.with_name(path.name.partition(".")[0]) / "run.json", place)

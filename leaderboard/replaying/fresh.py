@@ -7,15 +7,12 @@ The details of its attestation: {"seed": int, "environment": {...}, "left_out": 
 "public": {"value", "low", "high", "n"}, "fresh": the same, "gap": public minus fresh, "low", "high"}]}.
 """
 
-import hashlib
-import json
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
 
-from fflm_data import GENERATOR_VERSION
 from harness.judging import Judged, judge, judge_table
 from harness.rows import CHUNK_ROWS, Job
 from harness.run import environment
@@ -23,6 +20,7 @@ from harness.scoring import score
 from harness.statistics import Interval, difference_interval
 from leaderboard.attestations import FRESH, Attestation, require_writable
 from leaderboard.records import Record
+from leaderboard.replaying.lots import seed_of
 from leaderboard.replaying.reasking import Again, ask_again, in_order, now, recorded_model
 
 MOST_ROWS = 500
@@ -59,12 +57,6 @@ def fresh(record: Record, nonce: str, by: str, model: str | None = None, rows: i
         "gaps": gaps,
     }
     return Attestation(record.digest, FRESH, now(), by, nonce, None, details)
-
-
-def seed_of(revision: str, nonce: str) -> int:
-    """The seed of the fresh rows for a revision of a model, from 0 to 2**63 - 1."""
-    text = json.dumps([revision, GENERATOR_VERSION, nonce])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def share_known(job: Job, seed: int) -> float:

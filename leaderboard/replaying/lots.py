@@ -1,4 +1,5 @@
-"""Drawing lots: which rows of a record are asked again, which nobody could know when the record was sent.
+"""Drawing lots: which rows of a record are asked again, and of which seed fresh ones are, which nobody could know when
+the record was sent.
 
 A lot is the SHA-256 of the JSON list [digest of the record, nonce, job, id]. The nonce is given after submission, and
 whoever knows it can draw again.
@@ -8,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from heapq import nsmallest
+
+from fflm_data import GENERATOR_VERSION
 
 
 def draw(digest: str, nonce: str, sizes: Mapping[str, int], count: int) -> dict[str, list[int]]:
@@ -32,3 +35,9 @@ def draw(digest: str, nonce: str, sizes: Mapping[str, int], count: int) -> dict[
 def lot(digest: str, nonce: str, job: str, row: int) -> str:
     """The lot of a row, 64 hex digits."""
     return hashlib.sha256(json.dumps([digest, nonce, job, row]).encode()).hexdigest()
+
+
+def seed_of(revision: str, nonce: str, generator: str = GENERATOR_VERSION) -> int:
+    """The seed of the fresh rows for a revision of a model, from 0 to 2**63 - 1."""
+    text = json.dumps([revision, generator, nonce])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from harness import observations
 from harness.rows import Job
 from harness.run import Run, environment
-from leaderboard.attestations import ALL, REPLAY, Attestation, require_writable
+from leaderboard.attestations import REPLAY, Attestation, require_writable
+from leaderboard.attested import ALL
 from leaderboard.records import Record
 from leaderboard.replaying.agreement import tolerance_of
 from leaderboard.replaying.leaning import leanings, together

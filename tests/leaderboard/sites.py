@@ -18,7 +18,8 @@ from harness.scoring import score_run
 from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub.reported import Reported, ReportedScore, write_reported
-from leaderboard.records import find_records, read_record
+from leaderboard.records import Record, find_records, read_record
+from leaderboard.replaying.lots import draw, seed_of
 from leaderboard.site import build, judged
 from leaderboard.site.board import put_together
 from leaderboard.site.entries import Source
@@ -37,9 +38,12 @@ USUAL = Prompting()
 SUBMISSION = Submission("a tester", "CC-BY-4.0", PRETRAINED, "none", "2026-09-20")
 REPLAYED_BADLY: dict[str, Any] = {"asked": 1, "of": 2, "gaps": []}
 SCORE = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 100}
-GAP = {"task": "letters", "split": "test", "public": SCORE, "fresh": SCORE, "gap": 0.0825, "low": 0.04, "high": 0.12}
+GAP = {
+    "task": "letters", "split": "test", "public": SCORE | {"value": 0.5825}, "fresh": SCORE, "gap": 0.0825,
+    "low": 0.04, "high": 0.12,
+}  # fmt: skip
 REPLAYED = {
-    "compared": 4, "largest": 0.0, "tolerance": {"absolute": 1e-3, "relative": 1e-4}, "flips": 0,
+    "largest": 0.0, "tolerance": {"absolute": 1e-3, "relative": 1e-4}, "flips": 0,
     "differences": [], "environment": {},
 }  # fmt: skip
 
@@ -100,25 +104,24 @@ def spoken(
 
 
 def attest(folder: Path, kind: str, agrees: bool | None, **details: Any) -> None:
-    """Writes an attestation of a record beside it. asked: of a replay, how many sequences, default all."""
+    """Writes an attestation of a record beside it. asked: of a replay, how many sequences, default all; at: when."""
     nonce = None if kind == "withdrawn" else "n0nce"
     record = read_record(folder)
-    digest = record.digest
+    digest, at = record.digest, details.pop("at", "2026-09-10T08:00:00Z")
     if kind == "replay":
-        details = REPLAYED | _rows(record.run, details.pop("asked", None)) | details
-    write_attestation(folder, Attestation(digest, kind, "2026-09-10T08:00:00Z", "a maintainer", nonce, agrees, details))
+        details = REPLAYED | _rows(record, details.pop("asked", None)) | details
+    if kind == "fresh":
+        details |= {"seed": seed_of(record.run.facts["model"]["revision"], "n0nce")}
+    write_attestation(folder, Attestation(digest, kind, at, "a maintainer", nonce, agrees, details))
 
 
-def _rows(run: Run, asked: int | None) -> dict[str, Any]:
-    """Which rows of a run a replay names: the first ones, None for all."""
-    of = sum(job.rows for job in run.jobs())
-    left = of if asked is None else asked
-    tasks: dict[str, Any] = {}
-    for job in run.jobs():
-        few = min(left, job.rows)
-        tasks |= {job.name: "all" if few == job.rows else list(range(few))} if few else {}
-        left -= few
-    return {"asked": of if asked is None else asked, "of": of, "tasks": tasks}
+def _rows(record: Record, asked: int | None) -> dict[str, Any]:
+    """Which rows of a record a replay names: those that its nonce draws, None for all."""
+    sizes = {job.name: job.rows for job in record.run.jobs()}
+    of = sum(sizes.values())
+    drawn = draw(record.digest, "n0nce", sizes, asked or of)
+    tasks = {name: "all" if len(ids) == sizes[name] else ids for name, ids in drawn.items()}
+    return {"asked": asked or of, "of": of, "compared": asked or of, "tasks": tasks}
 
 
 class Built(NamedTuple):

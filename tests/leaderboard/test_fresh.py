@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +14,13 @@ from fflm_data import GENERATOR_VERSION, get_config
 from harness.errors import UserError
 from harness.tasks import all_tasks
 from harness.tasks.letters import LettersTask
-from leaderboard.attestations import read_attestations, write_attestation
+from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import read_record
-from leaderboard.replaying.fresh import fresh, seed_of, share_known
+from leaderboard.replaying.fresh import fresh, share_known
+from leaderboard.replaying.lots import seed_of
 from tests.harness import scripted
 from tests.harness.conftest import one_thread  # noqa: F401
+from tests.leaderboard.making import Json
 from tests.leaderboard.recorded import copied, record_of, told
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -41,24 +46,68 @@ def memorised(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return model, record_of(output / "runs", "--model", model, *words)
 
 
-def test_a_model_that_does_not_know_the_rows_has_no_gap(lstm: Path) -> None:
-    record = read_record(lstm)
-    found = fresh(record, "nonce", "a maintainer")
+@pytest.fixture(scope="module")
+def gap(lstm: Path) -> Attestation:
+    """What is found of it."""
+    return fresh(read_record(lstm), "nonce", "a maintainer")
+
+
+def test_a_model_that_does_not_know_the_rows_has_no_gap(lstm: Path, gap: Attestation) -> None:
+    found, record = gap, read_record(lstm)
     assert (found.kind, found.agrees, found.nonce) == ("fresh", None, "nonce")
     assert found.details["left_out"] == {}
-    gaps = {gap["split"]: gap for gap in found.details["gaps"]}
+    gaps = {one["split"]: one for one in found.details["gaps"]}
     assert list(gaps) == ["val", "val_sparse", "val_dense"]
-    for split, gap in gaps.items():
+    for split, one in gaps.items():
         rows = 7 if split == "val" else 20
         config = replace(get_config("flipflop", val_rows=7), seed=found.details["seed"])
         texts = config.table(split, 0, rows)["text"].to_pylist()
-        assert gap["fresh"]["n"] == sum(text.count("r") for text in texts)
-        assert gap["public"]["value"] == gap["fresh"]["value"] == 1 and gap["gap"] == 0
+        assert one["fresh"]["n"] == sum(text.count("r") for text in texts)
+        assert one["public"]["value"] == one["fresh"]["value"] == 1 and one["gap"] == 0
         # No error in so many sequences, twice: each end is as far away as one of the two intervals reaches.
         reach = 1 - 0.025 ** (1 / rows)
-        assert (gap["low"], gap["high"]) == pytest.approx((-reach, reach), abs=1e-9)
+        assert (one["low"], one["high"]) == pytest.approx((-reach, reach), abs=1e-9)
     write_attestation(lstm, found)
     assert read_attestations(lstm, record.digest) == (found,)
+
+
+def _first_gap(**changed: Any) -> Callable[[Json], object]:
+    return lambda facts: facts["details"]["gaps"][0].update(changed)
+
+
+def _score(which: str, **changed: float) -> Callable[[Json], object]:
+    return lambda facts: facts["details"]["gaps"][0][which].update(changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda facts: facts["details"].update(seed=7), "its seed is not that of its nonce"),
+        (lambda facts: facts.update(nonce="another"), "its seed is not that of its nonce"),
+        (_first_gap(low=0.9, high=-0.9), "between 0.9000 and -0.9000"),
+        (_first_gap(gap=0.2, low=0.1, high=0.3), "not the difference of its scores"),
+        (_score("public", low=1.0, high=0.5), "between 1.0000 and 0.5000"),
+        (_score("fresh", value=0.5, low=0.6, high=1.0), "it has 0.5000 between 0.6000 and 1.0000"),
+        (_first_gap(task="letters", split="test"), "the record does not have it"),
+        (lambda facts: facts["details"]["gaps"].append(facts["details"]["gaps"][0]), "has flipflop.val twice"),
+        (lambda facts: facts["details"].update(left_out={"flipflop": "no"}), "flipflop.val"),
+        (lambda facts: facts.update(at="2098-01-01T00:00:00Z"), "is to come"),
+        (lambda facts: facts.update(at="2020-01-01T00:00:00Z"), "was before the run"),
+        (lambda facts: facts.update(at="2026-13-01T00:00:00Z"), "there is no time"),
+    ],
+)
+def test_what_no_nonce_gives_is_not_read(
+    lstm: Path, tmp_path: Path, gap: Attestation, change: Callable[[Json], object], reason: str
+) -> None:
+    folder = copied(lstm, tmp_path).rename(tmp_path / lstm.name)
+    path = write_attestation(folder, gap)
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    change(facts)
+    content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    path.unlink()
+    path.with_name(f"{folder.name}.fresh-{content}.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(UserError, match=f"no attestation of the record beside it .*{re.escape(reason)}"):
+        read_attestations(folder, gap.record)
 
 
 def test_learning_by_heart_shows(memorised: tuple[Path, Path]) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -708,6 +709,16 @@ def _details(facts: dict[str, Any], **changed: Any) -> None:
     facts["details"] |= changed
 
 
+def _others(facts: dict[str, Any], rows: int) -> list[int]:
+    """As many rows of letters as were drawn, and not the same."""
+    drawn = facts["details"]["tasks"]["letters.test"]
+    return [row for row in range(rows) if row not in drawn][: len(drawn)]
+
+
+def _in(minutes: int) -> str:
+    return (datetime.now(timezone.utc) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 FORGED: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda facts: _details(facts, asked=42), "it says 42 of 42, and names 9 of 42"),
     (lambda facts: _details(facts, asked=9, of=10), "it says 9 of 10, and names 9 of 42"),
@@ -718,6 +729,16 @@ FORGED: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda facts: _details(facts, tolerance={"absolute": 0.1, "relative": 1e-4}), "further apart than a replay"),
     (lambda facts: _details(facts, tolerance={"absolute": 1e-3, "relative": 1e-3}), "further apart than a replay"),
     (lambda facts: _details(facts, tolerance={"absolute": 2, "relative": 0}), "tolerance"),
+    (lambda facts: facts["details"]["tasks"].update({"letters.test": _others(facts, 6)}), "that its nonce draws"),
+    (lambda facts: facts.update(nonce="another"), "not those that its nonce draws"),
+    (lambda facts: _details(facts, compared=0), "compared"),
+    (lambda facts: _details(facts, compared=8), "it compared 8 numbers and tokens of 9 sequences"),
+    (lambda facts: _details(facts, differences=["row 3"]), "it agrees, and names 1 differences"),
+    (lambda facts: facts.update(agrees=False), "it does not agree, and names 0 differences"),
+    (lambda facts: facts.update(at="2098-01-01T00:00:00Z"), "is to come"),
+    (lambda facts: facts.update(at=_in(minutes=30)), "is to come"),
+    (lambda facts: facts.update(at=_in(minutes=-600)), "was before the run"),
+    (lambda facts: facts.update(at="2026-02-30T00:00:00Z"), "there is no time"),
     (lambda facts: _details(facts, right={"recorded": 9, "replayed": 3, "of": 8}), "more answers were right"),
     (lambda facts: _details(facts, more=1), "a field that is not known"),
     (lambda facts: facts["details"]["environment"].update(device="<b>"), "is not of the form"),
@@ -735,10 +756,18 @@ def test_an_attestation_of_something_else_is_refused(
     change(facts)
     content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     path.unlink()
-    path = path.with_name(f"{record.folder.name}.replay-{content[:8]}.json")
+    path = path.with_name(f"{record.folder.name}.replay-{content}.json")
     path.write_text(json.dumps(facts), encoding="utf-8")
     with pytest.raises(UserError, match=f"is no attestation of the record beside it .*{re.escape(reason)}.*: delete"):
         read_attestations(record.folder, record.digest)
+
+
+def test_an_attestation_of_an_earlier_version_is_read_by_its_short_name(folder: Path, tiny: Path) -> None:
+    record = named(folder)
+    path = write_attestation(record.folder, asked(record, tiny, 1))
+    assert len(path.stem.rpartition("-")[2]) == 64
+    path.rename(path.with_name(f"{path.name[:-61]}.json"))
+    assert len(read_attestations(record.folder, record.digest)) == 1
 
 
 def named(folder: Path) -> Record:

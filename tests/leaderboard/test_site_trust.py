@@ -14,7 +14,7 @@ from leaderboard.hub import space
 from leaderboard.site import build
 from leaderboard.standing import RE_RUN, RESCORED, SPOT_CHECKED, standing_of
 from tests.leaderboard.making import TRAINED
-from tests.leaderboard.sites import GAP, REPLAYED, SUBMISSION, attest, index_of, spoken
+from tests.leaderboard.sites import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, spoken
 
 CHAT = Prompting(template="c" * 64)
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
@@ -43,7 +43,8 @@ def test_a_fresh_gap_stays_with_the_model_whatever_comes_later(records: Path) ->
 def test_the_gap_that_is_shown_is_the_surest(records: Path) -> None:
     """Not the largest, which is noise where few rows were asked."""
     record = spoken(records, "org/m", wrong=50, tasks=("letters", "arithmetic"))
-    noise = {**GAP, "task": "arithmetic", "gap": -0.2, "low": -0.45, "high": 0.05}
+    noise = {**GAP, "task": "arithmetic", "public": {**SCORE, "value": 0.4}, "fresh": {**SCORE, "value": 0.6}}
+    noise |= {"gap": -0.2, "low": -0.45, "high": 0.05}
     attest(record, "fresh", None, seed=1, environment={}, gaps=[GAP, noise])
     assert index_of(records)[0]["fresh_gap"]["task"] == "letters"
 

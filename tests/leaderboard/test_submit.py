@@ -216,7 +216,7 @@ def test_submissions_at_once(run_folder: Path, checkout: Path, tmp_path: Path) -
 RECORDS = PurePosixPath("records")
 BEFORE = {"README.md": "a", "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/run.json": "b"}
 NEW = "records/a--b/" + "0" * 12 + "/" + "2" * 12
-ATTESTATION = "records/a--b/" + "0" * 12 + "/" + "1" * 12 + ".replay-00000000.json"
+ATTESTATION = "records/a--b/" + "0" * 12 + "/" + "1" * 12 + f".replay-{'0' * 64}.json"
 
 
 def test_a_request_that_adds_a_record() -> None:
