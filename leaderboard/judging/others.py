@@ -6,28 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from harness.rows import Job
 from harness.run import Run
 from harness.tasks import CompletionTask
 from leaderboard.attestations import is_withdrawn
+from leaderboard.judging.likeness import Likeness, likeness
 from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import record_folders
 
 # Signs that pass for one another in a name.
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "", "-": "", ".": ""})
-# As many values of a table say whether it is a copy: of two models some are alike by chance, never a third of them.
-_FEW = 4_096
-_FEWEST = 16
-_ALIKE_SHARE = 0.3
-_ALIKE_WITHIN = 2.0**-15
-# What two good models are both sure of says nothing: a value counts where one of them is below this (nats).
-_SURE = -0.01
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ def require_unlike_others(
     remarks: list[str] = []
     for other in _others(records, place, remarks):
         try:
-            remarks += _unlike(run, submission, other)
+            remarks += _unlike(run, submission, other, place.name)
         except Refused as refusal:
             if new:
                 raise
@@ -72,7 +60,7 @@ def require_unlike_others(
     return remarks
 
 
-def _unlike(run: Run, submission: dict[str, Any], other: _Other) -> list[str]:
+def _unlike(run: Run, submission: dict[str, Any], other: _Other, digest: str) -> list[str]:
     """What is to be said of one other record. Raises Refused if that speaks against this one."""
     model, name = run.facts["model"], other.folder.name
     if other.name != model["id"] and skeleton(other.name) == skeleton(model["id"]):
@@ -82,18 +70,26 @@ def _unlike(run: Run, submission: dict[str, Any], other: _Other) -> list[str]:
         _require_may_supersede(run, other)
     remarks = [f"it supersedes {name}"] * superseded
     try:
-        copied = _copied(run, other)
+        copied = _copied(run, other, digest)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         return [*remarks, f"the tables of {name} cannot be read ({type(error).__name__})"]
-    if not copied:
+    if copied is None:
         return remarks
     if other.name != model["id"]:
-        raise Refused(_copy_of_another(model, other, copied))
-    if not superseded and _covered(run, other):
+        told = f"{copied.what} those of {shown(other.name)}"
+        if copied.sure:
+            raise Refused(_copy_of_another(model, other, told))
+        return [
+            *remarks,
+            f"{told} ({name}): a copy, or the same weights in another form; replay it before it is merged",
+        ]
+    if not copied.sure:
+        return remarks
+    if not superseded and _covered(run, other) and _form(model) == _form(other.model):
         if _parts(run.facts["data"]["tasks"]) == other.parts:
             raise Refused(f"it says what {name} says: name that with --supersedes")
         raise Refused(f"{name} has all of this already: there is nothing to send")
-    return [*remarks, f"its log-probabilities of {copied} are those of {name}, an earlier record"]
+    return [*remarks, f"{copied.what} those of {name}, an earlier record"]
 
 
 def skeleton(name: str) -> str:
@@ -135,8 +131,7 @@ def _require_may_supersede(run: Run, other: _Other) -> None:
         raise Refused(f"it would supersede {name}, which has more of {shown('.'.join(lacking[0]))}")
 
 
-def _copy_of_another(model: dict[str, Any], other: _Other, copied: str) -> str:
-    reason = f"its log-probabilities of {copied} are those of {shown(other.name)}"
+def _copy_of_another(model: dict[str, Any], other: _Other, reason: str) -> str:
     tokenizers = [(one.get("tokenizer") or {}).get("sha256") for one in (model, other.model)]
     if tokenizers[0] == tokenizers[1] and model["parameters"] == other.model.get("parameters"):
         return f"{reason}; if it has the same weights, name it by that id, or ask the maintainers"
@@ -151,42 +146,31 @@ def _covered(run: Run, other: _Other) -> bool:
     )
 
 
+def _form(model: dict[str, Any]) -> list[Any]:
+    """In what form a model was loaded: others of it may say nearly the same."""
+    return [model.get(name) for name in ("dtype", "quantization", "adapter", "gguf_file")]
+
+
 def _put(asked: dict[str, Any]) -> tuple[Any, Any]:
     """How a task is asked: its questions, and of what its answers are made."""
     return asked.get("prompting"), asked.get("rendering", {}).get("answers")
 
 
-def _copied(run: Run, other: _Other) -> str:
-    """The first table whose log-probabilities are those of another record; "" if there is none.
+def _copied(run: Run, other: _Other, digest: str) -> Likeness | None:
+    """The first table that another record has, too, or else the first that is nearly so; None if there is none.
 
-    What is written may well be the same: many answers are right. Log-probabilities of two models never are.
+    What is written in several forms of one model may well be the same; its log-probabilities are not.
     """
+    nearly = None
+    same_model = other.name == run.facts["model"]["id"]
     for job in run.jobs():
         path = other.folder / "observations" / run.table(job).name
-        if isinstance(job.task, CompletionTask) or (job.task.name, job.split) not in other.parts or not path.is_file():
+        if same_model and isinstance(job.task, CompletionTask):
             continue
-        if _same(_beginning(run.table(job), job), _beginning(path, job)):
-            return job.name
-    return ""
-
-
-def _beginning(path: Path, job: Job) -> npt.NDArray[np.float32]:
-    """The first log-probabilities of a table."""
-    found: list[pa.Array] = []
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_FEW, columns=["logprobs"]):
-            found.append(batch.column(0).flatten())
-            if sum(map(len, found)) >= _FEW:
-                break
-    values = pa.concat_arrays(found) if found else pa.array([], pa.float32())
-    return values.to_numpy(zero_copy_only=False)[:_FEW]
-
-
-def _same(some: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> bool:
-    """Whether too many of the log-probabilities that both have are alike; a constant says nothing."""
-    n = min(len(some), len(others))
-    unsure = np.minimum(some[:n], others[:n]) < _SURE
-    mine, theirs = some[:n][unsure], others[:n][unsure]
-    if len(mine) < _FEWEST or np.ptp(mine) == 0:
-        return False
-    return bool((np.abs(mine - theirs) <= _ALIKE_WITHIN).mean() > _ALIKE_SHARE)
+        if (job.task.name, job.split) not in other.parts or not path.is_file():
+            continue
+        found = likeness(job, run.table(job), path, digest)
+        if found and found.sure:
+            return found
+        nearly = nearly or found
+    return nearly

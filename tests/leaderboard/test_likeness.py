@@ -1,0 +1,249 @@
+"""Copies are known however their numbers were moved, and models that are only alike are not taken for them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.cli import main
+from leaderboard.judging.judge import Verdict, judge
+from leaderboard.judging.likeness import compared, gist
+from leaderboard.submit import public_facts
+from tests.harness import models
+from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
+from tests.leaderboard.runs import supplied_run
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the LSTM, whose wrong symbols all are about as improbable as each other."""
+    output = tmp_path_factory.mktemp("lstm")
+    assert main(["eval", "--task", "flipflop", "--limit", "12", "--output", str(output)]) == 0
+    return only_run(output).folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model whose weights mean nothing, wrong in half of its reads."""
+    folder = tmp_path_factory.mktemp("tiny")
+    model = models.save_tiny(folder / "tiny", models.gpt2_like())
+    words = ("--model", str(model), "--task", "flipflop", "--task", "capitals", "--limit", "12")
+    assert main(["eval", *words, "--output", str(folder / "runs")]) == 0
+    run = only_run(folder / "runs").folder
+    edit(run / "run.json", public_facts)
+    consistent(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of answers from elsewhere, every seventh wrong."""
+    run = supplied_run(tmp_path_factory.mktemp("answers"), "--limit", "700", tasks=("letters", "arithmetic")).folder
+    edit(run / "run.json", public_facts)
+    consistent(run)
+    return run
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    (tmp_path / "records").mkdir()
+    return tmp_path / "records"
+
+
+def under_another_name(record: Path, records: Path) -> Path:
+    """A copy that says it is of org/other, to be changed; with `resign` it is a record."""
+    draft = records / "draft"
+    shutil.copytree(record, draft)
+
+    def rename(facts: dict[str, Any]) -> None:
+        old = facts["model"]["id"]
+        facts["model"]["id"] = "org/other"
+        command = facts["command"].replace(f"--model {old}", "--model org/other")
+        command = command.replace(f"--model {old.partition('/')[2]}", "--model org/other")
+        facts["command"] = command if "--model" in command else command.replace("eval", "eval --model org/other")
+        facts["command"] = command if facts.get("outputs") else facts["command"]
+
+    edit(draft / "run.json", rename)
+    return draft
+
+
+def judged(draft: Path, records: Path) -> Verdict:
+    consistent(draft)
+    return judge(resign(draft, records), records)
+
+
+def moved(draft: Path, change: Change) -> None:
+    """Moves the log-probabilities of all tables, and keeps them possible: the most probable stays so."""
+    rng = np.random.default_rng(7)
+
+    def move(lists: list[list[float]]) -> list[list[float]]:
+        values = change(np.concatenate([np.array(one) for one in lists]), rng)
+        ends = np.cumsum([len(one) for one in lists])[:-1]
+        return [one.tolist() for one in np.split(np.minimum(values, 0), ends)]
+
+    for path in (draft / "observations").iterdir():
+        rewrite(path, lambda table: replaced(table, "logprobs", move))
+
+
+def noise(size: float, share: float = 1.0) -> Change:
+    """Downwards, so that probabilities do not add up to more than 1."""
+    return lambda values, rng: values - np.abs(rng.normal(0, size, len(values))) * (rng.random(len(values)) < share)
+
+
+@pytest.mark.parametrize("model", ["lstm", "tiny"])
+@pytest.mark.parametrize(
+    "change", [noise(0), noise(1e-4), noise(3e-4), noise(0.4, 0.5), lambda values, _: values - 2.0**-12]
+)
+def test_a_copy_with_moved_numbers_is_refused(
+    request: pytest.FixtureRequest, records: Path, model: str, change: Change
+) -> None:
+    record = make_record(request.getfixturevalue(model), records)
+    draft = under_another_name(record, records)
+    moved(draft, change)
+    verdict = judged(draft, records)
+    assert not verdict.accepted and "are those of" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [
+        ("lstm", noise(0.01)),
+        ("tiny", noise(0.01)),
+        ("lstm", lambda values, _: values - 0.02),
+        ("tiny", lambda values, _: values - 0.02),
+        ("tiny", noise(0.05)),
+    ],
+)
+def test_what_may_be_the_same_weights_is_flagged(
+    request: pytest.FixtureRequest, records: Path, model: str, change: Change
+) -> None:
+    """As of a copy with more noise, or of a model in numbers of 16 bits."""
+    record = make_record(request.getfixturevalue(model), records)
+    draft = under_another_name(record, records)
+    moved(draft, change)
+    verdict = judged(draft, records)
+    assert verdict.accepted, verdict.reasons
+    assert any("nearly those of" in remark and "replay it" in remark for remark in verdict.remarks)
+
+
+def test_wrong_reads_outlive_noise(tiny: Path, records: Path) -> None:
+    """Which are wrong, and by how much."""
+    record = make_record(tiny, records)
+    draft = under_another_name(record, records)
+    (draft / "observations" / "capitals.test.parquet").unlink()
+
+    def without(facts: dict[str, Any]) -> None:
+        del facts["data"]["tasks"]["capitals"]
+        facts["command"] = facts["command"].replace(" --task capitals", "")
+
+    edit(draft / "run.json", without)
+    moved(draft, noise(0.15))
+    verdict = judged(draft, records)
+    assert verdict.accepted and "its wrong reads of flipflop" in verdict.remarks[0]
+
+
+def test_models_of_other_weights_are_not_flagged(tiny: Path, lstm: Path, tmp_path: Path, records: Path) -> None:
+    make_record(tiny, records)
+    make_record(lstm, records)
+    other = models.save_tiny(tmp_path / "other-one", models.gpt2_like(), kind="llama")
+    words = ("--model", str(other), "--task", "flipflop", "--task", "capitals", "--limit", "12")
+    assert main(["eval", *words, "--output", str(tmp_path / "runs")]) == 0
+    run = only_run(tmp_path / "runs").folder
+    edit(run / "run.json", public_facts)
+    consistent(run)
+    verdict = judge(make_record(run, records), records)
+    assert verdict.accepted and verdict.remarks == ()
+
+
+def correlated(by: float, seed: int, size: int = 2_000) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities of two models that correlate by so much."""
+    rng = np.random.default_rng(seed)
+    one, own = rng.normal(size=size), rng.normal(size=size)
+    other = by * one + np.sqrt(1 - by**2) * own
+    return -4 + np.minimum(one, 4), -4 + np.minimum(other, 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("by", "flagged"), [(0.0, False), (0.8, False), (0.99, False), (0.9995, True)])
+def test_what_correlates_as_models_do_is_not_flagged(by: float, flagged: bool, seed: int) -> None:
+    found = compared(*correlated(by, seed), "flipflop.val")
+    assert (found is not None) == flagged and not (found and found.sure)
+
+
+@pytest.mark.parametrize("scale", [0.9, 1.1])
+def test_numbers_at_another_temperature_are_flagged(scale: float) -> None:
+    one, _ = correlated(0.0, 0)
+    assert compared(one, scale * one, "flipflop.val") is not None
+
+
+def test_constants_say_nothing() -> None:
+    """Models that give all the same are alike, and no copies; nor are those that are nearly so."""
+    rng = np.random.default_rng(0)
+    flat = np.full(500, -6.0)
+    assert compared(flat, flat, "a") is None
+    assert compared(flat + rng.normal(0, 1e-4, 500), flat + rng.normal(0, 1e-4, 500), "a") is None
+
+
+# ---- Texts
+
+
+def reworded(draft: Path, change: Callable[[str, int], str]) -> None:
+    for path in (draft / "observations").iterdir():
+        rewrite(
+            path,
+            lambda table: replaced(
+                table, "output", lambda texts: [change(text, place) for place, text in enumerate(texts)]
+            ),
+        )
+
+
+def _other_wrong(text: str, place: int) -> str:
+    """Wrong at the same places, in a way of its own."""
+    return str(int(text) + 1 + place % 5) if place % 7 == 0 else text
+
+
+@pytest.mark.parametrize(
+    ("change", "refused", "flagged"),
+    [
+        (lambda text, place: text, True, False),
+        (lambda text, place: f"The answer is {text}.", False, True),
+        (lambda text, place: f" {text}\n", False, True),
+        (lambda text, place: text if place % 140 else str(place), False, True),
+        (_other_wrong, False, False),
+        (lambda text, place: str(int(text) - (place % 7 == 0) + (place % 9 == 0)), False, False),
+    ],
+)
+def test_answers_of_another_model(
+    answers: Path, records: Path, change: Callable[[str, int], str], refused: bool, flagged: bool
+) -> None:
+    """Only completions are copied: as they are, in other words, with a few of one's own; and those of another model."""
+    record = make_record(answers, records)
+    draft = under_another_name(record, records)
+    reworded(draft, change)
+    verdict = judged(draft, records)
+    assert verdict.accepted != refused
+    if refused:
+        assert "test are those of 'org/tiny'" in verdict.reasons[0]
+    assert any("nearly those of 'org/tiny'" in remark for remark in verdict.remarks) == flagged
+
+
+def test_two_good_models_are_no_copies(answers: Path, records: Path) -> None:
+    """Right answers are the same answers."""
+    record = make_record(answers, records)
+    reworded(record, lambda text, place: str(int(text) - (place % 7 == 0)))
+    consistent(record)
+    record = resign(record, records)
+    draft = under_another_name(record, records)
+    verdict = judged(draft, records)
+    assert verdict.accepted and verdict.remarks == ()
+
+
+def test_the_gist_of_an_answer() -> None:
+    assert gist("The answer is **3**.") == gist("3") == ("3",)
+    assert gist("r: 3, s: 1") == ("3", "1")
+    assert gist("I do NOT know!") == ("i", "do", "not", "know")
