@@ -6,7 +6,7 @@ spot-checked  some sequences, chosen by a nonce given after submission, were ask
 re-run        all of them were
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from leaderboard.attestations import REPLAY, Attestation
@@ -25,24 +25,42 @@ class Standing:
     disputed: str = ""
 
 
-def standing_of(attestations: Sequence[Attestation], rescored_by: str) -> Standing:
-    """The standing of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.4.0 on
-    2026-11-21"."""
-    how = rescored = f"every score recomputed from the recorded outputs by {rescored_by}"
-    word, disputed, doubted = RESCORED, "", 0
-    for one in attestations:
-        if one.kind != REPLAY:
-            continue
-        asked, of = one.details["asked"], one.details["of"]
-        told = f"{asked:,} of {of:,} sequences asked again on {one.at[:10]} by {one.by}"
+def dispute_of(attestations: Iterable[Attestation]) -> Attestation | None:
+    """The replay that said something else, if no later one over as many sequences has agreed; attestations in any
+    order, of a record or of what it repeats."""
+    dispute: Attestation | None = None
+    for one in sorted((one for one in attestations if one.kind == REPLAY), key=lambda one: one.at):
         if not one.agrees:
-            found = len(one.details["differences"])
-            disputed, doubted = f"{told}, and not all said the same ({found or 'more'} differences named)", asked
+            dispute = one
+        elif dispute and one.details["asked"] >= dispute.details["asked"]:
+            dispute = None  # fewer sequences than were doubted say nothing of those
+    return dispute
+
+
+def standing_of(
+    attestations: Sequence[Attestation], rescored_by: str, followed: Sequence[Attestation] = ()
+) -> Standing:
+    """The standing of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.4.0 on
+    2026-11-21". followed: replays of other records that said something else than they and this one."""
+    how = rescored = f"every score recomputed from the recorded outputs by {rescored_by}"
+    word = RESCORED
+    for one in attestations:
+        if one.kind != REPLAY or not one.agrees:
             continue
-        if asked >= doubted:  # fewer sequences than were doubted say nothing of those
-            disputed, doubted = "", 0
-        if asked == of:
-            word, how = RE_RUN, f"{rescored}; all {of:,} sequences asked again on {one.at[:10]} by {one.by}"
+        if one.details["asked"] == one.details["of"]:
+            word, how = RE_RUN, f"{rescored}; {_told(one, 'all ')}"
         elif word != RE_RUN:
-            word, how = SPOT_CHECKED, f"{rescored}; {told}, and said the same"
-    return Standing(word, how, disputed)
+            word, how = SPOT_CHECKED, f"{rescored}; {_told(one)}, and said the same"
+    dispute = dispute_of([*attestations, *followed])
+    if dispute is None:
+        return Standing(word, how)
+    found = len(dispute.details["differences"])
+    disputed = f"{_told(dispute)}, and not all said the same ({found or 'more'} differences named)"
+    of_another = f"of {dispute.record[:12]}, which said the same, " * any(dispute is one for one in followed)
+    return Standing(word, how, f"{of_another}{disputed}")
+
+
+def _told(replay: Attestation, all_of: str = "") -> str:
+    asked, of = replay.details["asked"], replay.details["of"]
+    counted = f"{all_of}{of:,}" if all_of else f"{asked:,} of {of:,}"
+    return f"{counted} sequences asked again on {replay.at[:10]} by {replay.by}"

@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from harness.errors import UserError
 from harness.run import Run
 from harness.tasks import CompletionTask
-from leaderboard.attestations import is_withdrawn
+from leaderboard.attestations import WITHDRAWN, attestation_paths, is_withdrawn
+from leaderboard.following import follows_from
 from leaderboard.judging.likeness import Likeness, likeness
 from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused, shown
-from leaderboard.records import record_folders
+from leaderboard.records import read_record, record_folders
+from leaderboard.submission import SUBMISSION_FILE
 
 # Signs that pass for one another in a name.
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "", "-": "", ".": ""})
@@ -25,6 +29,7 @@ class _Other:
     folder: Path
     model: dict[str, Any]
     tasks: dict[str, Any]
+    withdrawn: bool = False
 
     @property
     def name(self) -> str:
@@ -49,7 +54,7 @@ def require_unlike_others(
     there = {folder.name for folder in record_folders(records)}
     if new and (missing := sorted(set(submission["supersedes"]) - there)):
         raise Refused(f"it would supersede {', '.join(missing)}, and there is no such record")
-    remarks: list[str] = []
+    remarks = _followed(run, place, records)
     for other in _others(records, place, remarks):
         try:
             remarks += _unlike(run, submission, other, place.name)
@@ -60,9 +65,28 @@ def require_unlike_others(
     return remarks
 
 
+def _followed(run: Run, place: PurePosixPath, records: Path) -> list[str]:
+    """What was found out of other records and follows into this one."""
+    remarks = []
+    record = read_record(run.folder)
+    for folder in record_folders(records):
+        if PurePosixPath(folder.relative_to(records)) == place or not attestation_paths(folder):
+            continue
+        with suppress(UserError):  # a damaged record is told of elsewhere
+            for one in follows_from(read_record(folder), record):
+                if one.attestation.kind == WITHDRAWN:
+                    what = "it counts nowhere until all of it is asked again and said the same (--replay all)"
+                else:
+                    what = "it stays disputed until as many sequences are asked again and say the same"
+                remarks.append(f"{one.told}: {what}")
+    return remarks
+
+
 def _unlike(run: Run, submission: dict[str, Any], other: _Other, digest: str) -> list[str]:
     """What is to be said of one other record. Raises Refused if that speaks against this one."""
     model, name = run.facts["model"], other.folder.name
+    if other.withdrawn:
+        return _of_withdrawn(run, other, digest)
     if other.name != model["id"] and skeleton(other.name) == skeleton(model["id"]):
         raise Refused(f"{shown(model['id'])} passes for {shown(other.name)}, which has a record")
     superseded = name in submission["supersedes"]
@@ -92,6 +116,15 @@ def _unlike(run: Run, submission: dict[str, Any], other: _Other, digest: str) ->
     return [*remarks, f"{copied.what} those of {name}, an earlier record"]
 
 
+def _of_withdrawn(run: Run, other: _Other, digest: str) -> list[str]:
+    """What is to be said of a record that no longer counts: its name stands for nothing, what it says is known."""
+    try:
+        copied = _copied(run, other, digest)
+    except (OSError, ValueError):
+        return []
+    return [f"{copied.what} those of {other.folder.name}, which was withdrawn"] if copied else []
+
+
 def skeleton(name: str) -> str:
     """A name without what the eye passes over: case, hyphens, and signs that look like another. What stands between
     two digits counts: 1.3b is not 13b."""
@@ -100,13 +133,13 @@ def skeleton(name: str) -> str:
 
 
 def _others(records: Path, place: PurePosixPath, remarks: list[str]) -> Iterator[_Other]:
-    """Every other record that counts; of one whose run.json is damaged a remark."""
+    """Every other record; of one whose run.json is damaged a remark."""
     for folder in record_folders(records):
-        if PurePosixPath(folder.relative_to(records)) == place or is_withdrawn(folder):
+        if PurePosixPath(folder.relative_to(records)) == place:
             continue
         try:
             facts = read_json(folder / "run.json")
-            other = _Other(folder, facts["model"], facts["data"]["tasks"])
+            other = _Other(folder, facts["model"], facts["data"]["tasks"], is_withdrawn(folder))
             if isinstance(other.model["id"], str) and all(isinstance(rows, int) for rows in other.parts.values()):
                 yield other
                 continue

@@ -17,7 +17,8 @@ from fflm_data import get_config
 from harness import HARNESS_VERSION
 from harness.errors import OtherVersion, UserError
 from harness.run import Run, read_run
-from leaderboard.attestations import Attestation
+from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
+from leaderboard.following import Followed, following, is_lifted
 from leaderboard.hub.reported import read_reported
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
 from leaderboard.site.board import Board, put_together
@@ -93,10 +94,13 @@ def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[So
         _require_default_data(run)
     findings = dict(zip(runs, find([(run, digest) for digest, run in runs.items()], day), strict=True))
     findings |= dict.fromkeys(outdated, NO_FINDINGS)
+    followed = following(found)
     recorded = [
         Source(
-            one.run, findings[one.digest], one.digest, _standing(one.attestations, findings[one.digest]),
+            one.run, findings[one.digest], one.digest,
+            _standing(one.attestations, findings[one.digest], followed.get(one.digest, ())),
             one.submission, one.place, one.attestations, outdated.get(one.digest, ""),
+            _withdrawn(one, followed.get(one.digest, ())),
         )
         for one in found
     ]  # fmt: skip
@@ -109,8 +113,20 @@ def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[So
     return recorded + yours
 
 
-def _standing(attestations: Sequence[Attestation], findings: Findings) -> Standing:
-    return standing_of(attestations, f"fflm {HARNESS_VERSION} on {findings.day}")
+def _standing(attestations: Sequence[Attestation], findings: Findings, followed: Sequence[Followed] = ()) -> Standing:
+    doubts = [one.attestation for one in followed if one.attestation.kind == REPLAY]
+    return standing_of(attestations, f"fflm {HARNESS_VERSION} on {findings.day}", doubts)
+
+
+def _withdrawn(record: Record, followed: Sequence[Followed]) -> str:
+    """Why a record no longer counts, "" if it does."""
+    if one := record.withdrawn:
+        return f"withdrawn on {one.at[:10]} by {one.by}: {one.details.get('reason', '')}"
+    for other in followed:
+        one = other.attestation
+        if one.kind == WITHDRAWN and not is_lifted(one, record.attestations):
+            return f"{other.told}: {one.details.get('reason', '')}"
+    return ""
 
 
 def _other_version(run: Run) -> str:

@@ -62,7 +62,8 @@ class Source:
 
     submission, place and standing's attestations are of records only: place is None for a given run. digest: 64 hex
     digits of its contents. outdated: of which version its data or a task is, if this one cannot regenerate it, and
-    then it has no findings; else "".
+    then it has no findings; else "". withdrawn: why it no longer counts, by what is attested of it or of what it
+    repeats; else "".
     """
 
     run: Run
@@ -73,6 +74,7 @@ class Source:
     place: PurePosixPath | None = None
     attestations: tuple[Attestation, ...] = ()
     outdated: str = ""
+    withdrawn: str = ""
 
     @property
     def division(self) -> str:

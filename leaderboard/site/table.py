@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from leaderboard.attestations import FRESH, WITHDRAWN
+from leaderboard.attestations import FRESH
 from leaderboard.site.entries import Asking, Cell, Entry, Gap, Past, Place, Source
 
 REPLACED = "other records have its results over more rows, or more has been shown of them, or they are later"
@@ -98,7 +98,7 @@ def _same_model(sources: Iterable[Source], key: Key) -> list[Source]:
         for source in sources
         if _identity(source.run.facts["model"]) == key.identity
         and (source.place is None) == key.yours
-        and not any(one.kind == WITHDRAWN for one in source.attestations)
+        and not source.withdrawn
     ]
 
 
@@ -132,10 +132,8 @@ def _past(sources: Sequence[Source]) -> dict[str, Past]:
     """By digest, the records that do not count any more. A withdrawn record takes the place of nothing."""
     found = {source.digest: Past(source, f"of {source.outdated}") for source in sources if source.outdated}
     for source in sources:
-        for one in source.attestations:
-            if one.kind == WITHDRAWN:
-                reason = f"withdrawn on {one.at[:10]} by {one.by}: {one.details.get('reason', '')}"
-                found[source.digest] = Past(source, reason)
+        if source.withdrawn:
+            found[source.digest] = Past(source, source.withdrawn)
     heirs = {
         (_model_id(source), digest): source
         for source in sources

@@ -158,7 +158,7 @@ def make_records(root: Path) -> Path:
     spoken(records, "org/partial", wrong=1000, rows=30)
     old = spoken(records, "org/new", wrong=3, created="2026-08-01T00:00:00+00:00")
     spoken(records, "org/new", wrong=8, submission=Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (old.name,)))
-    gone = spoken(records, "org/gone", wrong=3)
+    gone = spoken(records, "org/gone", wrong=13)
     attest(gone, "withdrawn", None, reason="it was another model")
     attest(both, "fresh", None, seed=7, environment={}, gaps=[GAP])
     attest(both, "replay", True, asked=4)
