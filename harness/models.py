@@ -139,9 +139,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     if adapter is not None:
         take_over(tokenizer, adapter.folder, adapter.name)
     whose = MODEL if tokenizer.chat_template == template else ADAPTER
-    return ModelSource(
-        name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from, whose
-    )
+    return ModelSource(name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from, whose)
 
 
 def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: bool) -> tuple[str, str | None]:

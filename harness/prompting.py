@@ -5,25 +5,22 @@ with the rows, every token of a prompt.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from harness import thinking
+from harness.clock import CLOCK, TODAY
 from harness.errors import UserError
 from harness.tasks.base import CompletionTask, DialogueTask
 from harness.templates import ChatTemplate, Message, TemplateFault, carry_out
 
 CHAT = ("auto", "on", "off")
 MOST_SHOTS = 64
-# Templates write the day into a prompt, which would be another one tomorrow: for all of them it is 1 January 2025.
-TODAY = "01 Jan 2025"
-DATES = {"%Y": "2025", "%y": "25", "%B": "January", "%b": "Jan", "%m": "01", "%d": "01", "%A": "Wednesday", "%a": "Wed"}
-CLOCK = (
-    "{%- macro strftime_now(format) -%}{{ format"
-    + "".join(f"|replace('{code}','{text}')" for code, text in DATES.items())
-    + " }}{%- endmacro -%}"
-)
+# A mark that a template has of its own: a word between signs.
+_MARK = re.compile(r"[^\w\s]\S{1,62}[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ class Prompting:
 
     template: SHA-256 of the chat template, None for a plain text. switch: the name under which the
     template takes whether to think. thinking: tokens that may go before the answer. opened: whether a
-    prompt ends within the thinking. turns: answers a row, 1 but for dialogues.
+    prompt ends within the thinking. turns: answers a row, 1 but for dialogues. marks: what opens a thought
+    and what closes it, where the template has marks of its own.
     """
 
     template: str | None = None
@@ -54,12 +52,15 @@ class Prompting:
     thinking: int = 0
     opened: bool = False
     turns: int = 1
+    marks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises TypeError for what no run.json of ours says."""
-        texts = (self.template, self.system, self.switch)
+        object.__setattr__(self, "marks", tuple(self.marks))  # a list, where it comes from a file
+        texts = (self.template, self.system, self.switch, *self.marks)
         counts = ((self.shots, 0), (self.thinking, 0), (self.turns, 1))
         right = all(one is None or isinstance(one, str) for one in texts) and isinstance(self.opened, bool)
+        right = right and len(self.marks) in (0, 2) and "" not in self.marks
         if not right or any(type(count) is not int or count < least for count, least in counts):
             raise TypeError(f"no way to put questions: {self}")
 
@@ -71,6 +72,12 @@ class Prompting:
     def max_new_tokens(self, task: CompletionTask) -> int:
         """How many tokens an answer may take, its thinking included."""
         return task.max_new_tokens(self.chat) + self.thinking
+
+    def facts(self) -> dict[str, Any]:
+        """As run.json has it: marks only where there are some, as runs before there were any have none."""
+        said = asdict(self)
+        marks = said.pop("marks")
+        return said | ({"marks": list(marks)} if marks else {})
 
     def of(self, task: CompletionTask, challenges: int | None) -> "Prompting":
         """The same for one task."""
@@ -91,9 +98,10 @@ def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
                 raise UserError(f"{flag} is said through a chat template, and {why}: leave it out")
         return Prompting(shots=request.shots)
     plain = Prompting(hashlib.sha256(template.encode()).hexdigest(), request.shots, request.system)
-    question: list[Message] = [{"role": "user", "content": "?"}]
+    question = [_user("?")]
     switch = next((name for name in thinking.SWITCHES if _switches(tokenizer, name, question, plain)), None)
-    always = switch is None and thinking.closes_in(template)
+    marks = template_marks(tokenizer)
+    always = switch is None and (bool(marks) or thinking.closes_in(template))
     budget = request.thinking
     if budget and not (switch or always):
         raise UserError(
@@ -101,10 +109,11 @@ def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
         )
     if budget is None:
         budget = thinking.BUDGET if always else 0
-    resolved = replace(plain, switch=switch, thinking=budget)
+    resolved = replace(plain, switch=switch, thinking=budget, marks=marks)
     _require_all_said(tokenizer, resolved)
-    # What a system prompt says of thinking opens none.
-    return replace(resolved, opened=thinking.is_open(render(tokenizer, question, replace(resolved, system=None))))
+    # What stands before the question, as a system prompt does, opens no thought.
+    after = render(tokenizer, [_user("fflm-3")], replace(resolved, system=None)).rpartition("fflm-3")[2]
+    return replace(resolved, opened=thinking.is_open(after, marks))
 
 
 def _require_all_said(tokenizer: Any, prompting: Prompting) -> None:
@@ -134,6 +143,58 @@ def chat_template(tokenizer: Any) -> str | None:
 def template_of(tokenizer: Any) -> ChatTemplate:
     """The chat template of a tokenizer that has one, with what it is given beside messages."""
     return ChatTemplate(str(chat_template(tokenizer)), tokenizer.name_or_path, tokenizer.special_tokens_map)
+
+
+def template_marks(tokenizer: Any) -> tuple[str, ...]:
+    """What opens a thought and what closes it by a tokenizer's chat template; none if it has none, or such as are known
+    by their form."""
+    template = chat_template(tokenizer)
+    if template is None:
+        return ()
+    try:
+        begins = render(tokenizer, [_user("fflm-3")], Prompting()).rpartition("fflm-3")[2]
+        marks = _written_marks(tokenizer, begins) or _dropped_marks(tokenizer, template, begins)
+    except UserError:  # a template that wants other messages
+        return ()
+    known = all(thinking.is_known(mark) for mark in marks)
+    return () if known or not all(_MARK.fullmatch(mark) for mark in marks) else marks
+
+
+def _written_marks(tokenizer: Any, begins: str) -> tuple[str, ...]:
+    """The marks that a template writes around a thought that it is given. begins: what it writes before an answer."""
+    answer = {"role": "assistant", "content": "fflm-2"}
+    thought = answer | dict.fromkeys(("thinking", "reasoning", "reasoning_content"), "fflm-1")
+    whole = render(tokenizer, [_user("fflm-3"), thought], Prompting()).rpartition("fflm-3")[2]
+    before, shown, after = whole.partition("fflm-1")
+    between, answered, _ = after.partition("fflm-2")
+    if not (shown and answered and between.strip()):
+        return ()
+    # What a prompt begins already, and what every answer begins with, is no mark.
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(before, begins, strict=False))
+    opening = before[len(list(alike)) :].split() or _last_word(tokenizer, begins)
+    return (opening[-1], between.split()[0]) if opening else ()
+
+
+def _dropped_marks(tokenizer: Any, template: str, begins: str) -> tuple[str, ...]:
+    """The marks up to which a template leaves out what an answer said, and those with which it has begun it."""
+    for close in dict.fromkeys(re.findall(r"split\(\s*['\"](\S{3,64}?)['\"]", template)):
+        said = {"role": "assistant", "content": f"fflm-1{close}fflm-2"}
+        text = render(tokenizer, [_user("fflm-3"), said, _user("fflm-4")], Prompting())
+        if "fflm-2" in text and "fflm-1" not in text:
+            opening = [close.replace("/", "", 1)] if "/" in close else _last_word(tokenizer, begins)
+            return (opening[-1], close) if opening else ()
+    return ()
+
+
+def _last_word(tokenizer: Any, begins: str) -> list[str]:
+    """The last word of what a template writes before an answer, unless it stands before earlier answers as well."""
+    shown = render(tokenizer, [_user("fflm-3"), {"role": "assistant", "content": "fflm-2"}], Prompting())
+    word = begins.split()[-1:]
+    return [] if word and word[0] in shown.rpartition("fflm-3")[2].partition("fflm-2")[0] else word
+
+
+def _user(text: str) -> Message:
+    return {"role": "user", "content": text}
 
 
 def _switches(tokenizer: Any, name: str, messages: list[Message], plain: Prompting) -> bool:
@@ -171,5 +232,5 @@ def answer_part(task: CompletionTask, output: str, cut_off: bool, prompting: Pro
     """
     if not prompting.chat:
         return task.complete_part(output), cut_off and not task.is_complete(output)
-    said = thinking.after_thinking(output, prompting.opened)
+    said = thinking.after_thinking(output, prompting.opened, prompting.marks)
     return ("", True) if said is None else (said, cut_off)

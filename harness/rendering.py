@@ -84,7 +84,8 @@ class Exchange:
         if self.bridge is None:
             told = list(self.messages[row])
             for _, text in said:
-                told += _turn(self._fitting(thinking.after_thinking(text, self.job.prompting.opened) or ""), task)
+                put = self.job.prompting
+                told += _turn(self._fitting(thinking.after_thinking(text, put.opened, put.marks) or ""), task)
             texts = framed(template_of(self.tokenizer), [told], self.job.prompting, demanded=False)
             return prompt_ids(texts, True, self.tokenizer)[0]
         whole = [self.prompts[row]]

@@ -16,13 +16,20 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Job:
-    """One task on the first `rows` rows of one split; prompting: how its questions are put, if it has any."""
+    """One task on the first `rows` rows of one split; prompting: how its questions are put, if it has any. asked: the
+    version of the task that asked them, None for that of today."""
 
     task: Task
     config: Config
     split: str
     rows: int
     prompting: Prompting = field(default_factory=Prompting)
+    asked: int | None = None
+
+    @property
+    def version(self) -> int:
+        """The version of the task that asked the questions."""
+        return self.task.version if self.asked is None else self.asked
 
     @property
     def name(self) -> str:

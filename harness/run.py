@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class Run:
 
     def _jobs(self, name: str, asked: dict[str, Any]) -> Iterator[Job]:
         task = get_task(name)
-        if asked["version"] != task.version:
+        if not task.asks_as(asked["version"]):
             raise OtherVersion(
                 f"{self.folder} has version {asked['version']} of task {name}, this is version {task.version}: "
                 "run harness eval again",
@@ -91,7 +91,8 @@ class Run:
                 raise self._damaged(f"{rows!r} rows of {name}.{split}")
             if part["of"] != config.rows(split) or asked["fingerprint"] != config.fingerprint():
                 raise self._damaged(f"the size or the fingerprint of {name}.{split}")
-            yield Job(task, config, split, rows, prompting)
+            older = asked["version"] if asked["version"] != task.version else None
+            yield Job(task, config, split, rows, prompting, older)
 
     def require_table(self, job: Job) -> Path:
         """Where the observations of a job lie. Raises UserError, with what makes them, if they are not there."""
@@ -110,6 +111,11 @@ class Run:
         )
 
 
+def read_by_older_rules(run: Run) -> frozenset[str]:
+    """The tasks of a run that an older version asked: the scores in its result.json may be those of its rules."""
+    return frozenset(job.task.name for job in run.jobs() if job.asked is not None)
+
+
 def data_facts(jobs: list[Job]) -> dict[str, Any]:
     """The data of a run: enough to regenerate every row."""
     tasks: dict[str, Any] = {}
@@ -117,7 +123,7 @@ def data_facts(jobs: list[Job]) -> dict[str, Any]:
         asked = tasks.setdefault(
             job.task.name,
             {
-                "version": job.task.version,
+                "version": job.version,
                 "config": job.config.name,
                 "parameters": job.config.parameters(),
                 "fingerprint": job.config.fingerprint(),
@@ -125,7 +131,7 @@ def data_facts(jobs: list[Job]) -> dict[str, Any]:
             },
         )
         if isinstance(job.task, CompletionTask):
-            asked["prompting"] = asdict(job.prompting)
+            asked["prompting"] = job.prompting.facts()
         asked["splits"][job.split] = {"rows": job.rows, "of": job.config.rows(job.split)}
     return {"generator": GENERATOR_VERSION, "tasks": tasks}
 

@@ -1,27 +1,72 @@
-"""Thinking aloud before an answer: how templates turn it on and off, and where in an output it ends."""
+"""Thinking aloud before an answer: how templates turn it on and off, and where in an output it ends.
 
-from collections.abc import Iterable
-from typing import Any
+Where a thought ends is told by structure, not by a list of models. A mark is a tag whose name means thinking
+(`<think>`, `[THINK]`, `<seed:think>`, `◁/think▷`, `<|END_THINKING|>`, ...), a mark that the model's chat template has
+of its own, or the header of a channel of messages (`<|channel|>analysis<|message|>`, `<|channel>thought`).
+"""
 
-# What opens and what closes it, in the words of the models that do it.
-MARKERS = (
-    ("<think>", "</think>"),
-    ("[THINK]", "[/THINK]"),
-    ("<thinking>", "</thinking>"),
-    ("<seed:think>", "</seed:think>"),
-    ("<|channel|>analysis", "<|channel|>final<|message|>"),
-)
-# Special tokens that are part of those, and stay in an output although others are left out.
-MARKER_TOKENS = frozenset({one for pair in MARKERS for one in pair} | {"<|channel|>", "<|message|>"})
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
 # Under these names templates take whether to think.
 SWITCHES = ("enable_thinking", "thinking")
 # What a model gets that always thinks.
 BUDGET = 2_048
 
+# "think", "seed:think", "longcat_think", "antThinking", "START_THINKING", "begin_of_thought", "thought_process"
+_MEANING = (
+    r"(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection|rationale|scratch_?pad|inner_monologue"
+    r"|chain_of_thought)(?:_(?:process|content|fast|slow|faster))?"
+)
+_BEFORE = r"(?:[a-z]{1,12}[:_-])?"
+_TAG = re.compile(
+    rf"<(?P<end1>/)?(?:{_BEFORE}|ant){_MEANING}\s?>"
+    rf"|◁(?P<end2>/)?{_BEFORE}{_MEANING}▷"
+    rf"|(?P<bracket>\[(?P<end3>/)?{_MEANING}\])"
+    rf"|<\|(?P<end4>/|end_(?:of_)?)?(?:(?:begin|start)_(?:of_)?)?{_MEANING}(?:_(?:start|begin|(?P<end5>end)))?\|>"
+    r"|<\|inner_(?:prefix|(?P<end6>suffix))\|>"
+    r"|<\|channel>(?:thought|analysis)\b|(?P<end7><channel\|>)",
+    re.IGNORECASE,
+)
+_ENDS = tuple(f"end{number}" for number in range(1, 8))
+
+# The header of a message in a channel: "<|channel|>analysis<|message|>", "final <|constrain|>json<|message|>".
+_CHANNEL = r"(?:analysis|commentary|final)"
+_TYPE = r"(?:[ ]to=[\w.]{1,40})?(?:[ ]?<\|constrain\|>[ ]?\w{1,20})?"
+_HEADER = re.compile(
+    rf"(?:(?:<\|start\|>)?assistant)?(?:<\|channel\|>(?P<a>{_CHANNEL}){_TYPE}(?:<\|message\|>)?"
+    rf"|\b(?P<b>{_CHANNEL}){_TYPE}<\|message\|>)"
+)
+# The same without special tokens: "assistantfinal3"; "analysisWe count" and "final3" at the beginning of a text.
+_BARE_HEADER = re.compile(
+    rf"assistant(?P<channel>{_CHANNEL})(?![a-z\s:])|\A\s*(?P<first>analysis)(?=.*assistantfinal)"
+    r"|\A\s*(?P<glued>analysis(?=[A-Z\"'])|final(?=[\dA-Z\"'{*\\$`]))",
+    re.DOTALL,
+)
+_MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
+
+# Special tokens of the marks that are none by themselves.
+_PARTS = frozenset({"<|channel|>", "<|message|>", "<|constrain|>", "<|channel>", "<channel|>"})
+_ANY_TAG = re.compile(r"</?[a-z][^<>\n]{0,40}>|<\|[^<>|\n]{1,40}\|>|\[/?[A-Z]{2,20}\]", re.IGNORECASE)
+
+Marks = Sequence[str]  # What opens a thought and what closes it, of a chat template; none if empty.
+
+
+class _Mark(NamedTuple):
+    start: int
+    end: int
+    closes: bool
+
+
+def is_known(text: str) -> bool:
+    """Whether a mark is one by its name alone, or the header of a channel."""
+    return _TAG.search(text) is not None or "<|channel|>" in text
+
 
 def closes_in(template: str) -> bool:
     """Whether a chat template knows of thinking."""
-    return any(close in template for _, close in MARKERS)
+    return "<|channel|>final" in template or any(_closes(tag) for tag in _TAG.finditer(template))
 
 
 def in_messages(special: Iterable[str]) -> bool:
@@ -29,20 +74,88 @@ def in_messages(special: Iterable[str]) -> bool:
     return "<|channel|>" in special
 
 
-def is_open(text: str) -> bool:
+def is_open(text: str, marks: Marks = ()) -> bool:
     """Whether a text ends within thinking."""
-    return any(text.rfind(opening) > text.rfind(close) for opening, close in MARKERS)
+    return after_thinking(text, False, marks) is None
 
 
-def after_thinking(output: str, opened: bool) -> str | None:
-    """What follows the thinking; None if it never ends. opened: whether the prompt had begun it."""
-    ends = [output.rfind(close) + len(close) for _, close in MARKERS if close in output]
-    if ends:
-        return output[max(ends) :]
-    return None if opened or is_open(output) else output
+def after_thinking(output: str, opened: bool, marks: Marks = ()) -> str | None:
+    """What is said outside of the thinking; None if that never ends.
+
+    opened: whether the prompt had begun it. marks: those of the chat template, beside the general ones.
+    """
+    messages = _messages(output)
+    if messages:
+        return next((said for channel, said in reversed(messages) if channel == "final"), None)
+    said: list[str] = []
+    inside, begun, start, open_within, thoughts = opened, False, 0, 0, 0
+    last = _last_word(output)
+    for mark in _marks(output, marks):
+        if not mark.closes:
+            if inside:
+                open_within += begun or not opened
+            else:
+                said.append(output[start : mark.start])
+            begun = inside = True
+            continue
+        if inside:
+            inside, thoughts = False, thoughts + 1
+        elif open_within:  # of a thought within the thought
+            open_within -= 1
+        elif thoughts and mark.end > last:  # after the answer, where it closes nothing
+            said.append(output[start : mark.start])
+        else:  # All before it was thinking that the prompt, or nobody, has opened.
+            said, thoughts = [], thoughts + 1
+        start = mark.end
+    if inside:
+        return None
+    said.append(output[start:])
+    return next((one for one in reversed(said) if _last_word(one)), "") if thoughts else output
 
 
-def marker_ids(tokenizer: Any) -> frozenset[int]:
-    """The special tokens of a tokenizer that open or close thinking."""
-    special = zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
-    return frozenset(number for token, number in special if token in MARKER_TOKENS)
+def marker_ids(tokenizer: Any, marks: Marks = ()) -> frozenset[int]:
+    """The special tokens of a tokenizer that open or close thinking, or are part of what does."""
+    special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    return frozenset(
+        number
+        for number, token in special.items()
+        if token in _PARTS or _TAG.fullmatch(token) or any(token in mark for mark in marks)
+    )
+
+
+def _closes(tag: re.Match[str]) -> bool:
+    return any(tag[name] for name in _ENDS)
+
+
+def _marks(text: str, own: Marks) -> Iterator[_Mark]:
+    """All marks of a text, in order."""
+    tags = list(_TAG.finditer(text))
+    # Nothing closes a word in brackets, "[Thinking]", that opens no thought.
+    closed = {tag.group()[2:].lower() for tag in tags if tag["end3"]}
+    found = [
+        _Mark(tag.start(), tag.end(), _closes(tag))
+        for tag in tags
+        if not tag["bracket"] or tag["end3"] or tag.group().isupper() or tag.group()[1:].lower() in closed
+    ]
+    if own:
+        pattern = re.compile("|".join(re.escape(mark) for mark in sorted(own, key=len, reverse=True)))
+        found += [_Mark(one.start(), one.end(), one.group() == own[1]) for one in pattern.finditer(text)]
+    return iter(sorted(found))
+
+
+def _messages(text: str) -> list[tuple[str, str]]:
+    """The messages of a text that consists of some, each with its channel."""
+    headers = [(one.start(), one.end(), one["a"] or one["b"]) for one in _HEADER.finditer(text)]
+    if not headers:
+        bare = _BARE_HEADER.finditer(text)
+        headers = [(one.start(), one.end(), one["channel"] or one["first"] or one["glued"]) for one in bare]
+    ends = [start for start, _, _ in headers[1:]] + [len(text)]
+    bodies = [text[begin:end] for (_, begin, _), end in zip(headers, ends, strict=False)]
+    return [(channel, _MESSAGE_END.split(body)[0]) for (_, _, channel), body in zip(headers, bodies, strict=False)]
+
+
+def _last_word(text: str) -> int:
+    """Where the last letter or digit of a text stands, tags left out, counted from 1; 0 if there is none."""
+    bare = _ANY_TAG.sub(lambda tag: " " * len(tag.group()), text)
+    return next((place for place in range(len(bare), 0, -1) if bare[place - 1].isalnum()), 0)

@@ -3,23 +3,29 @@ r"""What a completion says: one number, or one histogram of letters, by a writte
 A count, read by parse. Rules are tried in this order; the first that finds a number decides.
 
     text        = said, { newline, "Question:" | "Q:" | "User:" | ..., rest }      the rest is another turn: not read
-    said        = { answer }, [ correction, said ]   after the last of "wait", "actually,", "let me recount",
+    said        = { answer }, [ correction, said ]   after the last of "wait", "actually,", "let me recount", "oops",
+                                                     "hold on", "strike that", "Update:", "On reflection", "or rather",
                                                      "no, 3", ...: that part alone, if it has a candidate
-    answer      = strong | in_all | weak | alone | calculated | stated | all       in this order
+    answer      = strong | in_all | weak | alone | calculated | made | summed | stated | all       in this order
     strong      = ( "\boxed{" | "<answer>" | "####" | "answer is" | "Answer:" | '"answer":' | "答案是" | "Antwort:"
-                  | ... ), value                     the last one that candidates follow on its line (or the next)
+                  | "the correct number is" | ... ), value
+                                                     the last one that candidates follow on its line (or the next)
     in_all      = candidate, words, ( "in total" | "altogether" | "overall" | ... )    the last one
-    weak        = ( "so" | "therefore" | "total:" | "count =" | "I think" | "the number of ... is" | ... ), value
-                                                     the last one that candidates follow; no value (nor
+    weak        = ( "so" | "therefore" | "total:" | "| Total |" | "count =" | "I think" | "the number of ... is"
+                  | ... ), value                     the last one that candidates follow; no value (nor
                                                      calculated, nor stated): go on
     value       = candidate with no alternative after it ("or 3", "-3", ", 3") | calculated | in_all | stated | all
     alone       = lines of nothing but a candidate, and a candidate that opens the text as a sentence: all the same
     calculated  = operand, operator, operand, "=" | "is" | "equals", candidate
                                                      the last one, unless a calculation without a result follows
+    made        = ( "which makes" | "that gives" | "adding up to" | ... ), candidate       the last one
+    summed      = candidates, ( "=" | ":" | "is" | "together have" | ". " at the end | ... ), candidate
+                                                     it is the sum of all before it, of which nothing such is said
     stated      = clauses with ( "there are" | "appears" | "contains" | "is" | "hay" | "有" | ..., candidate )
                   or ( candidate, "times" | "occurrences" | "veces" | "次" | ... ): all the same
     all         = the candidates of the text: all the same. Not if the text was cut off or refuses
-    Of a text that was cut off while it goes step by step ("First,", "Let's", list items), strong alone counts.
+    Of a text that was cut off made, summed and all do not count; where it goes step by step ("First,", "Let's", list
+    items), strong alone does.
     A clause, or all, says its first candidate also if this is the sum of the others (a breakdown of it), and
     nothing if several are parts ("1 in straw and 1 in berry").
 
@@ -36,10 +42,13 @@ A count, read by parse. Rules are tried in this order; the first that finds a nu
                   8 and 9", "Step 2", "#3" | "r (1)", "3 (r)" | an operand | "out of 20", "not 2" | "one by one"
                   | "In 2024,", "so far 1" | where there is another candidate: "my earlier answer was 2", and the result
                   of a calculation that checks it ("12, because 12 x 48 = 576": 12 stands in it)
+                  | parts of what was just said ("3 r's, two of which are adjacent")
     Digits with a letter, % or superscript at them (3rd, r3d, 10-letter, GPT-4) are none. The length of the word or
     list ("10 letters", "20 words", unless a quoted letter follows) is a candidate only where there is no other.
     No value, so no answer, have: 3.5, 1.400, 3/4, 3-4, 3:30, 1,2,3, "3 thousand", and bounds ("at least 3", "3+").
-    "about 3" is 3; "2 or 3" is none. Markdown, LaTeX and HTML around a number are not seen; ~~struck out~~ is not said.
+    "about 3" is 3; "2 or 3", "2 (or 3)", "2, maybe 3" and "2 (3 if you count it)" are none. Markdown, LaTeX and HTML
+    around a number are not seen, but tags other than those within a line part it from its neighbours, and the name of a
+    tag that HTML does not have is its label (<count>3</count> is "count: 3"); ~~struck out~~ is not said.
     Number words of other languages are not read.
 
     kind        = ANSWERED | REFUSED (no answer, and "I cannot", "as an AI", "I'm sorry", ...) | CUT_OFF (no answer, and
@@ -63,7 +72,8 @@ import re
 from typing import NamedTuple
 
 from harness.answers import counts, histograms
-from harness.answers.numerals import number, plain
+from harness.answers.markup import plain
+from harness.answers.numerals import number
 from harness.answers.refusals import declines, refuses
 
 ANSWERED, UNPARSED, REFUSED, CUT_OFF = "answered", "unparsed", "refused", "cut_off"

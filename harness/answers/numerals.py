@@ -3,7 +3,6 @@
 # ruff: noqa: RUF001 (signs that look like others are what is read here)
 
 import re
-import unicodedata
 from typing import NamedTuple
 
 UNITS = [
@@ -24,31 +23,7 @@ class Numbered(NamedTuple):
     values: dict[int, int | None]
 
 
-_DIGIT_OF_OTHER_SCRIPTS = re.compile(r"[^\D0-9]")
-_SAME_SIGN = str.maketrans(
-    dict(zip("\u2212\uff0d\u2010\u2011\u2018\u2019\u201c\u201d\uff1a\uff0c\u3002\u066c\u066b\uff08\uff09\uff1d\u3001\uff01\u0964\u060c",
-             "----''\"\":,.,.()=,!.,", strict=True))
-    | dict.fromkeys(NUMBER + ASIDE + MARKER + "\u200b\u200e\u200f\ufeff", None)
-)  # fmt: skip
-_MARKUP = [
-    (re.compile(r"~~[^~\n]*~~"), ""),  # What is struck out is not said.
-    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\(?:f?boxed|fbox)\s*\{|<answer>"), MARKER),
-    (re.compile(r"^[ \t]*####[ \t]*(?=[-+$*]*\d[\d,.]*[*$]*[ \t]*$)", re.MULTILINE), MARKER),
-    (re.compile(r"\\(?:times|cdot)\b"), "×"),
-    (re.compile(r"\\div\b"), "÷"),
-    (re.compile(r"(?<=\d)\{,\}(?=\d)"), ","),
-    (re.compile(r"(?<=\d) – (?=\d)"), " - "),
-    (re.compile(r"(?:(?<=^)|(?<=[ (:]))(?<![\d)] )–(?=\d)", re.MULTILINE), "-"),
-    (re.compile(r"</?[a-zA-Z][^<>\n]{0,40}>|\\[()\[\],!]|[`$]|^[ \t]*#+(?=[ \t])", re.MULTILINE), ""),
-    (re.compile(r"(?<![\d*])\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?![\d*])"), ""),  # Not that of 12*13, nor a bullet.
-    (re.compile(r"(?<!\w)_{1,3}|_{1,3}(?!\w)"), ""),
-]
-
-# 121-33=88 is a calculation, where 121-33 alone would be a range.
-_COMPACT = re.compile(r"(?<![\w.,:/'–-])\d+(?:[-/]\d+){1,20}(?=[ ]*=)")
-
-_GLUE = "A-Za-zÀ-ÖØ-öø-\u024f\u0370-\u052f%¼½¾²³¹\u2070-\u209c"
+_GLUE = "√∛A-Za-zÀ-ÖØ-öø-\u024f\u0370-\u052f%¼½¾²³¹\u2070-\u209c"
 _SPACES = "\u00a0\u2009\u202f"
 _INTEGER = re.compile(rf"[-+]?(?:\d+|\d{{1,3}}([,'_{_SPACES}])\d{{3}}(?:\1\d{{3}})*)(?:\.0+)?")
 _SMALL = rf"(?:(?:{'|'.join(TENS)})(?:[- ](?:{'|'.join(UNITS[1:10])}))?|{'|'.join(sorted(UNITS, key=len)[::-1])})"
@@ -86,15 +61,6 @@ _AFTER_PRONOUN = re.compile(
 _SIGN = re.compile(r"(?:^|[^\w)\s][ ]?|\b(?:is|be|was|equals|of|say|get|=)[ ])(?:minus|negative)[ ]$", re.IGNORECASE)
 _VALUES = {word: n for n, word in enumerate(UNITS)} | {word: 20 + 10 * n for n, word in enumerate(TENS)}
 _VALUES |= {"a": 1, "single": 0, "once": 1, "twice": 2, "thrice": 3, "and": 0}
-
-
-def plain(text: str) -> str:
-    """A text without markup, its digits and punctuation in ASCII; MARKER where markup marks the answer."""
-    text = _DIGIT_OF_OTHER_SCRIPTS.sub(lambda match: str(unicodedata.decimal(match.group())), text)
-    text = text.translate(_SAME_SIGN)
-    for pattern, replacement in _MARKUP:
-        text = pattern.sub(replacement, text)
-    return _COMPACT.sub(lambda match: re.sub("[-/]", r" \g<0> ", match.group()), text)
 
 
 def number(text: str, cut_off: bool) -> Numbered:

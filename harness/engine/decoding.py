@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
 from harness.engine.forward import Forward, Past
+from harness.prompting import template_marks
 from harness.tasks.base import Ints
 from harness.thinking import marker_ids
 
@@ -29,7 +30,7 @@ class Decoder:
         self.padding = padding
         end = forward.model.generation_config.eos_token_id
         self.ends = frozenset([] if end is None else end if isinstance(end, list) else [end])
-        self._markers = marker_ids(tokenizer)
+        self._markers = marker_ids(tokenizer, template_marks(tokenizer))
         self._beginning: tuple[bytes, Past | None] = (b"", None)
 
     @torch.inference_mode()

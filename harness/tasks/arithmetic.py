@@ -21,7 +21,8 @@ class ArithmeticTask(NumberTask):
     # A sum of 17 digits takes as many tokens where each digit is one.
     wording = replace(NUMBER, plain_tokens=32)
     name = "arithmetic"
-    version = 1
+    version = 2
+    same_prompts_since = 1
     config = "arithmetic"
     splits = ("test",)
 

@@ -31,16 +31,23 @@ Bools = npt.NDArray[np.bool_]
 class Task(ABC):
     """What all tasks declare. `version` changes with anything that changes a prompt or what is scored.
 
-    parameters: what it sets of its data config, unless `--set` says otherwise. beside: the groups that the table of
-    scores has lines for.
+    same_prompts_since: the first version that asks what this one asks, so that what was said to it can be read again
+    by the rules of today; None for this version alone. parameters: what it sets of its data config, unless `--set`
+    says otherwise. beside: the groups that the table of scores has lines for.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     config: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
+    same_prompts_since: ClassVar[int | None] = None
     parameters: ClassVar[Mapping[str, Any]] = {}
     beside: ClassVar[tuple[str, ...]] = ()
+
+    def asks_as(self, version: object) -> bool:
+        """Whether a version of this task asks the same, this one or an older one."""
+        first = self.version if self.same_prompts_since is None else self.same_prompts_since
+        return type(version) is int and first <= version <= self.version
 
     @abstractmethod
     def texts(self, rows: pa.Table) -> list[str]:

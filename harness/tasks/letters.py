@@ -17,7 +17,8 @@ class LettersTask(NumberTask):
     """Counting a letter, by stratum, by true answer, and by that and the length of the word."""
 
     name = "letters"
-    version = 3
+    version = 4
+    same_prompts_since = 3
     config = "letters"
     splits = ("test",)
 

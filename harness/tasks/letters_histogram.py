@@ -20,7 +20,8 @@ class LettersHistogramTask(HistogramTask):
     """Counting all letters of a word."""
 
     name = "letters-histogram"
-    version = 1
+    version = 2
+    same_prompts_since = 1
     config = "letters"
     splits = ("test",)
 

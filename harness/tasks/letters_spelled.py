@@ -16,7 +16,8 @@ class LettersSpelledTask(LettersTask):
     """Counting a letter of a word written with spaces between its letters."""
 
     name = "letters-spelled"
-    version = 1
+    version = 2
+    same_prompts_since = 1
 
     def texts(self, rows: pa.Table) -> list[str]:
         words = zip(rows["question"].to_pylist(), rows["word"].to_pylist(), strict=True)

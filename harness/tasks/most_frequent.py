@@ -14,5 +14,6 @@ class MostFrequentTask(QueryCountTask):
     """Counting the most frequent word of the same sequences."""
 
     name = "most-frequent"
-    version = 3
+    version = 4
+    same_prompts_since = 3
     config = "most-frequent"

@@ -25,7 +25,8 @@ class QueryCountTask(NumberTask):
     """Counting a given word, by vocabulary size, with the binary control beside it."""
 
     name = "query-count"
-    version = 3
+    version = 4
+    same_prompts_since = 3
     config = "query-count"
     splits = ("test",)
     beside = ("sequences", "control")

@@ -17,7 +17,8 @@ class StrawberryTask(DialogueTask):
     """Counting a letter, and standing by it."""
 
     name = "strawberry"
-    version = 1
+    version = 2
+    same_prompts_since = 1
     config = "letters"
     splits = ("test",)
     parameters = {"words_per_cell": 10}

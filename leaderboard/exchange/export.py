@@ -222,7 +222,7 @@ def _generation(record: Record, job: Job) -> dict[str, Any]:
     """How the answers were got: written by greedy decoding, or read off probabilities."""
     model = record.run.facts["model"]
     args: dict[str, Any] = {"execution_command": record.run.facts["command"]}
-    details: dict[str, Any] = {"task_version": job.task.version, "dtype": model["dtype"]}
+    details: dict[str, Any] = {"task_version": job.version, "dtype": model["dtype"]}
     details |= {key: model.get(key) for key in ("quantization", "adapter", "gguf_file", "attention")}
     if isinstance(job.task, CompletionTask):
         put = job.prompting

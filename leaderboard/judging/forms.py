@@ -80,7 +80,7 @@ def require_default_data(facts: dict[str, Any]) -> None:
             raise Refused(f"there is no task {shown(name)}")
         task = known[name]
         usual = get_config(task.config, **task.parameters)
-        if asked["version"] != task.version:
+        if not task.asks_as(asked["version"]):
             raise Refused(f"it has version {asked['version']} of task {name}, this is version {task.version}")
         # Compared as JSON, for which 1, 1.0 and true are three things.
         if canonical(asked["parameters"]) != canonical(usual.parameters()) or asked["config"] != task.config:
@@ -102,7 +102,7 @@ def _require_prompting(task: CompletionTask, said: dict[str, Any]) -> None:
     most = 1 + task.challenges if isinstance(task, DialogueTask) else 1
     if said["turns"] > most:
         raise Refused(f"{task.name} has {said['turns']} turns, at most {most} are asked")
-    if said["template"] is None and (said["system"] or said["switch"] or said["thinking"] or said["opened"]):
+    if said["template"] is None and any(said.get(name) for name in ("system", "switch", "thinking", "opened", "marks")):
         raise Refused(f"{task.name}: it was asked without a chat template, and has what only a template says")
 
 
@@ -174,7 +174,7 @@ def _require_supplied(facts: dict[str, Any]) -> None:
         if not isinstance(task, CompletionTask) or isinstance(task, DialogueTask) or "rendering" in asked:
             raise Refused(f"{name} cannot be answered from elsewhere: it takes probabilities, or turns, or a rendering")
         plain = said | {"turns": 1, "thinking": 0, "opened": False, "switch": None}
-        if canonical(said) != canonical(plain) or said["template"] not in (None, SUPPLIED):
+        if canonical(said) != canonical(plain) or "marks" in said or said["template"] not in (None, SUPPLIED):
             raise Refused(f"{name} was put to a service in a way that harness prompts does not know")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.judging import judge_table
 from harness.rows import Job
-from harness.run import Run
+from harness.run import Run, read_by_older_rules
 from harness.scoring import Score, result_of, score
 from leaderboard.judging.forms import require_consistent, require_default_data, require_form, require_submitted
 from leaderboard.judging.frames import require_frames
@@ -102,9 +102,10 @@ def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] 
     scores: list[Score] = []
     for job in run.jobs():
         scores += _scores(run, job)
-    result = result_of(run, scores)
-    _require_same(read_json(folder / "result.json"), result)
-    require_as_written(folder / "result.json", result)
+    result, stored = result_of(run, scores), read_json(folder / "result.json")
+    older = frozenset() if new else read_by_older_rules(run)
+    _require_same(_without(older, stored), _without(older, result))
+    require_as_written(folder / "result.json", stored)
     if records is not None:
         remarks += require_unlike_others(run, submission, place, records, new=new)
     return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
@@ -120,6 +121,14 @@ def _scores(run: Run, job: Job) -> list[Score]:
     judged = judge_table(job.task, job, table)
     require_canonical(run.table(job), table)
     return score(judged)
+
+
+def _without(tasks: Collection[str], result: dict[str, Any]) -> dict[str, Any]:
+    """A result.json without the scores of some tasks: answers to an older version were read by its rules."""
+    scores = result.get("scores")
+    if not tasks or not isinstance(scores, list):
+        return result
+    return result | {"scores": [one for one in scores if not (isinstance(one, dict) and one.get("task") in tasks)]}
 
 
 def _require_same(stored: dict[str, Any], result: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from leaderboard.judging.likeness import Likeness, likeness
 from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import read_record, record_folders
-from leaderboard.submission import SUBMISSION_FILE
 
 # Signs that pass for one another in a name.
 _ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "", "-": "", ".": ""})

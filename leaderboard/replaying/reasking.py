@@ -20,7 +20,7 @@ from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.plan import Plan
 from harness.planning import plan_rows
 from harness.processes import World
-from harness.prompting import chat_template, template_of
+from harness.prompting import chat_template, template_marks, template_of
 from harness.reference import MODELS
 from harness.rows import Job
 from harness.run import Run
@@ -81,6 +81,8 @@ def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> A
     for job in jobs:
         if job.prompting.template is not None:
             _require("chat template", job.prompting.template, found)
+        if job.prompting.marks:
+            _require("marks of thinking", job.prompting.marks, template_marks(source.tokenizer))
     if template is not None and (stated := facts.get("chat_template")) is not None:
         _require("chat template", stated, template_of(source.tokenizer).facts(source.template_of))
     fetch_weights(source)

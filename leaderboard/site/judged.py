@@ -29,7 +29,7 @@ from harness.comparing import said
 from harness.errors import UserError
 from harness.judging import Judged, JudgedCompletions, judge
 from harness.reporting.telling import Wrong, telling
-from harness.run import Run
+from harness.run import Run, read_by_older_rules
 from harness.scoring import result_of, score
 
 CACHE_SCHEMA = "fflm-findings/2"
@@ -128,7 +128,8 @@ def find_one(run: Run, day: str) -> Findings:
     except (OSError, ValueError):
         stored = None
     # Of an older version the scores may be other ones, or more: what is shown is what this one finds.
-    if stored != result and run.facts["environment"].get("fflm") == HARNESS_VERSION:
+    is_older = run.facts["environment"].get("fflm") != HARNESS_VERSION or read_by_older_rules(run)
+    if stored != result and not is_older:
         raise UserError(
             f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "
             f"type harness score {run.folder}"

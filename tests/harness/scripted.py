@@ -10,6 +10,7 @@ import json
 import operator
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,12 @@ LIGHTS = ("off", "on")
 SURE = 12.0
 
 
-def tokenizer() -> Tokenizer:
-    """Bytes, and what answers to reads are: ` 0`, ` 1`, ` on`, ` off`; two special tokens."""
+def tokenizer(special: Sequence[str] = ()) -> Tokenizer:
+    """Bytes, and what answers to reads are: ` 0`, ` 1`, ` on`, ` off`; two special tokens, and those that are named."""
     merges = [("\u0120", symbol) for symbol in "01wri"]
     merges += [("o", "f"), ("of", "f"), ("o", "n"), ("\u0120", "off"), ("\u0120", "on")]
     made = models.byte_level(merges)
-    made.add_special_tokens([START, END])
+    made.add_special_tokens([START, END, *special])
     return made
 
 
@@ -89,6 +90,18 @@ def answer(behaviour: str, question: str, turn: int) -> str:
     if isinstance(gold, dict):
         return json.dumps({letter: count + wrong for letter, count in gold.items()})
     return str(gold + wrong)
+
+
+def thought(behaviour: str) -> tuple[int, str, str]:
+    """How long a thought is, what opens it, and what closes it: of "thinks:20", or "thinks:20 <a> </a>"."""
+    length, *marks = behaviour.partition(":")[2].split()
+    opening, close = marks or ("<think>", "</think>")
+    return int(length), opening, close
+
+
+def special_marks(behaviour: str) -> list[str]:
+    """The special tokens that a behaviour names: the tags around its thoughts."""
+    return list(dict.fromkeys(re.findall(r"<[^<>]+>", behaviour)))
 
 
 def next_text(behaviour: str, memory: dict[str, str], text: str) -> str | None:
@@ -156,7 +169,8 @@ def _reply(behaviour: str, text: str) -> str | None:
     question = asked[-1].split(END)[0] if chat else asked[-1].split("\nAnswer")[0]
     whole = answer(behaviour, question, turn)
     if behaviour.startswith("thinks") and not written.startswith(NO_THOUGHT):
-        whole = f"<think>\n{'7 ' * int(behaviour.partition(':')[2])}</think>\n\n{whole}"
+        length, opening, close = thought(behaviour)
+        whole = f"{opening}\n{'7 ' * length}{close}\n\n{whole}"
     elif written.startswith(NO_THOUGHT):
         whole = NO_THOUGHT + whole
     whole = whole if chat else f" {whole}\n"
@@ -235,10 +249,12 @@ AutoModelForCausalLM.register(ScriptedConfig, Scripted)
 
 def build(behaviour: str, memory: dict[str, str] | None = None) -> Scripted:
     """A scripted model."""
-    backend = tokenizer()
+    special = special_marks(behaviour)
+    backend = tokenizer(special)
     bytes_of = {character: byte for byte, character in _bytes_to_characters().items()}
     names = [backend.id_to_token(token) for token in range(backend.get_vocab_size())]
-    pieces = [name.encode() if name in (START, END) else bytes(map(bytes_of.__getitem__, name)) for name in names]
+    whole = {START, END, *special}
+    pieces = [name.encode() if name in whole else bytes(map(bytes_of.__getitem__, name)) for name in names]
     config = ScriptedConfig(
         vocab_size=len(pieces), behaviour=behaviour, memory=memory, pieces=[piece.hex() for piece in pieces],
         eos_token_id=backend.token_to_id(END),
@@ -249,7 +265,7 @@ def build(behaviour: str, memory: dict[str, str] | None = None) -> Scripted:
 def save(folder: Path, behaviour: str, memory: dict[str, str] | None = None, template: str | None = None) -> Path:
     """A scripted model as a folder; template: its chat template."""
     build(behaviour, memory).save_pretrained(folder)
-    made = models.fast(tokenizer())
+    made = models.fast(tokenizer(special_marks(behaviour)))
     made.chat_template, made.eos_token = template, END
     made.save_pretrained(folder)
     return folder

@@ -12,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.answers import ANSWERED, CUT_OFF, REFUSED, UNPARSED, first_line, is_complete, parse, parse_histogram
+from harness.prompting import Prompting, answer_part
+from harness.tasks import get_task
+from harness.thinking import after_thinking
 
 CORPUS = Path(__file__).parent / "answers"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
@@ -78,6 +81,33 @@ ADVERSARIAL = {
     "han": "三" * 100_000,
     "totals": "3 r in " * 14_000,
     "random quotes": "\"'" * 50_000,
+    "open tags": "<p " * 33_000,
+    "closed tags": "</x>" * 25_000,
+    "labels": "<count>" * 14_000,
+    "struck out tags": "<del>" * 20_000,
+    "comments": "<!--" * 25_000,
+    "entities": "&amp;" * 20_000,
+    "superscripts": "<sup>3</sup>" * 8_000,
+    "links": "](/" * 33_000,
+    "cells": "| total " * 12_000,
+    "tabs": "total\t" * 16_000,
+    "choices": "3 or " * 20_000,
+    "choices in brackets": "3 (or " * 16_000,
+    "hedges": "maybe 3 " * 12_000,
+    "conditions": "3 if " * 20_000,
+    "parts": "3, two of which " * 6_000,
+    "retractions": "oops, hold on, on reflection, " * 3_400,
+    "sums": "which makes 3 " * 7_000,
+    "equals": "= 1 " * 25_000,
+    "apologies": "sorry for saying " * 6_000,
+    "thoughts": "<think>" * 14_000,
+    "closed thoughts": "</think>" * 12_000,
+    "thoughts and ends": "<think></think>" * 6_000,
+    "words in brackets": "[thinking]" * 10_000,
+    "channels": "<|channel|>" * 9_000,
+    "headers": "analysis to=" * 8_000,
+    "bare headers": "assistantfinal3" * 6_500,
+    "analysis": "analysis" * 12_000,
 }
 
 
@@ -92,17 +122,26 @@ def test_parse(case: dict[str, Any]) -> None:
     assert (reading.value, reading.kind) == (case["value"], case["kind"]), case["why"]
 
 
+@pytest.mark.parametrize("case", corpus("thinking"))
+def test_what_is_said_outside_of_the_thinking(case: dict[str, Any]) -> None:
+    prompting = Prompting("0" * 64, opened=case.get("opened", False), marks=case.get("marks", ()))
+    letters: Any = get_task("letters")
+    reading = letters.read(*answer_part(letters, case["output"], case.get("cut_off", False), prompting))
+    assert (reading.value, reading.kind) == (case["value"], case["kind"]), case["why"]
+
+
 @pytest.mark.parametrize("case", corpus("histograms"))
 def test_parse_histogram(case: dict[str, Any]) -> None:
     reading = parse_histogram(case["output"], case.get("cut_off", False))
     assert (reading.value, reading.kind) == (case["value"], case["kind"]), case["why"]
 
 
-@pytest.mark.parametrize("name", ["numbers", "histograms"])
+@pytest.mark.parametrize("name", ["numbers", "histograms", "thinking"])
 def test_the_corpus_is_sound(name: str) -> None:
     cases = [param.values[0] for param in corpus(name)]
-    assert len({(case["output"], case.get("cut_off", False)) for case in cases}) == len(cases)
-    assert {case["kind"] for case in cases} == {ANSWERED, UNPARSED, REFUSED, CUT_OFF}
+    labelled = [{key: case[key] for key in case if key not in ("value", "kind", "why")} for case in cases]
+    assert len({json.dumps(given, sort_keys=True) for given in labelled}) == len(cases)
+    assert {case["kind"] for case in cases} | {REFUSED} == {ANSWERED, UNPARSED, REFUSED, CUT_OFF}
     for case in cases:
         assert (case["value"] is not None) == (case["kind"] == ANSWERED), case
         assert case["kind"] != CUT_OFF or case.get("cut_off"), case
@@ -137,6 +176,14 @@ RENDERINGS = {
     "statement": "The letter 'r' appears {} times in it, not 2.".format,
     "hashes": "1 and 2\n#### {}".format,
     "float": "{}.0".format,
+    "row": "| straw | 12 |\n| berry | 5 |\n| **Total** | **{}** |".format,
+    "label": "<length>10</length><letterCount>{}</letterCount>".format,
+    "cell": "<table><tr><td>Total</td><td>{}</td></tr></table>".format,
+    "break": "{}<br>1 in straw<br>2 in berry".format,
+    "retracted": "12\n\nOops. Update: {}".format,
+    "reflected": "There are 12 of them. On reflection, {}.".format,
+    "corrected": "I counted 12 earlier. The correct number is {}.".format,
+    "end": "The letters: 12, 5. Total {}.".format,
     "Arabic": lambda n: other_script(n, "٠"),
     "Devanagari": lambda n: other_script(n, "०"),
     "fullwidth": lambda n: other_script(n, "０"),
@@ -164,7 +211,16 @@ def test_negative_numbers_are_read_back(number: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(["{} or {}", "{}-{}", "{} to {}", "Answer: {} or {}", "{}/{}", "{}, {}"]))
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(
+        [
+            "{} or {}", "{}-{}", "{} to {}", "Answer: {} or {}", "{}/{}", "{}, {}", "{} (or {})", "{}, maybe {}",
+            "{} ({} if you count it)", "<p>{}</p><p>{}</p>", "{}<br>{}", "\\boxed{{{}}} or \\boxed{{{}}}",
+            "There are {} (or possibly {}).", "<li>{}</li><li>{}</li>", "{}<sup>{}</sup>",
+        ]
+    ),
+)  # fmt: skip
 def test_two_numbers_are_not_one(number: int, form: str) -> None:
     assert parse(form.format(number, number + 1)).value is None
 
@@ -222,6 +278,7 @@ def test_no_text_takes_long(name: str) -> None:
     for cut_off in (False, True):
         parse(ADVERSARIAL[name], cut_off)
         parse_histogram(ADVERSARIAL[name], cut_off)
+        after_thinking(ADVERSARIAL[name], cut_off, ("3 ", "1,"))
     assert time.process_time() - start < 20, "each takes well under a second; a quadratic one takes minutes"
 
 

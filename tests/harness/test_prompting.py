@@ -18,11 +18,11 @@ from fflm_data import GENERATOR_VERSION, get_config
 from harness.errors import UserError
 from harness.models import ModelRequest, resolve
 from harness.planning import EvalRequest, plan_jobs, put_to
-from harness.prompting import Prompting, PromptRequest, resolve_prompting
+from harness.prompting import Prompting, PromptRequest, render, resolve_prompting, template_marks
 from harness.rendering import end_of_answer, messages, plain_texts, prompt_ids, prompt_texts
 from harness.rows import Job
 from harness.tasks import ChoiceTask, CompletionTask, all_tasks
-from harness.thinking import after_thinking
+from harness.thinking import after_thinking, marker_ids
 from tests.conftest import SMOLLM2_FILE, Run, refused
 from tests.harness import models, scripted
 
@@ -326,6 +326,38 @@ def test_a_date_does_not_change_with_the_clock(monkeypatch: pytest.MonkeyPatch) 
     assert "Today is 01 January 2025." in prompt_texts(job, rows, made)[0]
 
 
+CODES = "aAbBcCdDeFgGhHIjklmMnprRsStTuUVwWxXyYzZ"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="C libraries have codes and flags of their own")
+@pytest.mark.parametrize("flag", ["", "-", "_", "0", "^"])
+def test_dates_are_written_as_by_strftime(flag: str) -> None:
+    day = datetime(2025, 1, 1)
+    codes = [f"%{flag}{code}" for code in CODES] + ["%%d", "%d.%m.%Y um %H:%M Uhr", "100%"]
+    wanted = "|".join(day.strftime(code) for code in codes)
+    assert f"{wanted}?" in said_by(tokenizer("{{ strftime_now('" + "|".join(codes) + "') }}" + LAST))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("%H:%M", "00:00"), ("%-d", "1"), ("%#d %B", "1 January"), ("%-I %p", "12 AM"), ("%d/%m/%y", "01/01/25")],
+)
+def test_what_a_template_says_of_the_day(code: str, said: str) -> None:
+    assert said_by(tokenizer("{{ strftime_now('" + code + "') }}" + LAST)) == f"{said}?"
+
+
+@pytest.mark.parametrize("start", ["", "\n", "\n\n", "\n\n\n", "  ", "\n  ", " \n\n", "\t"])
+@pytest.mark.parametrize("template", [LAST, BOS, "{% if true %}x{% endif %}\n" + LAST, "{# c #}\n" + LAST])
+def test_what_a_template_begins_with_stays(start: str, template: str) -> None:
+    made = tokenizer(start + template)
+    question = [{"role": "user", "content": "?"}]
+    assert said_by(made) == made.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+
+
+def said_by(made: Any) -> str:
+    return render(made, [{"role": "user", "content": "?"}], Prompting())
+
+
 def test_a_clock_is_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A template that writes the second is not one that takes whether to think."""
 
@@ -367,6 +399,89 @@ def test_what_is_said_after_thinking_counts(cli: Run, tmp_path: Path, template: 
     for row in observed(tmp_path):
         opening = "" if template == "always" else "<think>\n"
         assert row["output"].startswith(f"{opening}7 7 7") and "</think>\n\n" in row["output"]
+
+
+# As many write it: a thought that is given stands before the answer, between marks.
+REASONS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.reasoning_content %}OPEN\n{{ m.reasoning_content }}\n"
+    "CLOSE\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}" + OPENS
+)
+# As others do: what was thought is left out of earlier answers, and a thought is begun by the prompt.
+DROPS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('CLOSE')[-1] }}<|im_end|>\n{% endfor %}"
+    + OPENS
+    + "{% if add_generation_prompt %}OPEN\n{% endif %}"
+)
+CHANNELS = ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>")
+
+
+def with_marks(template: str, opening: str, close: str) -> str:
+    return template.replace("OPEN", opening).replace("CLOSE", close)
+
+
+@pytest.mark.parametrize(
+    ("template", "marks", "own"),
+    [
+        (REASONS, ("<muse>", "</muse>"), True),
+        (REASONS, ("<|mull|>", "<|speak|>"), True),
+        (REASONS, ("@@MULL@@", "@@SPEAK@@"), True),
+        (DROPS, ("<muse>", "</muse>"), True),
+        (DROPS, ("@@MULL@@", "@@SPEAK@@"), True),
+        (REASONS + DROPS.rpartition("{% if")[1] + DROPS.rpartition("{% if")[2], ("<muse>", "</muse>"), True),
+        (REASONS, ("<think>", "</think>"), False),
+        (REASONS, ("<|channel>thought", "<channel|>"), False),
+        (REASONS, ("[THINK]", "[/THINK]"), False),
+        (REASONS, ("<|inner_prefix|>", "<|inner_suffix|>"), False),
+        (DROPS, ("◁think▷", "◁/think▷"), False),
+        (REASONS, CHANNELS, False),
+        (REASONS, ("Reasoning:", "Answer:"), False),
+        (scripted.CHATML, ("", ""), False),
+        (LAST, ("", ""), False),
+        (NO_SYSTEM, ("", ""), False),
+    ],
+)
+def test_the_marks_of_a_template(template: str, marks: tuple[str, str], own: bool) -> None:
+    """Those that nobody knows by their form are found by what the template does with a thought."""
+    made = tokenizer(with_marks(template, *marks))
+    assert template_marks(made) == (marks if own else ())
+    prompting = resolve_prompting(PromptRequest(), made)
+    assert prompting.marks == (marks if own else ())
+    assert ("marks" in prompting.facts()) == own
+    assert Prompting(**json.loads(json.dumps(prompting.facts()))) == prompting
+    if own:
+        opened = template.endswith(DROPS.rpartition("{% if")[2])
+        assert (prompting.opened, prompting.thinking) == (opened, 2048)
+
+
+@pytest.mark.parametrize(
+    "text", ["<|channel|>", "<|message|>", "<channel|>", "</think>", "<|inner_suffix|>", "[/THINK]"]
+)
+def test_marks_that_are_special_in_the_tokenizers_file_alone(text: str) -> None:
+    made = models.fast(scripted.tokenizer([text, "<|else|>"]))
+    made.chat_template = scripted.CHATML
+    assert text not in made.all_special_tokens
+    assert marker_ids(made) == {made.convert_tokens_to_ids(text)}
+
+
+@pytest.mark.parametrize(
+    ("template", "marks"),
+    [
+        (REASONS, CHANNELS),
+        (REASONS, ("<|channel>thought", "<channel|>")),
+        (REASONS, ("<muse>", "</muse>")),
+        (DROPS, ("<|mull|>", "<|speak|>")),
+        (DROPS, ("<|START_THINKING|>", "<|END_THINKING|>")),
+        (REASONS, ("@@MULL@@", "@@SPEAK@@")),
+    ],
+)
+def test_thinking_between_marks_of_any_kind(cli: Run, tmp_path: Path, template: str, marks: tuple[str, str]) -> None:
+    """Marks are special in tokenizer.json alone, so that a plain decoding leaves them out."""
+    folder(tmp_path, with_marks(template, *marks), f"thinks:20 {marks[0]} {marks[1]}")
+    result = cli(*ASKED, "--thinking", 90)
+    assert result.returncode == 0, result.stderr
+    found = scores(tmp_path)
+    assert (found["accuracy"], found["cut_off"], found["parse_failures"]) == (1, 0, 0)
+    assert all("7 7 7" in row["output"] for row in observed(tmp_path))
 
 
 @pytest.mark.parametrize("template", ["switched", "always"])
@@ -469,7 +584,7 @@ def test_models_that_always_think_get_a_budget() -> None:
         ("<think>7</think>8</think>3", False, "3"),
         ("<think>7", False, None),
         ("7", True, None),
-        ("<think>7</think><think>8", False, "<think>8"),
+        ("<think>7</think><think>8", False, None),
         ("[THINK]7[/THINK]3", False, "3"),
         ("<|channel|>analysis<|message|>7", False, None),
         ("<|channel|>analysis<|message|>7<|end|><|start|>assistant<|channel|>final<|message|>3", False, "3"),
@@ -514,7 +629,12 @@ def rendered(name: str) -> str:
 
 def now() -> dict[str, dict[str, Any]]:
     return {
-        name: {"version": task.version, "generator": GENERATOR_VERSION, "sha256": rendered(name)}
+        name: {
+            "version": task.version,
+            **({} if task.same_prompts_since is None else {"same_since": task.same_prompts_since}),
+            "generator": GENERATOR_VERSION,
+            "sha256": rendered(name),
+        }
         for name, task in all_tasks().items()
     }
 
@@ -527,6 +647,12 @@ def complaint(pinned: dict[str, dict[str, Any]], current: dict[str, dict[str, An
             continue
         if {**before, "sha256": ""} == {**entry, "sha256": ""}:
             return f"what {name} says has changed: raise the version of task {name}, then run {COMMAND}"
+        if (
+            before
+            and before["sha256"] != entry["sha256"]
+            and entry.get("same_since", entry["version"]) != entry["version"]
+        ):
+            return f"what {name} says has changed: older versions of task {name} ask something else"
         return f"the prompts of {name} are not pinned for its version: run {COMMAND}"
     gone = [name for name in pinned if name not in current]
     return f"there is no task {gone[0]} any more: run {COMMAND}" if gone else ""
@@ -547,6 +673,8 @@ def test_what_is_said_of_changed_prompts() -> None:
     before = {"a": {"version": 1, "generator": "1", "sha256": "x"}}
     assert complaint(before, before) == ""
     changed = {"a": before["a"] | {"sha256": "y"}}
+    assert "older versions of task a ask" in complaint(before, {"a": changed["a"] | {"version": 2, "same_since": 1}})
+    assert "not pinned" in complaint(before, {"a": before["a"] | {"version": 2, "same_since": 1}})
     assert "raise the version of task a, then run python -m" in complaint(before, changed)
     assert "not pinned for its version" in complaint(before, {"a": changed["a"] | {"version": 2}})
     assert "not pinned" in complaint({}, before)
@@ -558,7 +686,7 @@ def pin() -> str:
     pinned = json.loads(PINNED.read_text(encoding="utf-8")) if PINNED.exists() else {}
     current = now()
     for name, entry in current.items():
-        if (wrong := complaint({name: pinned.get(name, {})}, {name: entry})) and "raise the version" in wrong:
+        if (wrong := complaint({name: pinned.get(name, {})}, {name: entry})) and "has changed" in wrong:
             return wrong
     PINNED.write_text(json.dumps(current, indent=1) + "\n", encoding="utf-8", newline="\n")
     return ""
