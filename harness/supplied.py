@@ -29,6 +29,14 @@ from harness.scoring import score_run
 from harness.tasks import CompletionTask, DialogueTask
 
 PROMPTS_SCHEMA = "fflm-prompts/1"
+# Why services stop at the limit of tokens.
+CUT_OFF = frozenset({"length", "model_length", "max_tokens", "max_output_tokens"})
+# Parts of an answer that are not said: what was thought before it.
+UNSAID = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content"})
+
+
+class _NoText(ValueError):
+    """A part of an answer that is no text."""
 
 
 class Answer(NamedTuple):
@@ -161,6 +169,11 @@ def _by_id(path: Path) -> dict[str, Answer]:
                     if failure := _failure(parsed):
                         raise UserError(f"{path}, line {number}: the service failed ({failure}): ask this one again")
                     one = _answer(parsed)
+                except _NoText as error:
+                    raise UserError(
+                        f'{path}, line {number}: a part of the answer is {error}: write {{"id": ..., "output": ...}} '
+                        "with its text"
+                    ) from None
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
                     raise UserError(
                         f'{path}, line {number}, is no answer: write {{"id": ..., "output": ...}}, or leave a batch '
@@ -188,28 +201,48 @@ def _failure(line: dict[str, Any]) -> str:
 def _answer(line: dict[str, Any]) -> Answer:
     """A line as it may come. Raises KeyError and the like for one of no known form."""
     if "output" in line:
-        output, finished = line["output"], line.get("finish_reason") != "length"
+        output, finished = line["output"], line.get("finish_reason") not in CUT_OFF
     elif "response" in line:  # OpenAI's batches, of three of its interfaces
         body = line["response"]["body"]
         if "output" in body:
-            said = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
-            output = "".join(part.get("text", part.get("refusal", "")) for part in said)
+            output = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
             finished = body.get("status") != "incomplete"
         else:
             choice = body["choices"][0]
             said = choice.get("message", {})
-            output = choice["text"] if "text" in choice else said["content"] or said.get("refusal")
-            finished = choice.get("finish_reason") != "length"
+            output = choice["text"] if "text" in choice else _text(said["content"]) or said.get("refusal")
+            finished = choice.get("finish_reason") not in CUT_OFF
     else:  # Anthropic's
         said = line["result"]["message"]
-        output = "".join(part["text"] for part in said["content"] if part["type"] == "text")
-        finished = said.get("stop_reason") != "max_tokens"
+        output = [part for part in said["content"] if part["type"] == "text"]
+        finished = said.get("stop_reason") not in CUT_OFF
     name = line["id"] if "output" in line else line["custom_id"]
-    if not isinstance(name, str) or not isinstance(output, str | None):
+    if not isinstance(name, str):
         raise TypeError
     # Half a character, as when a service cuts one in two, is no text that a table could hold.
-    whole = (output or "").encode("utf-8", "replace").decode("utf-8")
+    whole = _text(output).encode("utf-8", "replace").decode("utf-8")
     return Answer(name, whole, finished)
+
+
+def _text(content: Any) -> str:
+    """What is said by an answer that is a text, nothing, or a list of parts. Raises _NoText for a part of another kind,
+    TypeError for what is no answer."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise TypeError
+    return "".join(part if isinstance(part, str) else _part(part) for part in content)
+
+
+def _part(part: dict[str, Any]) -> str:
+    kind = part.get("type", "text")
+    if kind in UNSAID:
+        return ""
+    text = part.get("refusal" if kind == "refusal" else "text")
+    said = text.get("value") if isinstance(text, dict) else text
+    if kind not in ("text", "output_text", "refusal") or not isinstance(said, str):
+        raise _NoText(f"of type {json.dumps(kind)[:40]}" if isinstance(kind, str) else "of no type")
+    return said
 
 
 def _require_same(expected: set[str], found: dict[str, Answer], path: Path) -> None:

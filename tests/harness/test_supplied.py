@@ -46,6 +46,42 @@ def anthropic(name: str, output: str, finished: bool) -> dict[str, Any]:
     return {"custom_id": name, "result": {"type": "succeeded", "message": message}}
 
 
+def parts_of(*parts: Any) -> Line:
+    """OpenAI's chat lines, whose content is a list of parts; OUTPUT stands for what is said."""
+
+    def line(name: str, output: str, finished: bool) -> dict[str, Any]:
+        written = json.loads(json.dumps(parts).replace('"OUTPUT"', json.dumps(output)))
+        made = openai_chat(name, "", finished)
+        made["response"]["body"]["choices"][0]["message"]["content"] = written
+        return made
+
+    return line
+
+
+def openai_responses(name: str, output: str, finished: bool) -> dict[str, Any]:
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "7?"}]}
+    said = {"type": "message", "content": [{"type": "output_text", "text": output, "annotations": []}]}
+    return {"custom_id": name, "response": {"body": {"output": [thought, said], "status": "completed"}}}
+
+
+def plain_parts(name: str, output: str, finished: bool) -> dict[str, Any]:
+    return {"id": name, "output": [{"type": "text", "text": output}]}
+
+
+TEXT = {"type": "text", "text": "OUTPUT"}
+LISTS = {
+    "one part": parts_of(TEXT),
+    "thinking": parts_of({"type": "thinking", "thinking": [{"type": "text", "text": "7?"}]}, TEXT),
+    "a value": parts_of({"type": "text", "text": {"value": "OUTPUT", "annotations": []}}),
+    "strings": parts_of("OUTPUT", ""),
+    "no type": parts_of({"text": "OUTPUT"}),
+    "two parts": parts_of({"type": "text", "text": ""}, TEXT),
+    "output text": parts_of({"type": "output_text", "text": "OUTPUT"}),
+    "responses": openai_responses,
+    "plain": plain_parts,
+}
+
+
 @pytest.fixture
 def prompts(cli: Run, tmp_path: Path) -> list[dict[str, Any]]:
     done = cli("harness", "prompts", *TASKS, "--out", "prompts.jsonl")
@@ -60,7 +96,7 @@ def replied(prompt: dict[str, Any]) -> str:
     return scripted.answer("off by one" if int(prompt["id"].rsplit("-", 1)[1]) % 2 else "perfect", question, 0)
 
 
-@pytest.mark.parametrize("line", [plain, openai_chat, openai_text, anthropic])
+@pytest.mark.parametrize("line", [plain, openai_chat, openai_text, anthropic, *LISTS.values()])
 def test_answers_become_a_run(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]], line: Line) -> None:
     write(tmp_path / "answers.jsonl", [line(one["id"], replied(one), True) for one in reversed(prompts)])
     done = cli(*SCORE)
@@ -133,6 +169,13 @@ def answered(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         (lambda lines: [*lines[:-1], {"output": "3"}], "line 24, is no answer"),
         (lambda lines: [*lines[:-1], {"id": lines[-1]["id"], "output": 3}], "line 24, is no answer"),
         (lambda lines: [*lines[:-1], "3"], "line 24, is no answer"),
+        (
+            lambda lines: [*lines[:-1], parts_of({"type": "image_url", "image_url": {"url": "x"}})("x", "", True)],
+            'line 24: a part of the answer is of type "image_url": write {"id"',
+        ),
+        (lambda lines: [*lines[:-1], parts_of({"type": "text", "text": 3})("x", "", True)], 'is of type "text"'),
+        (lambda lines: [*lines[:-1], parts_of({"type": 5})("x", "", True)], "is of no type"),
+        (lambda lines: [*lines[:-1], parts_of(3)("x", "", True)], "line 24, is no answer"),
         (lambda lines: [*lines[:-1], {"custom_id": lines[-1]["id"], "error": {}}], "line 24, is no answer"),
         (
             lambda lines: [*lines[:-1], {"custom_id": "x", "response": None, "error": {"code": "e"}}],
@@ -161,10 +204,10 @@ def test_half_a_character_is_kept_as_far_as_it_goes(cli: Run, tmp_path: Path, pr
 
 
 def test_a_refusal_is_one_wherever_the_service_puts_it(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
-    said = {"content": None, "refusal": "I cannot count letters."}
     part = {"type": "refusal", "refusal": "I cannot count letters."}
+    told: list[Any] = [{"content": None, "refusal": part["refusal"]}, {"content": [part]}, {"content": [], **part}]
     lines: list[Any] = [
-        {"custom_id": one["id"], "response": {"status_code": 200, "body": {"choices": [{"message": said}]}}}
+        {"custom_id": one["id"], "response": {"status_code": 200, "body": {"choices": [{"message": told[place % 3]}]}}}
         if place % 2
         else {"custom_id": one["id"], "response": {"body": {"output": [{"type": "message", "content": [part]}]}}}
         for place, one in enumerate(prompts)
