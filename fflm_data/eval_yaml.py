@@ -19,11 +19,13 @@ from fflm_data.flipflop import TextConfig
 
 EVAL_FILE = "eval.yaml"
 FRAMEWORK = "inspect-ai"
-# The last line of a reply, without the quotes, stars, brackets and full stops that models put around an answer.
+# The last line of a reply, without the quotes, stars, brackets and signs at the end of a sentence that models put
+# around an answer. What is left is compared as text: a number with a minus, of whatever sign, is never right, since no
+# answer is negative.
 # All runs are bounded, so that a reply that never ends is soon found to be none.
 PATTERN = (
     r"""(?i)ANSWER[\s*_]{0,8}:[\s*_`"'\u201c\u2018$(\[\\]{0,16}(?:\\?(?:boxed|text|textbf|mathrm)\{){0,2}"""
-    r"""(.{1,80}?)[\s*_`"'\u201d\u2019$)\]}\\.,;!\u3002]{0,16}\Z"""
+    r"""(.{1,80}?)[\s*_`"'\u201d\u2019$)\]}\\.,;:!?\u2026\u3002\uff01\uff1a\uff1f]{0,16}\Z"""
 )
 NO_QUESTION = "no question, every read is scored by `harness eval`"
 NUMBER = "the number in digits, without separators"

@@ -149,6 +149,7 @@ for name in ["flipflop-prose", "query-count", "most-frequent", "letters", "arith
     right = [
         "ANSWER: {}", "I think.\\nANSWER: **{}**", "answer:{}.", "ANSWER: `{}`\\n", "ANSWER: wait\\nANSWER: {}",
         "**ANSWER**: {}", "ANSWER: $\\\\boxed{{{}}}$", "ANSWER: ({}).", "ANSWER: \u201c{}\u201d",
+        "ANSWER: {}?", "ANSWER: **{}**:",
     ]
     wrong = ["ANSWER: {}0", "{}", "ANSWER: {} or so", "The answer is {}", "ANSWER: {}ia", ""]
     def reply(messages, tools, tool_choice, config):
@@ -188,6 +189,40 @@ def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
     assert scored == dict.fromkeys([name for name in CONFIGS if name not in TEXTS], ["C", "I"] * 15)
     assert whole == [name for name in NAMES if name != "flipflop.train"]
     assert refusal[0] == "error" and "requires samples with choices" in refusal[1] and refusal[2] == 0
+
+
+PATTERN = write_eval_yaml([get_config("letters")])
+
+
+def taken(text: str) -> str | None:
+    """What inspect-ai's scorer compares of a reply."""
+    pattern = yaml.safe_load(PATTERN)["tasks"][0]["scorers"][0]["args"]["pattern"]
+    found = re.search(pattern, text)
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "42", "42!", "(42).", "[42]", "42?", "42:", "**42**?", "42?!", "42...", "42\u2026", "42 :", "42\uff1f",
+        "42\uff01", "42\u3002", "\"42\"?", "\\boxed{42}:", "$42$?", "`42`:", "42;", "(42)?", "42 \n\n",
+    ],
+)  # fmt: skip
+def test_signs_around_an_answer_are_not_part_of_it(said: str) -> None:
+    assert taken(f"Let me see: 7?\nANSWER: {said}") == "42"
+
+
+@pytest.mark.parametrize(
+    "said", ["42 or 43?", "42%", "42+", "~42", "4.2", "-42", "42 r's", "42/7", "<42", "42-43", "x42"]
+)
+def test_what_is_no_bare_number_is_not_taken_as_one(said: str) -> None:
+    assert taken(f"ANSWER: {said}") != "42"
+
+
+def test_no_answer_is_negative_so_that_no_minus_is_compared() -> None:
+    for name in ("query-count", "most-frequent", "letters", "arithmetic"):
+        assert min(get_config(name).table("test")["answer"].to_pylist()) >= 0
+    assert (taken("ANSWER: -5?"), taken("ANSWER: \u22125")) == ("-5", "\u22125")
 
 
 @pytest.mark.parametrize("fill", ["_", "*", '"', " ", "$"])
