@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import HARNESS_VERSION, options
+from harness import HARNESS_VERSION, options, threads
 from harness.errors import LostProcess, UserError
 
 EXTRA_PACKAGES = {"torch", "transformers", "accelerate", "evaluate", "scipy", "jinja2", "rich", "gguf", "matplotlib"}
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     given = parser().parse_args(arguments)
     given.arguments = arguments
+    threads.wait_briefly()
     try:
         return given.run(given) or 0
     except ModuleNotFoundError as error:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from harness import threads
 from harness.errors import LostProcess, UserError
 
 # Ranks wait for the slowest before the merge, and that may take as long as the whole run; to meet, minutes do.
@@ -178,11 +179,6 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def devices() -> int:
     """How many GPUs this process sees that several processes can be dealt to."""
     import torch
@@ -199,11 +195,9 @@ def _share_cores() -> None:
     """Each process of a machine takes its part of the cores, unless told otherwise; srun has dealt them out already."""
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ:
-        dealt = "SLURM_PROCID" in os.environ
-        threads = max(1, cores() // (1 if dealt else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        torch.set_num_threads(threads)
+    dealt = "SLURM_PROCID" in os.environ
+    if count := threads.deal(1 if dealt else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))):
+        torch.set_num_threads(count)
 
 
 def _slurm_variables() -> None:
@@ -253,7 +247,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     gpus = devices()
     if processes_per_device(processes, gpus) > 1:
         print(f"{processes} processes share {gpus} GPU{'s' if gpus > 1 else ''}, a copy of the model each")
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    threads.deal(processes)
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable()  # a page about what one line of ours has said
     options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes), "-m", "harness"]

@@ -27,6 +27,7 @@ from harness.engine.forward import Forward, Past
 from harness.engine.memory import assumed_budget, halving, measured_budget, single_row
 from harness.plan import CompletionPlan, DialoguePlan, Logprobs, ReadPlan
 from harness.tasks.base import Ints
+from harness.threads import Threads
 
 # What the keys and values of a batch may take.
 CACHE_BYTES = 2**31
@@ -73,7 +74,7 @@ class Engine:
     ):
         self.model = model
         self.tokenizer = tokenizer
-        self.forward = Forward(model)
+        self.forward = Forward(model, _threads(model, strict))
         self._strict = strict
         self._sharing = sharing
         self._most_rows = 1 if strict else batch_size
@@ -330,6 +331,13 @@ class Engine:
         """Any id will do: what stands right of a text is never read, what stands left of it is masked out."""
         tokens = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
         return next(token for token in tokens if token is not None and token < self._vocabulary)
+
+
+def _threads(model: Any, strict: bool) -> Threads | None:
+    """What chooses the threads of passes on the CPU. Their number can move the last bits of a sum, which strict
+    forbids; what is compiled is compiled for one number."""
+    is_compiled = getattr(model, "_compiled_call_impl", None) is not None
+    return Threads() if model.device.type == "cpu" and not strict and not is_compiled else None
 
 
 def _shared_length(prompts: list[Ints]) -> int:

@@ -3,20 +3,27 @@
 import copy
 import inspect
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from harness.threads import Threads
 
 # Under which of these names a model gives, and takes, what it keeps of the tokens it has seen.
 CACHE_FIELDS = ("cache", "past_key_values", "cache_params", "state")
 
 
 class Forward:
-    """A model's forward pass, given what it takes and nothing else."""
+    """A model's forward pass, given what it takes and nothing else.
 
-    def __init__(self, model: Any):
+    threads: what chooses the number of threads of each pass; None leaves them as they are.
+    """
+
+    def __init__(self, model: Any, threads: Threads | None = None):
         self.model = model
+        self._threads = threads
         self._named = inspect.signature(model.forward).parameters
         self._any = any(one.kind is one.VAR_KEYWORD for one in self._named.values())
 
@@ -26,7 +33,11 @@ class Forward:
 
     def __call__(self, ids: Tensor, **options: Any) -> Any:
         given = {key: value for key, value in options.items() if value is not None and (self._any or self.takes(key))}
-        return self.model(input_ids=ids, **given)
+        return self._pass(ids, **given)
+
+    def _pass(self, ids: Tensor, **given: Any) -> Any:
+        with self._threads.passing(*ids.shape) if self._threads else nullcontext():
+            return self.model(input_ids=ids, **given)
 
     def logits(self, ids: Tensor) -> Tensor:
         """All logits, (rows, tokens, vocabulary), of sequences without padding."""
@@ -34,7 +45,7 @@ class Forward:
 
     def masked(self, ids: Tensor, mask: Tensor) -> Tensor:
         """transformers' own way to logits at some positions, in its newer versions and most of its models."""
-        logits = self.model(input_ids=ids, logits_to_keep=mask, use_cache=False).logits
+        logits = self._pass(ids, logits_to_keep=mask, use_cache=False).logits
         return logits.reshape(-1, logits.shape[-1])
 
     def at_head(self, ids: Tensor, mask: Tensor) -> Tensor:

