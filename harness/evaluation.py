@@ -6,15 +6,12 @@ are planned for that. Every process goes through `evaluate`; rank 0 opens the ru
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from harness.engine import Engine
 from harness.errors import UserError
@@ -26,6 +23,7 @@ from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.plan import Plan
 from harness.planning import EvalRequest, check_first_rows, plan_jobs, plan_rows, put_to
 from harness.processes import World
+from harness.progress import Progress, Teller, Weights
 from harness.prompting import template_of
 from harness.rows import Job
 from harness.run import (
@@ -58,6 +56,11 @@ class Work:
 def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone."""
     world = World()
+    with Progress(world.is_first) as progress:
+        return _evaluate(request, world, progress)
+
+
+def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[Run, dict[str, Any]] | None:
     rendering: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
     longest = np.empty(0, dtype=np.int64)
@@ -65,29 +68,34 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         _check_processes(request, world)
         jobs = plan_jobs(request)
         require_writable(request.output)
+        progress.doing("reading the tokenizer")
         source = resolve(request.model, here_only=not world.is_first_here)
         jobs = put_to(jobs, request, source.tokenizer)
         if world.is_first:
+            progress.doing("planning the first rows of every task")
             rendering, left_out, longest = check_first_rows(jobs, source, request)
+            with progress.aside():
+                _say_what_is_asked(request, source, _without(jobs, left_out), left_out)
         if world.is_first_here:
+            progress.doing("fetching the weights")
             fetch_weights(source)
     if world.told(source.revision) != source.revision:
         raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
+    progress.doing("loading the model")
     model = load(source, world.device)
     longest = world.told(longest)
     repeats = Engine(model, source.tokenizer).reading(longest).repeats
     if not world.is_first:
-        _observe(request, world, world.told(None), source, model, jobs)
+        _observe(request, world, world.told(None), source, model, jobs, progress)
         world.part()
         return None
     jobs = _without(jobs, left_out)
-    for name, reason in left_out.items():
-        print(f"left out: {name} ({reason})")
     data = data_facts(jobs)
     for job in jobs:
         data["tasks"][job.task.name]["rendering"] = rendering[job.task.name]
     if not repeats:
-        print(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
+        with progress.aside():
+            print(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
     described = describe(source, model, request.strict) | {"deterministic": repeats}
     if any(job.prompting.chat for job in jobs):
         described["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
@@ -98,7 +106,8 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
         "environment": environment(world.device),
         "left_out": left_out,
     }
-    folder = run_folder(request.output, facts)
+    with progress.aside():
+        folder = run_folder(request.output, facts)
     with only_writer(folder):
         run = open_run(folder, facts)
         before = first_of_each(records(run.shards))
@@ -108,7 +117,9 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
             np.ones(job.rows, dtype=bool) if run.table(job).exists() else rows
             for job, rows in zip(jobs, rows_done(jobs, before), strict=True)
         ]
-        _say_what_is_kept(run, jobs, done)
+        with progress.aside():
+            _say_what_is_kept(run, jobs, done)
+        progress.doing("weighing the rows")
         parcels = deal(
             jobs,
             done,
@@ -116,7 +127,8 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
             FEW_ROWS if request.continuations else MOST_ROWS,
         )
         work = world.told(Work(run.folder.relative_to(request.output), start, parcels, frozenset(left_out)))
-        _observe(request, world, work, source, model, jobs)
+        _observe(request, world, work, source, model, jobs, progress)
+        progress.doing("scoring")
         result = _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
     world.part()
     return run, result
@@ -143,6 +155,15 @@ def _check_processes(request: EvalRequest, world: World) -> None:
         raise UserError("--tensor-parallel spreads the model over processes: add --num-processes N")
 
 
+def _say_what_is_asked(request: EvalRequest, source: ModelSource, jobs: list[Job], left_out: dict[str, str]) -> None:
+    """The first lines: which model, what of it is asked, and what is not."""
+    names = list(dict.fromkeys(job.task.name for job in jobs))
+    what = ", ".join(names) if request.tasks else f"suite {request.suite}, {len(names)} tasks"
+    print(f"{source.name} @ {source.revision[:12]}: {what}, {sum(job.rows for job in jobs):,} rows")
+    for name, reason in left_out.items():
+        print(f"left out: {name} ({reason})")
+
+
 def _say_what_is_kept(run: Run, jobs: list[Job], done: Sequence[Any]) -> None:
     for job, rows in zip(jobs, done, strict=True):
         if rows.any():
@@ -154,7 +175,13 @@ def _without(jobs: list[Job], left_out: Collection[str]) -> list[Job]:
 
 
 def _observe(  # noqa: PLR0917
-    request: EvalRequest, world: World, work: Work, source: ModelSource, model: Any, jobs: list[Job]
+    request: EvalRequest,
+    world: World,
+    work: Work,
+    source: ModelSource,
+    model: Any,
+    jobs: list[Job],
+    progress: Progress,
 ) -> None:
     """This process's part of the work."""
     engine = Engine(model, source.tokenizer, request.batch_size, request.strict, world.sharing)
@@ -167,14 +194,23 @@ def _observe(  # noqa: PLR0917
     require_same_folder(request.output / work.folder, work.start)
     one_model = request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
     parcels = iter(work.parcels) if one_model else _claimed(world, work.parcels)
-    seen = observe(jobs, parcels, planner, engine)
+    teller = Teller(world, jobs)
+
+    def tell(parcel: Parcel, share: float) -> None:
+        if share > 0:
+            progress.doing(jobs[parcel.job].name)
+        teller.tell(parcel, share)
+
+    seen = observe(jobs, parcels, planner, engine, tell)
     if one_model and not world.is_first:
         for _ in seen:
             pass
         world.wait_for_all()
         return
     shard = request.output / work.folder / "shards" / f"{work.start:04}-{world.rank:04}.shard"
-    _record(world, seen, shard, sum(len(parcel.ids) for parcel in work.parcels))
+    progress.doing("trying the model out")
+    with progress.working(world, Weights.of(jobs, work.parcels)):
+        _record(world, seen, shard)
 
 
 def _claimed(world: World, parcels: list[Parcel]) -> Iterator[Parcel]:
@@ -183,43 +219,13 @@ def _claimed(world: World, parcels: list[Parcel]) -> Iterator[Parcel]:
         yield parcels[place]
 
 
-def _record(world: World, seen: Iterator[Observed], shard: Path, rows: int) -> None:
+def _record(world: World, seen: Iterator[Observed], shard: Path) -> None:
     """What this process observes, batch after batch into its own shard; none waits for another until all is done."""
-    with ExitStack() as stack:
-        if world.is_first:
-            stack.enter_context(_Progress(world, rows))
-        writer = stack.enter_context(ShardWriter(shard))
+    with ShardWriter(shard) as writer:
         for batch in seen:
             writer.append(batch.job.name, batch.ids, batch.table)
             world.add("done", len(batch.ids))
         world.wait_for_all()
-
-
-class _Progress:
-    """A bar of all processes' rows, drawn by a thread of rank 0."""
-
-    def __init__(self, world: World, rows: int):
-        self._world = world
-        self._bar = tqdm(total=rows, desc="rows", unit="row", smoothing=0.05)
-        self._ended = Event()
-        self._thread = Thread(target=self._draw, daemon=True)
-
-    def _draw(self) -> None:
-        while not self._ended.wait(0.2):
-            self._show()
-
-    def _show(self) -> None:
-        if (new := self._world.add("done", 0) - self._bar.n) > 0:
-            self._bar.update(new)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._show()
-        self._bar.close()
 
 
 def _merge_and_score(run: Run, jobs: list[Job], found: list[Record]) -> dict[str, Any]:

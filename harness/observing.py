@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -29,9 +30,13 @@ class Observed:
 
 
 def observe(
-    jobs: Sequence[Job], parcels: Iterator[Parcel], planner: Callable[[Job, pa.Table], Plan], engine: Engine
+    jobs: Sequence[Job],
+    parcels: Iterator[Parcel],
+    planner: Callable[[Job, pa.Table], Plan],
+    engine: Engine,
+    tell: Callable[[Parcel, float], object] = lambda parcel, share: None,
 ) -> Iterator[Observed]:
-    """Asks the model everything that is in the parcels."""
+    """Asks the model everything that is in the parcels. tell: is told what share of a parcel is done."""
 
     def prepare(parcel: Parcel) -> tuple[Parcel, pa.Table, Plan]:
         rows = parcel.rows(jobs)
@@ -42,6 +47,7 @@ def observe(
     # threads on the same cores wait for each other, at times for most of the run.
     for parcel, rows, plan in prepared if engine.model.device.type == "cpu" else one_ahead(prepared):
         job = jobs[parcel.job]
+        engine.beats.tell = partial(tell, parcel)
         for ids, columns in _answers(job, parcel.ids, rows, plan, engine):
             schema = observations.schema_of(job.task, job.config)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]

@@ -160,8 +160,9 @@ class _Alone:
         self._counters: dict[str, int] = {}
 
     def add(self, counter: str, amount: int) -> int:
-        self._counters[counter] = self._counters.get(counter, 0) + amount
-        return self._counters[counter]
+        if amount:  # a thread that only looks must not write back what it saw
+            self._counters[counter] = self._counters.get(counter, 0) + amount
+        return self._counters.get(counter, 0)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Dialogues: turn after turn, with what the model keeps of the earlier ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,16 @@ class DialoguesSaid:
 
 
 @torch.inference_mode()
-def converse(decoder: Decoder, way: Completing, plan: DialoguePlan, batch: Ints, limit: Limit) -> DialoguesSaid:
-    """All turns of some rows; of more than one only if the model's way passes over gaps."""
+def converse(  # noqa: PLR0917
+    decoder: Decoder,
+    way: Completing,
+    plan: DialoguePlan,
+    batch: Ints,
+    limit: Limit,
+    tell: Callable[[float], object],
+) -> DialoguesSaid:
+    """All turns of some rows; of more than one only if the model's way passes over gaps. tell: is told what share of
+    the turns is done."""
     kept = _Kept(decoder, way, len(batch))
     said: list[list[tuple[Ints, str]]] = [[] for _ in batch]
     counts = np.zeros((len(batch), plan.turns), dtype=np.int64)
@@ -37,6 +46,7 @@ def converse(decoder: Decoder, way: Completing, plan: DialoguePlan, batch: Ints,
         rows = [Row(decoder, limit) for _ in batch]
         take(kept.prompts(prompts), rows)
         while not all(row.done for row in rows):
+            tell((turn + max(len(row.tokens) for row in rows) / limit.tokens) / plan.turns)
             take(kept.next(rows), rows)
         for place, row in enumerate(rows):
             said[place].append((np.array(row.tokens, dtype=np.int64), row.text))

@@ -21,6 +21,7 @@ from harness.engine.abilities import (
     repeats_at_length,
 )
 from harness.engine.batches import Budget, cut, padded
+from harness.engine.beats import Beats
 from harness.engine.decoding import Decoder, Limit
 from harness.engine.dialogues import DialoguesSaid, converse
 from harness.engine.forward import Forward, Past
@@ -75,6 +76,7 @@ class Engine:
         self.model = model
         self.tokenizer = tokenizer
         self.forward = Forward(model, _threads(model, strict))
+        self.beats = Beats()
         self._strict = strict
         self._sharing = sharing
         self._most_rows = 1 if strict else batch_size
@@ -98,13 +100,16 @@ class Engine:
 
     def reads(self, plan: ReadPlan) -> Iterator[ReadsSaid]:
         """One teacher-forced pass a batch, all its points at once; logits at the points only."""
-        if len(plan.sequence):
-            yield from halving(
-                np.unique(plan.sequence),
-                lambda asked: self.read_batches(plan, asked),
-                lambda batch: self._read(plan, batch),
-                self._halve(plan),
-            )
+        if not len(plan.sequence):
+            return
+        asked = np.unique(plan.sequence)
+        self.beats.start(_tokens(plan, asked))
+
+        def read(batch: Ints) -> ReadsSaid:
+            with self.beats.batch(_tokens(plan, batch)), self.beats.layers(self.model):
+                return self._read(plan, batch)
+
+        yield from halving(asked, lambda left: self.read_batches(plan, left), read, self._halve(plan))
 
     @torch.inference_mode()
     def _read(self, plan: ReadPlan, batch: Ints) -> ReadsSaid:
@@ -171,7 +176,8 @@ class Engine:
 
         def write(batch: Ints) -> CompletionsSaid:
             rows = [prompts[row] for row in batch.tolist()]
-            written = decoder.write(rows, shared, limit)
+            with self.beats.batch(lengths[batch].sum()):
+                written = decoder.write(rows, shared, limit, self.beats.within)
             counts = np.array([row.count for row in written], dtype=np.int64)
             ids = [np.array(row.tokens, dtype=np.int64) for row in written]
             return CompletionsSaid(batch, [row.text for row in written], ids, counts)
@@ -181,6 +187,7 @@ class Engine:
             tokens = min(budget.tokens, len(batch) * int(lengths[batch].max()))
             self._budget = Budget(max(1, tokens // 2), budget.points)
 
+        self.beats.start(lengths.sum())
         yield from halving(np.arange(len(prompts)), batches, write, too_much)
 
     def _way_to_write(self, prompts: list[Ints], lengths: Ints, written: int) -> tuple[int, Decoder]:
@@ -227,9 +234,12 @@ class Engine:
             nonlocal room
             room = Budget(max(1, min(room.tokens, len(batch) * longest) // 2), room.points)
 
-        yield from halving(
-            np.arange(len(plan.prompts)), batches, lambda batch: converse(decoder, apart, plan, batch, limit), too_much
-        )
+        def write(batch: Ints) -> DialoguesSaid:
+            with self.beats.batch(plan.longest[batch].sum()):
+                return converse(decoder, apart, plan, batch, limit, self.beats.within)
+
+        self.beats.start(plan.longest.sum())
+        yield from halving(np.arange(len(plan.prompts)), batches, write, too_much)
 
     def _dialogues_anew(self, plan: DialoguePlan, limit: Limit) -> Iterator[DialoguesSaid]:
         """For a model that keeps nothing: each turn is a completion of its own."""
@@ -238,10 +248,11 @@ class Engine:
         counts = np.zeros((len(rows), plan.turns), dtype=np.int64)
         for turn in range(plan.turns):
             prompts = plan.prompts if turn == 0 else [plan.following(row, said[row]) for row in rows.tolist()]
-            for part in self.completions(CompletionPlan(prompts, plan.ends), limit.tokens, limit.is_complete):
-                counts[part.rows, turn] = part.tokens
-                for row, output, ids in zip(part.rows.tolist(), part.outputs, part.ids, strict=True):
-                    said[row].append((ids, output))
+            with self.beats.turns(turn, plan.turns):
+                for part in self.completions(CompletionPlan(prompts, plan.ends), limit.tokens, limit.is_complete):
+                    counts[part.rows, turn] = part.tokens
+                    for row, output, ids in zip(part.rows.tolist(), part.outputs, part.ids, strict=True):
+                        said[row].append((ids, output))
         yield DialoguesSaid(rows, [[text for _, text in turns] for turns in said], counts)
 
     @torch.inference_mode()
@@ -331,6 +342,10 @@ class Engine:
         """Any id will do: what stands right of a text is never read, what stands left of it is masked out."""
         tokens = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
         return next(token for token in tokens if token is not None and token < self._vocabulary)
+
+
+def _tokens(plan: ReadPlan, sequences: Ints) -> int:
+    return sum(len(plan.sequences[one]) for one in sequences.tolist())
 
 
 def _threads(model: Any, strict: bool) -> Threads | None:
