@@ -22,6 +22,8 @@ from harness.errors import LostProcess, UserError
 PATIENCE = timedelta(days=14)
 MEETING = timedelta(minutes=10)
 LAUNCHER = "FFLM_LAUNCHER"
+# What torchrun tells every process that it starts.
+TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 
 class World:
@@ -272,13 +274,18 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 
 
 def end_with_launcher() -> None:
-    """A launcher that is killed cannot end its processes, and they would go on and hold the run: they look for it."""
+    """A launcher that is killed cannot end its processes, and they would go on and hold the run: they look for it.
+
+    Ours, torchrun, and accelerate, which starts as torchrun does. Slurm ends its tasks itself; and what a shell has
+    started in the background may outlive it.
+    """
     launcher = os.environ.get(LAUNCHER)
-    if launcher is None:
+    if launcher is None and TORCHRUN not in os.environ:
         return
+    parent = os.getppid() if launcher is None else int(launcher)
 
     def watch() -> None:
-        while str(os.getppid()) == launcher:
+        while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 

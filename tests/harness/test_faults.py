@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,33 @@ def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: i
     assert running.result(tmp_path) == undisturbed
     assert [start["processes"] for start in running.starts(tmp_path)] == [2, again]
     assert not (running.only_run(tmp_path) / "shards").exists()
+
+
+FOUR = ["--nproc-per-node", "4", "-m", "harness", "eval"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*running.HARNESS, "eval", "--num-processes", "4"],
+        [*running.TORCHRUN, *FOUR],
+        [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "4",
+         "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "harness", "eval"],
+    ],
+    ids=["harness", "torchrun", "accelerate"],
+)  # fmt: skip
+def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, command: list[str]) -> None:
+    process = running.start(tmp_path, *command, *ASKED, "--limit", "3000")
+    running.until(lambda: len(running.ranks(process)) == 4, process)
+    ranks = [*running.ranks(process).values()]
+    # Past their first lines, where they begin to look for the launcher, and before the end.
+    running.until(lambda: all(rank.memory_info().rss > 150e6 for rank in ranks), process)
+    process.kill()
+    _, alive = psutil.wait_procs(ranks, timeout=30)
+    for rank in alive:
+        rank.kill()
+    running.end(process)
+    assert not alive
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
