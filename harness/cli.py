@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -249,6 +250,9 @@ def quiet_libraries() -> None:
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
+    if not sys.warnoptions:  # what a later version will change is ours to see in tests, not the user's in a run
+        for kind in (FutureWarning, DeprecationWarning, UserWarning):
+            warnings.filterwarnings("ignore", category=kind, module=r"(transformers|torch|accelerate|peft|datasets)\b")
     hub_logging.set_verbosity_error()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -2,8 +2,9 @@
 
 import copy
 import logging
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from harness.adapters import adapt
@@ -45,7 +46,7 @@ def load(source: ModelSource, device: Any = None) -> Any:
     arguments |= {} if request.gguf_file else {"use_safetensors": True}
     arguments |= _own_ways(source.config)
     arguments |= {"attn_implementation": request.attention} if request.attention else {}
-    with strangers_files(request.model):
+    with strangers_files(request.model), _no_bar_of_its_own():
         loaded: Any = auto_class(source.config, request.model).from_pretrained(
             source.location, local_files_only=True, output_loading_info=True, **arguments
         )
@@ -62,6 +63,19 @@ def load(source: ModelSource, device: Any = None) -> Any:
     if request.compile:
         model.compile(dynamic=True)
     return model.eval()
+
+
+@contextmanager
+def _no_bar_of_its_own() -> Iterator[None]:
+    """transformers draws a bar while it unpacks GGUF, whatever it was told of bars; ours is drawn already."""
+    from transformers import modeling_gguf_pytorch_utils as unpacking
+
+    bar = unpacking.tqdm
+    unpacking.tqdm = partial(bar, disable=True)
+    try:
+        yield
+    finally:
+        unpacking.tqdm = bar
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int] | None:

@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from fflm_data import get_config
+from harness import loading
 from harness.loading import load
 from harness.models import ModelRequest, resolve
 from tests.conftest import Run, refused
@@ -515,3 +516,28 @@ def test_a_way_of_transformers_that_a_config_names_is_taken(tmp_path: Path, tiny
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": own}), encoding="utf-8")
     assert load(resolve(ModelRequest(str(folder)))).config._attn_implementation == own
+
+
+def test_libraries_draw_no_bar_over_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    """transformers unpacks GGUF beside a bar of its own."""
+    from transformers import modeling_gguf_pytorch_utils as unpacking
+
+    bar = unpacking.tqdm
+    with loading._no_bar_of_its_own():
+        assert list(unpacking.tqdm(range(3), desc="unpacking")) == [0, 1, 2]
+    assert unpacking.tqdm is bar and capfd.readouterr().err == ""
+
+
+WARNING = """
+import sys, warnings
+from harness.cli import quiet_libraries
+quiet_libraries()
+for module in ("transformers.models.x", "torch.nn", "mine"):
+    warnings.warn_explicit("it goes in 5.40", FutureWarning, "file.py", 1, module=module)
+"""
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], 1), (["-W", "always"], 3)])
+def test_what_libraries_will_change_is_no_matter_of_a_run(options: list[str], shown: int) -> None:
+    done = subprocess.run([sys.executable, *options, "-c", WARNING], capture_output=True, encoding="utf-8", check=True)
+    assert done.stderr.count("it goes in 5.40") == shown
