@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fflm_data.build import build
 from fflm_data.config import Config, ParameterError
+from fflm_data.names import did_you_mean
 from fflm_data.registry import CONFIGS, STREAMS, get_config, parse_assignment
 
 
@@ -36,7 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argument errors in one line too."""
+    """Argument errors in one line too, with what was probably meant."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        known = [*map(str, action.choices or ())]
+        if known and value not in known:
+            hint = did_you_mean(str(value), known)
+            raise argparse.ArgumentError(action, f"there is no {value!r}: choose from {', '.join(known)}{hint}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}: see {self.prog} --help\n")

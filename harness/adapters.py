@@ -4,7 +4,8 @@ import warnings
 from typing import Any
 
 from harness.errors import UserError
-from harness.models import Adapter, lacks_package
+from harness.installing import lacks_package
+from harness.models import Adapter
 
 # Tokens that show whether an adapter does anything.
 TRIAL_TOKENS = 16
@@ -20,7 +21,7 @@ def adapt(model: Any, adapter: Adapter) -> Any:
         from peft import PeftConfig, PeftModel
         from safetensors import SafetensorError
     except ImportError as error:
-        raise lacks_package(error, "adapters") from None
+        raise lacks_package(error) from None
     try:
         config = PeftConfig.from_pretrained(str(adapter.folder))
         if config.is_prompt_learning:
@@ -35,7 +36,7 @@ def adapt(model: Any, adapter: Adapter) -> Any:
     except UserError:
         raise
     except ImportError as error:
-        raise lacks_package(error, "adapters") from None
+        raise lacks_package(error) from None
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
         raise _misfit(adapter, str(error)) from None
     return adapted.get_base_model()

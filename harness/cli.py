@@ -16,10 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import HARNESS_VERSION, options, threads
+from harness import HARNESS_VERSION, installing, options, threads
 from harness.errors import LostProcess, UserError
-
-EXTRA_PACKAGES = {"torch", "transformers", "accelerate", "evaluate", "scipy", "jinja2", "rich", "gguf", "matplotlib"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,9 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return given.run(given) or 0
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in EXTRA_PACKAGES:
+        extra = installing.extra_of((error.name or "").split(".")[0])
+        if extra is None:
             raise
-        return _refuse(f"{error.name} is not installed, it comes with the extra 'eval': pip install 'fflm[eval]'")
+        return _refuse(installing.missing(str(error.name), extra))
     except UserError as error:
         others_say_it = isinstance(error, LostProcess) and os.environ.get("RANK", "0") != "0"
         return 2 if others_say_it else _refuse(str(error))
@@ -77,6 +76,14 @@ class _Parser(argparse.ArgumentParser):
             known = re.findall(r"--[a-z][a-z-]*", self.format_usage())
             self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(option, known)}")
         return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # of verbs, and of options with choices
+        known = [*map(str, action.choices or ())]
+        if known and value not in known:
+            from fflm_data.names import did_you_mean
+
+            hint = did_you_mean(str(value), known)
+            raise argparse.ArgumentError(action, f"there is no {value!r}: choose from {', '.join(known)}{hint}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}: see {self.prog} --help\n")
@@ -314,13 +321,15 @@ def _score(given: argparse.Namespace) -> None:
 
     if (given.folder is None) == (given.outputs is None):
         raise UserError("name a run folder, or answers to prompts with --outputs")
+    if given.folder is not None and given.folder.suffix == ".jsonl":
+        raise UserError(f"answers are scored with --outputs: harness score --outputs {given.folder} --model ORG/NAME")
     if given.outputs is not None:
         from harness.supplied import score_answers
 
-        if given.model is None:
+        if given.model is None and given.outputs.is_file():
             raise UserError("--outputs does not say which model answered: add --model ORG/NAME")
         prompts = given.prompts or given.outputs.parent / "prompts.jsonl"
-        run, result = score_answers(given.outputs, prompts, given.model, given.output)
+        run, result = score_answers(given.outputs, prompts, given.model or "", given.output)
         table.show(result)
         print(f"{run.folder}: run.json, observations, result.json")
         return

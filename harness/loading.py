@@ -10,6 +10,7 @@ from typing import Any
 from harness.adapters import adapt
 from harness.architectures import auto_class
 from harness.errors import UserError
+from harness.installing import missing
 from harness.models import ModelRequest, ModelSource, strangers_files
 
 # What a generation_config.json may say that would change greedy texts.
@@ -158,7 +159,7 @@ def _quantization(request: ModelRequest, device: Any) -> Any:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError:
-        raise UserError("--quantization needs bitsandbytes: pip install 'fflm[quantization]'") from None
+        raise UserError(missing("bitsandbytes", "quantization")) from None
     compute = torch.bfloat16 if request.dtype == "auto" else getattr(torch, request.dtype)
     if request.quantization == "8bit":
         # It says at every layer of every pass that it computes in float16.

@@ -16,10 +16,13 @@ from typing import Any
 
 from huggingface_hub.errors import HTTPError
 
-from harness import reference
+from harness import nearby, reference
 from harness.architectures import auto_class, context_of
+from harness.attention import require_attention
 from harness.errors import UserError
 from harness.gguf_files import joined, parts_of, require_parts, stem_of
+from harness.hub import files_of, require_reachable
+from harness.installing import lacks_package
 from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, take_over
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -103,12 +106,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
 
     location = str(reference.MODELS.get(request.model, request.model))
     folder = Path(location)
-    if request.gguf_file and folder.is_dir() and not (folder / request.gguf_file).is_file():
-        raise UserError(f"there is no {request.gguf_file} in {folder}: name a file of the folder with --gguf-file")
-    if request.gguf_file and folder.is_dir():
-        require_parts(folder, request.gguf_file)
-    if folder.is_dir() and request.revision:
-        raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
+    _require_there(request, folder)
     with strangers_files(request.model):
         if folder.is_dir() and not request.gguf_file:
             weight_files(folder)
@@ -122,6 +120,8 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         if type(vocabulary) is not int or vocabulary < 1:
             raise ValueError(f"vocab_size of its config.json is {vocabulary!r}")
     auto_class(config, request.model)
+    if request.attention:
+        require_attention(request.attention, config)
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"the tokenizer of {request.model} has no character offsets: a model with tokenizer.json is needed"
@@ -157,6 +157,25 @@ def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: b
         folder = _snapshot(location, revision, request)
     whole = joined(folder, asked)
     return str(whole.parent), whole.name
+
+
+def _require_there(request: ModelRequest, folder: Path) -> None:
+    """Raises UserError, with what was probably meant, for a folder or a file of it that is not there."""
+    if not folder.is_dir():
+        nearby.require_id("model", request.model, nearby.is_model)
+        return
+    if request.revision:
+        raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
+    if not request.gguf_file:
+        nearby.require_model_folder(folder)
+    elif not (folder / request.gguf_file).is_file():
+        there = nearby.some(nearby.gguf_files(folder))
+        raise UserError(
+            f"there is no {request.gguf_file} in {folder}: name a file of the folder with --gguf-file"
+            + (f" (it has {there})" if there else "")
+        )
+    else:
+        require_parts(folder, request.gguf_file)
 
 
 def fetch_weights(source: ModelSource) -> None:
@@ -226,6 +245,9 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
             paths = [folder / file for file in ADAPTER_FILES]
             revision, name = folder_revision(folder, None), folder_name(folder.resolve().name)
         else:
+            nearby.require_id("adapter", name, nearby.is_adapter)
+            if not here_only:
+                require_reachable(name, ADAPTER_FILES[0], branch or None)
             fetch = partial(hf_hub_download, name, revision=branch or None, local_files_only=here_only)
             paths = [Path(fetch(file)) for file in ADAPTER_FILES]
             for file in TOKENIZER_FILES:  # few adapters have them
@@ -236,10 +258,11 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
         paths, reason = [], error
     else:
         reason = FileNotFoundError(f"it lacks one of {', '.join(ADAPTER_FILES)}")
+    hint = nearby.near_folder(Path(name), nearby.is_adapter)
     if not paths or not all(path.is_file() for path in paths):
         raise UserError(
             f"the adapter {asked!r} cannot be loaded ({_short(reason)}): give the id of a PEFT adapter on the Hub, or "
-            f"a folder with {' and '.join(ADAPTER_FILES)}"
+            f"a folder with {' and '.join(ADAPTER_FILES)}{hint}"
         )
     return Adapter(name, revision, folder)
 
@@ -267,9 +290,17 @@ def folder_name(name: str) -> str:
 def hub_revision(request: ModelRequest, here_only: bool = False) -> str:
     """The commit (40 hex digits) that a branch, tag or commit of a Hub model stands for now; the cached one offline."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     needed = request.gguf_file or "config.json"
-    path = Path(hf_hub_download(request.model, needed, revision=request.revision, local_files_only=here_only))
+    try:
+        if not here_only:
+            require_reachable(request.model, needed, request.revision)
+        path = Path(hf_hub_download(request.model, needed, revision=request.revision, local_files_only=here_only))
+    except RemoteEntryNotFoundError:
+        if not request.gguf_file and (files := files_of(request.model, request.revision, ".gguf")):
+            raise nearby.which_gguf(request.model, files) from None
+        raise
     return path.parts[len(path.parts) - path.parts[::-1].index("snapshots")]
 
 
@@ -305,12 +336,6 @@ def _sha256(file: Any) -> Any:
     return digest
 
 
-def lacks_package(error: ImportError, extra: str = "eval") -> UserError:
-    """What to say where a library wants another one."""
-    reason = " ".join(str(error).split())[:120]
-    return UserError(f"a package is missing ({reason}): pip install 'fflm[{extra}]'")
-
-
 def _short(error: BaseException) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     return reason if len(reason) < 120 else reason[:120] + "..."
@@ -318,11 +343,14 @@ def _short(error: BaseException) -> str:
 
 def cannot_load(model: str, error: BaseException) -> UserError:
     """What to say where a library cannot load a model, or the Hub is lost on the way."""
+    missed = isinstance(error, OSError | HTTPError) and not Path(model).is_dir()
+    hint = nearby.near_folder(Path(model), nearby.is_model) if missed else ""
     if isinstance(error, HTTPError) and not isinstance(error, OSError):  # the Hub's own answers are OSErrors too
+        again = "try again" if "/" in model else "there is no such folder, name one, or try again"
         return UserError(
-            f"the model {model!r} cannot be loaded (the connection to the Hub failed: {_short(error)}): try again"
+            f"the model {model!r} cannot be loaded (the connection to the Hub failed: {_short(error)}): {again}{hint}"
         )
     return UserError(
         f"the model {model!r} cannot be loaded ({_short(error)}): give the id of a causal LM on the Hub, or a folder "
-        "with config.json, tokenizer.json and safetensors (GGUF: the folder, and the file with --gguf-file)"
+        f"with config.json, tokenizer.json and safetensors (GGUF: the folder, and the file with --gguf-file){hint}"
     )

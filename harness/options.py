@@ -72,13 +72,15 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
 def model_request(options: argparse.Namespace) -> Any:
     """The ModelRequest. Raises UserError for values that are none."""
     from harness import models
+    from harness.attention import ATTENTIONS
 
     if options.model is not None and options.model.endswith(".gguf") and not options.gguf_file:
         # A file of weights: its folder, and its name in it, which is what commands and records say.
         path = Path(options.model)
         options.model, options.gguf_file = str(path.parent), path.name
-    for flag, known in (("dtype", models.DTYPES), ("quantization", models.QUANTIZATIONS)):
-        require_one_of(flag, getattr(options, flag), known)
+    values = {"dtype": models.DTYPES, "quantization": models.QUANTIZATIONS, "attention": ATTENTIONS}
+    for flag, known in values.items():
+        require_one_of(flag, getattr(options, flag, None), known)
     named = {} if options.model is None else {"model": options.model}
     where = {
         name: getattr(options, name)

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
-from harness import HARNESS_VERSION
+from harness import HARNESS_VERSION, nearby
 from harness.errors import OtherVersion, UserError
 from harness.prompting import Prompting
 from harness.rows import Job
@@ -217,12 +217,13 @@ def differences(before: Any, now: Any, name: str = "") -> list[str]:
 
 def read_run(folder: Path) -> Run:
     """The run in a folder. Raises UserError if there is none."""
+    if not nearby.is_run(folder):
+        raise nearby.no_run(folder)
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"{folder} is not a run folder ({error}): name one that harness eval wrote, or delete it and run harness "
-            "eval again"
+            f"{folder}/run.json cannot be read ({error}): restore it, or delete the folder and run harness eval again"
         ) from None
     schema = facts.get("schema") if isinstance(facts, dict) else None
     if schema != RUN_SCHEMA:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from harness import HARNESS_VERSION, observations
 from harness.errors import UserError
+from harness.nearby import some
 from harness.planning import EvalRequest, plan_jobs
 from harness.prompting import Prompting
 from harness.rendering import messages, plain_texts
@@ -70,8 +71,8 @@ def write_prompts(request: EvalRequest, out: Path) -> int:
 
 def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tuple[Run, dict[str, Any]]:
     """A run of answers from elsewhere, scored. Raises UserError if an id is missing, unknown or there twice."""
-    asked = _read_facts(prompts)
     found = _by_id(answers)
+    asked = _read_facts(prompts)
     facts = {
         "command": asked["command"],
         "model": _model(name, answers),
@@ -143,6 +144,10 @@ def _facts_file(prompts: Path) -> Path:
 
 def _read_facts(prompts: Path) -> dict[str, Any]:
     path = _facts_file(prompts)
+    if not path.is_file():
+        others = sorted(one.name.replace(".run.json", ".jsonl") for one in prompts.parent.glob("*.run.json"))
+        there = f" ({prompts.parent} has {some(others)})" if others else ""
+        raise UserError(f"there is no {path}, which harness prompts writes: name its file with --prompts{there}")
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if facts["schema"] != PROMPTS_SCHEMA or not isinstance(facts["command"], str):

@@ -130,7 +130,7 @@ def _count(text: str) -> int | None:
 
 
 def _submit(given: argparse.Namespace) -> None:
-    if not given.to and not given.hub_results:
+    if not (given.to or given.hub_results or given.dry_run):
         raise UserError("where to is not said: add --to ORG/NAME, --to CHECKOUT, or --hub-results")
     if given.hub_results:
         from harness.run import read_run
@@ -140,7 +140,7 @@ def _submit(given: argparse.Namespace) -> None:
             raise UserError("--hub-results speaks of published data: add --dataset ORG/NAME")
         url = model_pages.propose(read_run(given.folder), given.dataset, given.source_url)
         print(f"{url}: the pull request is open")
-    if given.to:
+    if given.to or not given.hub_results:
         from leaderboard import submission, submit
 
         names = ("contact", "licence", "division", "disclosure", "supersedes")

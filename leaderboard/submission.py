@@ -13,6 +13,13 @@ from leaderboard.judging.refusal import Refused
 
 SUBMISSION_FILE = "submission.json"
 SUBMISSION_SCHEMA = "fflm-submission/1"
+# What stands in the examples and in --help in the place of what people are to say, without its last full stop.
+PLACEHOLDERS = {
+    "name", "text", "todo", "...", "contact", "disclosure", "your name", "org/name", "a name of the hub, or an address",
+    "whom to ask: a name of the hub, or an address",
+    "what ties you to the model; what you know of these rows in its training data",
+    "what ties you to the model; what of these rows may be in its training data",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ def stated(options: Mapping[str, Any], about: Path | None, day: str) -> Submissi
     for name in (name for name in names if name != "supersedes"):
         if name not in terms:
             raise UserError(f"the {name} is not said: add --{name}, or a line in the file of --about")
+        if str(terms[name]).strip().strip("<>[]").rstrip(".").casefold() in PLACEHOLDERS | {""}:
+            raise UserError(f"the {name} is still that of the example, {terms[name]!r}: say your own")
     if not isinstance(supersedes := terms.pop("supersedes", []), list | tuple):
         raise UserError(f'supersedes in {about} is no list: write supersedes = ["DIGEST"]')
     submission = Submission(**terms, submitted=day, supersedes=tuple(supersedes))

@@ -44,22 +44,24 @@ class Prepared:
     remarks: tuple[str, ...]
 
 
-def command(folder: Path, target: str, submission: Submission, dry_run: bool) -> None:
-    """Makes a record of the run, judges it, shows its row, and sends it to `target`: a checkout or ORG/NAME.
+def command(folder: Path, target: str | None, submission: Submission, dry_run: bool) -> None:
+    """Makes a record of the run, judges it, shows its row, and sends it to `target`: a checkout or ORG/NAME; None for a
+    dry run that judges it among no others.
 
     Raises UserError, with the reasons, if it is refused; nothing is written then.
     """
-    checkout = Path(target)
-    records = records_of(checkout) if checkout.is_dir() or "/" not in target else None
+    checkout = Path(target or "")
+    records = records_of(checkout) if target and (checkout.is_dir() or "/" not in target) else None
     with prepared(folder, submission, records) as ready:
         _show(ready)
         if dry_run:
-            print(f"it would be accepted as {ready.record.place}; to send it, leave out --dry-run")
+            send = "leave out --dry-run" if target else "add --to ORG/NAME or --to CHECKOUT, and leave out --dry-run"
+            print(f"it would be accepted as {ready.record.place}; to send it, {send}")
         elif records is not None:
             path = add(ready.record, records)
             _tell_way(path.relative_to(checkout), checkout, ready.record)
         else:
-            print(f"{repository.propose(target, ready.record, _description(ready))}: the pull request is open")
+            print(f"{repository.propose(str(target), ready.record, _description(ready))}: the pull request is open")
 
 
 @contextmanager

@@ -61,4 +61,4 @@ def test_a_missing_extra_is_named(missing: str, tmp_path: Path) -> None:
     code = f"{hidden}\nfrom harness.cli import main; sys.exit(main(['eval', '--limit', '1']))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert result.stderr.strip().splitlines()[-1].endswith("pip install 'fflm[eval]'")
+    assert result.stderr.strip().splitlines()[-1].endswith("in a clone of fflm, pip install -e '.[eval]'")

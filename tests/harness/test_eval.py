@@ -157,6 +157,8 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--nothing-like-it"], "unrecognized arguments: --nothing-like-it: see harness eval --help"),
         (["--model", "./nowhere"], "'./nowhere' cannot be loaded"),
         (["--model", "nobody/nothing"], "'nobody/nothing' cannot be loaded"),
+        (["--attention", "sdap"], "did you mean 'sdpa'?"),
+        (["--attention", "kernels-community/flash-attn"], "there is no attention 'kernels-community/flash-attn'"),
         (["--task", "letters", "--task", "flipflop"], "add --task flipflop"),
         (["--task", "flipflop", "--suite", "quick"], "leave out one"),
         (["--suite", "huge"], "the suites are quick, paper, full"),

@@ -258,7 +258,7 @@ def test_an_adapter_that_changes_nothing_is_refused(cli: Run, tmp_path: Path, ti
         (["--quantization", "4bit"], "bitsandbytes on a CUDA GPU, and there is none"),
         (["--quantization", "3bit"], "--quantization takes 4bit, 8bit"),
         (["--adapter", "./nowhere"], "'./nowhere' cannot be loaded"),
-        (["--attention", "nothing"], "cannot be loaded"),
+        (["--attention", "nothing"], "--attention takes eager, sdpa"),
     ],
 )
 def test_what_cannot_be_had_here_is_refused(cli: Run, tiny: Path, arguments: list[str], message: str) -> None:

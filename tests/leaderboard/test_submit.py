@@ -1,8 +1,10 @@
 """Submitting: a record is judged first, whole or not there at all, and gives nothing away."""
 
+import argparse
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import time
@@ -11,8 +13,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 from huggingface_hub import HfApi
 
+from harness.errors import UserError
 from harness.run import read_run
 from leaderboard import submit
+from leaderboard.cli import add_verbs
 from leaderboard.judging.changes import added_records, contents
 from leaderboard.judging.judge import judge
 from leaderboard.judging.refusal import Refused
@@ -58,6 +62,36 @@ def test_a_dry_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) ->
     result = cli("harness", "submit", run_folder, "--to", checkout, *TERMS, "--dry-run")
     assert result.returncode == 0 and "would be accepted" in result.stdout
     assert (contents(checkout), contents(run_folder)) == before
+
+
+def test_a_dry_run_needs_no_place(cli: Run, run_folder: Path, checkout: Path) -> None:
+    before = contents(run_folder)
+    result = cli("harness", "submit", run_folder, *TERMS, "--dry-run")
+    assert result.returncode == 0 and "would be accepted" in result.stdout and "add --to" in result.stdout
+    assert contents(run_folder) == before and contents(checkout) == {}
+    edit(run_folder / "run.json", lambda facts: facts | {"command": "harness eval <script>"})
+    assert "markup" in refused(cli("harness", "submit", run_folder, *TERMS, "--dry-run"))
+    assert "contact is not said" in refused(cli("harness", "submit", run_folder, "--dry-run"))
+
+
+def test_what_the_examples_say_is_not_taken(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    """The file of the rules as it stands there, and the words of --help."""
+    rules = (Path(__file__).parents[2] / "leaderboard" / "LEADERBOARD.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", rules, re.DOTALL)
+    about = tmp_path / "about.toml"
+    about.write_text(example, encoding="utf-8")
+    submit = ("submit", run_folder, "--dry-run", "--about", about)
+    assert "the contact is still that of the example" in refused(cli("harness", *submit))
+    assert "the disclosure is still that of the example" in refused(cli("harness", *submit, "--contact", "a tester"))
+    verbs = argparse.ArgumentParser().add_subparsers()
+    add_verbs(verbs)
+    helps = {one.dest: one.help for one in verbs.choices["submit"]._actions}
+    for option, words in (("contact", helps["contact"]), ("disclosure", helps["disclosure"]), ("contact", "<NAME>")):
+        terms = dict(zip([word[2:] for word in TERMS[::2]], TERMS[1::2], strict=True)) | {option: words}
+        with pytest.raises(UserError, match=f"the {option} is still that of the example"):
+            stated(terms, None, "2026-11-21")
+    for words in ("org", "Ada", "a name"):
+        assert stated(terms | {"contact": words}, None, "2026-11-21").contact == words
 
 
 def test_a_refused_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) -> None:
