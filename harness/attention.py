@@ -3,6 +3,7 @@ before the weights are fetched."""
 
 from typing import Any
 
+from harness.architectures import auto_class
 from harness.errors import UserError
 
 # Each is as exact as the others up to rounding. Kernels of a repository of the Hub would be code from there.
@@ -17,7 +18,6 @@ _PACKAGES = {
 def require_attention(name: str, config: Any) -> None:
     """Raises UserError unless a model of this configuration can be built with that attention here."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     if name in _PACKAGES and not _is_installed(name):
         raise UserError(
@@ -26,7 +26,7 @@ def require_attention(name: str, config: Any) -> None:
         )
     try:
         with torch.device("meta"):
-            AutoModelForCausalLM.from_config(config, attn_implementation=name)
+            auto_class(config, config.model_type).from_config(config, attn_implementation=name)
     except (ImportError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(

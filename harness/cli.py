@@ -104,12 +104,14 @@ def parser() -> argparse.ArgumentParser:
     tasks.set_defaults(run=_tasks)
 
     report = verbs.add_parser("report", help="write report.html and plots of a run")
-    report.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
+    report.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="run folders")
+    options.add_format(report, "the page")
     report.set_defaults(run=_report)
 
     compare = verbs.add_parser("compare", help="two or more runs on the same rows: differences, plots")
     compare.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="run folders, the first against each")
     compare.add_argument("--out", type=Path, metavar="DIR", help="where compare.html, its plots and the rows go")
+    options.add_format(compare, "the one for the terminal")
     compare.set_defaults(run=_compare)
 
     _add_prompts(verbs.add_parser("prompts", help="write prompts for a model behind an API"))
@@ -182,7 +184,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="RUN", type=Path, nargs="?", help="a run folder")
+    parser.add_argument("folders", metavar="RUN", type=Path, nargs="*", help="run folders")
     parser.add_argument("--outputs", type=Path, metavar="FILE", help="answers to prompts, as JSON lines")
     parser.add_argument(
         "--prompts", type=Path, metavar="FILE", help="what harness prompts wrote (default: prompts.jsonl beside them)"
@@ -191,6 +193,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default: runs)"
     )
+    options.add_format(parser, "the one for the terminal")
     parser.set_defaults(run=_score)
 
 
@@ -317,63 +320,37 @@ def _prompts(given: argparse.Namespace) -> None:
 
 
 def _score(given: argparse.Namespace) -> None:
-    from harness import table
+    from harness import reported
 
-    if (given.folder is None) == (given.outputs is None):
+    if answers := next((one for one in given.folders if one.suffix == ".jsonl"), None):
+        raise UserError(f"answers are scored with --outputs: harness score --outputs {answers} --model ORG/NAME")
+    if bool(given.folders) == (given.outputs is not None):
         raise UserError("name a run folder, or answers to prompts with --outputs")
-    if given.folder is not None and given.folder.suffix == ".jsonl":
-        raise UserError(f"answers are scored with --outputs: harness score --outputs {given.folder} --model ORG/NAME")
-    if given.outputs is not None:
-        from harness.supplied import score_answers
-
-        if given.model is None and given.outputs.is_file():
-            raise UserError("--outputs does not say which model answered: add --model ORG/NAME")
-        prompts = given.prompts or given.outputs.parent / "prompts.jsonl"
-        run, result = score_answers(given.outputs, prompts, given.model or "", given.output)
-        table.show(result)
-        print(f"{run.folder}: run.json, observations, result.json")
+    if given.outputs is None:
+        reported.score(given.folders, given.format)
         return
-    from harness.run import read_run, write_json
-    from harness.scoring import score_run
+    from harness.supplied import score_answers
 
-    result = score_run(read_run(given.folder))
-    write_json(given.folder / "result.json", result)
-    table.show(result)
+    if given.model is None and given.outputs.is_file():
+        raise UserError("--outputs does not say which model answered: add --model ORG/NAME")
+    prompts = given.prompts or given.outputs.parent / "prompts.jsonl"
+    run, result = score_answers(given.outputs, prompts, given.model or "", given.output)
+    reported.show([(run, result)], given.format)
+    print(f"{run.folder}: run.json, observations, result.json", file=sys.stderr if given.format else sys.stdout)
 
 
 def _report(given: argparse.Namespace) -> None:
-    from harness.reporting.page import write_report
-    from harness.run import read_run
+    from harness import reported
 
-    print(write_report(read_run(given.folder)))
+    reported.report(given.folders, given.format)
 
 
 def _compare(given: argparse.Namespace) -> None:
-    from harness import comparing
-    from harness.run import read_run, require_writable
+    from harness import reported
 
     if len(given.folders) < 2:
         raise UserError("one run is compared with nothing: name two run folders or more")
-    first, *others = runs = [read_run(folder) for folder in given.folders]
-    if given.out is not None:
-        require_writable(given.out)
-    written = set()
-    for number, other in enumerate(others, start=2):
-        found = comparing.compare_runs(first, other)
-        comparing.show(first, other, found)
-        if given.out is not None:
-            rows = given.out / f"differences-1-{number}.csv"
-            comparing.write_items(found, rows)
-            written.add(rows)
-            print(f"{rows}: every answer that only one of them has right")
-    if given.out is None:
-        print("for plots, and every row on which they differ: add --out DIR")
-        return
-    for earlier in set(given.out.glob("differences-1-*.csv")) - written:
-        earlier.unlink()
-    from harness.reporting.page import write_comparison
-
-    print(write_comparison(runs, given.out))
+    reported.compare(given.folders, given.out, given.format)
 
 
 def _train(given: argparse.Namespace) -> None:

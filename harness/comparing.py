@@ -4,7 +4,7 @@ What is compared is the accuracy of result.json, on the rows that both runs have
 models gave numbers. Each p-value stands for itself: of twenty comparisons of equals one is below 0.05.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness import formats
 from harness.errors import UserError
 from harness.judging import Judged, JudgedChoices, JudgedHistograms, JudgedNumbers, JudgedReads, judge
 from harness.prompting import Prompting
@@ -36,6 +37,7 @@ ITEMS = pa.schema(
         ("right", pa.string()),
     ]
 )
+COLUMNS = ("rows", "A %", "B %", "A - B, points", "95% interval", "p", "only A / only B")
 
 
 @dataclass(frozen=True)
@@ -238,17 +240,54 @@ def comparison_table(run_a: Run, run_b: Run, found: list[JobComparison]) -> Tabl
     table = Table(title=escape("\n".join(names)), title_justify="left", header_style="bold")
     for name in ("task", "split"):
         table.add_column(name)
-    for name in ("rows", "A %", "B %", "A - B, points", "95% interval", "p", "only A / only B"):
+    for name in COLUMNS:
         table.add_column(name, justify="right")
     for one in found:
         table.add_row(one.task, one.split if one.group is None else f"{one.split}, {one.group}", *_cells(one))
     return table
 
 
+def as_text(form: str, compared: Sequence[tuple[tuple[str, Run], tuple[str, Run], list[JobComparison]]]) -> str:
+    """The tables of some comparisons as one, in one of `formats.FORMATS`. compared: A and B, each with what a reader
+    knows it by, and what was found."""
+    found = [(a, b, one) for a, b, all_found in compared for one in all_found]
+    sides = [
+        {f"{name}_{letter}": value for letter, (_, run) in zip("ab", pair, strict=True) for name, value in _who(run)}
+        for *pair, _ in found
+    ]
+    return formats.write(
+        form,
+        [side | _where(one) | _values(one) for side, (*_, one) in zip(sides, found, strict=True)],
+        ("A", "B", "task", "split", "group", *COLUMNS),
+        [(a[0], b[0], *(text or "" for text in _where(one).values()), *_cells(one)) for a, b, one in found],
+        texts=5,
+    )
+
+
+def _who(run: Run) -> Iterator[tuple[str, str]]:
+    yield from (("model", run.facts["model"]["id"]), ("revision", run.facts["model"]["revision"]))
+    yield "run", run.folder.as_posix()
+
+
+def _where(one: JobComparison) -> dict[str, str | None]:
+    return {"task": one.task, "split": one.split, "group": one.group}
+
+
+def _values(one: JobComparison) -> dict[str, Any]:
+    """A comparison as names and values; None where a model gave no numbers."""
+    paired = one.paired
+    return {
+        "rows": one.rows,
+        "accuracy_a": one.accuracy_a,
+        "accuracy_b": one.accuracy_b,
+        **{name: getattr(paired, name, None) for name in ("difference", "low", "high", "p_value", "only_a", "only_b")},
+    }
+
+
 def _cells(one: JobComparison) -> Iterator[str]:
     yield f"{one.rows:,}"
     if one.paired is None or one.accuracy_a is None or one.accuracy_b is None:
-        yield from ("-",) * 6
+        yield from ("-",) * (len(COLUMNS) - 1)
         return
     yield percent(one.accuracy_a)
     yield percent(one.accuracy_b)

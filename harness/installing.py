@@ -8,7 +8,7 @@ from harness.errors import UserError
 EXTRAS = {
     "eval": {
         "torch", "transformers", "accelerate", "evaluate", "filelock", "psutil", "scipy", "jinja2", "jsonschema",
-        "matplotlib", "rich", "gguf", "tomli",
+        "matplotlib", "rich", "tabulate", "gguf", "tomli",
     },
     "adapters": {"peft"},
     "quantization": {"bitsandbytes"},

@@ -39,6 +39,15 @@ def add_model(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--quantization", metavar="BITS", help="4bit or 8bit, by bitsandbytes on a CUDA GPU")
 
 
+def add_format(parser: argparse.ArgumentParser, instead: str) -> None:
+    """In which format a table is printed. instead: in the place of what."""
+    from harness.formats import FORMATS
+
+    parser.add_argument(
+        "--format", choices=FORMATS, metavar="NAME", help=f"print the table as {', '.join(FORMATS)}, not {instead}"
+    )
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Which parameters of the data are changed."""
     parser.add_argument(

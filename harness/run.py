@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -35,6 +35,9 @@ MODEL_IDENTITY = (
     "strict",
 )  # fmt: skip
 MODEL_FORMS = {"id": r"[\w.-]+(/[\w.-]+)?", "revision": r"[0-9a-f]{40}", "dtype": r"\w+"}
+
+# So much of a value is told where it has changed: a digest whole, of JSON nothing that would have to be cut.
+MOST_TOLD = 64
 
 
 @dataclass(frozen=True)
@@ -183,21 +186,36 @@ def require_same_folder(folder: Path, start: int) -> None:
 
 
 def _say_why_new(folder: Path, facts: dict[str, Any]) -> None:
-    """Tells of the newest other run of this model what differs: that is why nothing of it is used."""
-    others = []
+    """Tells of the newest other run of this model that has a task of this one what differs: that is why nothing of it
+    is used."""
+    asked, others = facts["data"]["tasks"], []
     for path in folder.parent.glob("*/run.json"):
         with suppress(UserError):
             others.append(read_run(path.parent))
-    if others:
-        newest = max(others, key=lambda run: (run.facts["created"], run.folder.name))
-        changes = differences(_compared(newest.facts), _compared(facts))
-        print(f"nothing of {newest.folder} is used: {'; '.join(changes) or 'it is of another kind'}")
+    related = [run for run in others if asked.keys() & _tasks(run).keys()]
+    if related:
+        newest = max(related, key=lambda run: (run.facts["created"], run.folder.name))
+        before = _tasks(newest)
+        shared = asked.keys() & before.keys()
+        reasons = differences(_compared(newest.facts, shared), _compared(facts, shared)) + _other_tasks(before, asked)
+        print(f"nothing of {newest.folder} is used: {'; '.join(reasons) or 'it is of another kind'}")
 
 
-def _compared(facts: dict[str, Any]) -> dict[str, Any]:
-    """What decides a run, as names and values."""
-    version = facts["environment"].get("fflm")
-    return {"harness": version, "model": _identity(facts["model"]), "data": facts["data"]}
+def _tasks(run: Run) -> dict[str, Any]:
+    tasks = run.facts["data"].get("tasks")
+    return tasks if isinstance(tasks, dict) else {}
+
+
+def _other_tasks(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of two runs' tasks is in one of them alone, a phrase each."""
+    sides = (("it has {} too", before.keys() - now.keys()), ("it has no {}", now.keys() - before.keys()))
+    return [phrase.format(", ".join(sorted(names))) for phrase, names in sides if names]
+
+
+def _compared(facts: dict[str, Any], tasks: Collection[str]) -> dict[str, Any]:
+    """What decides a run, as names and values; of its tasks some only."""
+    data = {**facts["data"], "tasks": {name: one for name, one in facts["data"]["tasks"].items() if name in tasks}}
+    return {"harness": facts["environment"].get("fflm"), "model": _identity(facts["model"]), "data": data}
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:
@@ -211,8 +229,13 @@ def differences(before: Any, now: Any, name: str = "") -> list[str]:
             for key in keys
             for change in differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
         ]
-    was, is_now = (json.dumps(value) if not isinstance(value, str) else value for value in (before, now))
-    return [f"{name} was {was[:60]}, is {is_now[:60]}"]
+    told = [value if isinstance(value, str) else json.dumps(value) for value in (before, now)]
+    if any(
+        len(text) > MOST_TOLD and not isinstance(value, str) for text, value in zip(told, (before, now), strict=True)
+    ):
+        return [f"{name} is another one"]
+    was, is_now = (text if len(text) <= MOST_TOLD else text[:MOST_TOLD] + "..." for text in told)
+    return [f"{name} was {was}, is {is_now}"]
 
 
 def read_run(folder: Path) -> Run:

@@ -1,12 +1,13 @@
 """A result for people at a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness import formats
 from harness.tasks import all_tasks
 
 COLUMNS = ("rows", "accuracy %", "95% interval", "errors / n", "best guess %", "skill")
@@ -31,6 +32,17 @@ def summary(result: dict[str, Any]) -> Table:
         table.add_column(name)
     for name in COLUMNS:
         table.add_column(name, justify="right")
+    for line in lines(result):
+        whole = line["group"] is None
+        where = (line["task"], line["split"]) if whole else ("", f"  {line['group']}")
+        rows, *numbers = cells(line)
+        table.add_row(*where, rows if whole else "", *numbers)
+    return table
+
+
+def lines(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The lines of that table as names and values, shares as they are in result.json. group: None for all answers of a
+    split. best_guess: the best trivial baseline on the same rows, and its accuracy."""
     for task, data in result["data"]["tasks"].items():
         for split, asked in data["splits"].items():
             scores = {
@@ -38,38 +50,67 @@ def summary(result: dict[str, Any]) -> Table:
                 for score in result["scores"]
                 if (score["task"], score["split"]) == (task, split)
             }
-            for line in _lines(task, split, asked, scores):
-                table.add_row(*line)
-    return table
+            where = {"task": task, "split": split}
+            size = {"rows": asked["rows"], "of": asked["of"]}
+            yield from ({**where, "group": group, **size, **numbers} for group, numbers in _parts(task, scores))
 
 
-def _lines(
-    task: str, split: str, asked: dict[str, int], scores: dict[tuple[str, str | None], dict[str, Any]]
-) -> Iterator[tuple[str, ...]]:
+def _parts(
+    task: str, scores: dict[tuple[str, str | None], dict[str, Any]]
+) -> Iterator[tuple[str | None, dict[str, Any]]]:
     whole = scores.get(("accuracy", None))
     if whole is None:  # no answer was a number
         return
-    rows = f"{asked['rows']:,}" if asked["rows"] == asked["of"] else f"first {asked['rows']:,} of {asked['of']:,}"
     guess = max(
         ((score["value"], group) for (metric, group), score in scores.items() if metric == "baseline_accuracy"),
         key=lambda one: one[0],
     )[1]
-    yield task, split, rows, *_numbers(whole, scores[("skill", None)], str(guess))
+    yield None, _numbers(whole, scores[("skill", None)], str(guess))
     among = scores.get(("accuracy_among_symbols", None), whole)
     if among["errors"] != whole["errors"]:
-        yield "", "  among its symbols", "", *_numbers(among, None, "")
+        yield "among its symbols", _numbers(among, None, None)
     for group in all_tasks()[task].beside if task in all_tasks() else ():
         if ("accuracy", group) in scores:
-            yield "", f"  {group}", "", *_numbers(scores[("accuracy", group)], scores.get(("skill", group)), "")
+            yield group, _numbers(scores[("accuracy", group)], scores.get(("skill", group)), None)
 
 
-def _numbers(accuracy: dict[str, Any], skill: dict[str, Any] | None, guess: str) -> tuple[str, ...]:
+def _numbers(accuracy: dict[str, Any], skill: dict[str, Any] | None, guess: str | None) -> dict[str, Any]:
+    return {
+        "accuracy": accuracy["value"],
+        "low": accuracy["low"],
+        "high": accuracy["high"],
+        "errors": accuracy["errors"],
+        "n": accuracy["n"],
+        "best_guess": guess,
+        "best_guess_accuracy": accuracy["baseline"],
+        "skill": None if skill is None else skill["value"],
+    }
+
+
+def cells(line: dict[str, Any]) -> tuple[str, ...]:
+    """A line's texts, those of `COLUMNS`."""
+    whole = line["rows"] == line["of"]
     return (
-        percent(accuracy["value"]),
-        f"{percent(accuracy['low'])} to {percent(accuracy['high'])}",
-        f"{accuracy['errors']:,} / {accuracy['n']:,}",
-        (f"{guess}: " if guess else "") + percent(accuracy["baseline"]),
-        "" if skill is None or skill["value"] is None else f"{skill['value']:.2f}",
+        f"{line['rows']:,}" if whole else f"first {line['rows']:,} of {line['of']:,}",
+        percent(line["accuracy"]),
+        f"{percent(line['low'])} to {percent(line['high'])}",
+        f"{line['errors']:,} / {line['n']:,}",
+        (f"{line['best_guess']}: " if line["best_guess"] else "") + percent(line["best_guess_accuracy"]),
+        "" if line["skill"] is None else f"{line['skill']:.2f}",
+    )
+
+
+def as_text(form: str, labelled: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
+    """The tables of some results as one, in one of `formats.FORMATS`. labelled: what a reader knows each model by, its
+    run folder, its result."""
+    found = [(label, folder, result["model"], line) for label, folder, result in labelled for line in lines(result)]
+    where = ("task", "split", "group")
+    return formats.write(
+        form,
+        [{"model": one["id"], "revision": one["revision"], "run": folder, **line} for _, folder, one, line in found],
+        ("model", *where, *COLUMNS),
+        [(label, *(line[key] or "" for key in where), *cells(line)) for label, _, _, line in found],
+        texts=1 + len(where),
     )
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from fflm_data import get_config
 from harness import HARNESS_VERSION
 from harness.errors import OtherVersion, UserError
-from harness.run import Run, read_run
+from harness.run import Run
+from harness.several import complete, of_each
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.following import Followed, following, is_lifted
 from leaderboard.hub.reported import read_reported
@@ -38,8 +39,9 @@ _PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9.
 def command(out: Path, runs: list[Path], records: Path | None, base_url: str | None) -> None:
     """Writes the site to `out`, from all records (None: those of this repository) and the given run folders.
 
-    base_url: where it will be published, for links of the feed and of badges. Raises UserError, with `out` as it was,
-    for a record whose scores its observations do not give, for a run over other data, and for a folder of other files.
+    base_url: where it will be published, for links of the feed and of badges. Of several runs those that cannot be
+    shown (unfinished, over other data) are named and left out. Raises UserError, with `out` as it was, for a record
+    whose scores its observations do not give, if no run is left, and for a folder of other files.
     """
     address = _address(base_url)
     out = out.resolve()
@@ -48,7 +50,7 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     records = RECORDS if records is None else records
     found = list(find_records(records))
     known = {record.folder.resolve() for record in found}
-    given = [read_run(folder) for folder in runs if folder.resolve() not in known]
+    given = of_each([folder for folder in runs if folder.resolve() not in known], _showable)
     reported = read_reported(records.parent / "reported")
     if not found and not given and not reported:
         raise UserError(f"there is no record in {records} and no run to show: name run folders with --run")
@@ -145,6 +147,14 @@ def _digest(run: Run) -> str:
         return digest_of(run.folder, files)
     except OSError as error:
         raise UserError(f"{run.folder} is not finished (it lacks {error.filename}): run harness eval again") from None
+
+
+def _showable(run: Run) -> Run:
+    """The run itself. Raises UserError unless it is finished and has a place in the table."""
+    complete(run)
+    _digest(run)
+    _require_default_data(run)
+    return run
 
 
 def _require_default_data(run: Run) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from harness.merge import merge
 from harness.observations import COMPLETIONS
 from harness.reference.lstm import LSTMForCausalLM
 from harness.rows import Job
+from harness.run import differences
 from harness.shards import Record, ShardWriter, records
 from harness.tasks import get_task
 from tests.conftest import Run, refused
@@ -306,6 +309,33 @@ def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, chan
     assert f"nothing of {before.relative_to(tmp_path)} is used: " in done.stdout and reason in done.stdout
     assert "kept" not in done.stdout
     assert len(list(tmp_path.glob("runs/fflm--lstm/*"))) == 2
+
+
+def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:
+    asked = ("--limit", "3", "--set", "flipflop.length=32")
+    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop", *asked).stdout
+    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").stdout
+    done = cli("harness", "eval", "--task", "flipflop", "--task", "flipflop-piecewise", *asked)
+    assert re.search(r"is used: it has no flipflop(-piecewise)?\n", done.stdout)
+    assert "{" not in done.stdout and "kept" not in done.stdout
+    shutil.rmtree(tmp_path / "runs")
+    assert cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").returncode == 0
+    again = cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "2").stdout
+    assert "flipflop-piecewise.splits.test.rows was 3, is 2\n" in again and "{" not in again
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ({"a": [0] * 40}, {"a": [1] * 40}, ["a is another one"]),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b was 1, is 2"]),
+        ({"a": "x" * 70}, {"a": "y"}, [f"a was {'x' * 64}..., is y"]),
+        ({"a": [1, 2]}, {}, ["a was [1, 2], is null"]),
+        ({"a": {"b": "c" * 80}}, {"a": None}, ["a is another one"]),
+    ],
+)
+def test_differences_are_whole_or_not_told(before: object, now: object, told: list[str]) -> None:
+    assert differences(before, now) == told
 
 
 @pytest.mark.parametrize("what", ["weights", "tokenizer"])

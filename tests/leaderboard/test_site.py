@@ -45,6 +45,33 @@ def test_a_run_over_other_data_is_refused(records: Path, tmp_path: Path) -> None
         build.command(tmp_path / "site", [run], records, None)
 
 
+def test_runs_that_cannot_be_shown_are_named_and_left_out(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_cache: None
+) -> None:
+    """As a shell writes them out of runs/*/*: a finished one, one that was stopped, one over other data, a folder."""
+    finished = spoken(tmp_path / "elsewhere", "org/m", wrong=3)
+    found = {name: Path(shutil.copytree(finished, tmp_path / "runs" / name)) for name in ("a", "stopped", "unscored")}
+    next((found["stopped"] / "observations").iterdir()).unlink()
+    (found["unscored"] / "result.json").unlink()
+    asked = ["--limit", "2", "--set", "flipflop.length=32", "--output", str(tmp_path / "r")]
+    assert main(["eval", "--task", "flipflop", *asked]) == 0
+    found["other"] = next(tmp_path.glob("r/*/*"))
+    (tmp_path / "runs" / "empty").mkdir()
+    capsys.readouterr()
+    build.command(tmp_path / "site", [*found.values(), tmp_path / "runs" / "empty"], records, None)
+    told = capsys.readouterr()
+    left_out = [line for line in told.err.splitlines() if line.startswith("left out: ")]
+    reasons = ("has no observations of letters.test yet", "is not finished", "length=32", "is not a run folder")
+    assert all(reason in line for reason, line in zip(reasons, left_out, strict=True)) and "1 row," in told.out
+    models = json.loads((tmp_path / "site" / "index.json").read_text(encoding="utf-8"))["models"]
+    assert [row["id"] for row in models] == ["org/m"]
+    before = (tmp_path / "site" / "index.json").read_bytes()
+    for name in ("stopped", "unscored"):
+        with pytest.raises(UserError, match=r"observations of letters\.test yet|is not finished"):
+            build.command(tmp_path / "site", [found[name]], records, None)
+    assert (tmp_path / "site" / "index.json").read_bytes() == before
+
+
 def test_nothing_to_show_is_refused(records: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no record"):
         build.command(tmp_path / "site", [], records, None)
