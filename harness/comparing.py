@@ -138,6 +138,8 @@ def _notes(job_a: Job, job_b: Job, names: tuple[str, str]) -> Iterator[str]:
     if job_a.prompting.chat != job_b.prompting.chat:
         chat, plain = (a, b) if job_a.prompting.chat else (b, a)
         yield f"{chat} was asked through its chat template, {plain} by a plain text"
+    if job_a.task.rendering != job_b.task.rendering:
+        yield f"rendering: {a} {job_a.task.rendering}, {b} {job_b.task.rendering}"
     # A template and what it can do are the model's own: only what was asked of it can be told apart.
     asked = [_requested(job.prompting) for job in (job_a, job_b)]
     yield from (

@@ -21,7 +21,7 @@ from harness.models import ModelSource, fetch_weights, resolve
 from harness.observing import Observed, observe
 from harness.parcels import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.plan import Plan
-from harness.planning import EvalRequest, check_first_rows, plan_jobs, plan_rows, put_to
+from harness.planning import EvalRequest, FirstRows, check_first_rows, plan_jobs, plan_rows, put_to
 from harness.processes import World
 from harness.progress import Progress, Teller, Weights
 from harness.prompting import template_of
@@ -61,9 +61,7 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
 
 
 def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[Run, dict[str, Any]] | None:
-    rendering: dict[str, dict[str, Any]] = {}
-    left_out: dict[str, str] = {}
-    longest = np.empty(0, dtype=np.int64)
+    found = FirstRows()
     with world.first_here_goes_first():
         _check_processes(request, world)
         jobs = plan_jobs(request)
@@ -73,9 +71,9 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         jobs = put_to(jobs, request, source.tokenizer)
         if world.is_first:
             progress.doing("planning the first rows of every task")
-            rendering, left_out, longest = check_first_rows(jobs, source, request)
+            found = check_first_rows(jobs, source, request)
             with progress.aside():
-                _say_what_is_asked(request, source, _without(jobs, left_out), left_out)
+                _say_what_is_asked(request, source, _without(jobs, found.left_out), found.left_out)
         if world.is_first_here:
             progress.doing("fetching the weights")
             fetch_weights(source)
@@ -83,30 +81,25 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
     progress.doing("loading the model")
     model = load(source, world.device)
-    longest = world.told(longest)
-    repeats = Engine(model, source.tokenizer).reading(longest).repeats
+    repeats = Engine(model, source.tokenizer).reading(world.told(found.longest)).repeats
     if not world.is_first:
         _observe(request, world, world.told(None), source, model, jobs, progress)
         world.part()
         return None
-    jobs = _without(jobs, left_out)
-    data = data_facts(jobs)
-    for job in jobs:
-        data["tasks"][job.task.name]["rendering"] = rendering[job.task.name]
-    if not repeats:
-        with progress.aside():
-            print(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
+    jobs = _without(jobs, found.left_out)
     described = describe(source, model, request.strict) | {"deterministic": repeats}
     if any(job.prompting.chat for job in jobs):
         described["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
     facts = {
         "command": request.command,
         "model": described,
-        "data": data,
+        "data": _data_facts(jobs, found),
         "environment": environment(world.device),
-        "left_out": left_out,
+        "left_out": found.left_out,
     }
     with progress.aside():
+        if not repeats:
+            print(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
         folder = run_folder(request.output, facts)
     with only_writer(folder):
         run = open_run(folder, facts)
@@ -126,7 +119,7 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
             1 if request.model.tensor_parallel else world.size,
             FEW_ROWS if request.continuations else MOST_ROWS,
         )
-        work = world.told(Work(run.folder.relative_to(request.output), start, parcels, frozenset(left_out)))
+        work = world.told(Work(run.folder.relative_to(request.output), start, parcels, frozenset(found.left_out)))
         _observe(request, world, work, source, model, jobs, progress)
         progress.doing("scoring")
         result = _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
@@ -153,6 +146,13 @@ def _check_processes(request: EvalRequest, world: World) -> None:
         )
     if request.model.tensor_parallel and world.size == 1:
         raise UserError("--tensor-parallel spreads the model over processes: add --num-processes N")
+
+
+def _data_facts(jobs: list[Job], found: FirstRows) -> dict[str, Any]:
+    data = data_facts(jobs)
+    for job in jobs:
+        data["tasks"][job.task.name]["rendering"] = found.rendering[job.task.name]
+    return data
 
 
 def _say_what_is_asked(request: EvalRequest, source: ModelSource, jobs: list[Job], left_out: dict[str, str]) -> None:

@@ -71,8 +71,12 @@ def plan_jobs(request: EvalRequest) -> list[Job]:
         if name not in names:
             raise UserError(f"--set {name}... sets a task that is not evaluated: add --task {name}")
     jobs = []
-    for task in map(get_task, names):
-        config = get_config(task.config, **{**task.parameters, **request.parameters.get(task.name, {})})
+    for name in names:
+        changed = dict(request.parameters.get(name, {}))
+        task = get_task(name)
+        if len(task.renderings) > 1:
+            task = task.rendered(changed.pop("rendering", task.rendering))
+        config = get_config(task.config, **{**task.parameters, **changed})
         for split in task.splits:
             if rows := config.splits().get(split):
                 limit = min(rows, request.limit or rows, most[task.name] or rows)
@@ -93,11 +97,18 @@ def put_to(jobs: list[Job], request: EvalRequest, tokenizer: Any) -> list[Job]:
     ]
 
 
-def check_first_rows(
-    jobs: list[Job], source: ModelSource, request: EvalRequest
-) -> tuple[dict[str, Any], dict[str, str], Ints]:
-    """Plans the first rows of every job for nothing but its refusals; by task, how they are given to the model, and
-    why it is left out; and the longest text among them.
+@dataclass(frozen=True)
+class FirstRows:
+    """What the first rows of all jobs say: by task, how they are given to the model (rendering), and why it is left out;
+    and the longest text among them."""
+
+    rendering: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    longest: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+
+def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest) -> FirstRows:
+    """Plans the first rows of every job for nothing but its refusals.
 
     Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
     """
@@ -121,16 +132,31 @@ def check_first_rows(
             "first_tokens": first,
             "first_token_is_bos": bos is not None and first[0] == bos,
         }
+        if job.task.rendering != job.task.renderings[0]:
+            rendering[job.task.name]["text"] = job.task.rendering
     if refused and not request.tasks and any(name not in refused for name in rendering):
-        return rendering, {name: str(refusal) for name, refusal in refused.items()}, longest
+        return FirstRows(rendering, {name: str(refusal) for name, refusal in refused.items()}, longest)
     if refused:
         worst = next(iter(refused.values()))
         fit = " ".join(f"--task {name}" for name in rendering if name not in refused)
         advice = f"; or ask only what fits: add {fit}" if fit else ""
         if isinstance(worst, NotSeparable) and not continuations:
             advice = f"; score whole continuations, which is slower: add --exact-continuations{advice}"
-        raise UserError(f"{worst}{advice}")
-    return rendering, {}, longest
+        first_refused = next(job for job in jobs if job.task.name in refused)
+        raise UserError(f"{worst}{_other_rendering(first_refused, source, continuations)}{advice}")
+    return FirstRows(rendering, {}, longest)
+
+
+def _other_rendering(job: Job, source: ModelSource, continuations: bool) -> str:
+    """The way to write rows that does for a tokenizer where the usual one does not, as the end of a refusal."""
+    for rendering in (one for one in job.task.renderings if one != job.task.rendering):
+        other = replace(job, task=job.task.rendered(rendering))
+        try:
+            plan_rows(other, source, other.config.table(job.split, 0, 1), continuations)
+        except UserError:
+            continue
+        return f"; its tokens fit the {rendering} rendering: add --set {job.task.name}.rendering={rendering}"
+    return ""
 
 
 def _kind(task: Task, continuations: bool) -> str:

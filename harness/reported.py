@@ -98,8 +98,8 @@ def _compared(first: Run, others: Sequence[Run]) -> list[Compared]:
             refused.append(error)
     if not compared:
         raise refused[0]
-    for error in refused:
-        print(f"left out: {error}", file=sys.stderr)
+    for reason in refused:
+        print(f"left out: {reason}", file=sys.stderr)
     return compared
 
 

@@ -86,6 +86,8 @@ class Run:
                 "run harness eval again",
                 f"version {asked['version']} of task {name}, this is version {task.version}",
             )
+        if "text" in asked.get("rendering", {}):
+            task = task.rendered(asked["rendering"]["text"])
         config = get_config(task.config, **asked["parameters"])
         prompting = Prompting(**asked.get("prompting", {}))
         for split, part in asked["splits"].items():

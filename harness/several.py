@@ -25,8 +25,8 @@ def of_each(folders: Sequence[Path], make: Callable[[Run], Made]) -> list[Made]:
             refused.append(error)
     if not made and refused:
         raise refused[0]
-    for error in refused:
-        print(f"left out: {error}", file=sys.stderr)
+    for reason in refused:
+        print(f"left out: {reason}", file=sys.stderr)
     return made
 
 

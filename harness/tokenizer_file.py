@@ -16,7 +16,8 @@ SPLITTING = ("normalizer", "pre_tokenizer", "model", "added_tokens")
 DECODING = ("decoder",)
 # Settings that say what is put around a text.
 AROUND = ("add_bos_token", "add_eos_token")
-SAMPLE = "w 0"
+# Of these the first that a tokenizer can write shows what it puts around a text.
+SAMPLES = ("w 0", "w0", "a")
 FILE, BUILT = "tokenizer.json", "transformers"
 SETTINGS, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 TOKENIZER_FILES = (FILE, SETTINGS, TEMPLATE)
@@ -53,9 +54,19 @@ def as_in_file(loaded: Any, folder: Path) -> Any:
         )
     file.post_processor = around
     backend = own.backend_tokenizer
-    if file.encode(SAMPLE).ids != backend.encode(SAMPLE).ids:
+    if _sampled(file) != _sampled(backend):
         backend.post_processor = around
     return own
+
+
+def _sampled(tokenizer: Any) -> list[int] | None:
+    """The tokens of a sample, None if the tokenizer can write none of them."""
+    for sample in SAMPLES:
+        try:
+            return list(tokenizer.encode(sample).ids)
+        except Exception:  # the library raises bare exceptions for what is outside a vocabulary
+            continue
+    return None
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -8,6 +8,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,7 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.config import Config
+from fflm_data.names import did_you_mean
 from harness.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
+from harness.errors import UserError
 from harness.tasks.wording import HISTOGRAM, NUMBER, Wording
 
 # An object, or a list of them.
@@ -33,7 +36,8 @@ class Task(ABC):
 
     same_prompts_since: the first version that asks what this one asks, so that what was said to it can be read again
     by the rules of today; None for this version alone. parameters: what it sets of its data config, unless `--set`
-    says otherwise. beside: the groups that the table of scores has lines for.
+    says otherwise. beside: the groups that the table of scores has lines for. renderings: the ways to write a row that
+    `--set TASK.rendering=` takes, the usual one first; rendering: the one that is taken.
     """
 
     name: ClassVar[str]
@@ -43,6 +47,21 @@ class Task(ABC):
     same_prompts_since: ClassVar[int | None] = None
     parameters: ClassVar[Mapping[str, Any]] = {}
     beside: ClassVar[tuple[str, ...]] = ()
+    renderings: ClassVar[tuple[str, ...]] = ("",)
+
+    def __init__(self) -> None:
+        self.rendering = self.renderings[0]
+
+    def rendered(self, rendering: object) -> "Task":
+        """The same task with its rows written another way. Raises UserError for one that it does not have."""
+        if rendering not in self.renderings:
+            raise UserError(
+                f"there is no rendering {rendering!r}: --set {self.name}.rendering takes {', '.join(self.renderings)}"
+                + did_you_mean(str(rendering), self.renderings)
+            )
+        other = copy(self)
+        other.rendering = str(rendering)
+        return other
 
     def asks_as(self, version: object) -> bool:
         """Whether a version of this task asks the same, this one or an older one."""

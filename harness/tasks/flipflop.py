@@ -4,7 +4,8 @@ what: flip-flop language modeling, the symbol after each read given the true str
 paper: arXiv 2306.00946, section 4 (deterministic mode)
 data: fflm_data config flipflop: val FFL(0.8), val_sparse FFL(0.98), val_dense FFL(0.1)
 scored: reads whose most probable next token is the right symbol; a wrong one is a glitch
-rendering: the symbols joined by single spaces, nothing before them
+rendering: the symbols joined by single spaces, nothing before them; for a tokenizer that was trained on the data's own
+    column `text`, which has no spaces, as in it: --set flipflop.rendering=plain
 baselines: chance; the most frequent symbol; the previous data symbol
 """
 
@@ -19,6 +20,8 @@ from fflm_data.flipflop import FIRST_SYMBOL, Ids, encode, pieces, previous_symbo
 from harness.tasks.base import Bools, Ints, ReadTask, Targets
 
 STRETCHES = 16
+# What stands between two symbols.
+BETWEEN = {"spaced": " ", "plain": ""}
 
 
 class FlipFlopTask(ReadTask):
@@ -28,12 +31,13 @@ class FlipFlopTask(ReadTask):
     version = 1
     config = "flipflop"
     splits: ClassVar[tuple[str, ...]] = ("val", "val_sparse", "val_dense")
+    renderings: ClassVar[tuple[str, ...]] = tuple(BETWEEN)
 
     def symbols(self, config: Config) -> tuple[str, ...]:
         return symbol_names(cast(Any, config).symbols)
 
     def texts(self, rows: pa.Table) -> list[str]:
-        return [" ".join(spaced) for spaced in map(pieces, rows["text"].to_pylist())]
+        return [BETWEEN[self.rendering].join(symbols) for symbols in map(pieces, rows["text"].to_pylist())]
 
     def targets(self, rows: pa.Table) -> Targets:
         ids = encode(rows["text"])
@@ -43,7 +47,7 @@ class FlipFlopTask(ReadTask):
         return Targets(
             row=found.row.astype(np.int64),
             position=position,
-            offset=_offsets(ids)[found.row, position],
+            offset=_offsets(ids, len(BETWEEN[self.rendering]))[found.row, position],
             gap=found.gap.astype(np.int64),
             gold=found.answer.astype(np.int64),
             baselines={"previous symbol": previous.astype(np.float64)},
@@ -71,7 +75,8 @@ class FlipFlopTask(ReadTask):
         return f"lengths up to {fits} fit: add --set {self.name}.length={fits}"
 
 
-def _offsets(ids: Ids) -> Ints:
-    """Where each piece of the strings, shape (rows, length), starts in their texts."""
-    widths = 2 + (ids >= FIRST_SYMBOL + 10).astype(np.int64) + (ids >= FIRST_SYMBOL + 100)
+def _offsets(ids: Ids, between: int) -> Ints:
+    """Where each piece of the strings, shape (rows, length), starts in their texts, with so many characters between
+    two."""
+    widths = 1 + between + (ids >= FIRST_SYMBOL + 10).astype(np.int64) + (ids >= FIRST_SYMBOL + 100)
     return np.cumsum(widths, axis=1) - widths

@@ -4,7 +4,7 @@ what: flip-flop strings that change within: dense writes, then a sparse tail
 paper: arXiv 2306.00946, on which models trained on a mixture of distributions still err
 data: fflm_data config flipflop-piecewise, test
 scored: as flipflop; nearly all reads stand in the dense head, so those of the tail are scored apart
-rendering: the symbols joined by single spaces, nothing before them
+rendering: the symbols joined by single spaces, nothing before them, or plain, as of flipflop
 baselines: chance; the most frequent symbol; the previous data symbol
 """
 

@@ -160,7 +160,9 @@ def _showable(run: Run) -> Run:
 def _require_default_data(run: Run) -> None:
     for job in run.jobs():
         usual = get_config(job.task.config, **job.task.parameters).parameters()
-        if changed := {key: value for key, value in job.config.parameters().items() if value != usual[key]}:
+        changed = {key: value for key, value in job.config.parameters().items() if value != usual[key]}
+        changed |= {"rendering": job.task.rendering} if job.task.rendering != job.task.renderings[0] else {}
+        if changed:
             settings = ", ".join(f"{key}={value}" for key, value in changed.items())
             raise UserError(
                 f"{run.folder} is over other data ({job.task.name} with {settings}) than the columns: "
