@@ -99,7 +99,7 @@ def put_to(jobs: list[Job], request: EvalRequest, tokenizer: Any) -> list[Job]:
 
 @dataclass(frozen=True)
 class FirstRows:
-    """What the first rows of all jobs say: by task, how they are given to the model (rendering), and why it is left out;
+    """What the first rows of all jobs say: by task, how they are given to the model, and why it is left out;
     and the longest text among them."""
 
     rendering: dict[str, dict[str, Any]] = field(default_factory=dict)

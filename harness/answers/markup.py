@@ -4,6 +4,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from html import unescape
 
 from harness.answers.numerals import ASIDE, MARKER, NUMBER
@@ -42,7 +43,7 @@ _BLOCK = (
     r"(?:article|blockquote|body|br|caption|center|col|colgroup|dd|details|div|dl|dt|footer|h[1-6]|head|header|hr|html|li"
     r"|main|nav|ol|p|section|summary|table|tbody|tfoot|thead|tr|ul|s)"
 )
-_MARKUP = [
+_MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     # What is struck out is not said.
     (re.compile(r"~~[^~\n]*~~|<(del|s|strike)>[^<>\n]{0,300}</\1>|<!--[^<>]{0,300}-->"), ""),
     (re.compile(r"<sup>\[\w{1,9}\]</sup>"), ""),  # a footnote
