@@ -29,6 +29,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MODEL, ADAPTER = "model", "adapter"
+TEMPLATE_OF_PROCESSOR = "chat_template.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Of a local folder these files decide what a model says; their hash is its revision.
 REVISION_SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
@@ -135,6 +136,8 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     name = _name(request, folder)
     tokenizer.name_or_path = name  # what it is called in messages
     adapter = _adapter(request.adapter, here_only) if request.adapter else None
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = _template_of_processor(request, location, revision, here_only)
     template = tokenizer.chat_template
     if adapter is not None:
         take_over(tokenizer, adapter.folder, adapter.name)
@@ -157,6 +160,21 @@ def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: b
         folder = _snapshot(location, revision, request)
     whole = joined(folder, asked)
     return str(whole.parent), whole.name
+
+
+def _template_of_processor(request: ModelRequest, location: str, revision: str, here_only: bool) -> str | None:
+    """The chat template of a model that also takes images, where it does not stand in a file of the tokenizer."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    path = Path(location) / TEMPLATE_OF_PROCESSOR
+    if not Path(location).is_dir():
+        with suppress(EntryNotFoundError, LocalEntryNotFoundError):
+            path = Path(hf_hub_download(location, path.name, revision=revision, local_files_only=here_only))
+    if not path.is_file():
+        return None
+    with strangers_files(request.model):
+        return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])
 
 
 def _require_there(request: ModelRequest, folder: Path) -> None:

@@ -5,9 +5,11 @@ with the rows, every token of a prompt.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import takewhile
 from typing import Any
 
@@ -217,11 +219,39 @@ def render_all(template: ChatTemplate, conversations: Sequence[list[Message]], p
         conversations = [[system, *messages] for messages in conversations]
     switched = {prompting.switch: prompting.thinking > 0} if prompting.switch else {}
     with_clock = replace(template, text=CLOCK + template.text)
+    said: Sequence[Sequence[Any]] = conversations
+    if _takes_parts(with_clock.text, with_clock.facts("")["special_tokens"]):
+        said = _in_parts(conversations)
     try:
-        return carry_out(with_clock, conversations, date_string=TODAY, **switched)
+        return carry_out(with_clock, said, date_string=TODAY, **switched)
     except TemplateFault as fault:
         advice = "leave out --system" if prompting.system is not None else "ask without it: add --chat off"
         raise UserError(f"the chat template of {template.whose} refuses ({fault}): {advice}") from None
+
+
+def _takes_parts(text: str, special: Mapping[str, Any]) -> bool:
+    """Whether a template, as those of models that also take images, reads what is said as a list of parts only."""
+    return _parts_only(text, json.dumps(special, sort_keys=True))
+
+
+@cache
+def _parts_only(text: str, special: str) -> bool:
+    template, asked = ChatTemplate(text, "", json.loads(special)), [[_user("fflm-3")]]
+
+    def shows(conversations: Sequence[Sequence[Any]]) -> bool:
+        try:
+            return "fflm-3" in carry_out(template, conversations, date_string=TODAY)[0]
+        except TemplateFault:
+            return False
+
+    return not shows(asked) and shows(_in_parts(asked))
+
+
+def _in_parts(conversations: Sequence[list[Message]]) -> list[list[dict[str, Any]]]:
+    return [
+        [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in messages]
+        for messages in conversations
+    ]
 
 
 def answer_part(task: CompletionTask, output: str, cut_off: bool, prompting: Prompting) -> tuple[str, bool]:

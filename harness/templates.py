@@ -100,7 +100,9 @@ class _Process:
 _PROCESS = _Process()
 
 
-def carry_out(template: ChatTemplate, conversations: Sequence[Sequence[Message]], **variables: Any) -> list[str]:
+def carry_out(
+    template: ChatTemplate, conversations: Sequence[Sequence[Mapping[str, Any]]], **variables: Any
+) -> list[str]:
     """What a template writes for each conversation, up to where the model's answer begins.
 
     variables: what it is given beside the special tokens. Raises TemplateFault.

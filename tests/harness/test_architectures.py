@@ -16,6 +16,7 @@ from harness.errors import UserError
 from harness.evaluation import evaluate
 from harness.models import ModelRequest, resolve
 from harness.planning import EvalRequest
+from harness.prompting import PromptRequest, render, resolve_prompting
 from harness.run import Run
 from tests.harness import every_class, families, models
 from tests.harness.test_families import TOKENIZER, read, read_plan
@@ -32,8 +33,10 @@ def saved(folder: Path, model: Any) -> Path:
 
 
 def run_of(folder: Path, *tasks: str, length: int = 60, rows: int = 4) -> Run:
-    parameters = {"flipflop": {"length": length, "val_sparse_rows": 0, "val_dense_rows": 0}}
-    asked = EvalRequest(ModelRequest(str(folder)), "", tasks or ("flipflop",), parameters, rows, folder / "runs")
+    names = tasks or ("flipflop",)
+    sizes = {"flipflop": {"length": length, "val_sparse_rows": 0, "val_dense_rows": 0}}
+    parameters = sizes if "flipflop" in names else {}
+    asked = EvalRequest(ModelRequest(str(folder)), "", names, parameters, rows, folder / "runs")
     scored = evaluate(asked)
     assert scored is not None
     return scored[0]
@@ -181,3 +184,56 @@ def test_a_model_of_neither_kind_is_refused_before_its_weights_are_looked_for(tm
     models.fast(models.gpt2_like()).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="is no causal LM: give the id of a model that predicts the next token"):
         resolve(ModelRequest(str(tmp_path)))
+
+
+# ---- Chat templates of models that also take images
+
+PARTS = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>"
+    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+FIRST_PART = "{% for message in messages %}[{{ message['content'][0]['text'] }}]{% endfor %}"
+EITHER = (
+    "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}{% for part in message['content'] %}LIST{{ part['text'] }}{% endfor %}{% endif %}{% endfor %}"
+)
+TEXT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] | trim }}\n{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (PARTS, "<|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\n"),
+        (FIRST_PART, "[How many?]"),
+        (EITHER, "How many?"),
+        (TEXT, "user: How many?\n"),
+    ],
+)
+def test_what_is_said_reaches_templates_as_they_take_it(template: str, expected: str) -> None:
+    tokenizer: Any = models.fast(models.gpt2_like())
+    tokenizer.chat_template = template
+    prompting = resolve_prompting(PromptRequest(), tokenizer)
+    assert prompting.chat
+    assert render(tokenizer, [{"role": "user", "content": "How many?"}], prompting) == expected
+
+
+@pytest.mark.parametrize("file", ["chat_template.json", "chat_template.jinja", "tokenizer_config.json"])
+def test_a_template_is_found_in_any_of_its_files(tmp_path: Path, file: str) -> None:
+    model = next(every_class.models_of("llava", SIZE))
+    folder = saved(tmp_path, model)
+    path = folder / file
+    facts_ = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    content = PARTS if file.endswith("jinja") else json.dumps(facts_ | {"chat_template": PARTS})
+    path.write_text(content, encoding="utf-8")
+    assert resolve(ModelRequest(str(folder))).tokenizer.chat_template == PARTS
+    run = run_of(folder, "letters", rows=2)
+    assert facts(run)["chat_template"]["text"] == PARTS
+
+
+def test_a_template_file_that_is_none_ends_in_one_line(tmp_path: Path) -> None:
+    folder = saved(tmp_path, next(every_class.models_of("llava", SIZE)))
+    (folder / "chat_template.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        resolve(ModelRequest(str(folder)))
