@@ -1,3 +1,3 @@
 """harness: what a model says, and what it scores. Start reading at `harness.cli`."""
 
-HARNESS_VERSION = "0.4.0"
+HARNESS_VERSION = "0.5.0"

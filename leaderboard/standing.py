@@ -40,7 +40,7 @@ def dispute_of(attestations: Iterable[Attestation]) -> Attestation | None:
 def standing_of(
     attestations: Sequence[Attestation], rescored_by: str, followed: Sequence[Attestation] = ()
 ) -> Standing:
-    """The standing of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.4.0 on
+    """The standing of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.5.0 on
     2026-11-21". followed: replays of other records that said something else than they and this one."""
     how = rescored = f"every score recomputed from the recorded outputs by {rescored_by}"
     word = RESCORED
