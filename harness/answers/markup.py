@@ -47,6 +47,7 @@ _MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     # What is struck out is not said.
     (re.compile(r"~~[^~\n]*~~|<(del|s|strike)>[^<>\n]{0,300}</\1>|<!--[^<>]{0,300}-->"), ""),
     (re.compile(r"<sup>\[\w{1,9}\]</sup>"), ""),  # a footnote
+    (re.compile(r"<([a-zA-Z]\w{0,40})>\s{0,9}</\1>|<[a-zA-Z]\w{0,40}\s?/>"), "\n"),  # nothing in it
     (re.compile(r"<sup>(\d{1,9})</sup>"), _raised),
     (re.compile(r"<sub>(\d{1,9})</sub>|(?<=\w)_\{(\d{1,9})\}"), _lowered),
     (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}"), r"\1"),
