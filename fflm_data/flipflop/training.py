@@ -16,6 +16,8 @@ from fflm_data.flipflop.strings import READ, id_type
 
 # No training comes to the end of it; the id of a row still fits int64.
 ENDLESS = 2**53
+# What losses of PyTorch leave out: a label where nothing is to be learned.
+IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,15 @@ class FlipFlopTrain(Config):
 
     @property
     def schema(self) -> pa.Schema:
-        """input_ids: w 0, r 1, i 2, then the symbols; read_mask: true where the symbol after an r stands."""
+        """input_ids: w 0, r 1, i 2, then the symbols; read_mask: true where the symbol after an r stands; labels: the
+        id there, `IGNORED` elsewhere, in the places of input_ids (causal LMs of transformers shift them)."""
         ids = pa.uint8() if id_type(self.symbols) is np.uint8 else pa.uint16()
         return pa.schema(
             [
                 ("id", pa.int64()),
                 ("input_ids", pa.list_(ids, self.length)),
                 ("read_mask", pa.list_(pa.bool_(), self.length)),
+                ("labels", pa.list_(pa.int16(), self.length)),
             ]
         )
 
@@ -89,8 +93,13 @@ class FlipFlopTrain(Config):
         drawn = self.distribution(split)
         ids = block(drawn, split, self.seed, number, drawn.block_rows)
         mask = np.zeros(ids.shape, dtype=bool)
+        labels = np.full(ids.shape, IGNORED, dtype=np.int16)
         mask[:, 1::2] = ids[:, 0::2] == READ
-        columns = {"input_ids": pa.array(ids.ravel()), "read_mask": pa.array(mask.ravel())}
+        np.copyto(labels[:, 1::2], ids[:, 1::2], where=mask[:, 1::2], casting="unsafe")  # the largest id is 514
+        columns = {"input_ids": ids, "read_mask": mask, "labels": labels}
         return pa.table(
-            {name: pa.FixedSizeListArray.from_arrays(values, self.length) for name, values in columns.items()}
+            {
+                name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), self.length)
+                for name, values in columns.items()
+            }
         )

@@ -102,7 +102,8 @@ def training() -> None:
     from datasets import load_dataset
     from torch.utils.data import DataLoader
 
-    stream = load_dataset("fflm", "flipflop-train", split="train", streaming=True).with_format("torch")
+    stream = load_dataset("fflm", "flipflop-train", split="train", streaming=True)
+    stream = stream.remove_columns("labels").with_format("torch")
     for size in (16, 64, 256):
         for workers in (0, 1):
             loader = iter(DataLoader(stream.batch(size), batch_size=None, num_workers=workers))

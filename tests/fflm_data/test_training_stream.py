@@ -2,6 +2,7 @@
 
 import pickle
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,18 @@ def test_rows_are_those_of_the_train_split() -> None:
     for row, text in zip(rows[:5], expected, strict=False):
         assert row["read_mask"] == [place % 2 == 1 and text[place - 1] == "r" for place in range(len(text))]
     assert [row["id"] for row in rows] == list(range(130))
+
+
+@pytest.mark.parametrize("symbols", [2, 300])
+def test_labels_are_the_ids_that_must_be_known(symbols: int) -> None:
+    """By an oracle that goes through each string with the bit in its hand."""
+    for row in islice(stream(length=64, symbols=symbols), 40):
+        held, expected = -100, []
+        for instruction, symbol in zip(row["input_ids"][0::2], row["input_ids"][1::2], strict=True):
+            held = symbol if instruction == 0 else held
+            expected += [-100, held if instruction == 1 else -100]
+        assert row["labels"] == expected
+        assert [label != -100 for label in row["labels"]] == row["read_mask"]
 
 
 def test_it_does_not_end_soon() -> None:
@@ -172,3 +185,24 @@ def test_all_of_it_is_refused() -> None:
 def test_it_is_only_streamed() -> None:
     with pytest.raises(ValueError, match="streaming=True"):
         load_dataset("fflm", "flipflop-train")
+
+
+def test_trainer_takes_the_stream_as_it_is(tmp_path: Path) -> None:
+    """The loss of a first step is that of the answers to reads, by hand."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=5, max_position_embeddings=64, **size))
+    rows = list(islice(stream(length=32), 4))
+    with torch.inference_mode():
+        said = model(torch.tensor([row["input_ids"] for row in rows])).logits.log_softmax(-1)
+    places = [(row, at) for row in range(4) for at in range(32) if rows[row]["read_mask"][at]]
+    by_hand = -np.mean([float(said[row, at - 1, rows[row]["input_ids"][at]]) for row, at in places])
+    asked = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=1, per_device_train_batch_size=4, logging_steps=1, report_to=[],
+        save_strategy="no", use_cpu=True, disable_tqdm=True,
+    )  # fmt: skip
+    trainer = Trainer(model=model, args=asked, train_dataset=stream(length=32))
+    assert trainer.train().training_loss == pytest.approx(by_hand, abs=1e-3)
