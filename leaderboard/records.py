@@ -108,13 +108,16 @@ def find_records(records: Path = RECORDS) -> Iterator[Record]:
 
 
 def records_of(checkout: Path) -> Path:
-    """The records of a checkout. Raises UserError if it has none, or two folders of them."""
+    """The records of a checkout: of one without any, where the first goes, which whoever writes it makes. Raises
+    UserError for a folder that is no git checkout and has none, or for two folders of them."""
     found = [checkout / place for place in PLACES if (checkout / place).is_dir()]
     if len(found) == 1:
         return found[0]
     both = " and ".join(place.as_posix() for place in PLACES)
     if found:
         raise UserError(f"{checkout} has {both}: records lie in one of them, take the other out")
+    if (checkout / ".git").exists():  # a folder, or a file in a worktree
+        return checkout / PLACES[1]
     raise UserError(
         f"{checkout} is no checkout of fflm or of a results repository (it has none of {both}): name one, or the "
         "ORG/NAME of a data set of the Hub"

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path, PurePosixPath
 
@@ -137,6 +138,29 @@ def test_where_to(cli: Run, run_folder: Path, tmp_path: Path) -> None:
     assert "where to" in refused(cli("harness", "submit", run_folder))
     assert "no checkout" in refused(cli("harness", "submit", run_folder, "--to", tmp_path, *TERMS))
     assert "no checkout" in refused(cli("harness", "submit", run_folder, "--to", "nowhere", *TERMS))
+
+
+@pytest.mark.parametrize("kind", ["clone", "worktree"])
+def test_the_first_record_of_a_checkout_makes_its_folder(cli: Run, run_folder: Path, tmp_path: Path, kind: str) -> None:
+    """A results repository that was made a moment ago, and the request that adds its first record."""
+    new, before = tmp_path / "new", tmp_path / "before"
+    for folder in (new, before):
+        folder.mkdir()
+        (folder / "README.md").touch()
+        if kind == "clone":
+            subprocess.run(["git", "init", "--quiet", folder], check=True)
+        else:
+            (folder / ".git").write_text("gitdir: elsewhere\n", encoding="utf-8")
+    assert cli("harness", "submit", run_folder, "--to", new, *TERMS, "--dry-run").returncode == 0
+    assert not (new / "records").exists()
+    nothing = cli("harness", "verify", new, "--base", before)
+    assert "there is no new record" in refused(nothing) and "below records" in nothing.stderr
+    assert cli("harness", "submit", run_folder, "--to", new, *TERMS).returncode == 0
+    (record,) = find_records(new / "records")
+    assert cli("harness", "verify", new, "--base", before).returncode == 0
+    assert cli("harness", "verify", new).returncode == 0
+    assert "is there already" in refused(cli("harness", "submit", run_folder, "--to", new, *TERMS))
+    assert record.submission.contact == "a tester"
 
 
 @pytest.mark.parametrize(
