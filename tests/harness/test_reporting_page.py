@@ -1,9 +1,12 @@
 """The page of a run and that of two: with a real browser, on a desktop and on a phone, in light and in dark."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from harness import observations
@@ -175,3 +178,22 @@ def test_runs_are_told_apart_by_what_differs() -> None:
     assert labels([one, one | {"dtype": "bfloat16"}]) == ["a/m float32", "a/m bfloat16"]
     assert labels([one, one | {"revision": "2" * 40}]) == ["a/m float32 1111111", "a/m float32 2222222"]
     assert labels([one, one]) == ["a/m float32 1111111 (1)", "a/m float32 1111111 (2)"]
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 60])
+def test_bars_of_the_table_show_the_value_itself(tmp_path: Path, wrong: int) -> None:
+    """Not the interval alone, which for a model without an error lies wholly below what it has."""
+    run = made_up_run(tmp_path, seed=1, tasks=("letters",))
+    (job,) = run.jobs()
+    gold = job.config.table(job.split, 0, job.rows)["answer"].to_pylist()
+    said = pq.read_table(run.table(job))
+    outputs = pa.array([str(answer + (row < wrong)) for row, answer in enumerate(gold)])
+    pq.write_table(
+        said.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(gold), pa.int32())),
+        run.table(job),
+    )
+    page = write_report(run).read_text(encoding="utf-8")
+    (at,) = re.findall(r'<rect class="at" x="([0-9.]+)"', page)
+    (start,) = re.findall(r'<rect class="interval" x="([0-9.]+)"', page)
+    share = 100 * (1 - wrong / len(gold))
+    assert float(at) == pytest.approx(min(share, 98.2), abs=0.01) and float(start) < share

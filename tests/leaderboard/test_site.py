@@ -45,6 +45,19 @@ def test_a_run_over_other_data_is_refused(records: Path, tmp_path: Path) -> None
         build.command(tmp_path / "site", [run], records, None)
 
 
+def test_bars_show_the_value_itself(records: Path, tmp_path: Path) -> None:
+    """Not the interval alone, which for a model without an error lies wholly below what it has."""
+    spoken(records, "org/perfect", wrong=10**9, said="3", rows=20)  # also of the first row, strawberry
+    spoken(records, "org/other", wrong=3, rows=20)
+    found = {row["id"]: row for row in index_of(records)}
+    for name, row in found.items():
+        page = (tmp_path / "site" / "models" / f"{row['slug']}.html").read_text(encoding="utf-8")
+        (at,) = re.findall(r'<rect class="at" x="([0-9.]+)"', page)
+        share = 100 * row["cells"][0]["value"]
+        assert float(at) == pytest.approx(min(share, 98.2), abs=0.06), name
+    assert found["org/perfect"]["cells"][0]["errors"] == 0 < found["org/other"]["cells"][0]["errors"]
+
+
 def test_runs_that_cannot_be_shown_are_named_and_left_out(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_cache: None
 ) -> None:
