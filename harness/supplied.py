@@ -147,7 +147,7 @@ def _read_facts(prompts: Path) -> dict[str, Any]:
     if not path.is_file():
         others = sorted(one.name.replace(".run.json", ".jsonl") for one in prompts.parent.glob("*.run.json"))
         there = f" ({prompts.parent} has {some(others)})" if others else ""
-        raise UserError(f"there is no {path}, which harness prompts writes: name its file with --prompts{there}")
+        raise UserError(f"there is no {path}: name the file that harness prompts wrote with --prompts{there}")
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if facts["schema"] != PROMPTS_SCHEMA or not isinstance(facts["command"], str):
