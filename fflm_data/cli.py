@@ -14,6 +14,7 @@ from fflm_data.build import build
 from fflm_data.config import Config, ParameterError
 from fflm_data.names import did_you_mean
 from fflm_data.registry import CONFIGS, STREAMS, get_config, parse_assignment
+from fflm_data.terminal import say, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,17 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options) or 0
     except ParameterError as error:
-        print(f"fflm-data: {error}", file=sys.stderr)
+        say(f"fflm-data: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its flush at the end fails too
         return 1
     except OSError as error:
         where = error.filename or ("free some space" if error.errno == errno.ENOSPC else "try again")
-        print(f"fflm-data: {error.strerror or error}: {where}", file=sys.stderr)
+        say(f"fflm-data: {error.strerror or error}: {where}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fflm-data: interrupted", file=sys.stderr)
+        say("fflm-data: interrupted", file=sys.stderr)
         return 130
 
 
@@ -46,7 +47,7 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"there is no {value!r}: choose from {', '.join(known)}{hint}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}: see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {visible(message)}: see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +118,7 @@ def _list(options: argparse.Namespace) -> None:
     width = max(map(len, CONFIGS | STREAMS))
     for name in CONFIGS | STREAMS:
         config = get_config(name)
-        print(f"{name:<{width}}  {config.title} ({config.paper})\n{'':<{width}}  {_rows(config)}")
+        say(f"{name:<{width}}  {config.title} ({config.paper})\n{'':<{width}}  {_rows(config)}", lines=True)
 
 
 def _rows(config: Config) -> str:
@@ -131,18 +132,18 @@ def _show(options: argparse.Namespace) -> None:
     config = get_config(options.config, **dict(parse_assignment(text) for text in options.set))
     split = options.split or next(iter(config.splits()))
     rows = config.table(split, 0, options.rows)
-    print(f"{config.name}: {config.title} ({config.paper})\n")
-    print(inspect.cleandoc(type(config).__doc__ or "") + "\n")
+    say(f"{config.name}: {config.title} ({config.paper})\n", lines=True)
+    say(inspect.cleandoc(type(config).__doc__ or "") + "\n", lines=True)
     for key, value in config.parameters().items():
-        print(f"  {key} = {json.dumps(value)}")
-    print(f"\n  rows: {_rows(config)}\n\nfirst rows of {split}:")
+        say(f"  {key} = {json.dumps(value)}")
+    say(f"\n  rows: {_rows(config)}\n\nfirst rows of {split}:", lines=True)
     for row in rows.to_pylist():
-        print(json.dumps(row, ensure_ascii=False))
+        say(json.dumps(row, ensure_ascii=False))
 
 
 def _build(options: argparse.Namespace) -> None:
     build(options.folder, _selected(options))
-    print(f'{options.folder}: load it with load_dataset("{options.folder.resolve().as_posix()}")')
+    say(f'{options.folder}: load it with load_dataset("{options.folder.resolve().as_posix()}")')
 
 
 def _push(options: argparse.Namespace) -> None:
@@ -159,22 +160,22 @@ def _push(options: argparse.Namespace) -> None:
     )
     would = "would be " if options.dry_run else ""
     for path, size in done.files.items():
-        print(f"{size:>14,} bytes  {path}")
+        say(f"{size:>14,} bytes  {path}")
     for path in done.deleted:
-        print(f"{'deleted':>20}  {path}")
+        say(f"{'deleted':>20}  {path}")
     if done.kept:
-        print(f"there already: {', '.join(done.kept)}")
+        say(f"there already: {', '.join(done.kept)}")
     if done.deleted and not done.files:
-        print(f"nothing to upload, {len(done.deleted)} files {would}deleted")
+        say(f"nothing to upload, {len(done.deleted)} files {would}deleted")
     elif done.files:
         files = "1 file" if len(done.files) == 1 else f"{len(done.files)} files"
-        print(f"{files}, {sum(done.files.values()):,} bytes, {would}uploaded")
+        say(f"{files}, {sum(done.files.values()):,} bytes, {would}uploaded")
     else:
-        print(f"nothing to upload: {options.repository} holds these rows")
+        say(f"nothing to upload: {options.repository} holds these rows")
     if done.tagged:
-        print(f"tag {options.tag} {would}set")
+        say(f"tag {options.tag} {would}set")
     if done.url:
-        print(done.url)
+        say(done.url)
 
 
 def _quiet_libraries() -> None:
@@ -200,11 +201,11 @@ def _check(options: argparse.Namespace) -> int:
     faults = 0
     if manifest is None:
         for estimate in examine(source, options.revision, options.limit):
-            print(describe(estimate))
+            say(describe(estimate), lines=True)
             faults += bool(estimate.fault)
         return 1 if faults else 0
     for finding in check(source, manifest, options.revision):
-        print(f"{finding.config}/{finding.split}: {finding.fault or f'{finding.rows:,} rows as generated'}")
+        say(f"{finding.config}/{finding.split}: {finding.fault or f'{finding.rows:,} rows as generated'}")
         faults += bool(finding.fault)
     return 1 if faults else 0
 

@@ -36,13 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         others_say_it = isinstance(error, LostProcess) and os.environ.get("RANK", "0") != "0"
         return 2 if others_say_it else _refuse(str(error))
+    except BrokenPipeError:  # whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its flush at the end fails too
+        return 1
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and not _is_parameter_error(error):
             raise
         return _refuse(_reason(error))
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
-            print("harness: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+            _say("harness: interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
 
 
@@ -59,8 +62,14 @@ def _reason(error: Exception) -> str:
     return f"{error.strerror or error}: {error.filename or 'free some space or name another folder'}"
 
 
+def _say(text: object, **how: Any) -> None:
+    from fflm_data.terminal import say  # not before something is said: --help is instant
+
+    say(text, **how)
+
+
 def _refuse(reason: str) -> int:
-    print(f"harness: {reason}", file=sys.stderr)
+    _say(f"harness: {reason}", file=sys.stderr)
     return 2
 
 
@@ -86,7 +95,9 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"there is no {value!r}: choose from {', '.join(known)}{hint}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}: see {self.prog} --help\n")
+        from fflm_data.terminal import visible
+
+        self.exit(2, f"{self.prog}: {visible(message)}: see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -230,8 +241,8 @@ def _eval(given: argparse.Namespace) -> int:
     if (scored := evaluate(request)) is not None:
         run, result = scored
         table.show(result)
-        print(f"{run.folder}: run.json, observations, result.json")
-        print(f"look at it: harness report {run.folder}")
+        _say(f"{run.folder}: run.json, observations, result.json")
+        _say(f"look at it: harness report {run.folder}")
     return 0
 
 
@@ -275,14 +286,14 @@ def _tasks(given: argparse.Namespace) -> None:
     if given.show is not None:
         from harness.showing import show
 
-        print(show(get_task(given.show), given.shots))
+        _say(show(get_task(given.show), given.shots), lines=True)
         return
     for task in all_tasks().values():
-        print((sys.modules[type(task).__module__].__doc__ or "").strip() + f"\nversion: {task.version}\n")
+        _say((sys.modules[type(task).__module__].__doc__ or "").strip() + f"\nversion: {task.version}\n", lines=True)
     for name, suite in suites().items():
         asked = ", ".join(task if rows is None else f"{task} {rows}" for task, rows in suite.rows.items())
         challenges = f" ({suite.challenges} challenges)" if suite.challenges else ""
-        print(f"--suite {name}: {suite.about}{challenges}\n    {asked}")
+        _say(f"--suite {name}: {suite.about}{challenges}\n    {asked}", lines=True)
 
 
 def _ask(given: argparse.Namespace) -> None:
@@ -302,7 +313,7 @@ def _ask(given: argparse.Namespace) -> None:
         request = EvalRequest(model, "", (given.task,), options.data_parameters(given), prompts=prompts)
         lines = ask_row(model, request, given.split, given.row)
     for line in lines:
-        print(line, flush=True)
+        _say(line)
 
 
 def _prompts(given: argparse.Namespace) -> None:
@@ -315,8 +326,8 @@ def _prompts(given: argparse.Namespace) -> None:
         options.data_parameters(given), given.limit, prompts=options.prompt_request(given),
     )  # fmt: skip
     count = write_prompts(request, given.out)
-    print(f"{given.out}: {count:,} prompts; when answers.jsonl has an answer to each:")
-    print(f"harness score --outputs answers.jsonl --prompts {given.out} --model ORG/NAME")
+    _say(f"{given.out}: {count:,} prompts; when answers.jsonl has an answer to each:")
+    _say(f"harness score --outputs answers.jsonl --prompts {given.out} --model ORG/NAME")
 
 
 def _score(given: argparse.Namespace) -> None:
@@ -336,7 +347,7 @@ def _score(given: argparse.Namespace) -> None:
     prompts = given.prompts or given.outputs.parent / "prompts.jsonl"
     run, result = score_answers(given.outputs, prompts, given.model or "", given.output)
     reported.show([(run, result)], given.format)
-    print(f"{run.folder}: run.json, observations, result.json", file=sys.stderr if given.format else sys.stdout)
+    _say(f"{run.folder}: run.json, observations, result.json", file=sys.stderr if given.format else sys.stdout)
 
 
 def _report(given: argparse.Namespace) -> None:
@@ -361,8 +372,8 @@ def _train(given: argparse.Namespace) -> None:
     require_writable(given.output)
     recipe = Recipe(steps=given.steps, data_seed=given.data_seed, weight_seed=given.weight_seed)
     loss = train_lstm(given.output, recipe)
-    print(f"{given.output}: last loss {loss:.4f} nats")
-    print(f"score it: harness eval --model {given.output} --task flipflop")
+    _say(f"{given.output}: last loss {loss:.4f} nats")
+    _say(f"score it: harness eval --model {given.output} --task flipflop")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from harness import formats
@@ -24,7 +23,7 @@ from harness.prompting import Prompting
 from harness.rows import Job
 from harness.run import Run, differences
 from harness.statistics import Comparison, paired_comparison
-from harness.table import percent
+from harness.table import cell, percent
 from harness.tasks.base import Bools, Ints
 
 ITEMS = pa.schema(
@@ -239,13 +238,14 @@ def comparison_table(run_a: Run, run_b: Run, found: list[JobComparison]) -> Tabl
     """The compact table: a line a comparison."""
     models = [(letter, run.facts["model"]) for letter, run in (("A", run_a), ("B", run_b))]
     names = [f"{letter}: {model['id']} @ {model['revision'][:12]}" for letter, model in models]
-    table = Table(title=escape("\n".join(names)), title_justify="left", header_style="bold")
+    table = Table(title="\n".join(map(cell, names)), title_justify="left", header_style="bold")
     for name in ("task", "split"):
         table.add_column(name)
     for name in COLUMNS:
         table.add_column(name, justify="right")
     for one in found:
-        table.add_row(one.task, one.split if one.group is None else f"{one.split}, {one.group}", *_cells(one))
+        part = one.split if one.group is None else f"{one.split}, {one.group}"
+        table.add_row(*map(cell, (one.task, part, *_cells(one))))
     return table
 
 
@@ -308,7 +308,7 @@ def show(run_a: Run, run_b: Run, found: list[JobComparison]) -> None:
     told = [f"{one.task}.{one.split}: {one.lost:,} answers have NaN or infinite logits in a run and are left out"
             for one in found if one.lost]  # fmt: skip
     for sentence in dict.fromkeys([*told, *remarks(run_a, run_b, ("A", "B"))]):
-        console.print(escape(sentence), soft_wrap=True)
+        console.print(cell(sentence), soft_wrap=True)
 
 
 def write_items(found: list[JobComparison], path: Path) -> None:

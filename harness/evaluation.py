@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.terminal import say
 from harness.engine import Engine
 from harness.errors import UserError
 from harness.loading import describe, load
@@ -99,7 +100,7 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
     }
     with progress.aside():
         if not repeats:
-            print(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
+            say(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
         folder = run_folder(request.output, facts)
     with only_writer(folder):
         run = open_run(folder, facts)
@@ -159,15 +160,15 @@ def _say_what_is_asked(request: EvalRequest, source: ModelSource, jobs: list[Job
     """The first lines: which model, what of it is asked, and what is not."""
     names = list(dict.fromkeys(job.task.name for job in jobs))
     what = ", ".join(names) if request.tasks else f"suite {request.suite}, {len(names)} tasks"
-    print(f"{source.name} @ {source.revision[:12]}: {what}, {sum(job.rows for job in jobs):,} rows")
+    say(f"{source.name} @ {source.revision[:12]}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in left_out.items():
-        print(f"left out: {name} ({reason})")
+        say(f"left out: {name} ({reason})")
 
 
 def _say_what_is_kept(run: Run, jobs: list[Job], done: Sequence[Any]) -> None:
     for job, rows in zip(jobs, done, strict=True):
         if rows.any():
-            print(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows observed before, kept ({run.folder})")
+            say(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows observed before, kept ({run.folder})")
 
 
 def _without(jobs: list[Job], left_out: Collection[str]) -> list[Job]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from fflm_data.terminal import say
 from harness import threads
 from harness.errors import LostProcess, UserError
 
@@ -249,7 +250,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 
     gpus = devices()
     if processes_per_device(processes, gpus) > 1:
-        print(f"{processes} processes share {gpus} GPU{'s' if gpus > 1 else ''}, a copy of the model each")
+        say(f"{processes} processes share {gpus} GPU{'s' if gpus > 1 else ''}, a copy of the model each")
     threads.deal(processes)
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable()  # a page about what one line of ours has said
@@ -259,7 +260,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            print(
+            say(
                 f"harness: process {rank} was ended by signal {-failure.exitcode}: what is done is kept, the same "
                 "command goes on",
                 file=sys.stderr,

@@ -15,6 +15,7 @@ from typing import TextIO, cast
 
 from tqdm import tqdm
 
+from fflm_data.terminal import say
 from harness.errors import LostProcess
 from harness.parcels import Parcel
 from harness.processes import World
@@ -150,7 +151,7 @@ class Progress:
         if self._shown and work.rows:
             took = clock(time.monotonic() - self._since)
             with self.aside():
-                print(f"100%: {work.rows:,} rows in {took}", file=self._stream, flush=True)
+                say(f"100%: {work.rows:,} rows in {took}", file=self._stream)
 
     def _draw(self) -> None:
         with suppress(LostProcess):  # the counters are gone with the process that kept them, and others say so
@@ -184,7 +185,7 @@ class Progress:
         apart = max(LINES_EVERY, LINES_SHARE * (now - self._since))
         if not self._is_terminal and (at_once or now - self._line_at >= apart):
             self._line_at = now
-            print(text, file=self._stream, flush=True)
+            say(text, file=self._stream)
 
 
 def clock(seconds: float) -> str:

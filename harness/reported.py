@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fflm_data.terminal import say
 from harness import comparing, table
 from harness.comparing import JobComparison
 from harness.errors import UserError
@@ -41,7 +42,7 @@ def report(folders: Sequence[Path], form: str | None) -> None:
         show(of_each(folders, _scored), form)
         return
     for page in of_each(folders, write_report):
-        print(page)
+        say(page)
 
 
 def show(scored: Sequence[Scored], form: str | None) -> None:
@@ -52,7 +53,7 @@ def show(scored: Sequence[Scored], form: str | None) -> None:
         return
     names = labels([result["model"] for _, result in scored])
     labelled = [(name, run.folder.as_posix(), result) for name, (run, result) in zip(names, scored, strict=True)]
-    print(table.as_text(form, labelled), end="")
+    say(table.as_text(form, labelled).rstrip("\n"), lines=True)
 
 
 def compare(folders: Sequence[Path], out: Path | None, form: str | None) -> None:
@@ -73,16 +74,16 @@ def compare(folders: Sequence[Path], out: Path | None, form: str | None) -> None
     else:
         a, *b = labels([run.facts["model"] for run in (first, *(one.run for one in compared))])
         pairs = [((a, first), (name, one.run), one.found) for name, one in zip(b, compared, strict=True)]
-        print(comparing.as_text(form, pairs), end="")
+        say(comparing.as_text(form, pairs).rstrip("\n"), lines=True)
         for name, one in zip(b, compared, strict=True):
             for sentence in comparing.remarks(first, one.run, (a, name)):
-                print(sentence, file=sys.stderr)
+                say(sentence, file=sys.stderr)
     if out is None:
         if form is None:
-            print("for plots, and every row on which they differ: add --out DIR")
+            say("for plots, and every row on which they differ: add --out DIR")
         return
     _write_rows(compared, out, told)
-    print(write_comparison([first, *(one.run for one in compared)], out), file=told)
+    say(write_comparison([first, *(one.run for one in compared)], out), file=told)
 
 
 def _scored(run: Run) -> Scored:
@@ -99,7 +100,7 @@ def _compared(first: Run, others: Sequence[Run]) -> list[Compared]:
     if not compared:
         raise refused[0]
     for reason in refused:
-        print(f"left out: {reason}", file=sys.stderr)
+        say(f"left out: {reason}", file=sys.stderr)
     return compared
 
 
@@ -110,6 +111,6 @@ def _write_rows(compared: Sequence[Compared], out: Path, told: Any) -> None:
         rows = out / f"differences-1-{one.number}.csv"
         comparing.write_items(one.found, rows)
         written.add(rows)
-        print(f"{rows}: every answer that only one of them has right", file=told)
+        say(f"{rows}: every answer that only one of them has right", file=told)
     for earlier in set(out.glob("differences-1-*.csv")) - written:
         earlier.unlink()

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
+from fflm_data.terminal import say
 from harness import HARNESS_VERSION, nearby
 from harness.errors import OtherVersion, UserError
 from harness.prompting import Prompting
@@ -200,7 +201,7 @@ def _say_why_new(folder: Path, facts: dict[str, Any]) -> None:
         before = _tasks(newest)
         shared = asked.keys() & before.keys()
         reasons = differences(_compared(newest.facts, shared), _compared(facts, shared)) + _other_tasks(before, asked)
-        print(f"nothing of {newest.folder} is used: {'; '.join(reasons) or 'it is of another kind'}")
+        say(f"nothing of {newest.folder} is used: {'; '.join(reasons) or 'it is of another kind'}")
 
 
 def _tasks(run: Run) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.run import Run, read_run
 
@@ -26,7 +27,7 @@ def of_each(folders: Sequence[Path], make: Callable[[Run], Made]) -> list[Made]:
     if not made and refused:
         raise refused[0]
     for reason in refused:
-        print(f"left out: {reason}", file=sys.stderr)
+        say(f"left out: {reason}", file=sys.stderr)
     return made
 
 

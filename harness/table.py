@@ -7,11 +7,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fflm_data.terminal import visible
 from harness import formats
 from harness.tasks import all_tasks
 
 COLUMNS = ("rows", "accuracy %", "95% interval", "errors / n", "best guess %", "skill")
 UNANSWERED = {"parse_failures": "not understood", "refusals": "refused", "cut_off": "cut off"}
+
+
+def cell(text: str) -> str:
+    """A text for rich: neither markup nor what a terminal would act on."""
+    return escape(visible(text))
 
 
 def percent(value: float) -> str:
@@ -26,7 +32,7 @@ def percent(value: float) -> str:
 def summary(result: dict[str, Any]) -> Table:
     """The compact table: a line a task and split, and one for each part that the task wants beside it."""
     model = result["model"]
-    title = escape(f"{model['id']} @ {model['revision'][:12]}")
+    title = cell(f"{model['id']} @ {model['revision'][:12]}")
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in ("task", "split"):
         table.add_column(name)
@@ -36,7 +42,7 @@ def summary(result: dict[str, Any]) -> Table:
         whole = line["group"] is None
         where = (line["task"], line["split"]) if whole else ("", f"  {line['group']}")
         rows, *numbers = cells(line)
-        table.add_row(*where, rows if whole else "", *numbers)
+        table.add_row(*map(cell, (*where, rows if whole else "", *numbers)))
     return table
 
 
@@ -142,4 +148,4 @@ def show(result: dict[str, Any]) -> None:
         console = Console(width=160)
     console.print(summary(result))
     for sentence in remarks(result):
-        console.print(escape(sentence), soft_wrap=True)
+        console.print(cell(sentence), soft_wrap=True)

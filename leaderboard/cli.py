@@ -139,7 +139,9 @@ def _submit(given: argparse.Namespace) -> None:
         if not given.dataset:
             raise UserError("--hub-results speaks of published data: add --dataset ORG/NAME")
         url = model_pages.propose(read_run(given.folder), given.dataset, given.source_url)
-        print(f"{url}: the pull request is open")
+        from fflm_data.terminal import say
+
+        say(f"{url}: the pull request is open")
     if given.to or not given.hub_results:
         from leaderboard import submission, submit
 

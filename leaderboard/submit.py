@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from fflm_data.terminal import say
 from harness import observations, table
 from harness.errors import UserError
 from harness.models import folder_name
@@ -56,12 +57,12 @@ def command(folder: Path, target: str | None, submission: Submission, dry_run: b
         _show(ready)
         if dry_run:
             send = "leave out --dry-run" if target else "add --to ORG/NAME or --to CHECKOUT, and leave out --dry-run"
-            print(f"it would be accepted as {ready.record.place}; to send it, {send}")
+            say(f"it would be accepted as {ready.record.place}; to send it, {send}")
         elif records is not None:
             path = add(ready.record, records)
             _tell_way(path.relative_to(checkout), checkout, ready.record)
         else:
-            print(f"{repository.propose(str(target), ready.record, _description(ready))}: the pull request is open")
+            say(f"{repository.propose(str(target), ready.record, _description(ready))}: the pull request is open")
 
 
 @contextmanager
@@ -164,9 +165,9 @@ def today() -> str:
 def _show(ready: Prepared) -> None:
     submission = ready.record.submission
     table.show(ready.result)
-    print(f"division: {submission.division}; licence: {submission.licence}; contact: {submission.contact}")
+    say(f"division: {submission.division}; licence: {submission.licence}; contact: {submission.contact}")
     for remark in ready.remarks:
-        print(f"note: {remark}")
+        say(f"note: {remark}")
 
 
 def _description(ready: Prepared) -> str:
@@ -184,6 +185,11 @@ def _description(ready: Prepared) -> str:
 
 def _tell_way(place: Path, checkout: Path, record: Record) -> None:
     name = shlex.quote(f"Record {record.run.facts['model']['id']}")
-    print(f"{checkout / place} is written. To send it as a pull request, in {checkout}:")
-    print(f"  git checkout -b record-{place.name}\n  git add {shlex.quote(place.as_posix())}")
-    print(f"  git commit -m {name}\n  git push -u origin HEAD")
+    say(f"{checkout / place} is written. To send it as a pull request, in {checkout}:")
+    for line in (
+        f"git checkout -b record-{place.name}",
+        f"git add {shlex.quote(place.as_posix())}",
+        f"git commit -m {name}",
+        "git push -u origin HEAD",
+    ):
+        say(f"  {line}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
@@ -70,16 +71,16 @@ def command(
                 written = [one for folder in opened.folders for one in _ask_again(folder, again)]
                 found = [one for _, one in written]
                 if opened.fetched is not None:
-                    print(repository.push(opened.fetched, [file for file, _ in written]), file=sys.stderr)
+                    say(repository.push(opened.fetched, [file for file, _ in written]), file=sys.stderr)
     except Refused as refusal:
         verdicts = [Verdict(path, (str(refusal),))]
         if not as_json:
             _tell(verdicts[0])
     if as_json:
-        print(json.dumps([verdict.to_json() for verdict in verdicts], indent=1))
+        say(json.dumps([verdict.to_json() for verdict in verdicts], indent=1), lines=True)
     elif len(verdicts) > 1:
         accepted = sum(verdict.accepted for verdict in verdicts)
-        print(f"{accepted:,} of {len(verdicts):,} records accepted")
+        say(f"{accepted:,} of {len(verdicts):,} records accepted")
     right = all(verdict.accepted for verdict in verdicts) and all(one.agrees is not False for one in found)
     return 0 if right else 1
 
@@ -123,7 +124,7 @@ def _opened(
             raise UserError("--base is for folders, and a repository of the Hub was named: leave it out")
         with repository.fetched(path, pull_request, attested) as fetched:
             if pull_request is not None:
-                print(f"{path} at {fetched.revision} (pull request {pull_request})", file=sys.stderr)
+                say(f"{path} at {fetched.revision} (pull request {pull_request})", file=sys.stderr)
             yield Opened(
                 [fetched.root / one for one in fetched.added],
                 fetched.root / repository.RECORDS,
@@ -169,13 +170,13 @@ def _tell(verdict: Verdict) -> None:
 
     if verdict.accepted and verdict.result is not None and verdict.submission is not None:
         table.show(verdict.result)
-        print(f"accepted: {verdict.place} ({verdict.submission['division']}); every score recomputed")
+        say(f"accepted: {verdict.place} ({verdict.submission['division']}); every score recomputed")
         for remark in verdict.remarks:
-            print(f"  note: {remark}")
+            say(f"  note: {remark}")
         return
-    print(f"refused: {verdict.path if verdict.path.isprintable() else ascii(verdict.path)}")
+    say(f"refused: {verdict.path}")
     for reason in verdict.reasons:
-        print(f"  {reason}")
+        say(f"  {reason}")
 
 
 def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
@@ -197,7 +198,7 @@ def _written(record: Record, one: Attestation) -> tuple[Path, Attestation]:
     """At once: what comes after it may fail."""
     path = write_attestation(record.folder, one)
     for line in [*_lines(one), path]:
-        print(line, file=sys.stderr)
+        say(line, file=sys.stderr)
     return path, one
 
 

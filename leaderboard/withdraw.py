@@ -3,6 +3,7 @@
 from datetime import datetime, timezone
 from pathlib import Path
 
+from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.attestations import WITHDRAWN, Attestation, write_attestation
 from leaderboard.records import read_record
@@ -14,4 +15,4 @@ def command(folder: Path, reason: str, by: str) -> None:
     if record.withdrawn:
         raise UserError(f"{folder} was withdrawn on {record.withdrawn.at[:10]}: nothing is left to do")
     at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    print(write_attestation(folder, Attestation(record.digest, WITHDRAWN, at, by, None, None, {"reason": reason})))
+    say(write_attestation(folder, Attestation(record.digest, WITHDRAWN, at, by, None, None, {"reason": reason})))

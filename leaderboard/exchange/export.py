@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.rows import Job
 from harness.run import SUPPLIED, require_writable, write_json
@@ -59,7 +60,7 @@ METRICS = {
 
 def command(record: Path, out: Path) -> None:
     """Writes a record below `out`, and prints its file. Raises UserError if the folder holds no record."""
-    print(write_export(read_record(record), out))
+    say(write_export(read_record(record), out))
 
 
 def write_export(record: Record, out: Path) -> Path:

@@ -17,6 +17,7 @@ from huggingface_hub import CommitOperationAdd, EvalResultEntry, HfApi, eval_res
 from fflm_data.eval_yaml import EVAL_FILE
 from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, not_a_name, require_token
 from fflm_data.manifest import MANIFEST_FILE, Manifest
+from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.reference import MODELS
 from harness.rows import Job
@@ -111,17 +112,17 @@ def import_command(models: list[str], dataset: str, checkout: Path) -> None:
         with hub_errors(model, kind=MODEL):
             taken, left = _stated(api, model, dataset)
         for score in taken:
-            print(f"{model}: {score.task}.{score.split} {score.value:.4f}")
+            say(f"{model}: {score.task}.{score.split} {score.value:.4f}")
         for reason in left:
-            print(f"{model}: left out, {reason}")
+            say(f"{model}: left out, {reason}")
         path = reported_file(folder, model)
         if taken:
-            print(write_reported(folder, Reported(model, tuple(taken))))
+            say(write_reported(folder, Reported(model, tuple(taken))))
         elif path.exists():
             path.unlink()
-            print(f"{model} states nothing of {dataset} any more: {path} is deleted")
+            say(f"{model} states nothing of {dataset} any more: {path} is deleted")
         else:
-            print(f"{model} states nothing of {dataset}")
+            say(f"{model} states nothing of {dataset}")
 
 
 def _repository_of(run: Run) -> str:

@@ -6,6 +6,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from fflm_data.hub import OF_NEW, SPACE, HubError, content_ids, contents, hub_errors, not_a_name, require_token
+from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.hub import files as hub_files
 from leaderboard.judging.refusal import Refused
@@ -49,7 +50,7 @@ def command(space: str, site: Path) -> None:
     adds = [path for path, content in local.items() if remote.get(path) not in content_ids(content)]
     deleted = sorted(remote.keys() - local.keys() - {ATTRIBUTES})
     if not adds and not deleted:
-        print(f"nothing to upload: {space} holds this site")
+        say(f"nothing to upload: {space} holds this site")
         return
     with hub_errors(space, f"write to {space}: use one that may", SPACE):
         if commit is None:
@@ -62,8 +63,8 @@ def command(space: str, site: Path) -> None:
             repo_type=SPACE,
             parent_commit=commit,
         )
-    print(f"{len(adds):,} files uploaded, {len(deleted):,} deleted")
-    print(info.commit_url)
+    say(f"{len(adds):,} files uploaded, {len(deleted):,} deleted")
+    say(info.commit_url)
 
 
 def _site_files(site: Path) -> dict[str, bytes]:

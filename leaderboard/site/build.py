@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from fflm_data import get_config
+from fflm_data.terminal import say
 from harness import HARNESS_VERSION
 from harness.errors import OtherVersion, UserError
 from harness.run import Run
@@ -60,7 +61,7 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
         write(board, sources, folder)
     rows, past = len(board.entries), len(found) - len({one.digest for entry in board.entries for one in entry.sources})
     told = f"{rows} row{'s' if rows != 1 else ''}, every score recomputed"
-    print(f"{out / 'index.html'}: {told}" + (f"; {past} records that no longer count" if past > 0 else ""))
+    say(f"{out / 'index.html'}: {told}" + (f"; {past} records that no longer count" if past > 0 else ""))
 
 
 def write(board: Board, sources: Sequence[Source], folder: Path) -> None:

@@ -7,6 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.site.texts import POLICY
 
@@ -55,8 +56,8 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 def command(folder: Path, port: int) -> None:
     """Serves a site until it is interrupted."""
     with server(folder, port) as running:
-        print(f"http://127.0.0.1:{running.server_address[1]}/ shows {folder}; Ctrl-C ends it", flush=True)
+        say(f"http://127.0.0.1:{running.server_address[1]}/ shows {folder}; Ctrl-C ends it")
         try:
             running.serve_forever()
         except KeyboardInterrupt:
-            print()
+            say("")
