@@ -157,8 +157,24 @@ def _require_names(model: dict[str, Any]) -> None:
     for name in names:
         if ".." in name or "--" in name or any(part.endswith((".", "-")) for part in name.split("/")):
             raise Refused(f"{shown(name)} is no name of the Hub: it has .. or -- in it, or ends with . or -")
-    if ".." in (model.get("gguf_file") or ""):
-        raise Refused("run.json, model, gguf_file: it leaves the model's folder")
+        if any(not _is_portable(part) for part in name.split("/")):
+            raise Refused(f"{shown(name)} is no name for files everywhere: call the model something else")
+    file = model.get("gguf_file") or ""
+    if ".." in file or any(not _is_portable(part) for part in file.split("/") if file):
+        raise Refused("run.json, model, gguf_file: it leaves the model's folder, or is no name for files everywhere")
+
+
+def _is_portable(name: str) -> bool:
+    """Whether a name means the same on every system, to git, and to a page: no device of Windows, whatever its ending,
+    no file of git or of who is writing, nothing that every object of JavaScript has, and a letter or digit in it."""
+    stem, lower = name.partition(".")[0].casefold(), name.casefold()
+    devices = {"con", "prn", "aux", "nul"} | {f"{port}{one}" for port in ("com", "lpt") for one in range(10)}
+    return (
+        stem not in devices
+        and not lower.endswith((".git", ".lock", ".partial", ".tmp", ".lnk"))
+        and lower not in {"__proto__", "constructor", "prototype", "head"}
+        and any(sign.isalnum() for sign in name)
+    )
 
 
 def _require_supplied(facts: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """A submission among the records that are there: names that pass for another's, and observations that are another's."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,8 +17,19 @@ from leaderboard.judging.reading import read_json
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import read_record, record_folders
 
-# Signs that pass for one another in a name.
-_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "", "-": "", ".": ""})
+# Signs that pass for one another in a name. Names are ASCII, of which Unicode's confusables (TR39) know O and 0, l, I
+# and 1, m and rn; the others are as alike in the letters of a page.
+_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "q": "g", "_": "", "-": "", ".": ""})
+_PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
+# Within a word digits stand for letters, elsewhere they are sizes and versions.
+_WITHIN = str.maketrans("234789", "zeatbg")
+# Organisations that stand for something here.
+OURS = ("local/", "fflm/")
+# Who is nobody else's contact.
+# As skeletons: i is l there.
+_MAINTAINERS = re.compile(
+    r"(the|a)?malntalners?((of|for)?(fflm|thls|the|results|board|leaderboard)+)?|(the)?fflm(team)?"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ def require_unlike_others(
     there = {folder.name for folder in record_folders(records)}
     if new and (missing := sorted(set(submission["supersedes"]) - there)):
         raise Refused(f"it would supersede {', '.join(missing)}, and there is no such record")
+    if new:
+        _require_own_contact(submission["contact"], records)
     remarks = _followed(run, place, records)
     for other in _others(records, place, remarks):
         try:
@@ -61,6 +74,8 @@ def require_unlike_others(
             if new:
                 raise
             remarks.append(str(refusal))
+    if new:
+        _require_own_name(run.facts["model"]["id"], [*_reported(records), *OURS])
     return remarks
 
 
@@ -86,8 +101,7 @@ def _unlike(run: Run, submission: dict[str, Any], other: _Other, digest: str) ->
     model, name = run.facts["model"], other.folder.name
     if other.withdrawn:
         return _of_withdrawn(run, other, digest)
-    if other.name != model["id"] and skeleton(other.name) == skeleton(model["id"]):
-        raise Refused(f"{shown(model['id'])} passes for {shown(other.name)}, which has a record")
+    _require_own_name(model["id"], [other.name])
     superseded = name in submission["supersedes"]
     if superseded:
         _require_may_supersede(run, other)
@@ -128,7 +142,52 @@ def skeleton(name: str) -> str:
     """A name without what the eye passes over: case, hyphens, and signs that look like another. What stands between
     two digits counts: 1.3b is not 13b."""
     apart = re.sub(r"(?<=[0-9])[._-]+(?=[0-9])", ",", name.casefold())
-    return apart.translate(_ALIKE).replace("rn", "m").replace("vv", "w")
+    within = re.sub(r"(?<=[a-z])[0-9](?=[a-z])", lambda digit: digit.group().translate(_WITHIN), apart)
+    alike = within.translate(_ALIKE)
+    for pair, one in _PAIRS:
+        alike = alike.replace(pair, one)
+    return alike
+
+
+def _require_own_name(name: str, others: Iterable[str]) -> None:
+    """Raises Refused for a name, or an organisation of one, that passes for another on the board, or for ours."""
+    own = name.partition("/")[0]
+    for other in others:
+        if name != other and skeleton(name) == skeleton(other):
+            raise Refused(f"{shown(name)} passes for {shown(other)}, which has a record")
+        theirs = other.partition("/")[0]
+        if own != theirs and skeleton(own) == skeleton(theirs):
+            raise Refused(f"{shown(name)} passes for a model of {shown(theirs)}, which is on the board")
+
+
+def _require_own_contact(contact: str, records: Path) -> None:
+    """Raises Refused for a contact that passes for the maintainers, or for whoever attested something for them."""
+    said = _letters(contact)
+    known = {_letters(by) for folder in record_folders(records) for by in _attesting(folder)}
+    if said in known or _MAINTAINERS.fullmatch(said):
+        raise Refused(f"submission.json, contact: {shown(contact)} passes for the maintainers: say who you are")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]+", "", skeleton(name))
+
+
+def _attesting(folder: Path) -> Iterator[str]:
+    """Who attested something of a record."""
+    for path in attestation_paths(folder):
+        with suppress(Refused):
+            by = read_json(path).get("by")
+            if isinstance(by, str):
+                yield by
+
+
+def _reported(records: Path) -> Iterator[str]:
+    """The names of models whose numbers are only reported."""
+    for path in sorted((records.parent / "reported").glob("*.json")):
+        with suppress(Refused):
+            name = read_json(path).get("model")
+            if isinstance(name, str):
+                yield name
 
 
 def _others(records: Path, place: PurePosixPath, remarks: list[str]) -> Iterator[_Other]:

@@ -25,13 +25,24 @@ _HOME = re.compile(
 )
 _LINK = re.compile(r"\]\(\s*(https?:|//|www\.)", re.IGNORECASE)
 # The texts that may have several lines.
-_LINES = {"system", "disclosure", "reason"}
+_LINES = {"system", "command", "disclosure", "reason"}
 # What is read as the name of somebody, or told by one.
 _NAMES, _TOLD = {"contact"}, {"contact", "disclosure", "by"}
+# Keys and tokens of services, by what theirs begin with; words of a password; a name and a password in an address.
 _TOKEN = re.compile(
-    r"\b(hf_[A-Za-z0-9]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|xox[a-z]-[\w-]{10,}"
-    r"|AKIA[A-Z0-9]{12,}|AIza[\w-]{30,})"
+    r"\b(hf_[A-Za-z0-9]{16,}|api_org_[A-Za-z0-9]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|gl(pat|dt|rt|ft)-[\w-]{16,}"
+    r"|sk-[\w-]{16,}|[sr]k_(live|test)_\w{10,}|xox[a-z]-[\w-]{10,}|xapp-[\w-]{16,}|(AKIA|ASIA)[A-Z0-9]{12,}"
+    r"|AIza[\w-]{30,}|ya29\.[\w-]{16,}|GOCSPX-[\w-]{16,}|pypi-[\w-]{16,}|npm_[A-Za-z0-9]{16,}|r8_[A-Za-z0-9]{16,}"
+    r"|gsk_[A-Za-z0-9]{16,}|xai-[\w-]{16,}|nvapi-[\w-]{16,}|pplx-[A-Za-z0-9]{16,}|tgp_v1_[\w-]{16,}|dapi[0-9a-f]{32}"
+    r"|do[opr]_v1_[0-9a-f]{16,}|SG\.[\w-]{10,}\.[\w-]{10,}|SK[0-9a-f]{32}|[0-9]{8,10}:AA[\w-]{30,}"
+    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}|lin_api_\w{16,}|shp(at|ss)_\w{16,}|ATATT[\w-]{16,}|hvs\.[\w-]{16,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\bAccountKey=|\bBearer\s+[\w.-]{16,}|://[^\s/@:]+:[^\s/@]+@"
+    r"|\b(?i:password|passwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token)\s*[:=]\s*[\"']?[\w+/.-]{8,}"
 )
+# What calls many people at once in a comment, and what a spreadsheet or a shell takes for more than a text.
+_CALL = re.compile(r"(?<![\w.])@(everyone|here|channel|all|team|[\w-]+/[\w-]+)\b", re.IGNORECASE)
+_FORMULA = re.compile(r"[=+\-@|%]")
+_SAYING = {"contact", "disclosure", "reason"}
 
 
 def require_harmless(value: Any, name: str) -> None:
@@ -44,13 +55,24 @@ def require_harmless(value: Any, name: str) -> None:
 
 def _fault_of_telling(text: str, key: str) -> str:
     """What is wrong with what people say of themselves; "" if nothing, or if the text is of something else."""
-    if key in _TOLD and "file:/" in text.casefold():
-        return "names a folder of somebody's machine"
-    if key in _TOLD and _LINK.search(text):
-        return "has a link that shows another text than its address"
-    if key in _NAMES and unicodedata.normalize("NFKC", text) != text:
-        return "is not in Unicode's normal form NFKC: it has signs that look like others"
-    return ""
+    told, named = key in _TOLD, key in _NAMES
+    faults = {
+        "names a folder of somebody's machine": told and "file:/" in text.casefold(),
+        "has a link that shows another text than its address": told and _LINK.search(text),
+        "says nothing: it has no word in it": key in _SAYING and not _says_something(text),
+        "calls many people at once: name them without @": told and _CALL.search(text),
+        "begins as a formula or a call does: begin with a letter": named and _FORMULA.match(text),
+        "is not in Unicode's normal form NFKC: it has signs that look like others": (
+            named and unicodedata.normalize("NFKC", text) != text
+        ),
+    }
+    return next((fault for fault, found in faults.items() if found), "")
+
+
+def _says_something(text: str) -> bool:
+    """Whether there are two letters in it, or one of a script that writes words with one."""
+    letters = [sign for sign in text if sign.isalpha()]
+    return len(letters) > 1 or any(not sign.isascii() for sign in letters)
 
 
 def fault_of(text: str, lines: bool = False) -> str:

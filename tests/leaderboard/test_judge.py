@@ -176,6 +176,79 @@ def test_texts_that_hide_or_give_away(record: Path, records: Path, path: str, te
     assert said in reason(record, records)
 
 
+BLANK = "says nothing"
+TOKENS = [
+    "sk-proj-abcdefghijklmnopqrst", "sk-ant-api03-abcdefghijklmnop", "sk_live_abcdefghij0123", "ASIAABCDEFGHIJKLMNOP",
+    "api_org_abcdefghijklmnopqrst", "gldt-abcdefghijklmnopqrst", "ya29.abcdefghijklmnopqrst", "pypi-AgEIcHlwaS5vcmcCJD",
+    "npm_abcdefghijklmnopqrstuvwx", "r8_abcdefghijklmnopqrst", "gsk_abcdefghijklmnopqrst", "xai-abcdefghijklmnopqrst",
+    "nvapi-abcdefghijklmnopqrst", "dapi" + "0a" * 16, "SG.abcdefghijkl.abcdefghijkl", "123456789:AA" + "x" * 33,
+    "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0", "-----BEGIN OPENSSH PRIVATE KEY-----", "Bearer abcdefghijklmnop0",
+    "https://alice:s3cret@example.org/x", "password: hunter2hunter2", "API_KEY=0123456789abcdef",
+    "secret = 'abcd1234efgh'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("contact", "the maintainers of fflm", "passes for the maintainers"),
+        ("contact", "The Maintainers", "passes for the maintainers"),
+        ("contact", "the rnaintainers of ff1m", "passes for the maintainers"),
+        ("contact", "fflm-team", "passes for the maintainers"),
+        ("contact", "@everyone", "calls many"),
+        ("contact", "ask @here", "calls many"),
+        ("contact", "@org/team", "calls many"),
+        ("disclosure", "Thanks to @everyone.", "calls many"),
+        ("contact", "=cmd|' /C calc'!A0", "formula"),
+        ("contact", "+1 555 call", "formula"),
+        ("contact", "@alice", "formula"),
+        ("contact", "-- alice", "formula"),
+        ("contact", "?!", BLANK),
+        ("disclosure", "   ", BLANK),
+        ("disclosure", "\u00a0\u2003\u3000", BLANK),
+        ("disclosure", "...", BLANK),
+        ("disclosure", "- -\n-", BLANK),
+        ("disclosure", "\U0001d159\U0001d159", BLANK),
+        ("disclosure", "\u2062\u2062", "nobody sees"),
+        *(("disclosure", f"Made with {token}", "token") for token in TOKENS),
+        ("contact", TOKENS[0], "token"),
+    ],
+)
+def test_contacts_and_disclosures(record: Path, records: Path, path: str, text: str, said: str) -> None:
+    """Of others, of nobody, of everybody, and with the key of an account in them."""
+    edit(record / "submission.json", lambda value: value | {path: text})
+    assert said in reason(resign(record, records), records)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("contact", "alice"),
+        ("contact", "alice@here.example"),
+        ("contact", "the maintainers of SmolLM2"),
+        ("contact", "\u674e\u660e"),
+        ("disclosure", "\u7121\u3057"),
+        ("disclosure", "no"),
+        ("disclosure", "The secret of its success: nothing. No password is needed; risk-adjusted, sk-learn was used."),
+        ("disclosure", "See commit 0123456789abcdef0123456789abcdef01234567, mail alice@example.org, and 12:30."),
+    ],
+)
+def test_contacts_and_disclosures_of_people(record: Path, records: Path, path: str, text: str) -> None:
+    edit(record / "submission.json", lambda value: value | {path: text})
+    assert judged(resign(record, records), records).reasons == ()
+
+
+def test_a_contact_of_who_attested(record: Path, records: Path) -> None:
+    """Whoever signs attestations on a board is nobody else's contact; what was accepted stays so."""
+    assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights.", "--by", "Bob Keeper"]) == 0
+    draft = _again(record, records, contact="B0B KEEPER")
+    _fewer(draft)
+    consistent(draft)
+    folder = resign(draft, records)
+    assert "passes for the maintainers" in reason(folder, records)
+    assert judge(folder, records, new=False).accepted
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -390,6 +463,58 @@ def test_names_that_pass_for_others(record: Path, records: Path, name: str) -> N
     edit(other / "run.json", _command("--model tiny", f"--model {name}"))
     consistent(other)
     assert "passes for 'local/tiny'" in reason(resign(other, records), records)
+
+
+PORTABLE = "no name for files everywhere"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("con/aux", PORTABLE), ("COM1/model", PORTABLE), ("org/nul.bin", PORTABLE), ("org/LPT9", PORTABLE),
+        ("prn/model", PORTABLE), ("org/model.git", PORTABLE), ("org/model.lock", PORTABLE), ("org/x.partial", PORTABLE),
+        ("__proto__/model", PORTABLE), ("org/constructor", PORTABLE), ("_/_", PORTABLE), ("org/__", PORTABLE),
+        ("org/HEAD", PORTABLE), ("loca1/model", "passes for a model of 'local'"),
+        ("ff1m/better", "passes for a model of 'fflm'"), ("l0cal/model", "passes for"),
+        ("org/console", ""), ("org/com10", ""), ("nvidia/aux-model", ""), ("org/git", ""), ("org/proto", ""),
+    ],
+)  # fmt: skip
+def test_names_that_are_none_everywhere(record: Path, records: Path, name: str, said: str) -> None:
+    edit(record / "run.json", _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}")))
+    consistent(record)
+    verdict = judge(resign(record, records), records)
+    assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
+
+
+@pytest.mark.parametrize("file", ["aux/model.gguf", "con.gguf", "a/COM3.Q4.gguf"])
+def test_files_that_are_none_everywhere(record: Path, records: Path, file: str) -> None:
+    edit(record / "run.json", _model(gguf_file=file))
+    consistent(record)
+    assert "gguf_file" in reason(resign(record, records), records)
+
+
+def test_names_of_reported_models(record: Path, records: Path) -> None:
+    """They are on the board, too."""
+    (records.parent / "reported").mkdir()
+    (records.parent / "reported" / "x.json").write_text('{"model": "org/Clean-Model"}', encoding="utf-8")
+    edit(record / "run.json", _both(_model(id="org/dean-rnodel"), _command("--model tiny", "--model org/dean-rnodel")))
+    consistent(record)
+    assert "passes for 'org/Clean-Model'" in reason(resign(record, records), records)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("meta-llama/Llama-3", "meta-Ilama/Llarna-3", True), ("qwen/Qwen3", "gwen/0wen3", False),
+        ("qwen/Qwen3", "gwen/Gwen3", True), ("org/dolphin", "org/clo1phin", True), ("org/wave", "org/vvave", True),
+        ("org/llama", "org/ll4ma", True), ("org/test", "org/te5t", True), ("org/maze", "org/ma2e", True),
+        ("org/gpt-2", "org/gpt-z", False), ("org/m-8b", "org/m-bb", False), ("org/opt-6b", "org/opt-8b", False),
+        ("org/phi-3", "org/phi-4", False), ("org/model-a", "org/model-4", False), ("a-b/c", "a/b-c", False),
+        ("org/v2", "org/v3", False), ("org/mamba-130m", "org/mamba-13.0m", False),
+    ],
+)  # fmt: skip
+def test_skeletons_of_names(one: str, other: str, alike: bool) -> None:
+    assert (skeleton(one) == skeleton(other)) == alike
 
 
 def _again(record: Path, records: Path, **submission: Any) -> Path:
@@ -1141,6 +1266,7 @@ def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["--task", "letters", "--shots", "1", "--dtype", "float32", "--batch-size", "1"],
         ["--task", "letters", "--chat", "off", "--attention", "eager"],
         ["--task", "letters", "--chat", "on", "--system", "Be (very) brief; it's late."],
+        ["--task", "letters", "--chat", "on", "--system", "Be brief.\n\nRules:\n\t- one number\n- no more"],
         ["--task", "letters", "--dtype", "bfloat16", "--thinking", "0"],
         ["--task", "strawberry", "--challenges", "0"],
         ["--task", "flipflop-prose", "--exact-continuations"],
