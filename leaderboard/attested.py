@@ -57,8 +57,20 @@ def require_replay(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         raise Refused(f"it {said}, and names {len(details['differences'])} differences")
     if "right" in details and max(details["right"].values()) > details["right"]["of"]:
         raise Refused("it says that more answers were right than there are")
+    if "elsewhere" in details:
+        _require_elsewhere(run, facts)
     if any(details["tolerance"][name] > most for name, most in asdict(tolerance_of(run["model"])).items()):
         raise Refused("it allowed numbers to be further apart than a replay of this model does")
+
+
+def _require_elsewhere(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raises Refused unless a record was made on another kind of device than it was asked again on."""
+    from leaderboard.replaying.devices import rounds_otherwise
+
+    recorded, here = run["environment"]["device"], facts["details"]["environment"].get("device")
+    told = facts["details"]["elsewhere"]
+    if facts["agrees"] or told != recorded or not rounds_otherwise(run["model"], recorded, here):
+        raise Refused(f"it lays its differences to {shown(told)}, and that is no reason")
 
 
 def require_fresh(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 imported when it runs."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,10 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="verdicts for machines")
     again = parser.add_argument_group("asking the model again (writes attestations beside the record)")
     again.add_argument(
-        "--replay", type=_count, default=0, metavar="K", help="ask K sequences again, or all, and compare"
-    )
+        "--replay", type=_count, nargs="?", default=0, const="usual", metavar="K",
+        help="ask K sequences again, or all, and compare (without K: 32 of each table, 64 of a model of 16 bits or "
+        "fewer)",
+    )  # fmt: skip
     again.add_argument("--fresh", action="store_true", help="ask rows of a new seed, and record the gap")
     again.add_argument(
         "--rows", type=options.positive, metavar="N", help="of each split for --fresh (default: at most 500)"
@@ -124,9 +127,11 @@ def _add_leaderboard(verbs: Any) -> None:
     withdraw.set_defaults(run=_withdraw)
 
 
-def _count(text: str) -> int | None:
-    """None for all of them."""
-    return None if text == "all" else options.positive(text)
+def _count(text: str) -> int | str | None:
+    """None for all of them, "usual" for as many as the dtype of the model asks for."""
+    if not re.fullmatch(r"all|usual|-?[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: type PATH --replay K, or PATH --replay all")
+    return {"all": None, "usual": text}[text] if text in ("all", "usual") else options.positive(text)
 
 
 def _submit(given: argparse.Namespace) -> None:

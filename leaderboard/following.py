@@ -157,7 +157,7 @@ def _repeats(origin: Record, record: Record, name: str, rows: set[int]) -> bool:
     same = 0
     for row in asked:
         lines = [table.filter(pa.array(table["id"].to_numpy() == row)) for table in (one, other)]
-        same += _same_share(lines[0], lines[1], float(within.of(0.0)), within.relative) == 1
+        same += _same_share(lines[0], lines[1], within.absolute, within.relative) == 1
     return bool(asked) and 2 * same >= len(asked)
 
 

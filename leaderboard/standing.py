@@ -31,7 +31,7 @@ def dispute_of(attestations: Iterable[Attestation]) -> Attestation | None:
     dispute: Attestation | None = None
     for one in sorted((one for one in attestations if one.kind == REPLAY), key=lambda one: one.at):
         if not one.agrees:
-            dispute = one
+            dispute = dispute if one.details.get("elsewhere") else one
         elif dispute and one.details["asked"] >= dispute.details["asked"]:
             dispute = None  # fewer sequences than were doubted say nothing of those
     return dispute
@@ -51,6 +51,12 @@ def standing_of(
             word, how = RE_RUN, f"{rescored}; {_told(one, 'all ')}"
         elif word != RE_RUN:
             word, how = SPOT_CHECKED, f"{rescored}; {_told(one)}, and said the same"
+    for one in attestations:
+        if one.kind == REPLAY and (device := one.details.get("elsewhere")):
+            how += (
+                f"; {_told(one)}, and not all said the same, which is no dispute: it was recorded on {device}, which "
+                f"rounds otherwise than {one.details['environment'].get('device')}"
+            )
     dispute = dispute_of([*attestations, *followed])
     if dispute is None:
         return Standing(word, how)

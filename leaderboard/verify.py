@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from fflm_data.terminal import say
 from harness.errors import UserError
@@ -23,15 +23,19 @@ from leaderboard.judging.changes import added_records, contents
 from leaderboard.judging.judge import Verdict
 from leaderboard.judging.refusal import Refused
 from leaderboard.records import PLACES, Record, read_record, record_folders, records_of
+from leaderboard.replaying.lots import usual_count
+
+USUAL = "usual"
 
 
 @dataclass(frozen=True)
 class Again:
-    """How models are asked again. replay: how many sequences, None for all of them, 0 for none. fresh: whether rows of
-    a new seed are asked, and of each split how many. nonce: None for one that is drawn now. by: who does it.
-    model: an id or a folder, where the record's id is that of a folder."""
+    """How models are asked again. replay: how many sequences, None for all of them, 0 for none, USUAL for as many as
+    the numbers of each model ask for. fresh: whether rows of a new seed are asked, and of each split how many. nonce:
+    None for one that is drawn now. by: who does it. model: an id or a folder, where the record's id is that of a
+    folder."""
 
-    replay: int | None = 0
+    replay: int | str | None = 0
     fresh: bool = False
     rows: int | None = None
     nonce: str | None = None
@@ -188,10 +192,16 @@ def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
     nonce = again.nonce or secrets.token_hex(16)
     written = []
     if again.replay != 0:
-        written.append(_written(record, replay(record, again.replay, nonce, again.by, again.model)))
+        count = _usual(record) if again.replay == USUAL else again.replay
+        written.append(_written(record, replay(record, cast(int | None, count), nonce, again.by, again.model)))
     if again.fresh:
         written.append(_written(record, fresh(record, nonce, again.by, again.model, again.rows)))
     return written
+
+
+def _usual(record: Record) -> int:
+    tables = sum(len(asked["splits"]) for asked in record.run.facts["data"]["tasks"].values())
+    return usual_count(record.run.facts["model"], tables)
 
 
 def _written(record: Record, one: Attestation) -> tuple[Path, Attestation]:
@@ -211,10 +221,18 @@ def _lines(one: Attestation) -> Iterator[str]:
             yield f"{gap['task']}.{gap['split']}: public {public:.4f}, fresh {fresh:.4f}, gap {between}"
         return
     said = "said the same" if one.agrees else "did not say the same"
+    here, elsewhere = details["environment"].get("device"), details.get("elsewhere")
+    if elsewhere:
+        said = f"did not say the same on {here}, which is no dispute"
     yield (
         f"{details['asked']:,} of {details['of']:,} sequences asked again {said}: {details['compared']:,} numbers and "
         f"tokens compared, largest difference {details['largest']:.2g}, near ties turned {details['flips']:,}"
     )
     if right := details.get("right"):
         yield f"right: {right['recorded']:,} as recorded, {right['replayed']:,} as replayed, of {right['of']:,}"
+    if elsewhere:
+        yield (
+            f"recorded on {elsewhere}: in such numbers another kind of device rounds otherwise, and the differences do "
+            "not lean to the record's side; ask again on the recorded kind"
+        )
     yield from (f"  {difference}" for difference in details["differences"])

@@ -47,8 +47,8 @@ class Measure:
     def leans(self, tests: int) -> bool:
         """Whether more answers turned in favour than chance turns, as one of so many tests."""
         turned = Counter(np.sign([*self.clusters.values()]).tolist())
-        by_cluster = _chance(turned[1], turned[-1])
-        return by_cluster < LEVEL / tests or _chance(self.favour, self.against) < LEVEL_OF_ANSWERS / tests
+        by_cluster = chance(turned[1], turned[-1])
+        return by_cluster < LEVEL / tests or chance(self.favour, self.against) < LEVEL_OF_ANSWERS / tests
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Tally:
         self.used_by_right.add(shares[fine & right])
 
 
-def _chance(favour: int, against: int) -> float:
+def chance(favour: int, against: int) -> float:
     """How probable it is that so many or more of all are in favour, each with one half."""
     from scipy.special import bdtr
 

@@ -9,8 +9,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from heapq import nsmallest
+from typing import Any
 
 from fflm_data import GENERATOR_VERSION
+
+# Numbers in which no answer can be raised within what a replay allows: one table of which one row in ten is made up is
+# found with 97%.
+FINE = ("float32", "float64")
+PER_TABLE = 32
+# In others wrong answers can be raised where the margin is small, and only many of them together show that (measured
+# by tests/benchmarks/replays.py: leaderboard/LEADERBOARD.md).
+PER_TABLE_16_BITS = 64
 
 
 def draw(digest: str, nonce: str, sizes: Mapping[str, int], count: int) -> dict[str, list[int]]:
@@ -30,6 +39,12 @@ def draw(digest: str, nonce: str, sizes: Mapping[str, int], count: int) -> dict[
     for _, _, job, row in sorted(turns)[:count]:
         chosen.setdefault(job, []).append(row)
     return {job: sorted(chosen[job]) for job in sizes if job in chosen}
+
+
+def usual_count(model: Mapping[str, Any], tables: int) -> int:
+    """How many sequences of a record are asked again where nobody says; model: of run.json."""
+    fine = not model.get("quantization") and model["dtype"] in FINE
+    return tables * (PER_TABLE if fine else PER_TABLE_16_BITS)
 
 
 def lot(digest: str, nonce: str, job: str, row: int) -> str:

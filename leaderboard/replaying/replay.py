@@ -4,7 +4,8 @@ have said.
 The details of its attestation: {"asked": sequences, "of": sequences, "compared": numbers and tokens, "largest": of the
 differences of log-probabilities, "tolerance": {"absolute": nats, "relative": share}, "flips": near ties that came out
 the other way, "right": {"recorded": answers, "replayed": answers, "of": answers}, "tasks": {"task.split": [ids] or
-"all"}, "differences": [texts, the first 20], "environment": {...}}.
+"all"}, "differences": [texts, the first 20], "environment": {...}}. Where these are no accusation, since the record
+was made on another kind of device in numbers that it rounds otherwise, "elsewhere" names that device.
 """
 
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from leaderboard.attestations import REPLAY, Attestation, require_writable
 from leaderboard.attested import ALL
 from leaderboard.records import Record
 from leaderboard.replaying.agreement import tolerance_of
+from leaderboard.replaying.devices import accuses, rounds_otherwise
 from leaderboard.replaying.leaning import leanings, together
 from leaderboard.replaying.lots import draw
 from leaderboard.replaying.reasking import ask_again, now, recorded_model
@@ -59,6 +61,9 @@ def replay(record: Record, count: int | None, nonce: str, by: str, model: str | 
         "differences": differences[:MOST_DIFFERENCES],
         "environment": environment(again.device),
     }
+    recorded, here = run.facts["environment"].get("device"), environment(again.device)["device"]
+    if differences and rounds_otherwise(run.facts["model"], recorded, here) and not accuses(recheck.tallies):
+        details["elsewhere"] = recorded
     return Attestation(record.digest, REPLAY, now(), by, nonce, not differences, details)
 
 

@@ -1,0 +1,118 @@
+"""What a replay of K sequences finds of a record whose wrong answers were raised wherever that stays within tolerance.
+
+    python -m tests.benchmarks.replays FOLDER ...     runs or records; default: the record of SmolLM2-135M
+
+A record is made of their log-probabilities: of a share of the wrong reads whose right symbol is behind by less than a
+replay allows, it and the best one are moved to each other until the right one is ahead. The replay says what the model
+said, with noise. Both, the honest record too, are compared by the code that compares replays.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from harness.tasks.base import Floats, Ints
+from leaderboard.records import RECORDS
+from leaderboard.replaying.agreement import QUANTIZED, TOLERANCES, Tolerance, differ
+from leaderboard.replaying.leaning import Tally, leanings
+
+COUNTS = (32, 64, 96, 128, 192, 256, 512)
+# Of what is allowed, as a root mean square: what SmolLM2-135M uses in other batches (leaderboard.replaying.leaning).
+NOISE = {"float32": 0.001, "float16": 0.11, "bfloat16": 0.11, "quantized": 0.11}
+ALLOWED = {**TOLERANCES, "quantized": QUANTIZED}
+
+
+@dataclass(frozen=True)
+class Reads:
+    """A table of reads. logprobs: (reads, symbols). gold: (reads,). rows: the reads of each sequence."""
+
+    logprobs: Floats
+    gold: Ints
+    rows: list[Ints]
+
+
+def tables_of(folder: Path) -> list[Reads]:
+    """The tables of reads below a folder."""
+    found = []
+    for path in sorted(folder.rglob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            if "argmax" not in file.schema_arrow.names:
+                continue
+            table = file.read()
+        ids, values = table["id"].to_numpy(), table["logprobs"].combine_chunks().flatten().to_numpy()
+        rows = [np.flatnonzero(ids == one) for one in np.unique(ids)]
+        found.append(Reads(values.reshape(len(ids), -1).astype(np.float64), table["gold"].to_numpy(), rows))
+    return found
+
+
+def raised(logprobs: Floats, gold: Ints, tolerance: Tolerance, drawn: Floats) -> Floats:
+    """The log-probabilities with right symbols ahead wherever that passes for a near tie; drawn: (reads,), 1 where it
+    is done, 0 where not."""
+    reads, right = np.arange(len(gold)), np.arange(logprobs.shape[1]) == gold[:, None]
+    others = np.where(right, -np.inf, logprobs)
+    best, own = others.max(axis=1), logprobs[reads, gold]
+    step = (best - own) / 2 + 1e-4
+    most = 0.8 * np.minimum(tolerance.of(own), tolerance.of(best))
+    step = np.where((best > own) & (step < most), step, 0) * drawn
+    made = logprobs.copy()
+    made[reads, gold] += step
+    made[reads, others.argmax(axis=1)] -= step
+    return made
+
+
+def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: float, seed: int) -> bool:
+    """Whether a replay of so many sequences does not agree. others: how many further tables it takes its sequences
+    of, in which nothing was raised. share: of the reads that can be, how many were raised; 0 is an honest record."""
+    rng = np.random.default_rng([seed, count, others])
+    tolerance, parts = ALLOWED[dtype], len(tables) + others
+    counts = np.full(parts, count // parts)
+    counts[rng.permutation(parts)[: count % parts]] += 1
+    tallies: dict[str, Tally] = {f"t{place}.test": Tally() for place in range(parts)}
+    flips, different = 0, False
+    for (name, tally), asked in zip(tallies.items(), counts.tolist(), strict=True):
+        place = int(name[1:].partition(".")[0])
+        if place >= len(tables):
+            right = np.ones((asked, 2), dtype=bool)
+            tally.answered(np.arange(asked), right, right)
+            continue
+        table = tables[place]
+        chosen = [table.rows[row] for row in rng.integers(0, len(table.rows), asked)]
+        if not chosen:
+            continue
+        reads = np.concatenate(chosen)
+        said, gold = table.logprobs[reads], table.gold[reads]
+        # Both were computed somewhere, with noise.
+        noisy = [said + rng.normal(0, NOISE[dtype] / np.sqrt(2), said.shape) * tolerance.of(said) for _ in range(2)]
+        record = raised(noisy[0], gold, tolerance, (rng.random(len(gold)) < share).astype(np.float64))
+        allowed, right = tolerance.of(noisy[1]), np.arange(said.shape[1]) == gold[:, None]
+        different |= bool(differ(record, noisy[1], allowed).any())
+        tally.compared(np.abs(record - noisy[1]).ravel(), allowed.ravel(), right.ravel())
+        best = [np.argmax(values, axis=1) for values in (record, noisy[1])]
+        flips += int((best[0] != best[1]).sum())
+        clusters = np.repeat(np.arange(asked), [len(row) for row in chosen])
+        tally.answered(clusters, *(np.stack([one == gold] * 2, axis=1) for one in best))
+    return different or any(leanings(tallies, flips))
+
+
+def chance(tables: list[Reads], dtype: str, count: int, others: int, share: float, times: int = 40) -> float:
+    """How often a replay does not agree."""
+    return float(np.mean([is_found(tables, dtype, count, others, share, seed) for seed in range(times)]))
+
+
+def main(folders: list[Path]) -> None:
+    """Prints a line for each folder, dtype and kind of record: by K, how often a replay does not agree."""
+    for folder in folders:
+        tables = tables_of(folder)
+        for dtype in NOISE:
+            for others in (0, 8):
+                for share in (1.0, 0.5, 0.25, 0.0):
+                    found = [f"{count}: {chance(tables, dtype, count, others, share):.2f}" for count in COUNTS]
+                    told = f"{folder.name[:24]}, {dtype}, {len(tables)} + {others} tables, {share:.0%} raised"
+                    print(f"{told}: {', '.join(found)}", flush=True)
+
+
+if __name__ == "__main__":
+    main([Path(one) for one in sys.argv[1:]] or [next(RECORDS.glob("local--SmolLM2*"))])
