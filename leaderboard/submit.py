@@ -71,6 +71,11 @@ def prepared(folder: Path, submission: Submission, records: Path | None = None) 
     run = read_run(folder)
     for job in run.jobs():
         run.require_table(job)
+        if job.task.rendering != job.task.renderings[0]:
+            raise UserError(
+                f"{folder} has {job.task.name} in the {job.task.rendering} rendering, and the leaderboard compares the "
+                f"{job.task.renderings[0]} one: it is no record, run harness eval without --set for one"
+            )
     with tempfile.TemporaryDirectory() as temporary:
         staged = _stage(run, submission, Path(temporary).resolve())
         verdict = judge_apart(staged, records)

@@ -128,6 +128,8 @@ def test_the_usual_rendering_is_what_it_was(cli: Run, tmp_path: Path) -> None:
     assert "rendering: A spaced, B plain" in cli("harness", "compare", runs["usual"], runs["plain"]).stdout
     site = cli("harness", "leaderboard", "build", "--out", "site", "--run", runs["plain"])
     assert "flipflop with rendering=plain" in refused(site)
+    terms = ("--contact", "a tester", "--licence", "MIT", "--division", "trained on fflm", "--disclosure", "None.")
+    assert "in the plain rendering" in refused(cli("harness", "submit", runs["plain"], "--dry-run", *terms))
 
 
 @pytest.mark.parametrize(
