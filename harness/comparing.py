@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import formats
+from harness.csv_cells import csv_cell
 from harness.errors import UserError
 from harness.judging import Judged, JudgedChoices, JudgedHistograms, JudgedNumbers, JudgedReads, judge
 from harness.prompting import Prompting
@@ -160,7 +161,8 @@ def _unlike(judged_a: Judged, judged_b: Judged, items_a: Ints, items_b: Ints) ->
     place, gold, said_a = said(judged_a, items_a)
     _, _, said_b = said(judged_b, items_b)
     right = np.where(judged_a.right[items_a], "a", "b").tolist()
-    return pa.table([judged_a.row[items_a], place, gold, said_a, said_b, right], schema=ITEMS)
+    texts = [[*map(csv_cell, column)] for column in (gold, said_a, said_b)]
+    return pa.table([judged_a.row[items_a], place, *texts, right], schema=ITEMS)
 
 
 Said = tuple[list[int | None], list[str], list[str]]

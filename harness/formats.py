@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from harness.csv_cells import csv_cell
+
 FORMATS = ("csv", "json", "latex", "markdown")
 _STYLES = {"latex": "latex_booktabs", "markdown": "github"}
 
@@ -24,7 +26,9 @@ def write(
         file = io.StringIO()
         writer = csv.DictWriter(file, lines[0] if lines else head, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(
+            {name: csv_cell(one) if isinstance(one, str) else one for name, one in line.items()} for line in lines
+        )
         return file.getvalue()
     from tabulate import tabulate
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from fflm_data import GENERATOR_VERSION
 from harness import HARNESS_VERSION
+from harness.csv_cells import csv_cell
 from harness.table import percent
 from leaderboard.site.board import Board, size_of
 from leaderboard.site.entries import Cell, Entry, Past, Source
 from leaderboard.site.files import INDEX_SCHEMA
 from leaderboard.site.pages import environment
 from leaderboard.site.ranks import Rank
-from leaderboard.site.texts import clean, harmless, interval
+from leaderboard.site.texts import clean, interval
 
 SCHEMA_FILE = "index.schema.json"
 SCORE_COLUMNS = (
@@ -108,7 +109,7 @@ def scores(board: Board) -> str:
         for cell in entry.cells.values():
             rank = board.rank(entry, (cell.task, cell.split)) or ("", "", "")
             shown = (cell.value, cell.low, cell.high, cell.errors, cell.n, cell.baseline, cell.skill)
-            line = [*map(harmless, told), cell.task, cell.split, *shown, cell.rows, cell.of, *rank]
+            line = [*map(csv_cell, told), cell.task, cell.split, *shown, cell.rows, cell.of, *rank]
             writer.writerow([*line, cell.source.digest[:12]])
     return text.getvalue()
 

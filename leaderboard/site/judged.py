@@ -26,6 +26,7 @@ import fflm_data
 import harness
 from harness import HARNESS_VERSION
 from harness.comparing import said
+from harness.csv_cells import csv_cell
 from harness.errors import UserError
 from harness.judging import Judged, JudgedCompletions, judge
 from harness.reporting.telling import Wrong, telling
@@ -146,7 +147,9 @@ def _wrong_rows(judged: Judged) -> WrongRows:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(zip(judged.row[shown].tolist(), places, golds, answers, outputs, strict=True))
+    writer.writerows(
+        zip(judged.row[shown].tolist(), places, map(csv_cell, golds), map(csv_cell, answers), outputs, strict=True)
+    )
     return WrongRows(len(items), text.getvalue())
 
 

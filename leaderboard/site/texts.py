@@ -15,7 +15,6 @@ MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 # What neither XML 1.0 nor UTF-8 has: control signs, halves of characters.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-_FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 def clean(value: Any) -> Any:
@@ -29,11 +28,6 @@ def visible(text: str) -> str:
         f"\\u{{{ord(sign):04x}}}" if sign not in "\n\t" and unicodedata.category(sign) in _UNSEEN else sign
         for sign in text.replace("\r\n", "\n")
     )
-
-
-def harmless(text: str) -> str:
-    """A field of CSV that no spreadsheet takes for a formula."""
-    return f"'{text}" if _FORMULA.match(text) else str(clean(text))
 
 
 def short_count(number: int) -> str:

@@ -30,6 +30,7 @@ from tests.leaderboard.making import PRETRAINED, TRAINED, make_record, resign
 
 HOSTILE = (
     "</td><script>document.title='owned'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\"' onload=alert(1)\u202e\x07"
+    "\r=cmd()"
 )
 EPOCH = "1790000000"  # 21 September 2026
 DAY = "2026-09-21"

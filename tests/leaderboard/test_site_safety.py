@@ -1,9 +1,12 @@
 """Text of strangers stays text, and what the server says and refuses."""
 
+import csv
 import html
 import json
+import os
 import re
-from http.client import IncompleteRead
+from collections.abc import Iterator
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -39,6 +42,10 @@ def test_hostile_text_stays_text(browser: Any, hostile: Path, kind: str) -> None
 
 def test_hostile_text_in_feeds(hostile: Path) -> None:
     assert ElementTree.fromstring((hostile / "feed.xml").read_bytes()).tag.endswith("feed")
+    lines = (hostile / "scores.csv").read_bytes().decode().splitlines()  # also at a carriage return alone
+    table = [*csv.reader(lines)]
+    assert len(table) > 1 and all(len(row) == len(table[0]) for row in table)
+    assert not any(re.match(r"\s*[=@]", field) for row in table for field in row)
     (badge,) = hostile.glob("badges/*.svg")
     assert {element.tag.split("}")[1] for element in ElementTree.parse(badge).iter()} == {
         "svg",
@@ -102,6 +109,71 @@ def test_serve_says_where_and_ends_quietly(
     serve.command(site.folder, 0)
     said = capsys.readouterr()
     assert re.search(r"http://127\.0\.0\.1:\d+/", said.out) and said.err == ""
+
+
+def status(address: str, path: str, *hosts: str, method: str = "GET") -> int:
+    """What the server says to a request as it stands, with these Host headers."""
+    connection = HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    for host in hosts:
+        connection.putheader("Host", host)
+    connection.endheaders()
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:8000", "127.0.0.1", "127.0.0.1:1", "[::1]:8000"])
+def test_names_of_this_machine_are_answered(address: str, host: str) -> None:
+    assert status(address, "/index.html", host) == 200 and status(address, "/", host, method="HEAD") == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example",
+     "", "localhost:x", "0.0.0.0", "10.0.0.1", "127.0.0.1\tevil"],
+)  # fmt: skip
+def test_a_name_of_a_stranger_that_points_here_is_not(address: str, host: str) -> None:
+    assert status(address, "/index.html", host) == 421 and status(address, "/", host, method="HEAD") == 421
+    assert status(address, "/index.html", "localhost", host) == 421
+
+
+@pytest.fixture
+def littered(tmp_path: Path) -> Iterator[str]:
+    """A folder with a page, and with what must not be shown beside it."""
+    folder = tmp_path / "site"
+    for name in ("index.html", ".env", ".git/config", "a/.hidden/x", "a/index.html", "bare/x", "ours.txt"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, "utf-8")
+    (tmp_path / "secret.txt").write_text("secret", "utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "index.html").write_text("secret", "utf-8")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "inside.txt").symlink_to(folder / "ours.txt")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "page").mkdir()
+    (folder / "page" / "index.html").symlink_to(tmp_path / "secret.txt")
+    os.mkfifo(folder / "pipe")
+    with served(folder) as where:
+        yield where
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html", "/a/", "/a/index.html", "/bare/x", "/ours.txt", "/a/../ours.txt"])
+def test_files_of_the_folder_are_served(littered: str, path: str) -> None:
+    assert status(littered, path, "localhost") == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/.env", "/.git/config", "/.git/", "/.git", "/%2egit/config", "/a/.hidden/x", "/link.txt", "/inside.txt",
+     "/linked/", "/linked/index.html", "/page/", "/page/index.html", "/pipe", "/bare/", "/../secret.txt",
+     "/%2e%2e/secret.txt", "/a/..%2f..%2fsecret.txt", "/none", "/%00", "//etc/passwd"],
+)  # fmt: skip
+def test_links_dots_and_lists_are_not(littered: str, path: str) -> None:
+    assert status(littered, path, "localhost") == 404
+    assert status(littered, path, "localhost", method="HEAD") == 404
 
 
 def test_serve_refuses(site: Built, tmp_path: Path) -> None:
