@@ -108,7 +108,7 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         start = note_start(run, {"processes": world.size, "machines": world.machines})
         run.shards.mkdir(exist_ok=True)
         done = [
-            np.ones(job.rows, dtype=bool) if run.table(job).exists() else rows
+            np.ones(job.rows, dtype=bool) if _is_finished(run, job) else rows
             for job, rows in zip(jobs, rows_done(jobs, before), strict=True)
         ]
         with progress.aside():
@@ -163,6 +163,11 @@ def _say_what_is_asked(request: EvalRequest, source: ModelSource, jobs: list[Job
     say(f"{source.name} @ {source.revision[:12]}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in left_out.items():
         say(f"left out: {name} ({reason})")
+
+
+def _is_finished(run: Run, job: Job) -> bool:
+    """Whether its table is there. Raises UserError if it has changed since it was written."""
+    return run.table(job).exists() and run.require_table(job).exists()
 
 
 def _say_what_is_kept(run: Run, jobs: list[Job], done: Sequence[Any]) -> None:
@@ -234,6 +239,7 @@ def _merge_and_score(run: Run, jobs: list[Job], found: list[Record]) -> dict[str
     for job in jobs:
         if not run.table(job).exists():
             merge(job, found, run.table(job))
+            run.seal(job)
     result = score_run(run)
     write_json(run.folder / "result.json", result)
     shutil.rmtree(run.shards, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A run folder: run.json (what was asked, on what), observations/, result.json (the scores).
+"""A run folder: run.json (what was asked, on what), observations/ with their checksums, result.json (the scores).
 
     runs/<org>--<model>/<run id>/
 
@@ -28,6 +28,8 @@ from harness.rows import Job
 from harness.tasks import CompletionTask, get_task
 
 RUN_SCHEMA = "fflm-run/1"
+# Of the finished tables of a run, beside run.json: `sha256sum --check` reads it.
+CHECKSUMS = "observations.sha256"
 # In the place of what is not known of a model whose outputs came from elsewhere.
 SUPPLIED = "supplied"
 # What of a model decides what it says. Where and how fast it runs (processes, devices, batch size) does not.
@@ -100,13 +102,27 @@ class Run:
             older = asked["version"] if asked["version"] != task.version else None
             yield Job(task, config, split, rows, prompting, older)
 
+    def seal(self, job: Job) -> None:
+        """Notes the checksum of a finished table, in the form of sha256sum, so that a change of a bit is found."""
+        path = self.table(job)
+        sums = _checksums(self.folder) | {_name(path): hashlib.sha256(path.read_bytes()).hexdigest()}
+        lines = "".join(f"{checksum}  {name}\n" for name, checksum in sorted(sums.items()))
+        _write_at_once(self.folder / CHECKSUMS, lines)
+
     def require_table(self, job: Job) -> Path:
-        """Where the observations of a job lie. Raises UserError, with what makes them, if they are not there."""
+        """Where the observations of a job lie. Raises UserError, with what makes them, if they are not there, or not
+        those that were written; of runs of earlier versions nobody noted which those were."""
         path = self.table(job)
         if not path.exists():
             raise UserError(
                 f"{self.folder} has no observations of {job.name} yet: go on where it stopped with the command "
                 f"that began it: {self.facts.get('command')}"
+            )
+        noted = _checksums(self.folder).get(_name(path))
+        if noted is not None and hashlib.sha256(path.read_bytes()).hexdigest() != noted:
+            raise UserError(
+                f"{path} has changed since it was written ({self.folder / CHECKSUMS} has another checksum): delete it "
+                f"and make it again with the command that began the run: {self.facts.get('command')}"
             )
         return path
 
@@ -150,6 +166,19 @@ def run_id(model: dict[str, Any], data: dict[str, Any], harness: str = HARNESS_V
 
 def _identity(model: dict[str, Any]) -> dict[str, Any]:
     return {key: model.get(key) for key in MODEL_IDENTITY}
+
+
+def _name(table: Path) -> str:
+    return f"observations/{table.name}"
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """What is noted of finished tables, by file; nothing in runs of earlier versions."""
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
 
 
 def run_folder(output: Path, facts: dict[str, Any]) -> Path:
@@ -307,8 +336,12 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 def write_json(path: Path, value: object) -> None:
     """Writes JSON at once: the file is either the old one or the new one."""
+    _write_at_once(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_at_once(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(path)
 
 

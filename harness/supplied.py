@@ -96,6 +96,7 @@ def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tupl
         run = open_run(folder, facts)
         for job in jobs:
             _write_table(run, job, [found[f"{_prefix(job)}-{row}"] for row in range(job.rows)])
+            run.seal(job)
         result = score_run(run)
         write_json(folder / "result.json", result)
     return run, result

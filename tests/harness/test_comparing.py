@@ -88,6 +88,7 @@ def doctor(run: Run, chance: random.Random) -> None:
             else:
                 line |= {"tokens": -1 if lost else 5, "output": str(rows[line["id"]]["answer"] + (not right))}
         pq.write_table(pa.Table.from_pylist(table, schema=observations.schema_of(job.task, job.config)), run.table(job))
+        run.seal(job)
 
 
 def walked(run: Run, name: str) -> Items:

@@ -13,7 +13,7 @@ from fflm_data import get_config
 from harness.metrics.exact_count import ExactCount
 from harness.metrics.glitch_rate import GlitchRate
 from harness.observations import COMPLETIONS
-from harness.run import only_writer
+from harness.run import CHECKSUMS, only_writer
 from harness.tasks import all_tasks
 from tests.conftest import Run, refused
 from tests.harness import models
@@ -241,6 +241,12 @@ def test_pickled_weights_are_refused(cli: Run, tmp_path: Path) -> None:
     assert "safetensors" in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
 
 
+def edit(run: Path, path: Path, table: pa.Table) -> None:
+    """Another table, in a run of which nobody noted the checksums."""
+    pq.write_table(table, path)
+    (run / CHECKSUMS).unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("change", ["drop", "double", "shift", "position", "cheat", "swap"])
 def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change: str) -> None:
     assert cli("harness", "eval", "--task", "flipflop", "--limit", "10").returncode == 0
@@ -267,7 +273,7 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
         table = table.set_column(
             0, "id", pq.read_table(path)["id"].combine_chunks().take(list(range(table.num_rows))[::-1])
         )
-    pq.write_table(table, path)
+    edit(run, path, table)
     assert "flipflop.val are not those of its 10 rows" in refused(cli("harness", "score", run))
 
 
@@ -279,7 +285,7 @@ def test_impossible_log_probabilities_are_refused(cli: Run, tmp_path: Path) -> N
     for impossible in (0.5, float("nan")):
         values = pa.array([impossible] * (2 * table.num_rows), pa.float32())
         column = pa.FixedSizeListArray.from_arrays(values, type=table.schema.field("logprobs").type)
-        pq.write_table(table.set_column(4, table.schema.field("logprobs"), column), path)
+        edit(run, path, table.set_column(4, table.schema.field("logprobs"), column))
         assert "not all at most 0" in refused(cli("harness", "score", run))
 
 
@@ -290,7 +296,7 @@ def test_completions_of_other_rows_are_refused(cli: Run, tmp_path: Path, tiny: P
     path = run / "observations" / "letters.test.parquet"
     table = pq.read_table(path)
     table = table.slice(1) if change == "drop" else table.set_column(0, "id", pa.array([1, 2, 3, 4, 5]))
-    pq.write_table(table, path)
+    edit(run, path, table)
     assert "letters.test are not those of its 5 rows" in refused(cli("harness", "score", run))
 
 
@@ -302,7 +308,7 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
     said: list[int | None] = [*gold[:4], gold[4] + 2, gold[5] + 4, None, None, gold[8], gold[9]]
     outputs = [" no idea" if number is None else f" {number}." for number in said]
     table = pa.table([range(10), [0] * 10, outputs, [3] * 10], schema=COMPLETIONS)
-    pq.write_table(table, run / "observations" / "letters.test.parquet")
+    edit(run, run / "observations" / "letters.test.parquet", table)
     assert cli("harness", "score", run).returncode == 0
     accuracy, skill, error, failures = (
         scores_of(run, metric)["letters", "test"]
@@ -359,6 +365,7 @@ def test_a_table_of_another_kind_is_refused(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "eval", "--limit", "5").returncode == 0
     run = only_run(tmp_path / "runs")
     path = run / "observations" / "flipflop.val.parquet"
+    (run / CHECKSUMS).unlink()
     path.write_bytes(path.read_bytes()[:100])
     assert "cannot be read" in refused(cli("harness", "score", run))
     pq.write_table(pa.table({"id": [0]}), path)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from harness import observations
 from harness.errors import UserError
-from harness.run import Run, read_run, run_id, write_json
+from harness.run import CHECKSUMS, Run, read_run, run_id, write_json
 from harness.scoring import score_run
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import Submission
@@ -63,7 +63,8 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
 
 
 def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Changes an observation table, and writes it as all are: rounded, in the same encodings."""
+    """Changes an observation table, writes it as all are: rounded, in the same encodings; and leaves no trace of what
+    it was."""
     table = change(pq.read_table(path))
     if "logprobs" in table.schema.names:
         place = table.schema.get_field_index("logprobs")
@@ -80,6 +81,7 @@ def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
         table = table.set_column(place, table.schema.field(place), lists)
     with observations.writing(path, table.schema) as writer:
         writer.write_table(table)
+    path.parents[1].joinpath(CHECKSUMS).unlink(missing_ok=True)
 
 
 def replaced(table: pa.Table, name: str, change: Callable[[Any], Any]) -> pa.Table:
