@@ -19,7 +19,7 @@ CHOSEN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # Set beside OMP_NUM_THREADS where that is the harness's own division of the cores among its processes.
 DEALT = "FFLM_CORES_DEALT"
 # A count of threads is known after so many passes, or so many seconds of them.
-ENOUGH_PASSES, ENOUGH_SECONDS = 3, 0.5
+ENOUGH_PASSES, ENOUGH_SECONDS = 3, 0.2
 # The part of the time that counts which have been slower may take to show that they no longer are.
 AGAIN = 1 / 20
 # Older passes are forgotten beyond so many that have taken so many seconds.
