@@ -151,7 +151,7 @@ def _without_list_markers(text: str, values: dict[int, int | None]) -> str:
         place, value = item.start(), values[item.start()]
         line = text.rfind("\n", 0, place) + 1
         begins_line = place - line < 20 and not text[line:place].strip(" \t-*>")
-        goes_on = index + 1 < len(items) and values[items[index + 1].start()] == 2
+        goes_on = index + 1 < len(items) and values[items[index + 1].start()] == 2 and items[index + 1]["more"]
         if value == 1 and item["more"] and (begins_line or goes_on):
             last = 1
         elif value is not None and last and value == last + 1 and (begins_line or (item["more"] and line <= previous)):

@@ -67,7 +67,7 @@ _CALCULATED = rule(rf"(?:{ASIDE}[ ]*\)?[ ]*{EQUALS}|\+[^=+\n]{{0,40}}=)[ ]*{N}(?
 _CALCULATION = rule(rf"{ANY}\)?{OPERATOR}[ ]*{ANY}")
 _ALONE = rule(rf"^[^\w{NUMBER}{ASIDE}\n]*{N}(?:[^\w{NUMBER}{ASIDE}\n]|\({N}\))*$")
 _OPENS = re.compile(
-    rf"[^\w{NUMBER}{ASIDE}]*{N}(?! ?\([^)\n]{{0,40}}\)[ ]*(?:[+×*x]|(?:[,;](?: and)?| and) {ANY}))"
+    rf"[^\w{NUMBER}{ASIDE}]*{N}(?!\]\[| ?\([^)\n]{{0,40}}\)[ ]*(?:[+×*x]|(?:[,;](?: and)?| and) {ANY}))"
     rf"(?=\.(?!\.)|[!;(—)}}\]\n]|,[ ]*(?:because|since|as|with|which|namely|at|I)\b"
     rf"|[ ]+[(—–-][ ]*(?:\w|{N} (?:in|at|from)\b)|[ ]*$)"
 )
