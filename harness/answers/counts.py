@@ -228,13 +228,5 @@ def _total(span: Span) -> int | None:
     return first if set(others) <= {first} and parts < 2 else None
 
 
-_RULES: list[Callable[[Span], list[int | None]]] = [
-    _strong,
-    _in_all,
-    _weak,
-    _alone,
-    _calculated,
-    _made,
-    _summed,
-    _stated,
-]
+# What says by itself which number is the answer.
+_RULES: list[Callable[[Span], list[int | None]]] = [_strong, _in_all, _weak, _alone, _calculated]
