@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from fflm_data import get_config
 from harness import loading
-from harness.loading import load
+from harness.loading import load, vocabulary
 from harness.models import ModelRequest, resolve
 from tests.conftest import Run, refused
 from tests.harness import models, running
@@ -541,3 +542,24 @@ for module in ("transformers.models.x", "torch.nn", "mine"):
 def test_what_libraries_will_change_is_no_matter_of_a_run(options: list[str], shown: int) -> None:
     done = subprocess.run([sys.executable, *options, "-c", WARNING], capture_output=True, encoding="utf-8", check=True)
     assert done.stderr.count("it goes in 5.40") == shown
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_run_states_how_many_tokens_a_model_knows(tmp_path: Path, kind: str) -> None:
+    """As many as it gives probabilities to, by a plain pass."""
+    folder = models.save_tiny(tmp_path / "tiny", models.gpt2_like(), kind=kind)
+    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.inference_mode():
+        width = loaded(torch.tensor([[1, 2]])).logits.shape[-1]
+    assert vocabulary(loaded) == width
+    loaded.resize_token_embeddings(width + 3)
+    assert vocabulary(loaded) == width + 3
+
+
+def test_a_vocabulary_is_that_of_the_config_where_no_layer_tells() -> None:
+    """A layer that keeps its weights in some other way, and a model that has none."""
+    packed = SimpleNamespace(out_features=7, weight=torch.zeros(70, 1))
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=9))
+    assert vocabulary(SimpleNamespace(get_output_embeddings=lambda: packed, config=config)) == 7
+    assert vocabulary(SimpleNamespace(get_output_embeddings=lambda: None, config=config)) == 9
+    assert vocabulary(SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: None))) is None

@@ -820,6 +820,10 @@ def _adapter(facts: dict[str, Any]) -> None:
     facts["model"]["adapter"] = {"id": "local/adapter", "revision": "0" * 40}
 
 
+def _vocabulary(facts: dict[str, Any]) -> None:
+    facts["model"]["vocabulary"] += 1
+
+
 def _nothing(facts: dict[str, Any]) -> None:
     del facts["model"]["tokenizer"]
 
@@ -835,6 +839,7 @@ def _nothing(facts: dict[str, Any]) -> None:
         (_number, "does not say which model was run"),
         (_adapter, "the adapter local/adapter was a folder of whoever ran it"),
         (_nothing, "does not say which model was run"),
+        (_vocabulary, "the vocabulary is"),
     ],
 )
 def test_another_model_is_refused(folder: Path, tiny: Path, change: Callable[..., None], reason: str) -> None:
