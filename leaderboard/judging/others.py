@@ -84,7 +84,7 @@ def _followed(run: Run, place: PurePosixPath, records: Path) -> list[str]:
     remarks = []
     record = read_record(run.folder)
     for folder in record_folders(records):
-        if PurePosixPath(folder.relative_to(records)) == place or not attestation_paths(folder):
+        if PurePosixPath(folder.relative_to(records)) == place or not _is_in_trouble(folder):
             continue
         with suppress(UserError):  # a damaged record is told of elsewhere
             for one in follows_from(read_record(folder), record):
@@ -94,6 +94,16 @@ def _followed(run: Run, place: PurePosixPath, records: Path) -> list[str]:
                     what = "it stays disputed until as many sequences are asked again and say the same"
                 remarks.append(f"{one.told}: {what}")
     return remarks
+
+
+def _is_in_trouble(folder: Path) -> bool:
+    """Whether anything speaks against a record, before its attestations are checked, which takes longer."""
+    for path in attestation_paths(folder):
+        with suppress(Refused):
+            facts = read_json(path)
+            if facts.get("kind") == WITHDRAWN or facts.get("agrees") is False:
+                return True
+    return False
 
 
 def _unlike(run: Run, submission: dict[str, Any], other: _Other, digest: str) -> list[str]:

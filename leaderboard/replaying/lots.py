@@ -7,7 +7,7 @@ whoever knows it can draw again.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import nsmallest
 from typing import Any
 
@@ -33,7 +33,7 @@ def draw(digest: str, nonce: str, sizes: Mapping[str, int], count: int) -> dict[
         raise ValueError(f"count={count} is out of range: count must be at least 1")
     turns: list[tuple[int, str, str, int]] = []
     for job, rows in sizes.items():
-        drawn = nsmallest(count, ((lot(digest, nonce, job, row), row) for row in range(rows)))
+        drawn = nsmallest(count, ((ticket, row) for row, ticket in enumerate(_lots(digest, nonce, job, rows))))
         turns += [(turn, ticket, job, row) for turn, (ticket, row) in enumerate(drawn)]
     chosen: dict[str, list[int]] = {}
     for _, _, job, row in sorted(turns)[:count]:
@@ -47,9 +47,13 @@ def usual_count(model: Mapping[str, Any], tables: int) -> int:
     return tables * (PER_TABLE if fine else PER_TABLE_16_BITS)
 
 
-def lot(digest: str, nonce: str, job: str, row: int) -> str:
-    """The lot of a row, 64 hex digits."""
-    return hashlib.sha256(json.dumps([digest, nonce, job, row]).encode()).hexdigest()
+def _lots(digest: str, nonce: str, job: str, rows: int) -> Iterator[str]:
+    """The lots of the first rows: what they have in common is hashed once."""
+    common = hashlib.sha256(f"{json.dumps([digest, nonce, job])[:-1]}, ".encode())
+    for row in range(rows):
+        one = common.copy()
+        one.update(f"{row}]".encode())
+        yield one.hexdigest()
 
 
 def seed_of(revision: str, nonce: str, generator: str = GENERATOR_VERSION) -> int:
