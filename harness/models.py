@@ -23,7 +23,7 @@ from harness.errors import UserError
 from harness.gguf_files import joined, parts_of, require_parts, stem_of
 from harness.hub import files_of, require_reachable
 from harness.installing import lacks_package
-from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, take_over
+from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, require_bounded, take_over
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
@@ -31,6 +31,8 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MODEL, ADAPTER = "model", "adapter"
 TEMPLATE_OF_PROCESSOR = "chat_template.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+MOST_LAYERS = 10_000
 # Of a local folder these files decide what a model says; their hash is its revision.
 REVISION_SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
 
@@ -116,6 +118,9 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         location, gguf_file = _gguf_file(location, revision, request, here_only)
         arguments = _arguments(location, revision, gguf_file) | {"local_files_only": here_only}
         config = AutoConfig.from_pretrained(location, **arguments)
+        _require_few_layers(config)
+        if not request.gguf_file:
+            require_bounded(_tokenizer_here(request, files, revision, here_only))
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
         vocabulary = getattr(config.get_text_config(), "vocab_size", 1)
         if type(vocabulary) is not int or vocabulary < 1:
@@ -143,6 +148,25 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         take_over(tokenizer, adapter.folder, adapter.name)
     whose = MODEL if tokenizer.chat_template == template else ADAPTER
     return ModelSource(name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from, whose)
+
+
+def _require_few_layers(config: Any) -> None:
+    """Raises ValueError for a model that would be built without end."""
+    for name in LAYERS:
+        layers = getattr(config.get_text_config(), name, None)
+        if isinstance(layers, int) and layers > MOST_LAYERS:
+            raise ValueError(f"{name} of its config.json is {layers:,}, and at most {MOST_LAYERS:,} are built")
+
+
+def _tokenizer_here(request: ModelRequest, files: Path, revision: str, here_only: bool) -> Path:
+    """Where the tokenizer.json of a model lies, if it has one; that of a Hub model is fetched. files: its folder."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if not Path(reference.MODELS.get(request.model, request.model)).is_dir():
+        with suppress(EntryNotFoundError, LocalEntryNotFoundError):
+            return Path(hf_hub_download(request.model, FILE, revision=revision, local_files_only=here_only))
+    return files / FILE
 
 
 def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: bool) -> tuple[str, str | None]:

@@ -5,10 +5,12 @@ otherwise than the file that the model was trained with.
 """
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import confined
 from harness.errors import UserError
 
 # What decides the tokens of a text, but for those that are put around it.
@@ -21,6 +23,24 @@ SAMPLES = ("w 0", "w0", "a")
 FILE, BUILT = "tokenizer.json", "transformers"
 SETTINGS, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 TOKENIZER_FILES = (FILE, SETTINGS, TEMPLATE)
+
+
+def require_bounded(path: Path) -> None:
+    """Raises UserError for a tokenizer.json that cannot be read, or not within bounds on memory and time: that is tried
+    in a process of its own, before anything else reads the file."""
+    if not path.is_file():
+        return
+    tried = subprocess.run(
+        confined.command("harness.tokenizer_process", str(path)),
+        env=confined.environment() | {"TOKENIZERS_PARALLELISM": "false"},
+        capture_output=True, check=False,
+    )  # fmt: skip
+    try:
+        fault = json.loads(tried.stdout)
+    except ValueError:
+        fault = "it takes too much memory or time"
+    if fault is not None:
+        raise UserError(f"{path} cannot be read ({fault}): save the tokenizer anew")
 
 
 def as_in_file(loaded: Any, folder: Path) -> Any:
@@ -126,6 +146,7 @@ def take_over(tokenizer: Any, folder: Path, name: str) -> None:
     """
     from tokenizers import Tokenizer
 
+    require_bounded(folder / FILE)
     if (folder / FILE).is_file():
         theirs = Tokenizer.from_file(str(folder / FILE)).get_vocab()
         if odd := sorted(token for token, number in theirs.items() if tokenizer.get_vocab().get(token) != number):
