@@ -185,11 +185,13 @@ def _tell(verdict: Verdict) -> None:
 
 def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
     """The attestations of a record, each written beside it."""
+    from leaderboard.replaying.examining import Questions, examine
     from leaderboard.replaying.fresh import fresh
     from leaderboard.replaying.replay import replay
 
     record = read_record(folder)
     nonce = again.nonce or secrets.token_hex(16)
+    examine(folder, Questions(nonce, again.replay, again.fresh, again.rows), again.model)
     written = []
     if again.replay != 0:
         count = _usual(record) if again.replay == USUAL else again.replay

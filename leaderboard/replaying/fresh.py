@@ -42,7 +42,7 @@ def fresh(record: Record, nonce: str, by: str, model: str | None = None, rows: i
     seed = seed_of(run.facts["model"]["revision"], nonce)
     known = {job.task.name: share for job in jobs if (share := share_known(job, seed)) > MOST_KNOWN}
     asked = [job for job in jobs if job.task.name not in known]
-    anew = [_anew(job, seed, rows) for job in asked]
+    anew = [rows_anew(job, seed, rows) for job in asked]
     again = recorded_model(run, jobs, model)
     gaps = []
     with tqdm(total=sum(job.rows for job in anew), desc="fresh", unit="row") as bar:
@@ -66,7 +66,8 @@ def share_known(job: Job, seed: int) -> float:
     return len(set(public).intersection(other)) / len(set(other))
 
 
-def _anew(job: Job, seed: int, rows: int | None) -> Job:
+def rows_anew(job: Job, seed: int, rows: int | None) -> Job:
+    """A job over so many rows of another seed (None: as many as it has, at most 500)."""
     config = replace(job.config, seed=seed)
     wanted = min(job.rows, MOST_ROWS) if rows is None else rows
     return replace(job, config=config, rows=min(wanted, config.rows(job.split)))

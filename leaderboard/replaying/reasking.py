@@ -67,15 +67,8 @@ def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> A
     Raises UserError for supplied outputs, and for another model, revision, tokenizer or chat template than the
     recorded ones.
     """
-    if run.supplied:
-        raise UserError(f"{run.folder} has outputs that came from elsewhere: nobody can ask for them again")
+    source = recorded_source(run, model)
     facts = run.facts["model"]
-    try:
-        source = _source(run, facts, model)
-        _require("tokenizer", facts["tokenizer"]["sha256"], source.tokenizer_hash)
-        continuations = _continuations(run)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{run.folder}/run.json does not say which model was run ({error!r})") from None
     template = chat_template(source.tokenizer)
     found = None if template is None else hashlib.sha256(template.encode()).hexdigest()
     for job in jobs:
@@ -92,7 +85,21 @@ def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> A
     # Runs of earlier versions do not state the vocabulary.
     for name in (*SAME, *({"vocabulary"} & facts.keys())):
         _require(name, facts.get(name), described[name])
-    return Again(source, Engine(loaded, source.tokenizer, strict=strict), continuations)
+    return Again(source, Engine(loaded, source.tokenizer, strict=strict), continued(run))
+
+
+def recorded_source(run: Run, model: str | None = None) -> ModelSource:
+    """The same without its weights, its tokenizer compared."""
+    if run.supplied:
+        raise UserError(f"{run.folder} has outputs that came from elsewhere: nobody can ask for them again")
+    facts = run.facts["model"]
+    try:
+        source = _source(run, facts, model)
+        _require("tokenizer", facts["tokenizer"]["sha256"], source.tokenizer_hash)
+        continued(run)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{run.folder}/run.json does not say which model was run ({error!r})") from None
+    return source
 
 
 def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSource:
@@ -175,7 +182,8 @@ def _require(what: str, recorded: object, found: object) -> None:
         )
 
 
-def _continuations(run: Run) -> frozenset[str]:
+def continued(run: Run) -> frozenset[str]:
+    """The tasks of a run whose answers were scored as continuations."""
     tasks = run.facts["data"]["tasks"]
     return frozenset(name for name, asked in tasks.items() if asked["rendering"]["answers"] == "continuations")
 
