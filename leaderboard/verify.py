@@ -191,11 +191,11 @@ def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
 
     record = read_record(folder)
     nonce = again.nonce or secrets.token_hex(16)
-    examine(folder, Questions(nonce, again.replay, again.fresh, again.rows), again.model)
+    count = cast(int | None, _usual(record) if again.replay == USUAL else again.replay)
+    examine(folder, Questions(nonce, count, again.fresh, again.rows), again.model)
     written = []
-    if again.replay != 0:
-        count = _usual(record) if again.replay == USUAL else again.replay
-        written.append(_written(record, replay(record, cast(int | None, count), nonce, again.by, again.model)))
+    if count != 0:
+        written.append(_written(record, replay(record, count, nonce, again.by, again.model)))
     if again.fresh:
         written.append(_written(record, fresh(record, nonce, again.by, again.model, again.rows)))
     return written
