@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from harness import observations
 from harness.cli import main as harness
-from harness.run import Run, read_run, write_json
+from harness.run import CHECKSUMS, Run, read_run, write_json
 from harness.scoring import score_run
 from leaderboard.site import build
 from leaderboard.submission import Submission
@@ -33,7 +33,7 @@ FIRST_LOAD = ("index.html", "style.css", "site.js", "icon.svg")
 def derive(run: Run, records: Path, number: int) -> None:
     """A record of a model that errs on its own share of the reads."""
     draft = records / "draft"
-    shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns(".lock"))
+    shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns(".lock", CHECKSUMS))
     numbers = np.random.default_rng(number)
     for job in run.jobs():
         schema = observations.schema_of(job.task, job.config)

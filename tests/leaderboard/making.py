@@ -34,7 +34,7 @@ Json = dict[str, Any]
 def make_record(run: Path, records: Path, submission: Submission = SUBMISSION) -> Path:
     """The record of a finished run below `records`, without judging it; returns its folder."""
     draft = records / "draft"
-    shutil.copytree(run, draft, ignore=shutil.ignore_patterns(".lock", "*.html", "plots"))
+    shutil.copytree(run, draft, ignore=shutil.ignore_patterns(".lock", "*.html", "plots", CHECKSUMS))
     write_json(draft / "submission.json", submission.to_json())
     return resign(draft, records)
 
