@@ -100,7 +100,9 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
     }
     with progress.aside():
         if not repeats:
-            say(f"{source.name} answers the same text otherwise each time: run.json says so, and it cannot be ranked")
+            say(
+                f"{source.name} is not deterministic: it gives different answers to the same text, and cannot be ranked"
+            )
         folder = run_folder(request.output, facts)
     with only_writer(folder):
         run = open_run(folder, facts)

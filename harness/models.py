@@ -29,6 +29,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MODEL, ADAPTER = "model", "adapter"
+MORE_TEMPLATES = "additional_chat_templates"
 TEMPLATE_OF_PROCESSOR = "chat_template.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
@@ -103,7 +104,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
 
     here_only: what is needed has been fetched already, and the Hub is not asked again.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
     import harness.reference.lstm  # noqa: F401  makes the reference models known to transformers
 
@@ -122,6 +123,8 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         if not request.gguf_file:
             require_bounded(_tokenizer_here(request, files, revision, here_only))
         tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
+        if not isinstance(config.get_text_config(), PreTrainedConfig):
+            raise ValueError(f"text_config of its config.json is {config.get_text_config()!r}")
         vocabulary = getattr(config.get_text_config(), "vocab_size", 1)
         if type(vocabulary) is not int or vocabulary < 1:
             raise ValueError(f"vocab_size of its config.json is {vocabulary!r}")
@@ -361,7 +364,14 @@ def folder_revision(folder: Path, gguf_file: str | None) -> str:
     if gguf_file:
         paths = [folder / part for part in parts_of(gguf_file)]
     else:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in REVISION_SUFFIXES and path.is_file())
+        places = (folder, folder / MORE_TEMPLATES)
+        paths = sorted(
+            path
+            for place in places
+            if place.is_dir()
+            for path in place.iterdir()
+            if path.suffix in REVISION_SUFFIXES and path.is_file()
+        )
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

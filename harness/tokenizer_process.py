@@ -48,7 +48,7 @@ def _fault(tokenizer: Any) -> str | None:
         return f"it has the id {highest:,}"
     for text in TEXTS:
         try:
-            tokens = len(tokenizer.encode(text, add_special_tokens=False).ids)
+            tokens = max(len(tokenizer.encode(text, add_special_tokens=around).ids) for around in (False, True))
         except Exception:  # it has no word for some of it: texts that will be asked are looked at when they are planned
             continue
         if tokens > MOST_TOKENS * max(len(text), PADDED):

@@ -25,10 +25,10 @@ _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _WITHIN = str.maketrans("234789", "zeatbg")
 # Organisations that stand for something here.
 OURS = ("local/", "fflm/")
-# Who is nobody else's contact.
-# As skeletons: i is l there.
+# Who is nobody else's contact, as a skeleton: i is l there.
 _MAINTAINERS = re.compile(
-    r"(the|a)?malntalners?((of|for)?(fflm|thls|the|results|board|leaderboard)+)?|(the)?fflm(team)?"
+    r"((the|a|fflm|results|board|leaderboard)*(malntalner|admln|author|developer)s?(team)?"
+    r"((of|for|at)?(fflm|thls|the|results|board|leaderboard)+(org|com|dev)?)?)|(the)?fflm(team)?"
 )
 
 
@@ -148,10 +148,15 @@ def _of_withdrawn(run: Run, other: _Other, digest: str) -> list[str]:
     return [f"{copied.what} those of {other.folder.name}, which was withdrawn"] if copied else []
 
 
-def skeleton(name: str) -> str:
+def pass_for_each_other(one: str, other: str) -> bool:
+    """Whether two names look alike, with letters that look like digits taken for letters or for digits."""
+    return any(skeleton(one, digits) == skeleton(other, digits) for digits in ("0-9", "0-9loi"))
+
+
+def skeleton(name: str, digits: str = "0-9") -> str:
     """A name without what the eye passes over: case, hyphens, and signs that look like another. What stands between
-    two digits counts: 1.3b is not 13b."""
-    apart = re.sub(r"(?<=[0-9])[._-]+(?=[0-9])", ",", name.casefold())
+    two digits counts: 1.3b is not 13b. digits: what passes for one."""
+    apart = re.sub(rf"(?<=[{digits}])[._-]+(?=[{digits}])", ",", name.casefold())
     within = re.sub(r"(?<=[a-z])[0-9](?=[a-z])", lambda digit: digit.group().translate(_WITHIN), apart)
     alike = within.translate(_ALIKE)
     for pair, one in _PAIRS:
@@ -163,10 +168,10 @@ def _require_own_name(name: str, others: Iterable[str]) -> None:
     """Raises Refused for a name, or an organisation of one, that passes for another on the board, or for ours."""
     own = name.partition("/")[0]
     for other in others:
-        if name != other and skeleton(name) == skeleton(other):
+        if name != other and pass_for_each_other(name, other):
             raise Refused(f"{shown(name)} passes for {shown(other)}, which has a record")
         theirs = other.partition("/")[0]
-        if own != theirs and skeleton(own) == skeleton(theirs):
+        if own != theirs and pass_for_each_other(own, theirs):
             raise Refused(f"{shown(name)} passes for a model of {shown(theirs)}, which is on the board")
 
 

@@ -341,6 +341,8 @@ def test_weights_in_several_files_are_read(cli: Run, tmp_path: Path, tiny: Path)
         ("config.json", "num_hidden_layers", {"a": {"b": []}}),
         ("config.json", "dtype", "float7"),
         ("config.json", "model_type", ["llama"]),
+        ("config.json", "text_config", 3),
+        ("config.json", "text_config", [{}]),
         ("config.json", "rope_parameters", "none"),
         ("tokenizer.json", "model", {"type": "BPE", "vocab": {"a": 2**31}, "merges": []}),
         ("tokenizer.json", "model", "none"),

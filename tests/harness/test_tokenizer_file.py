@@ -128,3 +128,16 @@ def test_a_model_of_the_hub(cli: Run, tmp_path: Path) -> None:
     assert text and len(first) == 8  # eight symbols, a token each
     spaced = ids_in_file(folder, "w 0 i 1 r 0 i 1")
     assert set(first) <= {*spaced, *ids_in_file(folder, "w 1 w 0 r 1 r 0")}
+
+
+def test_a_post_processor_that_names_a_token_that_is_not_there_ends_in_one_line(tmp_path: Path) -> None:
+    """The library panics over it, which is no Exception."""
+    folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
+    path = folder / "tokenizer.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    around = [{"SpecialToken": {"id": "<no>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    facts["post_processor"] = {"type": "TemplateProcessing", "single": around, "pair": around, "special_tokens": {}}
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be") as refusal:
+        resolve(ModelRequest(str(folder)))
+    assert "\n" not in str(refusal.value)

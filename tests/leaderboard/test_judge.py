@@ -22,7 +22,7 @@ from leaderboard.judging import tables
 from leaderboard.judging.apart import judge_apart
 from leaderboard.judging.changes import contents
 from leaderboard.judging.judge import Verdict, judge
-from leaderboard.judging.others import skeleton
+from leaderboard.judging.others import pass_for_each_other, skeleton
 from leaderboard.judging.texts import fault_of
 from leaderboard.submit import public_facts
 from tests.conftest import Run, refused
@@ -195,6 +195,10 @@ TOKENS = [
         ("contact", "The Maintainers", "passes for the maintainers"),
         ("contact", "the rnaintainers of ff1m", "passes for the maintainers"),
         ("contact", "fflm-team", "passes for the maintainers"),
+        ("contact", "fflm maintainers", "passes for the maintainers"),
+        ("contact", "The fflm authors", "passes for the maintainers"),
+        ("contact", "maintainers@fflm.org", "passes for the maintainers"),
+        ("contact", "leaderboard admin team", "passes for the maintainers"),
         ("contact", "@everyone", "calls many"),
         ("contact", "ask @here", "calls many"),
         ("contact", "@org/team", "calls many"),
@@ -226,6 +230,7 @@ def test_contacts_and_disclosures(record: Path, records: Path, path: str, text: 
         ("contact", "alice"),
         ("contact", "alice@here.example"),
         ("contact", "the maintainers of SmolLM2"),
+        ("contact", "the authors of this model"),
         ("contact", "\u674e\u660e"),
         ("disclosure", "\u7121\u3057"),
         ("disclosure", "no"),
@@ -510,11 +515,12 @@ def test_names_of_reported_models(record: Path, records: Path) -> None:
         ("org/llama", "org/ll4ma", True), ("org/test", "org/te5t", True), ("org/maze", "org/ma2e", True),
         ("org/gpt-2", "org/gpt-z", False), ("org/m-8b", "org/m-bb", False), ("org/opt-6b", "org/opt-8b", False),
         ("org/phi-3", "org/phi-4", False), ("org/model-a", "org/model-4", False), ("a-b/c", "a/b-c", False),
+        ("aa/SmolLM2-135M", "aa/SmolLM2-l35M", True),
         ("org/v2", "org/v3", False), ("org/mamba-130m", "org/mamba-13.0m", False),
     ],
 )  # fmt: skip
 def test_skeletons_of_names(one: str, other: str, alike: bool) -> None:
-    assert (skeleton(one) == skeleton(other)) == alike
+    assert pass_for_each_other(one, other) == alike
 
 
 def _again(record: Path, records: Path, **submission: Any) -> Path:
