@@ -144,7 +144,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     name = _name(request, folder)
     tokenizer.name_or_path = name  # what it is called in messages
     adapter = _adapter(request.adapter, here_only) if request.adapter else None
-    if not tokenizer.chat_template:
+    if tokenizer.chat_template is None:
         tokenizer.chat_template = _template_of_processor(request, location, revision, here_only)
     template = tokenizer.chat_template
     if adapter is not None:

@@ -175,6 +175,8 @@ def test_whoever_reads_may_stop(tmp_path: Path) -> None:
 
 # One writes JSON of ASCII for the process that started it, one is for the makers of the data.
 OTHERS = {"fflm_data/terminal.py", "leaderboard/judging/apart.py", "fflm_data/facts/make.py"}
+# What they write is read by the process that has started them.
+CHILDREN = {"harness/template_process.py", "harness/tokenizer_process.py", "leaderboard/replaying/examining.py"}
 TABLES = {"harness/table.py", "harness/comparing.py"}
 
 
@@ -188,4 +190,4 @@ def test_all_that_is_printed_is_made_visible() -> None:
             methods = [ast.unparse(call) for call in calls if isinstance(call, ast.Attribute)]
             assert name in OTHERS or "print" not in names, name
             assert name in TABLES or not any(one.endswith("console.print") for one in methods), name
-            assert not any(one in ("sys.stdout.write", "sys.stderr.write") for one in methods), name
+            assert name in CHILDREN or not {"sys.stdout.write", "sys.stderr.write"} & {*methods}, name

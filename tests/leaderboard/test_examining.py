@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.models import ModelRequest, folder_revision, resolve
+from harness.run import CHECKSUMS
 from leaderboard.replaying import examining
 from leaderboard.replaying.examining import Questions, examine
 from leaderboard.submit import public_facts
@@ -41,7 +42,8 @@ def hostile(honest: Path, tiny: Path, folder: Path, file: str, change: Callable[
     change(facts)
     (model / file).write_text(json.dumps(facts), encoding="utf-8")
     record = copied(honest, folder)
-    (record / ".lock").unlink(missing_ok=True)
+    for beside in (".lock", CHECKSUMS):
+        (record / beside).unlink(missing_ok=True)
     edit(record / "run.json", public_facts)
     edit(record / "run.json", lambda run: run["model"].update(revision=folder_revision(model, None)))
     return record, model
