@@ -13,7 +13,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from fflm_data.terminal import say
 from harness import threads
@@ -280,14 +283,51 @@ def end_with_launcher() -> None:
     Ours, torchrun, and accelerate, which starts as torchrun does. Slurm ends its tasks itself; and what a shell has
     started in the background may outlive it.
     """
-    launcher = os.environ.get(LAUNCHER)
-    if launcher is None and TORCHRUN not in os.environ:
+    if LAUNCHER not in os.environ and TORCHRUN not in os.environ:
         return
-    parent = os.getppid() if launcher is None else int(launcher)
+    launcher = _launcher()
+    if launcher is None:  # killed before this process could look
+        os._exit(1)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while _alive(launcher):
             time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _launcher() -> psutil.Process | None:
+    """The process that has started this one as one of several, if it is alive.
+
+    torchrun and accelerate do not say who they are. They run in Python, and a process whose launcher has died belongs
+    to the system; between them and this process there may be a shell (`--no-python script.sh`).
+    """
+    try:
+        if LAUNCHER in os.environ:
+            return psutil.Process(int(os.environ[LAUNCHER]))
+        for above in psutil.Process().parents():
+            program = _program(above)
+            if not program:  # on its way out, and what is above it has started the launcher
+                return None
+            if "python" in program:
+                return above
+    except psutil.NoSuchProcess:
+        pass
+    return None
+
+
+def _program(process: psutil.Process) -> str:
+    """The file that a process runs; none if it ends just now."""
+    try:
+        return Path(process.exe()).name.lower()
+    except psutil.AccessDenied:  # of another user, as a launcher is not
+        return "unknown"
+
+
+def _alive(process: psutil.Process) -> bool:
+    """Whether a process still runs: one that has ended stays in the list until it is asked for its exit status."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -76,22 +76,24 @@ def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: i
 FOUR = ["--nproc-per-node", "4", "-m", "harness", "eval"]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [*running.HARNESS, "eval", "--num-processes", "4"],
-        [*running.TORCHRUN, *FOUR],
-        [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "4",
-         "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "harness", "eval"],
-    ],
-    ids=["harness", "torchrun", "accelerate"],
-)  # fmt: skip
-def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, command: list[str]) -> None:
-    process = running.start(tmp_path, *command, *ASKED, "--limit", "3000")
+LAUNCHERS: dict[str, list[str]] = {
+    "harness": [*running.HARNESS, "eval", "--num-processes", "4"],
+    "torchrun": [*running.TORCHRUN, *FOUR],
+    "torchrun and a shell": [*running.TORCHRUN, "--nproc-per-node", "4", "--no-python", "bash", "-c",
+                             f'{sys.executable} -m harness eval "$@"; exit', "eval"],
+    "accelerate": [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "4",
+                   "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "harness", "eval"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("megabytes", [0, 150], ids=["starting", "running"])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
+    """Killed before its ranks can look for it, or once they have begun and are not yet at the end."""
+    process = running.start(tmp_path, *LAUNCHERS[launcher], *ASKED, "--limit", "3000")
     running.until(lambda: len(running.ranks(process)) == 4, process)
     ranks = [*running.ranks(process).values()]
-    # Past their first lines, where they begin to look for the launcher, and before the end.
-    running.until(lambda: all(rank.memory_info().rss > 150e6 for rank in ranks), process)
+    running.until(lambda: all(rank.memory_info().rss > megabytes * 1e6 for rank in ranks), process)
     process.kill()
     _, alive = psutil.wait_procs(ranks, timeout=30)
     for rank in alive:
@@ -364,15 +366,6 @@ def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, m
         f"harness was {HARNESS_VERSION}, is 99.0" in done.stdout
         and "data.tasks.flipflop.version was 1, is 99" in done.stdout
     )
-
-
-def test_a_launcher_killed_while_its_ranks_load(tmp_path: Path) -> None:
-    process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
-    running.until(lambda: len(running.ranks(process)) == 2, process)
-    ranks = running.ranks(process)
-    process.kill()
-    _, alive = psutil.wait_procs(list(ranks.values()), timeout=30)
-    assert not alive
 
 
 def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
