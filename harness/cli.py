@@ -16,8 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import HARNESS_VERSION, installing, options, threads
+from harness import HARNESS_VERSION
+from harness.commands import options
+from harness.engine import threads
 from harness.errors import LostProcess, UserError
+from harness.models import packages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return given.run(given) or 0
     except ModuleNotFoundError as error:
-        extra = installing.extra_of((error.name or "").split(".")[0])
+        extra = packages.extra_of((error.name or "").split(".")[0])
         if extra is None:
             raise
-        return _refuse(installing.missing(str(error.name), extra))
+        return _refuse(packages.missing(str(error.name), extra))
     except UserError as error:
         others_say_it = isinstance(error, LostProcess) and os.environ.get("RANK", "0") != "0"
         return 2 if others_say_it else _refuse(str(error))
@@ -209,7 +212,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval(given: argparse.Namespace) -> int:
-    from harness import processes
+    from harness.evaluation import processes
 
     model = options.model_request(given)
     prompts = options.prompt_request(given)
@@ -220,9 +223,9 @@ def _eval(given: argparse.Namespace) -> int:
         return processes.launch(given.num_processes, given.arguments)
 
     quiet_libraries()
-    from harness import table
-    from harness.evaluation import evaluate
-    from harness.planning import EvalRequest
+    from harness.evaluation.evaluate import evaluate
+    from harness.planning.planning import EvalRequest
+    from harness.reporting import table
 
     request = EvalRequest(
         model,
@@ -280,11 +283,11 @@ def quiet_libraries() -> None:
 
 
 def _tasks(given: argparse.Namespace) -> None:
-    from harness.suites import suites
     from harness.tasks import all_tasks, get_task
+    from harness.tasks.suites import suites
 
     if given.show is not None:
-        from harness.showing import show
+        from harness.prompts.preview import show
 
         _say(show(get_task(given.show), given.shots), lines=True)
         return
@@ -304,8 +307,8 @@ def _ask(given: argparse.Namespace) -> None:
     if given.question is not None and odd:
         raise UserError(f"--{odd[0]} is for a row of a task: leave it out, or name a --task in place of the question")
     quiet_libraries()
-    from harness.asking import ask_freely, ask_row
-    from harness.planning import EvalRequest
+    from harness.evaluation.ask import ask_freely, ask_row
+    from harness.planning.planning import EvalRequest
 
     if given.question is not None:
         lines = ask_freely(model, given.question, prompts)
@@ -317,9 +320,9 @@ def _ask(given: argparse.Namespace) -> None:
 
 
 def _prompts(given: argparse.Namespace) -> None:
-    from harness.models import ModelRequest
-    from harness.planning import EvalRequest
-    from harness.supplied import write_prompts
+    from harness.evaluation.external import write_prompts
+    from harness.models.source import ModelRequest
+    from harness.planning.planning import EvalRequest
 
     request = EvalRequest(
         ModelRequest(), shlex.join(["harness", *given.arguments]), tuple(dict.fromkeys(given.task)),
@@ -331,7 +334,7 @@ def _prompts(given: argparse.Namespace) -> None:
 
 
 def _score(given: argparse.Namespace) -> None:
-    from harness import reported
+    from harness.reporting import reported
 
     if answers := next((one for one in given.folders if one.suffix == ".jsonl"), None):
         raise UserError(f"answers are scored with --outputs: harness score --outputs {answers} --model ORG/NAME")
@@ -340,7 +343,7 @@ def _score(given: argparse.Namespace) -> None:
     if given.outputs is None:
         reported.score(given.folders, given.format)
         return
-    from harness.supplied import score_answers
+    from harness.evaluation.external import score_answers
 
     if given.model is None and given.outputs.is_file():
         raise UserError("--outputs does not say which model answered: add --model ORG/NAME")
@@ -351,13 +354,13 @@ def _score(given: argparse.Namespace) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
-    from harness import reported
+    from harness.reporting import reported
 
     reported.report(given.folders, given.format)
 
 
 def _compare(given: argparse.Namespace) -> None:
-    from harness import reported
+    from harness.reporting import reported
 
     if len(given.folders) < 2:
         raise UserError("one run is compared with nothing: name two run folders or more")
@@ -366,8 +369,8 @@ def _compare(given: argparse.Namespace) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     quiet_libraries()
-    from harness.reference.train import Recipe, train_lstm
-    from harness.run import require_writable
+    from harness.runs.run import require_writable
+    from harness.training.lstm import Recipe, train_lstm
 
     require_writable(given.output)
     recipe = Recipe(steps=given.steps, data_seed=given.data_seed, weight_seed=given.weight_seed)

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.run import read_run, write_json
+from harness.runs.run import read_run, write_json
 from leaderboard.attested import require_fresh, require_replay, require_time
-from leaderboard.judging.forms import require_form
-from leaderboard.judging.reading import read_json
-from leaderboard.judging.refusal import Refused
+from leaderboard.verification.forms import require_form
+from leaderboard.verification.reading import read_json
+from leaderboard.verification.refusal import Refused
 
 ATTESTATION_SCHEMA = "fflm-attestation/1"
 REPLAY, FRESH, WITHDRAWN = "replay", "fresh", "withdrawn"
@@ -34,7 +34,7 @@ SHORT = 8
 class Attestation:
     """record: digest of the record, 64 hex digits. at: when, ISO 8601 in UTC. by: who. nonce: what made the choice
     unforeseeable, given after submission; None if nothing was chosen. agrees: whether the replay said what the record
-    says; None if nothing was compared. details: by kind, as `leaderboard.replaying` writes them; of a withdrawn record
+    says; None if nothing was compared. details: by kind, as `leaderboard.replay` writes them; of a withdrawn record
     {"reason": text}."""
 
     record: str

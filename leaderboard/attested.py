@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
-from leaderboard.judging.refusal import Refused, shown
-from leaderboard.replaying.lots import draw, seed_of
+from leaderboard.replay.lots import draw, seed_of
+from leaderboard.verification.refusal import Refused, shown
 
 # In the place of the ids of a table: all of them.
 ALL = "all"
@@ -36,7 +36,7 @@ def require_time(at: str, run: Mapping[str, Any]) -> None:
 def require_replay(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Raises Refused unless a replay says of which rows of a run it is, that its nonce drew them, what it compared, and
     was no laxer than replays are."""
-    from leaderboard.replaying.agreement import tolerance_of
+    from leaderboard.replay.agreement import tolerance_of
 
     details = facts["details"]
     rows = _rows(run)
@@ -65,7 +65,7 @@ def require_replay(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
 
 def _require_elsewhere(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Raises Refused unless a record was made on another kind of device than it was asked again on."""
-    from leaderboard.replaying.devices import rounds_otherwise
+    from leaderboard.replay.devices import rounds_otherwise
 
     recorded, here = run["environment"]["device"], facts["details"]["environment"].get("device")
     told = facts["details"]["elsewhere"]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness import options
+from harness.commands import options
 from harness.errors import UserError
 
 
@@ -138,7 +138,7 @@ def _submit(given: argparse.Namespace) -> None:
     if not (given.to or given.hub_results or given.dry_run):
         raise UserError("where to is not said: add --to ORG/NAME, --to CHECKOUT, or --hub-results")
     if given.hub_results:
-        from harness.run import read_run
+        from harness.runs.run import read_run
         from leaderboard.hub import model_pages
 
         if not given.dataset:

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
-from leaderboard.judging.reading import read_json
-from leaderboard.judging.refusal import Refused
 from leaderboard.records import Record
 from leaderboard.standing import dispute_of
+from leaderboard.verification.reading import read_json
+from leaderboard.verification.refusal import Refused
 
 # Of the lines of two tables that are the same, and how close their log-probabilities are: a copy may have been moved.
 _SAME_SHARE, _SAME_WITHIN = 0.99, 1e-3
@@ -150,7 +150,7 @@ def _repeats(origin: Record, record: Record, name: str, rows: set[int]) -> bool:
     if not rows or not _is_of_one_model(origin, record):
         return _is_same(origin, record, name)
     one, other = _both(origin, record, name)
-    from leaderboard.replaying.agreement import tolerance_of
+    from leaderboard.replay.agreement import tolerance_of
 
     within = tolerance_of(origin.run.facts["model"])
     asked = [row for row in rows if (one["id"].to_numpy() == row).any() and (other["id"].to_numpy() == row).any()]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harness.errors import UserError
-from harness.run import Run, read_run
+from harness.runs.run import Run, read_run
 from leaderboard.attestations import WITHDRAWN, Attestation, read_attestations
 from leaderboard.submission import SUBMISSION_FILE, Submission, read_submission
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from leaderboard.judging.forms import require_form
-from leaderboard.judging.refusal import Refused
+from leaderboard.verification.forms import require_form
+from leaderboard.verification.refusal import Refused
 
 SUBMISSION_FILE = "submission.json"
 SUBMISSION_SCHEMA = "fflm-submission/1"

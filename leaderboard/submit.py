@@ -19,16 +19,17 @@ from typing import Any
 from filelock import FileLock
 
 from fflm_data.terminal import say
-from harness import observations, table
 from harness.errors import UserError
-from harness.models import folder_name
-from harness.run import Run, read_run, write_json
-from harness.scoring import score_run
+from harness.models.source import folder_name
+from harness.reporting import table
+from harness.runs import observations
+from harness.runs.run import Run, read_run, write_json
+from harness.scoring.scores import score_run
 from leaderboard.hub import repository
-from leaderboard.judging.apart import judge_apart
-from leaderboard.judging.texts import fault_of
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
 from leaderboard.submission import SUBMISSION_FILE, Submission
+from leaderboard.verification.apart import judge_apart
+from leaderboard.verification.texts import fault_of
 
 NOT_SAID = "for a reason that is kept out of the record"
 # Options whose values are ids or paths, and the beginnings of paths that say where files lie.

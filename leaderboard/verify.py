@@ -18,12 +18,12 @@ from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
-from leaderboard.judging.apart import judge_apart
-from leaderboard.judging.changes import added_records, contents
-from leaderboard.judging.judge import Verdict
-from leaderboard.judging.refusal import Refused
 from leaderboard.records import PLACES, Record, read_record, record_folders, records_of
-from leaderboard.replaying.lots import usual_count
+from leaderboard.replay.lots import usual_count
+from leaderboard.verification.apart import judge_apart
+from leaderboard.verification.changes import added_records, contents
+from leaderboard.verification.judge import Verdict
+from leaderboard.verification.refusal import Refused
 
 USUAL = "usual"
 
@@ -170,7 +170,7 @@ def _opened_against(base: Path, head: Path, attested: Sequence[str]) -> Opened:
 
 
 def _tell(verdict: Verdict) -> None:
-    from harness import table
+    from harness.reporting import table
 
     if verdict.accepted and verdict.result is not None and verdict.submission is not None:
         table.show(verdict.result)
@@ -185,9 +185,9 @@ def _tell(verdict: Verdict) -> None:
 
 def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
     """The attestations of a record, each written beside it."""
-    from leaderboard.replaying.examining import Questions, examine
-    from leaderboard.replaying.fresh import fresh
-    from leaderboard.replaying.replay import replay
+    from leaderboard.replay.examining import Questions, examine
+    from leaderboard.replay.fresh import fresh
+    from leaderboard.replay.replay import replay
 
     record = read_record(folder)
     nonce = again.nonce or secrets.token_hex(16)

@@ -174,10 +174,14 @@ def test_whoever_reads_may_stop(tmp_path: Path) -> None:
 
 
 # One writes JSON of ASCII for the process that started it, one is for the makers of the data.
-OTHERS = {"fflm_data/terminal.py", "leaderboard/judging/apart.py", "fflm_data/facts/make.py"}
+OTHERS = {"fflm_data/terminal.py", "leaderboard/verification/apart.py", "fflm_data/facts/make.py"}
 # What they write is read by the process that has started them.
-CHILDREN = {"harness/template_process.py", "harness/tokenizer_process.py", "leaderboard/replaying/examining.py"}
-TABLES = {"harness/table.py", "harness/comparing.py"}
+CHILDREN = {
+    "harness/prompts/template_process.py",
+    "harness/models/tokenizer_process.py",
+    "leaderboard/replay/examining.py",
+}
+TABLES = {"harness/reporting/table.py", "harness/reporting/comparison_table.py"}
 
 
 def test_all_that_is_printed_is_made_visible() -> None:

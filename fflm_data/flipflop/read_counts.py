@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from fflm_data.config import Config
 from fflm_data.flipflop.strings import encode, previous_symbol_right, reads
-
-if TYPE_CHECKING:
-    from fflm_data.flipflop.configs import TextConfig
 
 
 @dataclass(frozen=True)
@@ -28,13 +25,14 @@ class ReadCounts:
 
 
 @cache
-def read_counts(config: "TextConfig", split: str) -> ReadCounts:
-    """Counts the reads of a split, block by block."""
-    gaps = np.zeros(config.distribution(split).instructions, dtype=np.int64)
+def read_counts(config: Config, split: str) -> ReadCounts:
+    """Counts the reads of a split of strings of one length, block by block."""
+    gaps = np.zeros(0, dtype=np.int64)
     right = 0
     for table in config.tables(split):
         ids = encode(table["text"])
         found = reads(ids)
-        gaps += np.bincount(found.gap, minlength=len(gaps))
+        counted = np.bincount(found.gap, minlength=ids.shape[1] // 2)  # an instruction is two symbols
+        gaps = gaps + counted if len(gaps) else counted
         right += int(previous_symbol_right(ids, found).sum())
     return ReadCounts(gaps, right)

@@ -11,9 +11,9 @@ from torch import Tensor
 from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
 from harness.engine.forward import Forward, Past
-from harness.prompting import template_marks
+from harness.prompts.prompting import template_marks
+from harness.prompts.thinking import marker_ids
 from harness.tasks.base import Ints
-from harness.thinking import marker_ids
 
 # Copying keys and values costs about a step: it is done when this part of the rows has finished.
 LEAVING = 0.25

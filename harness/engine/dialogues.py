@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.engine.abilities import Completing
 from harness.engine.decoding import Decoder, Limit, Row, take
 from harness.engine.forward import Past
-from harness.plan import DialoguePlan
+from harness.planning.plans import DialoguePlan
 from harness.tasks.base import Ints
 
 

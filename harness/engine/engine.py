@@ -26,9 +26,9 @@ from harness.engine.decoding import Decoder, Limit
 from harness.engine.dialogues import DialoguesSaid, converse
 from harness.engine.forward import Forward, Past
 from harness.engine.memory import assumed_budget, halving, measured_budget, single_row
-from harness.plan import CompletionPlan, DialoguePlan, Logprobs, ReadPlan
+from harness.engine.threads import Threads
+from harness.planning.plans import CompletionPlan, DialoguePlan, Logprobs, ReadPlan
 from harness.tasks.base import Ints
-from harness.threads import Threads
 
 # What the keys and values of a batch may take.
 CACHE_BYTES = 2**31

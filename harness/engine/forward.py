@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.threads import Threads
+from harness.engine.threads import Threads
 
 # Under which of these names a model gives, and takes, what it keeps of the tokens it has seen.
 CACHE_FIELDS = ("cache", "past_key_values", "cache_params", "state")

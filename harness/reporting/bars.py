@@ -8,7 +8,7 @@ from harness.reporting import style
 from harness.reporting.canvas import LABEL, Key, fit, fitted, sheet, to_svg
 from harness.reporting.lines import series_style
 from harness.reporting.series import Curve, Plot, table_rows
-from harness.table import percent
+from harness.reporting.table import percent
 
 LINE_HEIGHT = 21.0
 BOTTOM = 46.0

@@ -1,4 +1,4 @@
-"""From judged observations to the arrays that are plotted. Pure; every interval is one of `harness.statistics`.
+"""From judged observations to the arrays that are plotted. Pure; every interval is one of `harness.scoring.statistics`.
 
 Items whose logits were no numbers are left out everywhere. The trivial guess at a point is the best one there.
 """
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fflm_data.answers import ANSWERED
 from fflm_data.flipflop import FlipFlop, FlipFlopPiecewise
-from harness.answers import ANSWERED
-from harness.judging import Judged, JudgedChoices, JudgedHistograms, JudgedNumbers, JudgedReads
 from harness.reporting.series import Answers, Curve, Floats, Grid, Ints
-from harness.statistics import Interval, mean_interval, proportion_interval
+from harness.scoring.grading import Judged, JudgedChoices, JudgedHistograms, JudgedNumbers, JudgedReads
+from harness.scoring.statistics import Interval, mean_interval, proportion_interval
 
 Bools = npt.NDArray[np.bool_]
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.judging import Judged, JudgedNumbers
 from harness.reporting.curves import Bools
-from harness.scoring import score
-from harness.statistics import Comparison, Interval, paired_comparison
+from harness.scoring.grading import Judged, JudgedNumbers
+from harness.scoring.scores import score
+from harness.scoring.statistics import Comparison, Interval, paired_comparison
 
 
 @dataclass(frozen=True)

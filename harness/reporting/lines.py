@@ -8,7 +8,7 @@ import numpy as np
 from harness.reporting import style
 from harness.reporting.canvas import Key, fit, sheet, to_svg
 from harness.reporting.series import Curve, Plot, figures, table_rows
-from harness.table import percent
+from harness.reporting.table import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

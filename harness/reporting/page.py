@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.comparing import remarks
-from harness.judging import Judged, judge
 from harness.reporting.headline import difference, headline, skill_text
 from harness.reporting.parts import sections
 from harness.reporting.series import NOTHING, Plot, figures
 from harness.reporting.style import page_css
 from harness.reporting.subjects import Section, Subject
+from harness.reporting.table import percent
 from harness.reporting.telling import telling
-from harness.run import Run, require_writable
-from harness.table import percent
+from harness.runs.run import Run, require_writable
+from harness.scoring.comparison import remarks
+from harness.scoring.grading import Judged, judge
 
 TEMPLATES = Path(__file__).parent / "templates"
 

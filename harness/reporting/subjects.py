@@ -7,9 +7,9 @@ variant, with a series for each run.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.judging import Judged
 from harness.reporting.series import Curve, Plot
-from harness.run import Run
+from harness.runs.run import Run
+from harness.scoring.grading import Judged
 
 
 @dataclass(frozen=True)

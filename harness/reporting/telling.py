@@ -8,11 +8,18 @@ from typing import cast
 
 import numpy as np
 
-from harness.answers import ANSWERED
-from harness.judging import Judged, JudgedChoices, JudgedCompletions, JudgedHistograms, JudgedNumbers, JudgedReads
+from fflm_data.answers import ANSWERED
 from harness.reporting.curves import Bools
 from harness.reporting.grids import KINDS
 from harness.reporting.series import Floats
+from harness.scoring.grading import (
+    Judged,
+    JudgedChoices,
+    JudgedCompletions,
+    JudgedHistograms,
+    JudgedNumbers,
+    JudgedReads,
+)
 from harness.tasks import ChoiceTask, ReadTask
 
 MOST = 10

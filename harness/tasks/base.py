@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fflm_data.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
 from fflm_data.config import Config
 from fflm_data.names import did_you_mean
-from harness.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
 from harness.errors import UserError
 from harness.tasks.wording import HISTOGRAM, NUMBER, Wording
 

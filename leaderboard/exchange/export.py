@@ -16,16 +16,16 @@ from uuid import UUID
 
 from fflm_data.terminal import say
 from harness.errors import UserError
-from harness.rows import Job
-from harness.run import SUPPLIED, require_writable, write_json
-from harness.scoring import score_run
+from harness.prompts.jobs import Job
+from harness.runs.run import SUPPLIED, require_writable, write_json
+from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, DialogueTask
 from leaderboard.exchange.samples import samples
 from leaderboard.records import Record, read_record
 
 SCHEMA_VERSION = "0.3.0"
 COLLECTION = "fflm"
-INTERVAL = "95%, clustered by row or by fact (harness.statistics)"
+INTERVAL = "95%, clustered by row or by fact (harness.scoring.statistics)"
 INFINITE = "Infinity"
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.answers import ANSWERED
-from harness.judging import judge
-from harness.run import Run
+from fflm_data.answers import ANSWERED
+from harness.runs.run import Run
+from harness.scoring.grading import judge
 from harness.tasks import CompletionTask, DialogueTask
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from leaderboard.hub.reported import ReportedScore, fault_in, reportable
-from leaderboard.judging.refusal import Refused
+from leaderboard.verification.refusal import Refused
 
 FOLDER = ".eval_results"
 MOST_BYTES = 64 * 1024

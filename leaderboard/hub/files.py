@@ -6,7 +6,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from leaderboard.judging.refusal import Refused, shown
+from leaderboard.verification.refusal import Refused, shown
 
 
 def sizes(api: HfApi, repository: str, revision: str, kind: str, folder: str | None = None) -> dict[str, int]:

@@ -19,16 +19,16 @@ from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, not_a_name, requ
 from fflm_data.manifest import MANIFEST_FILE, Manifest
 from fflm_data.terminal import say
 from harness.errors import UserError
-from harness.reference import MODELS
-from harness.rows import Job
-from harness.run import SUPPLIED, Run
-from harness.scoring import score_run
+from harness.models.reference import MODELS
+from harness.prompts.jobs import Job
+from harness.runs.run import SUPPLIED, Run
+from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, ReadTask
 from leaderboard.hub import eval_results
 from leaderboard.hub import files as hub_files
 from leaderboard.hub.reported import REPOSITORY, Reported, ReportedScore, reportable, reported_file, write_reported
-from leaderboard.judging.refusal import Refused
 from leaderboard.records import records_of
+from leaderboard.verification.refusal import Refused
 
 RESULTS_FILE = f"{eval_results.FOLDER}/fflm.yaml"
 REPORTED = "reported"

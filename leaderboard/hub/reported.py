@@ -14,11 +14,11 @@ from typing import Any
 from fflm_data import get_config
 from fflm_data.eval_yaml import scored_splits, task_id
 from harness.errors import UserError
-from harness.run import write_json
+from harness.runs.run import write_json
 from harness.tasks import all_tasks
-from leaderboard.judging.reading import read_json
-from leaderboard.judging.refusal import Refused
-from leaderboard.judging.texts import fault_of
+from leaderboard.verification.reading import read_json
+from leaderboard.verification.refusal import Refused
+from leaderboard.verification.texts import fault_of
 
 REPORTED_SCHEMA = "fflm-reported/1"
 REPOSITORY = re.compile(r"(?!.*\.\.)[\w.-]{1,64}/[\w.-]{1,96}", re.ASCII)

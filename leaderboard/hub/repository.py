@@ -16,11 +16,11 @@ from huggingface_hub.hf_api import RepoFile
 
 from fflm_data.hub import DATASET, hub_errors
 from harness.errors import UserError
-from leaderboard.judging.changes import added_records
-from leaderboard.judging.reading import most_bytes, read_json
-from leaderboard.judging.refusal import Refused, shown
 from leaderboard.records import Record, record_files
 from leaderboard.submission import SUBMISSION_FILE
+from leaderboard.verification.changes import added_records
+from leaderboard.verification.reading import most_bytes, read_json
+from leaderboard.verification.refusal import Refused, shown
 
 RECORDS, REPORTED = PurePosixPath("records"), PurePosixPath("reported")
 # What one pull request may add.

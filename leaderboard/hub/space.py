@@ -9,8 +9,8 @@ from fflm_data.hub import OF_NEW, SPACE, HubError, content_ids, contents, hub_er
 from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.hub import files as hub_files
-from leaderboard.judging.refusal import Refused
 from leaderboard.site.files import INDEX_FILE, is_index, is_site, other_files
+from leaderboard.verification.refusal import Refused
 
 PAGE, CARD, ATTRIBUTES = "index.html", "README.md", ".gitattributes"
 MOST_INDEX_BYTES = 2**26

@@ -25,13 +25,13 @@ from tqdm import tqdm
 import fflm_data
 import harness
 from harness import HARNESS_VERSION
-from harness.comparing import said
-from harness.csv_cells import csv_cell
 from harness.errors import UserError
-from harness.judging import Judged, JudgedCompletions, judge
+from harness.reporting.csv_cells import csv_cell
 from harness.reporting.telling import Wrong, telling
-from harness.run import Run, read_by_older_rules
-from harness.scoring import result_of, score
+from harness.runs.run import Run, read_by_older_rules
+from harness.scoring.comparison import said
+from harness.scoring.grading import Judged, JudgedCompletions, judge
+from harness.scoring.scores import result_of, score
 
 CACHE_SCHEMA = "fflm-findings/2"
 MOST_ROWS = 1_000

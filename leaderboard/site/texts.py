@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Any
 
-from harness.table import percent
+from harness.reporting.table import percent
 
 # What pages may load and do; the headers of `serve` add who may frame them, which a page cannot say itself.
 POLICY = (

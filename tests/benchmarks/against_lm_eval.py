@@ -11,11 +11,10 @@ import datasets
 import numpy as np
 import torch
 
-from fflm_data import get_config
-from harness import answers
-from harness.prompting import Prompting
-from harness.rendering import plain_texts
-from harness.rows import Job
+from fflm_data import answers, get_config
+from harness.prompts.jobs import Job
+from harness.prompts.prompting import Prompting
+from harness.prompts.rendering import plain_texts
 from harness.tasks import ReadTask
 from harness.tasks.base import Ints
 from harness.tasks.letters import LettersTask

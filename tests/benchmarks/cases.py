@@ -14,22 +14,22 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
 from fflm_data import get_config
-from harness import reference
-from harness.engine import Engine
 from harness.engine.abilities import Kept
 from harness.engine.batches import padded
-from harness.loading import load
-from harness.models import ModelRequest, ModelSource, resolve
-from harness.observing import Observed, observe
-from harness.parcels import deal
-from harness.plan import Plan, ReadPlan
-from harness.planning import plan_rows
-from harness.rows import Job
+from harness.engine.engine import Engine
+from harness.evaluation.collect import Observed, observe
+from harness.models import reference
+from harness.models.loading import load
+from harness.models.source import ModelRequest, ModelSource, resolve
+from harness.planning.planning import plan_rows
+from harness.planning.plans import Plan, ReadPlan
+from harness.planning.work_queue import deal
+from harness.prompts.jobs import Job
 from harness.tasks import ReadTask, get_task
 from harness.tasks.base import Floats, Ints
 from tests.benchmarks.measuring import Ratio, say, take_turns
 from tests.conftest import CACHE, SMOLLM2_FILE
-from tests.harness import models
+from tests.support import models
 
 LENGTH = 512
 SPLITS = {"val": "FFL(0.8)", "val_sparse": "FFL(0.98)", "val_dense": "FFL(0.1)"}
@@ -62,7 +62,7 @@ def request_of(name: str, scratch: Path) -> ModelRequest:
         return ModelRequest(str(folder if folder.exists() else tiny(folder)))
     folder = CACHE / "SmolLM2-135M-Instruct"
     if not (folder / SMOLLM2_FILE).exists():
-        sys.exit(f"{folder / SMOLLM2_FILE} is missing: pytest tests/harness/test_smollm2.py fetches it")
+        sys.exit(f"{folder / SMOLLM2_FILE} is missing: pytest tests/harness/evaluation/test_smollm2.py fetches it")
     return ModelRequest(str(folder), gguf_file=SMOLLM2_FILE)
 
 

@@ -4,7 +4,8 @@ python tests/benchmarks/engine.py                          all parts, about an h
 python tests/benchmarks/engine.py --part bare rows         some of them: lm-eval, bare, ranks, memory, rows
 python tests/benchmarks/engine.py --part lm-eval --model tiny --rows 4 --reads 8 --repeats 1
 
-Part lm-eval needs `pip install lm-eval==0.4.13`. Model smollm2 is fetched by `pytest tests/harness/test_smollm2.py`.
+Part lm-eval needs `pip install lm-eval==0.4.13`. `pytest
+tests/harness/evaluation/test_smollm2.py` fetches the model smollm2.
 Prints tables in Markdown. No time is asserted; that both sides say the same is. Leave the machine alone meanwhile:
 another process on one of two cores makes a forward pass on both ten times as long and more (OpenMP's threads spin).
 """
@@ -30,11 +31,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from harness.engine import Engine
-from harness.merge import merge
-from harness.models import ModelRequest
-from harness.rows import Job
-from harness.shards import ShardWriter, records
+from harness.engine.engine import Engine
+from harness.evaluation.merge import merge
+from harness.evaluation.shards import ShardWriter, records
+from harness.models.source import ModelRequest
+from harness.prompts.jobs import Job
 from tests.benchmarks.cases import (
     LENGTH,
     SPLITS,

@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests`
 
 from harness.cli import main as harness
 from harness.errors import UserError
-from leaderboard.judging.apart import judge_apart
-from leaderboard.judging.judge import Verdict, judge
-from tests.harness import models
+from leaderboard.verification.apart import judge_apart
+from leaderboard.verification.judge import Verdict, judge
 from tests.leaderboard.making import consistent, edit, make_record, only_run, rewrite, signed, with_id
+from tests.support import models
 
 JSON = strategies.recursive(
     strategies.none() | strategies.booleans() | strategies.integers() | strategies.floats() | strategies.text(),

@@ -13,9 +13,9 @@ import time
 
 import pyarrow.parquet as pq
 
-from harness.run import read_run
-from leaderboard.judging.apart import judge_apart
+from harness.runs.run import read_run
 from leaderboard.records import record_folders
+from leaderboard.verification.apart import judge_apart
 
 TURNS = 3
 
@@ -32,7 +32,7 @@ def main() -> None:
         whole.append(time.perf_counter() - start)
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", "import leaderboard.judging.judge, scipy.special, jsonschema"], check=True
+            [sys.executable, "-c", "import leaderboard.verification.judge, scipy.special, jsonschema"], check=True
         )
         started.append(time.perf_counter() - start)
         start = time.perf_counter()

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from harness.tasks.base import Floats, Ints
 from leaderboard.records import RECORDS
-from leaderboard.replaying.agreement import QUANTIZED, TOLERANCES, Tolerance, differ
-from leaderboard.replaying.leaning import Tally, leanings
+from leaderboard.replay.agreement import QUANTIZED, TOLERANCES, Tolerance, differ
+from leaderboard.replay.leaning import Tally, leanings
 
 COUNTS = (32, 64, 96, 128, 192, 256, 512)
-# Of what is allowed, as a root mean square: what SmolLM2-135M uses in other batches (leaderboard.replaying.leaning).
+# Of what is allowed, as a root mean square: what SmolLM2-135M uses in other batches (leaderboard.replay.leaning).
 NOISE = {"float32": 0.001, "float16": 0.11, "bfloat16": 0.11, "quantized": 0.11}
 ALLOWED = {**TOLERANCES, "quantized": QUANTIZED}
 

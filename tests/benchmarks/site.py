@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from harness import observations
 from harness.cli import main as harness
-from harness.run import CHECKSUMS, Run, read_run, write_json
-from harness.scoring import score_run
+from harness.runs import observations
+from harness.runs.run import CHECKSUMS, Run, read_run, write_json
+from harness.scoring.scores import score_run
 from leaderboard.site import build
 from leaderboard.submission import Submission
 from tests.leaderboard.making import PRETRAINED, TRAINED, resign

@@ -18,7 +18,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 
-from harness import threads
+from harness.engine import threads
 from tests.benchmarks.measuring import say, show, take_turns
 
 ROOT = Path(__file__).parents[2]

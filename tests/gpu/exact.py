@@ -20,19 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from harness.evaluation import evaluate
-from harness.loading import load
-from harness.models import ModelRequest, resolve
-from harness.observations import ROUNDING
-from harness.planning import EvalRequest
-from harness.rendering import prompt_texts
-from harness.rows import Job
-from harness.run import Run
+from harness.evaluation.evaluate import evaluate
+from harness.models.loading import load
+from harness.models.source import ModelRequest, resolve
+from harness.planning.planning import EvalRequest
+from harness.prompts.jobs import Job
+from harness.prompts.rendering import prompt_texts
+from harness.runs.observations import ROUNDING
+from harness.runs.run import Run
 from harness.tasks import CompletionTask, ReadTask
-from leaderboard.replaying.agreement import TOLERANCES
+from leaderboard.replay.agreement import TOLERANCES
 from tests.gpu import machine
 from tests.gpu.results import Figures, Part
-from tests.harness import families, models
+from tests.support import families, models
 
 VOCABULARY = 300
 LENGTH = 64

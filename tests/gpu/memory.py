@@ -12,11 +12,11 @@ from typing import cast
 import numpy as np
 import torch
 
-from harness.engine import Engine
 from harness.engine.batches import Budget
-from harness.plan import ReadPlan
-from harness.planning import plan_rows
-from harness.rows import Job
+from harness.engine.engine import Engine
+from harness.planning.planning import plan_rows
+from harness.planning.plans import ReadPlan
+from harness.prompts.jobs import Job
 from harness.tasks.base import Floats, Ints
 from tests.benchmarks.cases import Case, ours, random_llama, reads_job
 from tests.gpu import machine

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.cli import main
 from tests.gpu import machine
 from tests.gpu.results import Figures, NotMeasuredError, Part
-from tests.harness import models
+from tests.support import models
 
 HARNESS = ["-m", "harness", "eval"]
 ALONE = "1 process"
@@ -20,7 +20,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 MEETING = """
 import os, sys, torch, torch.distributed as dist
 from harness.cli import main
-from harness.processes import World
+from harness.evaluation.processes import World
 one = torch.ones(1, device=World().device)
 dist.all_reduce(one)
 assert int(one) == int(os.environ["WORLD_SIZE"])

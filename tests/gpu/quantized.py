@@ -10,14 +10,14 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from harness.errors import UserError
-from harness.evaluation import evaluate
-from harness.models import ModelRequest
-from harness.planning import EvalRequest
+from harness.evaluation.evaluate import evaluate
+from harness.models.source import ModelRequest
+from harness.planning.planning import EvalRequest
 from harness.tasks.base import Floats
-from leaderboard.replaying.agreement import QUANTIZED
+from leaderboard.replay.agreement import QUANTIZED
 from tests.gpu import machine
 from tests.gpu.results import Figures, NotMeasuredError, Part
-from tests.harness import models
+from tests.support import models
 
 LENGTH = 128
 

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.cli import main
-from harness.loading import load
-from harness.models import ModelRequest, resolve
-from harness.run import Run, read_run
+from harness.models.loading import load
+from harness.models.source import ModelRequest, resolve
+from harness.runs.run import Run, read_run
 from harness.tasks.base import Floats
-from leaderboard.replaying.agreement import TOLERANCES
+from leaderboard.replay.agreement import TOLERANCES
 from tests.benchmarks.cases import Case, reads_job, seen
 from tests.conftest import CACHE, SMOLLM2_FILE
 from tests.gpu import machine

@@ -18,8 +18,8 @@ import torch
 
 from fflm_data import get_config
 from harness.engine.abilities import Kept
-from harness.rows import Job
-from harness.run import read_run
+from harness.prompts.jobs import Job
+from harness.runs.run import read_run
 from harness.tasks import get_task
 from tests.benchmarks.cases import SPLITS, Batch, Case, against_bare, ours, random_llama, reads_job
 from tests.gpu import machine

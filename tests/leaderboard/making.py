@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness import observations
 from harness.errors import UserError
-from harness.run import CHECKSUMS, Run, read_run, run_id, write_json
-from harness.scoring import score_run
+from harness.runs import observations
+from harness.runs.run import CHECKSUMS, Run, read_run, run_id, write_json
+from harness.scoring.scores import score_run
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import Submission
 from leaderboard.submit import today

@@ -9,17 +9,18 @@ import pyarrow as pa
 import pytest
 
 from fflm_data import get_config
-from harness import HARNESS_VERSION, observations
+from harness import HARNESS_VERSION
 from harness.cli import main
-from harness.prompting import Prompting
-from harness.rows import Job
-from harness.run import RUN_SCHEMA, Run, data_facts, read_run, write_json
-from harness.scoring import score_run
+from harness.prompts.jobs import Job
+from harness.prompts.prompting import Prompting
+from harness.runs import observations
+from harness.runs.run import RUN_SCHEMA, Run, data_facts, read_run, write_json
+from harness.scoring.scores import score_run
 from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import Record, find_records, read_record
-from leaderboard.replaying.lots import draw, seed_of
+from leaderboard.replay.lots import draw, seed_of
 from leaderboard.site import build, judged
 from leaderboard.site.board import put_together
 from leaderboard.site.entries import Source

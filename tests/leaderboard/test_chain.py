@@ -46,7 +46,7 @@ def test_a_replay_is_kept_whatever_comes_after_it(
     def fail(*_: object) -> None:
         raise UserError("no memory is left: take a larger machine")
 
-    monkeypatch.setattr("leaderboard.replaying.fresh.fresh", fail)
+    monkeypatch.setattr("leaderboard.replay.fresh.fresh", fail)
     record = make_record(finished, tmp_path / "records")
     assert "no memory" in cli("harness", "verify", record, "--replay", 3, "--fresh").stderr
     (attestation,) = read_record(record).attestations

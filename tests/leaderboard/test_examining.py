@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models import ModelRequest, folder_revision, resolve
-from harness.run import CHECKSUMS
-from leaderboard.replaying import examining
-from leaderboard.replaying.examining import Questions, examine
+from harness.models.source import ModelRequest, folder_revision, resolve
+from harness.runs.run import CHECKSUMS
+from leaderboard.replay import examining
+from leaderboard.replay.examining import Questions, examine
 from leaderboard.submit import public_facts
 from tests.conftest import Run
-from tests.harness import models
 from tests.leaderboard.making import consistent, edit, resign
 from tests.leaderboard.recorded import copied, record_of
+from tests.support import models
 
 Facts = dict[str, Any]
 ALL = Questions("n", None)

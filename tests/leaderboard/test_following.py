@@ -10,9 +10,9 @@ import pytest
 
 from harness.cli import main
 from leaderboard.attestations import Attestation, write_attestation
-from leaderboard.judging.judge import judge
 from leaderboard.records import read_record
-from leaderboard.replaying.lots import draw
+from leaderboard.replay.lots import draw
+from leaderboard.verification.judge import judge
 from tests.leaderboard.making import SUBMISSION as TERMS
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, index_of, spoken

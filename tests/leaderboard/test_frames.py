@@ -10,16 +10,16 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UserError
-from harness.run import read_run
-from leaderboard.judging.judge import Verdict, judge
+from harness.runs.run import read_run
 from leaderboard.records import read_record
-from leaderboard.replaying.replay import replay
+from leaderboard.replay.replay import replay
 from leaderboard.site.texts import visible
 from leaderboard.submit import public_facts
-from tests.harness import scripted
-from tests.harness.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS
+from leaderboard.verification.judge import Verdict, judge
 from tests.leaderboard.making import Json, consistent, edit, make_record, only_run, resign
 from tests.leaderboard.sites import attest, index_of, spoken
+from tests.support import scripted
+from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "extra_special_tokens": ["<|a|>"]}
 
@@ -168,7 +168,7 @@ def test_a_replay_demands_the_recorded_template(finished: Path, tmp_path: Path) 
 def test_a_replay_refuses_a_template_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cheat: str) -> None:
     """The record was made by a harness that took it."""
     with monkeypatch.context() as context:
-        context.setattr("harness.rendering.framed", _taken)
+        context.setattr("harness.prompts.rendering.framed", _taken)
         run = asked(tmp_path, "letters", template=CHEATS[cheat])
     record = make_record(run, tmp_path / "records")
     with pytest.raises(UserError, match="writes other things around other questions"):
@@ -176,7 +176,7 @@ def test_a_replay_refuses_a_template_that_helps(tmp_path: Path, monkeypatch: pyt
 
 
 def _taken(template: Any, conversations: Any, prompting: Any, *, demanded: bool = True) -> list[str]:
-    from harness.prompting import render_all
+    from harness.prompts.prompting import render_all
 
     return render_all(template, conversations, prompting)
 
@@ -186,7 +186,7 @@ def _taken(template: Any, conversations: Any, prompting: Any, *, demanded: bool 
 
 def shown(records: Path, model: str, **facts: Any) -> tuple[str, Path]:
     """The page of a record of a chat model, and the record."""
-    from harness.prompting import Prompting
+    from harness.prompts.prompting import Prompting
 
     text = "<script>alert(1)</script>{{ messages }}\u202e"
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -16,12 +16,12 @@ from harness.tasks import all_tasks
 from harness.tasks.letters import LettersTask
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import read_record
-from leaderboard.replaying.fresh import fresh, share_known
-from leaderboard.replaying.lots import seed_of
-from tests.harness import scripted
+from leaderboard.replay.fresh import fresh, share_known
+from leaderboard.replay.lots import seed_of
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.making import Json
 from tests.leaderboard.recorded import copied, record_of, told
+from tests.support import scripted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

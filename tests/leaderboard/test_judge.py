@@ -14,19 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness import observations
 from harness.cli import main
-from harness.models import folder_name
-from harness.rows import CHUNK_ROWS
-from leaderboard.judging import tables
-from leaderboard.judging.apart import judge_apart
-from leaderboard.judging.changes import contents
-from leaderboard.judging.judge import Verdict, judge
-from leaderboard.judging.others import pass_for_each_other, skeleton
-from leaderboard.judging.texts import fault_of
+from harness.models.source import folder_name
+from harness.prompts.jobs import CHUNK_ROWS
+from harness.runs import observations
 from leaderboard.submit import public_facts
+from leaderboard.verification import tables
+from leaderboard.verification.apart import judge_apart
+from leaderboard.verification.changes import contents
+from leaderboard.verification.judge import Verdict, judge
+from leaderboard.verification.others import pass_for_each_other, skeleton
+from leaderboard.verification.texts import fault_of
 from tests.conftest import Run, refused
-from tests.harness import models
 from tests.leaderboard.making import (
     Json,
     consistent,
@@ -40,6 +39,7 @@ from tests.leaderboard.making import (
     with_id,
 )
 from tests.leaderboard.runs import supplied_run
+from tests.support import models
 
 MARKUP = "<script>alert(1)</script>"
 LETTERS = "observations/letters.test.parquet"
@@ -1188,10 +1188,10 @@ def test_an_honest_record_judged_apart(record: Path, records: Path) -> None:
 
 def test_a_process_that_ends_is_a_refusal(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever kills it."""
-    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", "import os; os.kill(os.getpid(), 9)")
     assert "by signal 9" in judge_apart(record, records).reasons[0]
-    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", "import time; time.sleep(60)")
-    monkeypatch.setattr("leaderboard.judging.apart.MOST_SECONDS", 1)
+    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr("leaderboard.verification.apart.MOST_SECONDS", 1)
     assert "more than 1 seconds" in judge_apart(record, records).reasons[0]
 
 
@@ -1200,13 +1200,13 @@ def test_a_judge_that_fails_is_a_refusal(
     record: Path, monkeypatch: pytest.MonkeyPatch, error: str, memory: bool
 ) -> None:
     program = (
-        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom leaderboard.judging import apart\n"
+        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom leaderboard.verification import apart\n"
         f"def fail(*_, **__): raise {error}\napart.judge = fail; apart.main(*sys.argv[2:])"
     )
-    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", program)
+    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", program)
     (said,) = judge_apart(record).reasons
     assert f"the judge failed on it ({error}" in said and ("memory" in said) == memory
-    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", "raise SystemExit(3)")
     assert "with status 3)" in judge_apart(record).reasons[0]
 
 
@@ -1215,13 +1215,13 @@ def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
 ) -> None:
     program = (
         "import os, sys, json; sys.path[:0] = [sys.argv[1]]\n"
-        "from leaderboard.judging import apart; apart._limit()\n"
+        "from leaderboard.verification import apart; apart._limit()\n"
         f"try:\n with open({str(tmp_path / 'written')!r}, 'w') as file: file.write('x'); file.flush(); said = 'wrote'\n"
         "except OSError: said = 'could not'\n"
         "print(json.dumps({'path': said, 'reasons': [str('HF_TOKEN' in os.environ)], 'remarks': []}))"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr("leaderboard.judging.apart._PROGRAM", program)
+    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", program)
     verdict = judge_apart(record)
     assert (verdict.path, verdict.reasons) == ("could not", ("False",))
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from leaderboard.judging.judge import Verdict, judge
-from leaderboard.judging.likeness import compared, gist
 from leaderboard.submit import public_facts
-from tests.harness import models
+from leaderboard.verification.judge import Verdict, judge
+from leaderboard.verification.likeness import compared, gist
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.runs import supplied_run
+from tests.support import models
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

@@ -21,24 +21,24 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.engine.decoding import Limit
 from harness.errors import UserError
-from harness.judging import judge
-from harness.models import folder_revision
-from harness.plan import ChoicePlan
+from harness.models.source import folder_revision
+from harness.planning.plans import ChoicePlan
+from harness.scoring.grading import judge
 from harness.tasks.base import Ints
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import Record, read_record
-from leaderboard.replaying import reasking
-from leaderboard.replaying import replay as module
-from leaderboard.replaying.agreement import Tolerance, beginnings, differ, tolerance_of
-from leaderboard.replaying.fresh import fresh
-from leaderboard.replaying.leaning import Tally, clusters, leanings
-from leaderboard.replaying.lots import draw
-from leaderboard.replaying.replay import replay
-from leaderboard.replaying.retracing import Writer, retrace
-from tests.harness import models, scripted
+from leaderboard.replay import reasking
+from leaderboard.replay import replay as module
+from leaderboard.replay.agreement import Tolerance, beginnings, differ, tolerance_of
+from leaderboard.replay.fresh import fresh
+from leaderboard.replay.leaning import Tally, clusters, leanings
+from leaderboard.replay.lots import draw
+from leaderboard.replay.replay import replay
+from leaderboard.replay.retracing import Writer, retrace
 from tests.harness.conftest import one_thread  # noqa: F401
-from tests.harness.test_loading import with_program
 from tests.leaderboard.recorded import copied, edited, record_of, told
+from tests.support import models, scripted
+from tests.support.models.test_loading import with_program
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,17 +11,17 @@ from harness.cli import main
 from leaderboard import verify
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import RECORDS, read_record
-from leaderboard.replaying import replay as module
-from leaderboard.replaying.devices import accuses, kind_of, rounds_otherwise
-from leaderboard.replaying.leaning import Tally
-from leaderboard.replaying.lots import usual_count
+from leaderboard.replay import replay as module
+from leaderboard.replay.devices import accuses, kind_of, rounds_otherwise
+from leaderboard.replay.leaning import Tally
+from leaderboard.replay.lots import usual_count
 from leaderboard.standing import standing_of
 from tests.benchmarks.replays import is_found, tables_of
-from tests.harness import models
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.making import Json
 from tests.leaderboard.recorded import copied, edited, record_of, told
 from tests.leaderboard.sites import REPLAYED
+from tests.support import models
 
 SMOLLM2 = next(RECORDS.glob("local--SmolLM2*"))
 

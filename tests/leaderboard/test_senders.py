@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from leaderboard.hub.repository import _author_of
-from leaderboard.judging.judge import judge
+from leaderboard.verification.judge import judge
 from tests.conftest import Run
 from tests.hub import Hub
 from tests.leaderboard.making import SUBMISSION, edit, make_record, resign

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.prompting import Prompting
+from harness.prompts.prompting import Prompting
 from leaderboard.site.entries import Cell, Entry
 from leaderboard.site.plots import all_series
 from leaderboard.site.ranks import rank

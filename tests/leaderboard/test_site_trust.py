@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.prompting import Prompting
+from harness.prompts.prompting import Prompting
 from leaderboard.attestations import REPLAY, Attestation
 from leaderboard.hub import space
 from leaderboard.site import build

@@ -15,14 +15,14 @@ import pytest
 from huggingface_hub import HfApi
 
 from harness.errors import UserError
-from harness.run import read_run
+from harness.runs.run import read_run
 from leaderboard import submit
 from leaderboard.cli import add_verbs
-from leaderboard.judging.changes import added_records, contents
-from leaderboard.judging.judge import judge
-from leaderboard.judging.refusal import Refused
 from leaderboard.records import find_records, read_record
 from leaderboard.submission import stated
+from leaderboard.verification.changes import added_records, contents
+from leaderboard.verification.judge import judge
+from leaderboard.verification.refusal import Refused
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.leaderboard.making import SUBMISSION, TERMS, edit, make_record, resign, with_id

@@ -7,11 +7,11 @@ import pytest
 
 from harness.cli import main
 from harness.errors import OtherVersion
-from harness.run import read_run
-from harness.scoring import score_run
+from harness.runs.run import read_run
+from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, all_tasks, get_task
-from leaderboard.judging.judge import judge
 from leaderboard.site.judged import find_one
+from leaderboard.verification.judge import judge
 from tests.leaderboard.making import consistent, edit, make_record, replaced, rewrite
 from tests.leaderboard.runs import supplied_run
 

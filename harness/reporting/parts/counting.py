@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.judging import JudgedNumbers
 from harness.reporting import curves, grids, lines
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Draw, Section, Subject, Variant, family
+from harness.scoring.grading import JudgedNumbers
 
 TASKS = {"query-count": "a given word", "most-frequent": "the most frequent word"}
 SERIES = (("sequence", "sequences", False), ("control", "binary control", True))

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from harness.judging import JudgedChoices
 from harness.reporting import curves, lines
 from harness.reporting.parts.others import by_part
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
+from harness.scoring.grading import JudgedChoices
 
 TEXT = (
     "A sentence ends with a capital, a country, a continent or an internet domain. Every answer of the relation is "

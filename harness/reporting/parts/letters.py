@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.judging import JudgedHistograms, JudgedNumbers
 from harness.reporting import curves, grids, lines
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
+from harness.scoring.grading import JudgedHistograms, JudgedNumbers
 
 TASKS = {"letters": "words as they are", "letters-spelled": "words spelled out"}
 STRATA = {"english": "English words", "random": "random strings"}

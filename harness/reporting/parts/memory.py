@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from harness.judging import JudgedReads
 from harness.reporting import curves, lines
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
+from harness.scoring.grading import JudgedReads
 
 PROSE = "flipflop-prose"
 OCTAVES = [2.0**power for power in range(15)]

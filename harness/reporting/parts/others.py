@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.judging import JudgedChoices, JudgedReads
 from harness.reporting import bars, curves
 from harness.reporting.parts import counting, letters, strawberry
 from harness.reporting.series import Plot
 from harness.reporting.subjects import Section, Subject
+from harness.scoring.grading import JudgedChoices, JudgedReads
 
 DRAWN = {*counting.TASKS, *letters.TASKS, "letters-histogram", strawberry.TASK}
 

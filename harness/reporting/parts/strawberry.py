@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from harness.judging import JudgedNumbers
 from harness.reporting import bars, curves, lines
 from harness.reporting.grids import KINDS
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
+from harness.scoring.grading import JudgedNumbers
 
 TASK = "strawberry"
 WORD = "strawberry"

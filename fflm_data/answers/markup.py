@@ -1,0 +1,87 @@
+"""A text without its markup: Markdown, HTML and LaTeX around numbers, signs of other scripts."""
+
+# ruff: noqa: RUF001 (signs that look like others are what is read here)
+
+import re
+import unicodedata
+from collections.abc import Callable
+from html import unescape
+
+from fflm_data.answers.numerals import ASIDE, MARKER, NUMBER
+
+_DIGIT_OF_OTHER_SCRIPTS = re.compile(r"[^\D0-9]")
+_SAME_SIGN = str.maketrans(
+    dict(zip("\u2212\uff0d\u2010\u2011\u2018\u2019\u201c\u201d\uff1a\uff0c\u3002\u066c\u066b\uff08\uff09\uff1d\u3001\uff01\u0964\u060c",
+             "----''\"\":,.,.()=,!.,", strict=True))
+    | dict.fromkeys(NUMBER + ASIDE + MARKER + "\u200b\u200e\u200f\ufeff", None)
+)  # fmt: skip
+_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def _raised(match: re.Match[str]) -> str:
+    return match[match.lastindex or 0].translate(_SUPERSCRIPT)
+
+
+def _lowered(match: re.Match[str]) -> str:
+    return match[match.lastindex or 0].translate(_SUBSCRIPT)
+
+
+def _words(match: re.Match[str]) -> str:
+    """A tag as a label of what is in it: "final answer: " of <final_answer> and <finalAnswer>."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match[1])
+    return "\n" + re.sub(r"[\W_]+", " ", name).lower() + ": "
+
+
+# Tags that stand within a line. All others part what is before them from what is after.
+_INLINE = (
+    r"(?:a|abbr|b|big|bdi|cite|code|em|font|i|ins|kbd|label|mark|math|m[ion]|pre|q|samp|small|span|strong|sub|sup|tt|u"
+    r"|var)"
+)
+_ATTRIBUTES = r"(?:\s[^<>\n]{0,300})?"
+_BLOCK = (
+    r"(?:article|blockquote|body|br|caption|center|col|colgroup|dd|details|div|dl|dt|footer|h[1-6]|head|header|hr|html|li"
+    r"|main|nav|ol|p|section|summary|table|tbody|tfoot|thead|tr|ul|s)"
+)
+_MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    # What is struck out is not said.
+    (re.compile(r"~~[^~\n]*~~|<(del|s|strike)>[^<>\n]{0,300}</\1>|<!--[^<>]{0,300}-->"), ""),
+    (re.compile(r"<sup>\[\w{1,9}\]</sup>"), ""),  # a footnote
+    (re.compile(r"<([a-zA-Z]\w{0,40})>\s{0,9}</\1>|<[a-zA-Z]\w{0,40}\s?/>"), "\n"),  # nothing in it
+    (re.compile(r"<sup>(\d{1,9})</sup>"), _raised),
+    (re.compile(r"<sub>(\d{1,9})</sub>|(?<=\w)_\{(\d{1,9})\}"), _lowered),
+    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:f?boxed|fbox)\s*\{|<answer>"), MARKER),
+    (re.compile(r"^[ \t]*####[ \t]*(?=[-+$*]*\d[\d,.]*[*$]*[ \t]*$)", re.MULTILINE), MARKER),
+    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"\\div\b"), "÷"),
+    (re.compile(r"(?<=\d)\{,\}(?=\d)"), ","),
+    (re.compile(r"(?<=\d)\^\{(\d{1,9})\}"), r"^\1"),
+    (re.compile(r"(?<=[a-zA-Z])\^(?:\{(\d{1,9})\}|(\d{1,9}))"), _raised),
+    (re.compile(r"\[\^\d{1,3}\]:?|(?<=\])\((?:https?://|www\.|[/#])[^()\s]{0,300}\)"), ""),  # footnotes, links
+    (re.compile(r"(?<=\d) – (?=\d)"), " - "),
+    (re.compile(r"(?:(?<=^)|(?<=[ (:]))(?<![\d)] )–(?=\d)", re.MULTILINE), "-"),
+    (re.compile(rf"</?{_INLINE}{_ATTRIBUTES}>", re.IGNORECASE), ""),
+    (re.compile(r"<t[dh]\b[^<>\n]{0,300}>", re.IGNORECASE), " | "),
+    (re.compile(r"</t[dh]\s?>", re.IGNORECASE), ""),
+    (re.compile(rf"</?{_BLOCK}{_ATTRIBUTES}/?>|</[a-z][^<>\n]{{0,80}}>|<\|[^<>|\n]{{1,40}}\|>", re.IGNORECASE), "\n"),
+    (re.compile(rf"<([a-zA-Z][\w.:-]{{0,40}}){_ATTRIBUTES}/?>"), _words),
+    (re.compile(r"(?<=\d)[`$]+(?=\d)"), " "),
+    (re.compile(r"\\[()\[\],!]|[`$]|^[ \t]*#+(?=[ \t])", re.MULTILINE), ""),
+    (re.compile(r"(?<![\d*])\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?![\d*])"), ""),  # Not that of 12*13, nor a bullet.
+    (re.compile(r"(?<!\w)_{1,3}|_{1,3}(?!\w)"), ""),
+    (re.compile(r"(?<![\w.,])(\d{1,3})(?=[a-zA-Z]'s\b)"), r"\1 "),  # 3r's
+]  # fmt: skip
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
+# 121-33=88 is a calculation, where 121-33 alone would be a range.
+_COMPACT = re.compile(r"(?<![\w.,:/'–-])\d+(?:[-/]\d+){1,20}(?=[ ]*=)")
+
+
+def plain(text: str) -> str:
+    """A text without markup, its digits and punctuation in ASCII; MARKER where markup marks the answer."""
+    text = _ENTITY.sub(lambda match: unescape(match.group()), text)
+    text = _DIGIT_OF_OTHER_SCRIPTS.sub(lambda match: str(unicodedata.decimal(match.group())), text)
+    text = text.translate(_SAME_SIGN)
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return _COMPACT.sub(lambda match: re.sub("[-/]", r" \g<0> ", match.group()), text)

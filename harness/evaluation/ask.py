@@ -1,0 +1,200 @@
+"""`harness ask`: one question to a model, with what stands behind its answer: prompt, tokens, probabilities."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from fflm_data.answers import is_complete
+from harness.engine.engine import Engine
+from harness.errors import UserError
+from harness.models.loading import load
+from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
+from harness.planning.planning import EvalRequest, plan_jobs, plan_rows, put_to
+from harness.planning.plans import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
+from harness.prompts.jobs import Job
+from harness.prompts.prompting import PromptRequest, answer_part, render, resolve_prompting
+from harness.prompts.rendering import end_of_answer, prompt_ids
+from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, NumberTask, ReadTask
+from harness.tasks.base import HistogramTask, Ints
+
+TOP = 4
+BOUNDARY = "|"
+FREE_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that can be asked."""
+
+    source: ModelSource
+    engine: Engine
+
+    def tokens(self, ids: Ints) -> str:
+        """Ids as the model sees them: what each writes, a bar between two."""
+        return BOUNDARY.join(self.token(one) for one in ids.tolist())
+
+    def token(self, one: int) -> str:
+        """What one token writes, as text; its own name if that is not whole characters."""
+        text = str(self.source.tokenizer.decode([one], clean_up_tokenization_spaces=False))
+        shown = self.source.tokenizer.convert_ids_to_tokens(one) if "\ufffd" in text or not text else text
+        return str(shown).replace("\n", "\\n")
+
+    def probabilities(self, ids: Ints, places: Ints) -> torch.Tensor:
+        """Over the vocabulary, of the token at each of some places given those before it; float32 (places, any)."""
+        return self.engine.logprobs(ids, places).exp()
+
+
+def ask_row(model: ModelRequest, request: EvalRequest, split: str | None, row: int) -> Iterator[str]:
+    """One row of a split (None: the first) of a task, line by line. Raises UserError for one that is not there."""
+    jobs = {job.split: job for job in plan_jobs(request)}
+    if split is not None and split not in jobs:
+        raise UserError(f"{request.tasks[0]} has no split {split!r}: its splits are {', '.join(jobs)}")
+    first = jobs[split] if split is not None else next(iter(jobs.values()))
+    if row >= first.config.rows(first.split):
+        raise UserError(f"{first.name} has {first.config.rows(first.split):,} rows: name one below that with --row")
+    source = resolve(model)
+    (job,) = put_to([first], request, source.tokenizer)
+    rows = job.config.table(job.split, row, row + 1)
+    plan = plan_rows(job, source, rows, request.continuations)
+    asked = _load(source, request)
+    yield f"{source.name} @ {source.revision[:12]}, {job.name} row {row}, version {job.task.version}, {_put(job)}"
+    yield from _answer(asked, job, rows, plan)
+
+
+def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> Iterator[str]:
+    """A question typed by hand, line by line."""
+    if not question.strip():
+        raise UserError('an empty question has no answer: harness ask "How many r are in strawberry?"')
+    source = resolve(model)
+    prompting = resolve_prompting(prompts, source.tokenizer)
+    text = question
+    if prompting.chat:
+        text = render(source.tokenizer, [{"role": "user", "content": question}], prompting)
+    plan = CompletionPlan(
+        prompt_ids([text], prompting.chat, source.tokenizer), end_of_answer(prompting, source.tokenizer)
+    )
+    limit = FREE_TOKENS + prompting.thinking
+    if source.context is not None and len(plan.prompts[0]) + limit > source.context:
+        raise UserError(f"the context of {source.name} is {source.context:,} tokens: ask something shorter")
+    asked = _load(source, EvalRequest(model, ""))
+    yield f"{source.name} @ {source.revision[:12]}, {'chat' if prompting.chat else 'plain text'}"
+    yield from _prompt(asked, plan.prompts[0])
+    yield from _written(asked, plan, limit, None if prompting.chat else is_complete)[1]
+
+
+def _load(source: ModelSource, request: EvalRequest) -> Asked:
+    fetch_weights(source)
+    return Asked(source, Engine(load(source), source.tokenizer, request.batch_size, request.strict))
+
+
+def _put(job: Job) -> str:
+    if not isinstance(job.task, CompletionTask):
+        return "plain text"
+    shots = f", {job.prompting.shots} demonstrations" if job.prompting.shots else ""
+    return ("chat" if job.prompting.chat else "plain text") + shots
+
+
+def _answer(asked: Asked, job: Job, rows: pa.Table, plan: Plan) -> Iterator[str]:
+    """What a plan of one row comes to."""
+    if isinstance(plan, ChoicePlan):
+        yield from _choice(asked, cast(ChoiceTask, job.task), rows, plan)
+    elif isinstance(plan, ReadPlan):
+        yield from _reads(asked, cast(ReadTask, job.task), job, rows, plan)
+    elif isinstance(plan, DialoguePlan):
+        yield from _dialogue(asked, cast(DialogueTask, job.task), job, rows, plan)
+    else:
+        task = cast(CompletionTask, job.task)
+        yield from _prompt(asked, plan.prompts[0])
+        complete = None if job.prompting.chat else task.is_complete
+        said, lines = _written(asked, plan, job.prompting.max_new_tokens(task), complete)
+        yield from lines
+        yield f"right answer: {task.answers(rows)[0]}"
+        yield f"read as: {_reading(job, *said)}"
+
+
+def _prompt(asked: Asked, ids: Ints) -> Iterator[str]:
+    yield f"prompt, {len(ids):,} tokens:"
+    yield "  " + asked.tokens(ids)
+
+
+def _reading(job: Job, output: str, tokens: int) -> str:
+    """What an answer is taken to say."""
+    task = cast(NumberTask | HistogramTask, job.task)
+    cut_off = tokens >= job.prompting.max_new_tokens(task)
+    reading = task.read(*answer_part(task, output, cut_off, job.prompting))
+    return reading.kind.replace("_", " ") if reading.value is None else str(reading.value)
+
+
+def _written(asked: Asked, plan: CompletionPlan, limit: int, complete: Any) -> tuple[tuple[str, int], list[str]]:
+    """A completion, and its tokens with their probabilities."""
+    (said,) = asked.engine.completions(plan, limit, complete)
+    ids, prompt = said.ids[0], plan.prompts[0]
+    lines = [f"answer, {len(ids)} tokens:", "  " + asked.tokens(ids)]
+    if len(ids):
+        whole = np.concatenate([prompt, ids])
+        lines += ["token by token, the most probable ones in percent:"]
+        lines += _table(asked, asked.probabilities(whole, np.arange(len(prompt), len(whole))))
+    return (said.outputs[0], int(said.tokens[0])), lines
+
+
+def _table(asked: Asked, probabilities: torch.Tensor) -> list[str]:
+    lines = []
+    for line in probabilities:
+        values, tokens = line.topk(min(TOP, len(line)))
+        shown = [
+            f"{asked.token(token)!r} {100 * value:.1f}"
+            for value, token in zip(values.tolist(), tokens.tolist(), strict=True)
+        ]
+        lines.append("  " + "   ".join(shown))
+    return lines
+
+
+def _dialogue(asked: Asked, task: DialogueTask, job: Job, rows: pa.Table, plan: DialoguePlan) -> Iterator[str]:
+    yield from _prompt(asked, plan.prompts[0])
+    complete = None if job.prompting.chat else task.is_complete
+    (said,) = asked.engine.dialogues(plan, job.prompting.max_new_tokens(task), complete)
+    yield f"right answer: {task.answers(rows)[0]}; after each of its own the model is told: {task.challenge}"
+    for turn, (output, tokens) in enumerate(zip(said.outputs[0], said.tokens[0].tolist(), strict=True)):
+        yield f"  {turn:2}  read as {_reading(job, output, tokens)}: {' '.join(output.split())}"
+
+
+def _reads(asked: Asked, task: ReadTask, job: Job, rows: pa.Table, plan: ReadPlan) -> Iterator[str]:
+    """Every read of a row: where it stands, and how probable each symbol is there."""
+    targets, symbols = task.targets(rows), task.symbols(job.config)
+    yield from _prompt(asked, plan.sequences[0])
+    (said,) = asked.engine.reads(plan)
+    shares, best = plan.answers(said.logprobs, said.argmax)
+    yield f"{len(targets.row)} reads, each given the true text before it:"
+    for read, gold in enumerate(targets.gold.tolist()):
+        odds = "  ".join(
+            f"{name} {100 * np.exp(share):.2f}%" for name, share in zip(symbols, shares[read], strict=True)
+        )
+        right = best[read] == plan.candidates[gold]
+        most = "" if right else f", most probable: {asked.token(int(best[read]))!r}"
+        place = f"position {targets.position[read]}, {targets.gap[read]} after its write"
+        yield f"  {place}: {symbols[gold]} is right; {odds}  {'right' if right else 'WRONG' + most}"
+
+
+def _choice(asked: Asked, task: ChoiceTask, rows: pa.Table, plan: ChoicePlan) -> Iterator[str]:
+    """The most probable candidates, and the right one."""
+    logprobs = np.full(plan.wanted.shape, np.nan, dtype=np.float32)
+    argmax = np.full(len(plan.at), -1, dtype=np.int64)
+    for part in asked.engine.reads(plan):
+        logprobs[part.points], argmax[part.points] = part.logprobs, part.argmax
+    shares, written = plan.choices(logprobs, argmax)
+    (candidates,), gold = task.candidates(rows), int(task.gold(rows)[0])
+    text = task.texts(rows)[0]
+    yield from _prompt(asked, prompt_ids([text], False, asked.source.tokenizer)[0])
+    order = np.argsort(-shares, kind="stable")
+    rank = int((shares >= shares[gold]).sum())
+    among = np.exp(shares - np.logaddexp.reduce(shares.astype(np.float64)))
+    yield f"{len(candidates)} candidates; in percent among them, and of all texts:"
+    for place in dict.fromkeys([*order[:TOP].tolist(), gold]):
+        mark = f"   right, rank {rank}" if place == gold else ""
+        yield f"  {candidates[place].strip():24} {100 * among[place]:6.2f}  {100 * np.exp(shares[place]):6.2f}{mark}"
+    greedy = candidates[int(written[0])].strip() if written[0] >= 0 else "none of them"
+    yield f"greedy decoding writes: {greedy}"

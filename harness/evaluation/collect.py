@@ -1,0 +1,139 @@
+"""The loop: parcels of rows are planned, asked, and become observations batch by batch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+
+from harness.engine.dialogues import DialoguesSaid
+from harness.engine.engine import CompletionsSaid, Engine
+from harness.planning.plans import ChoicePlan, DialoguePlan, Logprobs, Plan, ReadPlan
+from harness.planning.work_queue import Parcel
+from harness.prompts.jobs import Job
+from harness.runs import observations
+from harness.tasks import ChoiceTask, CompletionTask, ReadTask, Targets
+from harness.tasks.base import Ints
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One batch: all observations of some rows of a job, ids ascending."""
+
+    job: Job
+    ids: Ints
+    table: pa.Table
+
+
+def observe(
+    jobs: Sequence[Job],
+    parcels: Iterator[Parcel],
+    planner: Callable[[Job, pa.Table], Plan],
+    engine: Engine,
+    tell: Callable[[Parcel, float], object] = lambda parcel, share: None,
+) -> Iterator[Observed]:
+    """Asks the model everything that is in the parcels. tell: is told what share of a parcel is done."""
+
+    def prepare(parcel: Parcel) -> tuple[Parcel, pa.Table, Plan]:
+        rows = parcel.rows(jobs)
+        return parcel, rows, planner(jobs[parcel.job], rows)
+
+    prepared = map(prepare, parcels)
+    # On an accelerator the next parcel is planned while it computes. A CPU has no such time to give: two sets of
+    # threads on the same cores wait for each other, at times for most of the run.
+    for parcel, rows, plan in prepared if engine.model.device.type == "cpu" else one_ahead(prepared):
+        job = jobs[parcel.job]
+        engine.beats.tell = partial(tell, parcel)
+        for ids, columns in _answers(job, parcel.ids, rows, plan, engine):
+            schema = observations.schema_of(job.task, job.config)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+            yield Observed(job, np.sort(ids), pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _answers(job: Job, ids: Ints, rows: pa.Table, plan: Plan, engine: Engine) -> Iterator[tuple[Ints, list[object]]]:
+    """What is said to a plan: the rows that a batch finishes, and the columns of their observations."""
+    if isinstance(plan, ChoicePlan):
+        return _choices(cast(ChoiceTask, job.task).gold(rows), ids, plan, engine)
+    if isinstance(plan, ReadPlan):
+        return _reads(cast(ReadTask, job.task).targets(rows), ids, plan, engine)
+    task = cast(CompletionTask, job.task)
+    limit = job.prompting.max_new_tokens(task)
+    # A chat model ends its answers itself.
+    is_complete = None if job.prompting.chat else task.is_complete
+    if isinstance(plan, DialoguePlan):
+        return _dialogues(ids, engine.dialogues(plan, limit, is_complete))
+    return _completions(ids, engine.completions(plan, limit, is_complete))
+
+
+def one_ahead(items: Iterator[Made]) -> Iterator[Made]:
+    """The items, each made in a thread while the one before is used."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        upcoming = thread.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = thread.submit(next, items, None)
+            yield item
+
+
+def _reads(targets: Targets, ids: Ints, plan: ReadPlan, engine: Engine) -> Iterator[tuple[Ints, list[object]]]:
+    """Reads, as they are finished."""
+    for finished, logprobs, argmax in _finished(plan, engine):
+        reads = np.flatnonzero(np.isin(targets.row, finished))
+        said, most = plan.answers(logprobs, argmax)
+        gold = targets.gold[reads]
+        yield (
+            ids[finished],
+            [
+                ids[targets.row[reads]],
+                targets.position[reads],
+                targets.gap[reads],
+                gold,
+                observations.logprobs_column(said[reads]),
+                plan.candidates[gold],
+                most[reads],
+            ],
+        )
+
+
+def _choices(gold: Ints, ids: Ints, plan: ChoicePlan, engine: Engine) -> Iterator[tuple[Ints, list[object]]]:
+    """Choices, as they are finished."""
+    for finished, logprobs, argmax in _finished(plan, engine):
+        said, written = plan.choices(logprobs, argmax)
+        lists = [observations.rounded(said[plan.first[row] : plan.first[row + 1]]) for row in finished.tolist()]
+        yield ids[finished], [ids[finished], gold[finished], lists, written[finished]]
+
+
+def _finished(plan: ReadPlan, engine: Engine) -> Iterator[tuple[Ints, Logprobs, Ints]]:
+    """The rows of which all sequences have been read, and what has been said by point so far."""
+    logprobs = np.full(plan.wanted.shape, np.nan, dtype=np.float32)
+    argmax = np.full(len(plan.at), -1, dtype=np.int64)
+    unread = np.bincount(plan.row[np.unique(plan.sequence)], minlength=plan.rows)
+    if not unread.all():  # rows in which nothing is read
+        yield np.flatnonzero(unread == 0), logprobs, argmax
+    for part in engine.reads(plan):
+        logprobs[part.points], argmax[part.points] = part.logprobs, part.argmax
+        touched = plan.row[part.sequences]
+        np.subtract.at(unread, touched, 1)
+        finished = np.unique(touched)
+        finished = finished[unread[finished] == 0]
+        if len(finished):
+            yield finished, logprobs, argmax
+
+
+def _completions(ids: Ints, said: Iterator[CompletionsSaid]) -> Iterator[tuple[Ints, list[object]]]:
+    """Completions, batch by batch."""
+    for part in said:
+        rows = ids[part.rows]
+        yield rows, [rows, np.zeros(len(rows), dtype=np.int64), part.outputs, part.tokens]
+
+
+def _dialogues(ids: Ints, said: Iterator[DialoguesSaid]) -> Iterator[tuple[Ints, list[object]]]:
+    """Dialogues, batch by batch, a line a turn."""
+    for part in said:
+        rows, turns = ids[part.rows], part.tokens.shape[1]
+        outputs = [text for texts in part.outputs for text in texts]
+        yield rows, [np.repeat(rows, turns), np.tile(np.arange(turns), len(rows)), outputs, part.tokens.ravel()]

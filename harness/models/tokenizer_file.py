@@ -1,0 +1,167 @@
+"""The tokenizer that a model's folder holds: texts are split as its tokenizer.json says.
+
+transformers builds some tokenizers anew from their vocabulary and a template of their class, which may split texts
+otherwise than the file that the model was trained with.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from harness.models import sandbox
+
+# What decides the tokens of a text, but for those that are put around it.
+SPLITTING = ("normalizer", "pre_tokenizer", "model", "added_tokens")
+DECODING = ("decoder",)
+# Settings that say what is put around a text.
+AROUND = ("add_bos_token", "add_eos_token")
+# Of these the first that a tokenizer can write shows what it puts around a text.
+SAMPLES = ("w 0", "w0", "a")
+FILE, BUILT = "tokenizer.json", "transformers"
+SETTINGS, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
+TOKENIZER_FILES = (FILE, SETTINGS, TEMPLATE)
+
+
+def require_bounded(path: Path) -> None:
+    """Raises UserError for a tokenizer.json that cannot be read, or not within bounds on memory and time: that is tried
+    in a process of its own, before anything else reads the file."""
+    if not path.is_file():
+        return
+    tried = subprocess.run(
+        sandbox.command("harness.models.tokenizer_process", str(path)),
+        env=sandbox.environment() | {"TOKENIZERS_PARALLELISM": "false"},
+        capture_output=True, check=False,
+    )  # fmt: skip
+    try:
+        fault = json.loads(tried.stdout)
+    except ValueError:
+        fault = "it takes too much memory or time"
+    if fault is not None:
+        raise UserError(f"{path} cannot be read ({fault}): save the tokenizer anew")
+
+
+def as_in_file(loaded: Any, folder: Path) -> Any:
+    """The tokenizer that splits as tokenizer.json of the folder says: `loaded`, if it does, else one made of the file,
+    with the chat template of `loaded` and the tokens that the folder's other files name.
+
+    What is put around a text is the file's too, unless tokenizer_config.json asks for it (add_bos_token and the like),
+    which is for transformers to carry out. Raises UserError if the file cannot be read, or if the files give one token
+    several ids.
+    """
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    path = folder / FILE
+    try:
+        file = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare exceptions
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} cannot be read ({reason}): save the tokenizer anew") from None
+    around = file.post_processor
+    if any(_settings(folder, SETTINGS).get(name) is not None for name in AROUND):
+        around = loaded.backend_tokenizer.post_processor
+    own = loaded
+    if not _alike(file, loaded.backend_tokenizer):
+        _add_named(file, loaded, folder)
+        own = PreTrainedTokenizerFast(
+            tokenizer_object=file,
+            chat_template=loaded.chat_template,
+            clean_up_tokenization_spaces=loaded.clean_up_tokenization_spaces,
+            **_special_tokens(loaded, file),
+        )
+    file.post_processor = around
+    backend = own.backend_tokenizer
+    if _sampled(file) != _sampled(backend):
+        backend.post_processor = around
+    return own
+
+
+def _sampled(tokenizer: Any) -> list[int] | None:
+    """The tokens of a sample, None if the tokenizer can write none of them."""
+    for sample in SAMPLES:
+        try:
+            return list(tokenizer.encode(sample).ids)
+        except Exception:  # the library raises bare exceptions for what is outside a vocabulary
+            continue
+    return None
+
+
+def _alike(one: Any, other: Any) -> bool:
+    facts = [json.loads(tokenizer.to_str()) for tokenizer in (one, other)]
+    return all(facts[0].get(name) == facts[1].get(name) for name in (*SPLITTING, *DECODING))
+
+
+def _special_tokens(loaded: Any, file: Any) -> dict[str, Any]:
+    """The special tokens that the file has: others are the class's, and no model has learned them."""
+    found: dict[str, Any] = {}
+    for name, token in loaded.special_tokens_map.items():
+        tokens = token if isinstance(token, list) else [token]
+        known = [one for one in tokens if file.token_to_id(str(one)) is not None]
+        if known:
+            found[name] = known if isinstance(token, list) else known[0]
+    return found
+
+
+def _add_named(file: Any, loaded: Any, folder: Path) -> None:
+    """Adds the tokens that only the folder's other files name."""
+    from tokenizers import AddedToken
+
+    wanted: dict[str, int | None] = {content: number for number, content in _numbered(folder)}
+    for special in _named(folder):
+        wanted.setdefault(special, None)
+    facts = {token.content: token for token in loaded.added_tokens_decoder.values()}
+    for content, number in sorted(wanted.items(), key=lambda pair: (pair[1] is None, pair[1] or 0)):
+        if file.token_to_id(content) is None:
+            file.add_special_tokens([facts.get(content) or AddedToken(content, normalized=False, special=True)])
+        if number is not None and file.token_to_id(content) != number:
+            raise UserError(f"{folder} gives {content!r} the id {number}, and {FILE} another: save the tokenizer anew")
+
+
+def _numbered(folder: Path) -> Iterator[tuple[int, str]]:
+    """Tokens with their ids, in the files where older versions of transformers write them."""
+    for number, facts in _settings(folder, SETTINGS).get("added_tokens_decoder", {}).items():
+        yield int(number), facts["content"]
+    for content, number in _settings(folder, "added_tokens.json").items():
+        yield int(number), content
+
+
+def _named(folder: Path) -> Iterator[str]:
+    """Special tokens by their names (bos_token and the like)."""
+    for file in (SETTINGS, "special_tokens_map.json"):
+        for name, value in _settings(folder, file).items():
+            if name.endswith(("_token", "_special_tokens")) and not name.startswith("add_"):
+                for token in value if isinstance(value, list) else [value]:
+                    content = token.get("content") if isinstance(token, dict) else token
+                    if isinstance(content, str):
+                        yield content
+
+
+def take_over(tokenizer: Any, folder: Path, name: str) -> None:
+    """Gives a tokenizer the chat template that an adapter's folder brings: the adapter was trained with it.
+
+    Raises UserError if the folder has other tokens too, which the model cannot have.
+    """
+    from tokenizers import Tokenizer
+
+    require_bounded(folder / FILE)
+    if (folder / FILE).is_file():
+        theirs = Tokenizer.from_file(str(folder / FILE)).get_vocab()
+        if odd := sorted(token for token, number in theirs.items() if tokenizer.get_vocab().get(token) != number):
+            raise UserError(
+                f"the adapter {name} has a tokenizer of its own with other tokens ({odd[0]!r}): merge it into the "
+                "model and save that"
+            )
+    template = _settings(folder, SETTINGS).get("chat_template")
+    if (folder / TEMPLATE).is_file():
+        template = (folder / TEMPLATE).read_text(encoding="utf-8")
+    if isinstance(template, str):
+        tokenizer.chat_template = template
+
+
+def _settings(folder: Path, file: str) -> dict[str, Any]:
+    path = folder / file
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}

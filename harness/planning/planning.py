@@ -1,0 +1,230 @@
+"""What is asked of which model: jobs from a request, plans from their rows, and what is refused before any work."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from fflm_data import get_config
+from harness.errors import UserError
+from harness.models.source import ModelRequest, ModelSource
+from harness.planning.plans import (
+    CompletionPlan,
+    DialoguePlan,
+    NotSeparable,
+    Plan,
+    ReadPlan,
+    plan_choices,
+    plan_continuations,
+    plan_reads,
+)
+from harness.prompts.jobs import Job
+from harness.prompts.prompting import PromptRequest, resolve_prompting
+from harness.prompts.rendering import end_of_answer, exchange, prompt_ids, prompt_texts
+from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, get_task
+from harness.tasks.base import Ints
+from harness.tasks.suites import get_suite
+
+FIRST_ROWS = 64
+# Continuations are written anew for every read: a row costs as much as hundreds.
+FIRST_ROWS_CONTINUED = 2
+# A budget for thinking that is advised is a multiple of this, where there is room for one.
+THINKING_STEP = 64
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """What `harness eval` was asked. parameters: by task, what is set of its data config. continuations: whether each
+    possible answer is scored as a text of its own. batch_size: the most sequences in a batch. strict: one
+    each. processes: how many of them work on it, None for as many as were started. suite: what is asked where no
+    task is named; of its tasks those are left out that the model cannot be asked."""
+
+    model: ModelRequest
+    command: str
+    tasks: tuple[str, ...] = ()
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limit: int | None = None
+    output: Path = Path("runs")
+    continuations: bool = False
+    batch_size: int | None = None
+    strict: bool = False
+    processes: int | None = None
+    suite: str = "full"
+    prompts: PromptRequest = field(default_factory=PromptRequest)
+
+    @property
+    def challenges(self) -> int | None:
+        """How often dialogues challenge an answer, None for as often as their tasks say."""
+        asked = self.prompts.challenges
+        return get_suite(self.suite).challenges if asked is None and not self.tasks else asked
+
+
+def plan_jobs(request: EvalRequest) -> list[Job]:
+    """The jobs in order of tasks and splits. Raises UserError for an unknown task, ParameterError for a bad value."""
+    most = get_suite(request.suite).rows
+    most = dict.fromkeys(request.tasks) if request.tasks else most
+    names = tuple(most)
+    for name in request.parameters:
+        get_task(name)
+        if name not in names:
+            raise UserError(f"--set {name}... sets a task that is not evaluated: add --task {name}")
+    jobs = []
+    for name in names:
+        changed = dict(request.parameters.get(name, {}))
+        task = get_task(name)
+        if len(task.renderings) > 1:
+            task = task.rendered(changed.pop("rendering", task.rendering))
+        config = get_config(task.config, **{**task.parameters, **changed})
+        for split in task.splits:
+            if rows := config.splits().get(split):
+                limit = min(rows, request.limit or rows, most[task.name] or rows)
+                jobs.append(Job(task, config, split, limit))
+    if not jobs:
+        raise UserError("no rows are left to evaluate: leave out the --set that empties the splits")
+    return jobs
+
+
+def put_to(jobs: list[Job], request: EvalRequest, tokenizer: Any) -> list[Job]:
+    """The same jobs with their questions put as was asked. Raises UserError if the tokenizer has no way for that."""
+    prompting = resolve_prompting(request.prompts, tokenizer)
+    return [
+        replace(job, prompting=prompting.of(job.task, request.challenges))
+        if isinstance(job.task, CompletionTask)
+        else job
+        for job in jobs
+    ]
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """What the first rows of all jobs say: by task, how they are given to the model, and why it is left out;
+    and the longest text among them."""
+
+    rendering: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    longest: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+
+def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest) -> FirstRows:
+    """Plans the first rows of every job for nothing but its refusals.
+
+    Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
+    """
+    continuations = request.continuations
+    rendering: dict[str, dict[str, Any]] = {}
+    refused: dict[str, UserError] = {}
+    longest = np.empty(0, dtype=np.int64)
+    for job in jobs:
+        try:
+            rows = min(job.rows, FIRST_ROWS_CONTINUED if continuations else FIRST_ROWS)
+            plan = plan_rows(job, source, job.config.table(job.split, 0, rows), continuations)
+        except UserError as refusal:
+            refused.setdefault(job.task.name, refusal)
+            continue
+        fed = plan.sequences if isinstance(plan, ReadPlan) else plan.prompts
+        longest = max(longest, *fed, key=len)
+        first = fed[0][:8].tolist()
+        bos = source.tokenizer.bos_token_id
+        rendering[job.task.name] = {
+            "answers": _kind(job.task, continuations),
+            "first_tokens": first,
+            "first_token_is_bos": bos is not None and first[0] == bos,
+        }
+        if job.task.rendering != job.task.renderings[0]:
+            rendering[job.task.name]["text"] = job.task.rendering
+    if refused and not request.tasks and any(name not in refused for name in rendering):
+        return FirstRows(rendering, {name: str(refusal) for name, refusal in refused.items()}, longest)
+    if refused:
+        worst = next(iter(refused.values()))
+        fit = " ".join(f"--task {name}" for name in rendering if name not in refused)
+        advice = f"; or ask only what fits: add {fit}" if fit else ""
+        if isinstance(worst, NotSeparable) and not continuations:
+            advice = f"; score whole continuations, which is slower: add --exact-continuations{advice}"
+        first_refused = next(job for job in jobs if job.task.name in refused)
+        raise UserError(f"{worst}{_other_rendering(first_refused, source, continuations)}{advice}")
+    return FirstRows(rendering, {}, longest)
+
+
+def _other_rendering(job: Job, source: ModelSource, continuations: bool) -> str:
+    """The way to write rows that does for a tokenizer where the usual one does not, as the end of a refusal."""
+    for rendering in (one for one in job.task.renderings if one != job.task.rendering):
+        other = replace(job, task=job.task.rendered(rendering))
+        try:
+            plan_rows(other, source, other.config.table(job.split, 0, 1), continuations)
+        except UserError:
+            continue
+        return f"; its tokens fit the {rendering} rendering: add --set {job.task.name}.rendering={rendering}"
+    return ""
+
+
+def _kind(task: Task, continuations: bool) -> str:
+    """Of what an answer is made: tokens that are scored, continuations that are, or text."""
+    if isinstance(task, CompletionTask):
+        return "text"
+    return "continuations" if continuations or isinstance(task, ChoiceTask) else "tokens"
+
+
+def plan_rows(job: Job, source: ModelSource, rows: pa.Table, continuations: bool) -> Plan:
+    """The plan of some rows. Raises UserError if the tokenizer or the context of the model does not allow it."""
+    task = job.task
+    plan: Plan
+    written = 0
+    if isinstance(task, ReadTask):
+        way = plan_continuations if continuations else plan_reads
+        plan = way(task.texts(rows), task.targets(rows), task.symbols(job.config), source.tokenizer)
+        fed = plan.sequences
+    elif isinstance(task, ChoiceTask):
+        plan = plan_choices(task.texts(rows), task.candidates(rows), source.tokenizer)
+        fed = plan.sequences
+    else:
+        plan = _prompts(job, source.tokenizer, rows)
+        fed = plan.prompts
+        written = job.prompting.max_new_tokens(cast(CompletionTask, task))
+    highest = max(int(tokens.max(initial=0)) for tokens in fed)
+    vocabulary = source.config.get_text_config().vocab_size
+    if highest >= vocabulary:
+        raise UserError(
+            f"the tokenizer of {source.name} gives token {highest}, its model has {vocabulary} of them: "
+            "name a model with its own tokenizer"
+        )
+    lengths = np.array([len(tokens) for tokens in fed]) + written
+    lengths = plan.longest if isinstance(plan, DialoguePlan) else lengths
+    if source.context is not None and lengths.max() > source.context:
+        advice = _advice(job, plan, lengths, rows, source.context)
+        raise UserError(
+            f"{job.name} takes up to {lengths.max():,} tokens, the context of {source.name} is "
+            f"{source.context:,}: {advice}"
+        )
+    return plan
+
+
+def _prompts(job: Job, tokenizer: Any, rows: pa.Table) -> CompletionPlan:
+    """The prompts of some rows, and of dialogues the way on."""
+    prompts = prompt_ids(prompt_texts(job, rows, tokenizer), job.prompting.chat, tokenizer)
+    ends = end_of_answer(job.prompting, tokenizer)
+    if not isinstance(job.task, DialogueTask):
+        return CompletionPlan(prompts, ends)
+    on = exchange(job, rows, prompts, tokenizer)
+    return DialoguePlan(prompts, ends, turns=job.prompting.turns, following=on.following, longest=on.longest)
+
+
+def _advice(job: Job, plan: Plan, lengths: Ints, rows: pa.Table, context: int) -> str:
+    """What makes a task fit a context."""
+    turns = plan.turns if isinstance(plan, DialoguePlan) else 1
+    room = job.prompting.thinking + int(context - lengths.max()) // turns
+    if job.prompting.thinking and room > 0:
+        # Rounded down: later rows may be longer than the ones that were looked at.
+        return f"think less: add --thinking {room // THINKING_STEP * THINKING_STEP or room}"
+    if isinstance(plan, DialoguePlan):
+        first = np.array([len(prompt) for prompt in plan.prompts])
+        turn = int(((lengths - first) // plan.turns).max()) + 1
+        fits = (context - int(first.max())) // turn - 1
+        return (
+            f"{fits} challenges fit: add --challenges {fits}" if fits > 0 else "no dialogue fits, name another --task"
+        )
+    advice = job.task.advice(job.config, lengths, rows, context) if len(lengths) == rows.num_rows else ""
+    if not advice and job.prompting.shots:
+        return "ask with fewer demonstrations: lower --shots"
+    return advice or "no size of it fits, name a model with a longer context"

@@ -1,0 +1,41 @@
+"""`harness tasks --show NAME`: a task in full, with the very prompt of its first row."""
+
+import sys
+from dataclasses import replace
+
+from fflm_data import get_config
+from harness.prompts.jobs import Job
+from harness.prompts.prompting import Prompting
+from harness.prompts.rendering import messages, plain_texts
+from harness.tasks import CompletionTask, DialogueTask, Task
+
+LONGEST = 1_200
+
+
+def show(task: Task, shots: int) -> str:
+    """The task's header, and what a base and a chat model get of its first row."""
+    config = get_config(task.config, **task.parameters)
+    split = task.splits[0]
+    job = Job(task, config, split, 1, Prompting(shots=shots))
+    rows = config.table(split, 0, 1)
+    sections = [(sys.modules[type(task).__module__].__doc__ or "").strip() + f"\nversion: {task.version}"]
+    if not isinstance(task, CompletionTask):
+        sections.append(_section("text", task.texts(rows)[0]))
+        return "\n\n".join(sections)
+    sections.append(_section("prompt, without a chat template", plain_texts(job, rows)[0]))
+    said = [
+        f"{one['role']}: {one['content']}" for one in messages(replace(job, prompting=Prompting("", shots)), rows)[0]
+    ]
+    if isinstance(task, DialogueTask):
+        said += ["assistant: ...", f"user: {task.challenge}", f"(up to {task.challenges} times)"]
+    sections.append(_section("messages, through a chat template", "\n".join(said)))
+    sections.append(
+        f"an answer has at most {task.max_new_tokens(False)} tokens, of a chat model {task.max_new_tokens(True)}; "
+        f"right here: {task.answers(rows)[0]}"
+    )
+    return "\n\n".join(sections)
+
+
+def _section(title: str, text: str) -> str:
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return f"{title}:\n" + "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,0 +1,82 @@
+"""Judging in a process of its own, with bounds on memory and time and nothing it may write.
+
+A file made to break a parser can at worst end that process; whoever asked gets a verdict all the same. On
+Windows there are no such bounds on memory, the rest holds.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from leaderboard.verification.judge import Verdict, judge
+
+MOST_MEMORY = 2 * 2**30
+MOST_SECONDS = 120
+NOBODY = "nobody"  # in the place of digests: nobody has asked who sent them
+# What a process needs of its environment; tokens and other secrets are not among it.
+_KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "HOME", "USERPROFILE", "LD_LIBRARY_PATH")
+# The package that is running, wherever it lies; the folder that a stranger's files are in is not searched for modules.
+_PROGRAM = (
+    "import sys; sys.path[:0] = [sys.argv[1]]; from leaderboard.verification.apart import main; main(*sys.argv[2:])"
+)
+
+
+def judge_apart(
+    folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
+) -> Verdict:
+    """What `judge` says; a refusal if its process ends, runs out of memory or takes too long."""
+    package = Path(__file__).parents[2]
+    known = NOBODY if own is None else ",".join(sorted(own))
+    arguments = [str(folder), "new" if new else "accepted", known, *([str(records)] if records else [])]
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment |= {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-I", "-B", "-c", _PROGRAM, str(package), *arguments],
+            env=environment, capture_output=True, check=False, timeout=MOST_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return _refused(folder, f"judging it took more than {MOST_SECONDS} seconds")
+    try:
+        said = json.loads(ended.stdout.decode("utf-8"))
+        for name in ("reasons", "remarks"):
+            said[name] = tuple(said[name])
+        return Verdict(**said)
+    except (ValueError, KeyError, TypeError):
+        how = f"by signal {-ended.returncode}" if ended.returncode < 0 else f"with status {ended.returncode}"
+        memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if ended.returncode < 0 else ""
+        return _refused(folder, f"it ends the process that reads it ({how}{memory})")
+
+
+def main(folder: str, standing: str, known: str, records: str | None = None) -> None:
+    """In that process: judges, and prints the verdict as JSON, whatever happens on the way."""
+    _limit()
+    try:
+        own = None if known == NOBODY else known.split(",")
+        verdict = judge(Path(folder), Path(records) if records else None, new=standing == "new", own=own)
+    except Exception as error:
+        memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
+        verdict = _refused(Path(folder), f"the judge failed on it ({type(error).__name__}{memory})")
+    print(json.dumps(vars(verdict)))
+
+
+def _limit() -> None:
+    with contextlib.suppress(ImportError):  # Windows has no such limits
+        import resource
+
+        for limit, most in ((resource.RLIMIT_DATA, MOST_MEMORY), (resource.RLIMIT_CPU, MOST_SECONDS)):
+            with contextlib.suppress(ValueError, OSError):  # it may be lower already
+                resource.setrlimit(limit, (most, most))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _refused(folder: Path, reason: str) -> Verdict:
+    return Verdict(str(folder), (reason,))

@@ -1,0 +1,187 @@
+"""Whether two tables of observations are of one model: what is left of a copy whose numbers or texts were moved.
+
+What is hard for one model is hard for others, so that two of them are alike to a degree. Measured on flip-flop tables
+of LSTMs of one recipe with other seeds and data, and of SmolLM2-135M: log-probabilities correlate by 0.15 to 0.995,
+those of wrong reads by at most 0.85, and the closest third is at least 0.03 times as far apart as by chance. A copy is
+beyond all of that:
+
+- As many numbers lie closer to each other than those of two models do, though others, or all, were moved a little.
+- Numbers correlate, or those of the reads that one of both gets wrong do, by which noise is outlived.
+- Wrong answers are the same, whatever is written around them.
+
+Two models may truly be alike: the same weights in other numbers, under another name, or trained a little further. Only
+what is the same to a thousandth of a nat, or to the letter, is certain.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.prompts.jobs import Job
+from harness.tasks import CompletionTask, HistogramTask, NumberTask, ReadTask
+
+Floats = npt.NDArray[np.float64]
+# Groups of rows that are compared, drawn for each record: whoever makes one cannot know which ones.
+_GROUPS = 2
+# What two good models are both sure of says nothing: a number counts where one of them is below this (nats).
+_SURE = -0.01
+_FEWEST, _FEWEST_WRONG = 16, 30
+# So many of the numbers within so many nats, and three times as many as by chance: the same model, or a copy.
+_SAME_SHARE, _SAME_WITHIN = 0.3, 1e-3
+# Of a copy with noise of 0.01 nats: how close the closest of them are, as a part of what chance gives (0.013), and how
+# they correlate (0.9998); with noise of 0.05 nats the margins of wrong reads still do (0.98).
+_CLOSE, _CORRELATED, _CORRELATED_WRONG = 0.02, 0.998, 0.95
+# The same wrong answers, beyond those that chance gives, as Cohen's kappa.
+_AGREE, _FEWEST_TEXTS, _FEWEST_SURE = 0.9, 20, 50
+_MOST_BY_CHANCE = 0.9
+# Fewer answers than that to what has one right answer are taken together with others.
+_FEWEST_OF_GOLD = 5
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """what: of a table that is alike, in words. sure: whether no two models are as alike as that."""
+
+    what: str
+    sure: bool
+
+
+def likeness(job: Job, mine: Path, theirs: Path, digest: str) -> Likeness | None:
+    """How alike two tables of a job are, in the rows that both have; None if no more than two models are.
+
+    digest: of the record that is judged, which decides what is compared. Raises OSError or ValueError for a file that
+    cannot be read.
+    """
+    if isinstance(job.task, CompletionTask):
+        return _texts(job, *(_whole(path, ["id", "turn", "output"]) for path in (mine, theirs)))
+    found = [_numbers(job, one, other) for one, other in _groups(job, mine, theirs, digest)]
+    return next((one for one in found if one and one.sure), next((one for one in found if one), None))
+
+
+# ---- Numbers
+
+
+def _groups(job: Job, mine: Path, theirs: Path, digest: str) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Groups of rows that both tables have, cut to what both have of them."""
+    columns = ["id", "gold", "logprobs", *(["position"] if isinstance(job.task, ReadTask) else [])]
+    with pq.ParquetFile(mine) as one, pq.ParquetFile(theirs) as other:
+        count = min(one.num_row_groups, other.num_row_groups)
+        drawn = np.random.default_rng(int(digest[:16], 16)).permutation(count)[:_GROUPS]
+        for group in sorted(drawn.tolist()):
+            tables = [file.read_row_group(group, columns=columns) for file in (one, other)]
+            rows = min(map(len, tables))
+            cut = tables[0].slice(0, rows), tables[1].slice(0, rows)
+            if all(cut[0][name].equals(cut[1][name]) for name in columns if name != "logprobs"):
+                yield cut
+
+
+def _numbers(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
+    lists = [table["logprobs"].combine_chunks() for table in (mine, theirs)]
+    if not lists[0].value_lengths().equals(lists[1].value_lengths()):
+        return None
+    one, other = (values.flatten().to_numpy().astype(np.float64) for values in lists)
+    found = compared(one, other, job.name)
+    if found is None and isinstance(job.task, ReadTask):
+        gold = mine["gold"].to_numpy()
+        margins = [_margins(values.reshape(len(gold), -1), gold) for values in (one, other)]
+        wrong = (margins[0] < 0) | (margins[1] < 0)
+        if wrong.sum() >= _FEWEST_WRONG and _correlation(*(margin[wrong] for margin in margins)) >= _CORRELATED_WRONG:
+            found = Likeness(f"its wrong reads of {job.name} are nearly", False)
+    return found
+
+
+def compared(one: Floats, other: Floats, name: str) -> Likeness | None:
+    """How alike log-probabilities of the same things are."""
+    unsure = np.minimum(one, other) < _SURE
+    one, other = one[unsure], other[unsure]
+    if len(one) < _FEWEST or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None  # a constant says nothing
+    shuffled = other[np.random.default_rng(0).permutation(len(other))]
+    apart, by_chance = np.abs(one - other), np.abs(one - shuffled)
+    share, chance = ((distances <= _SAME_WITHIN).mean() for distances in (apart, by_chance))
+    if share > max(_SAME_SHARE, 3 * chance):
+        return Likeness(f"its log-probabilities of {name} are", True)
+    closest, usual = (np.quantile(distances, _SAME_SHARE) for distances in (apart, by_chance))
+    if closest < _CLOSE * usual or _correlation(one, other) >= _CORRELATED:
+        return Likeness(f"its log-probabilities of {name} are nearly", False)
+    return None
+
+
+def _margins(logprobs: Floats, gold: npt.NDArray[Any]) -> Floats:
+    """By how much the right symbol of each read is ahead of the best other one."""
+    right = np.arange(logprobs.shape[1]) == gold[:, None]
+    return np.where(right, logprobs, -np.inf).max(axis=1) - np.where(right, -np.inf, logprobs).max(axis=1)
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    return float(np.corrcoef(one, other)[0, 1]) if np.ptp(one) and np.ptp(other) else 0.0
+
+
+# ---- Texts
+
+
+def _whole(path: Path, columns: list[str]) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=columns)
+
+
+def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
+    golds = _golds(job)
+    said = [
+        {
+            (row, turn): text
+            for row, turn, text in zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+        }
+        for table in (mine, theirs)
+    ]
+    places = [place for place in said[0] if place in said[1] and place[0] < len(golds)]
+    lines = [(golds[place[0]], said[0][place], said[1][place]) for place in places]
+    telling = [line for line in lines if any(sorted(gist(text)) != list(line[0]) for text in line[1:])]
+    if len(telling) < _FEWEST_TEXTS:
+        return None
+    if len(telling) >= _FEWEST_SURE and _kappa(telling, str) == 1:
+        return Likeness(f"its answers to {job.name} are", True)
+    if _kappa(telling, gist) >= _AGREE:
+        return Likeness(f"its wrong answers to {job.name} are nearly", False)
+    return None
+
+
+def gist(text: str) -> tuple[str, ...]:
+    """What is left of an answer whatever stands around it: its numbers in their order, or else its words."""
+    return tuple(re.findall(r"[0-9]+", text)) or tuple(re.findall(r"\w+", text.casefold()))
+
+
+def _golds(job: Job) -> list[tuple[str, ...]]:
+    """What is right, by row, as the gist of an answer of nothing else: its numbers in order of their signs."""
+    golds: list[tuple[str, ...]] = []
+    for _, rows in job.chunks():
+        for gold in cast(NumberTask | HistogramTask, job.task).gold(rows):
+            numbers = gold.values() if isinstance(gold, dict) else [gold]
+            golds.append(tuple(sorted(str(one) for one in numbers)))
+    return golds
+
+
+def _kappa(lines: Sequence[tuple[tuple[str, ...], str, str]], read: Any) -> float:
+    """How much more often than by chance two say the same, 1 for always; 0 where chance alone makes it so.
+
+    By chance: as often as what the one says somewhere is what the other one says elsewhere, of the same right answer.
+    """
+    counts = Counter(gold for gold, _, _ in lines)
+    by_gold = defaultdict(list)
+    for gold, one, other in lines:
+        by_gold[gold if counts[gold] >= _FEWEST_OF_GOLD else None].append((read(one), read(other)))
+    same = sum(one == other for pairs in by_gold.values() for one, other in pairs) / len(lines)
+    chance = 0.0
+    for pairs in by_gold.values():
+        times = [Counter(pair[which] for pair in pairs) for which in (0, 1)]
+        chance += sum(count * times[1][said] for said, count in times[0].items()) / len(pairs)
+    chance /= len(lines)
+    return 0.0 if chance > _MOST_BY_CHANCE else (same - chance) / (1 - chance)

@@ -1,0 +1,207 @@
+"""Many processes, however they are started, say what one says: real processes, real launchers, two machines' worth."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.evaluation.processes import first_host, processes_per_device
+from tests.conftest import Run
+from tests.hub import Hub
+from tests.support import models, running
+
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.save_tiny(tmp_path_factory.mktemp("models") / "tiny", models.gpt2_like(), 13_000, kind="llama")
+
+
+@pytest.fixture(scope="module")
+def asked(tiny: Path) -> list[object]:
+    return ["--model", tiny, "--task", "flipflop", "--task", "letters", "--set", "flipflop.length=64", "--limit", "70"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(asked: list[object], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = running.evaluate(folder, *asked)
+    assert done.returncode == 0, done.stderr
+    assert running.starts(folder) == [{"processes": 1, "machines": 1}]
+    return running.result(folder)
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_batches_do_not_change_a_digit(
+    cli: Run, tmp_path: Path, asked: list[object], undisturbed: bytes, batch_size: int
+) -> None:
+    done = cli("harness", "eval", *asked, "--batch-size", batch_size)
+    assert done.returncode == 0, done.stderr
+    assert running.result(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize(("processes", "batch_size"), [(2, 64), (3, 1)])
+def test_processes_do_not_change_a_digit(
+    tmp_path: Path, asked: list[object], undisturbed: bytes, processes: int, batch_size: int
+) -> None:
+    done = running.evaluate(tmp_path, *asked, "--num-processes", processes, "--batch-size", batch_size)
+    assert done.returncode == 0, done.stderr
+    assert running.result(tmp_path) == undisturbed
+    assert running.starts(tmp_path) == [{"processes": processes, "machines": 1}]
+    assert done.stdout.count("result.json") == 1  # rank 0 alone speaks
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        [*running.TORCHRUN, "--nproc-per-node", "2"],
+        # On processors accelerate wants MPI to start several; its launcher for GPUs is the one that users mean.
+        [*ACCELERATE, "--multi_gpu", "--num_processes", "2", "--mixed_precision", "no", "--dynamo_backend", "no"],
+    ],
+    ids=["torchrun", "accelerate"],
+)
+def test_other_launchers(tmp_path: Path, asked: list[object], undisturbed: bytes, launcher: list[str]) -> None:
+    done = running.run(tmp_path, *launcher, "-m", "harness", "eval", *asked)
+    assert done.returncode == 0, done.stderr
+    assert running.result(tmp_path) == undisturbed
+    assert running.starts(tmp_path) == [{"processes": 2, "machines": 1}]
+
+
+def test_slurm(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
+    """What srun tells the tasks of a step, on two nodes."""
+    step = {
+        "SLURM_JOB_ID": str(running.free_port() % 10_000), "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_STEP_NODELIST": "127.0.0.[1-2]",
+    }  # fmt: skip
+    tasks = [
+        running.start(
+            tmp_path, *running.HARNESS, "eval", *asked, **step, SLURM_PROCID=str(rank), SLURM_LOCALID="0",
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    for task in map(running.end, tasks):
+        assert task.returncode == 0, task.stderr
+    assert running.result(tmp_path) == undisturbed
+    assert running.starts(tmp_path) == [{"processes": 2, "machines": 2}]
+
+
+def test_a_batch_script_without_srun_is_one_process(cli: Run, tmp_path: Path) -> None:
+    done = cli(
+        "harness", "eval", "--task", "flipflop", "--limit", "2", SLURM_JOB_ID="7", SLURM_NTASKS="8", SLURM_PROCID="0"
+    )
+    assert done.returncode == 0, done.stderr
+    assert running.starts(tmp_path) == [{"processes": 1, "machines": 1}]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("gpu[003-007,9],cpu1", "gpu003"), ("a1,a2", "a1"), ("n[7,9]-ib", "n7-ib"), ("host.example", "host.example")],
+)
+def test_the_first_of_a_node_list(nodes: str, first: str) -> None:
+    assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "sharing"), [(1, 0, 1), (8, 0, 1), (1, 1, 1), (2, 1, 2), (8, 8, 1), (3, 8, 1), (5, 2, 3)]
+)
+def test_how_many_processes_share_a_gpu(processes: int, gpus: int, sharing: int) -> None:
+    assert processes_per_device(processes, gpus) == sharing
+
+
+@pytest.fixture
+def hub(tmp_path: Path, tiny: Path) -> Iterator[Hub]:
+    with Hub(tmp_path / "hub") as serving:
+        serving.add_repository("model", "org/tiny", tiny)
+        yield serving
+
+
+def online(hub: Hub, home: Path) -> dict[str, str]:
+    return hub.environment(home=home) | {"HF_HUB_OFFLINE": "0"}
+
+
+def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
+    """Two processes on each of two machines that share a folder for runs and nothing else."""
+    port = running.free_port()
+    machines = [
+        running.start(
+            tmp_path, *running.TORCHRUN, "--nnodes", 2, "--node-rank", rank, "--nproc-per-node", 2, "--master-addr",
+            "127.0.0.1", "--master-port", port, "--local-addr", f"127.0.0.{rank + 1}", "-m", "harness", "eval",
+            "--model", "org/tiny", *asked[2:],
+            **online(hub, tmp_path / f"home{rank}"),
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    for machine in map(running.end, machines):
+        assert machine.returncode == 0, machine.stderr
+    assert running.starts(tmp_path) == [{"processes": 4, "machines": 2}]
+    fetched = [path for method, path, status in hub.requests if method == "GET" and path.endswith("/model.safetensors")]
+    assert len(fetched) == 2, hub.requests
+    alone = running.evaluate(
+        tmp_path, "--model", "org/tiny", *asked[2:], "--output", "alone",
+        **online(hub, tmp_path / "home2"),
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    (expected,) = tmp_path.glob("alone/*/*/result.json")
+    assert running.result(tmp_path) == expected.read_bytes()
+
+
+def test_the_others_ask_the_hub_nothing(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
+    requests: list[list[str]] = []
+    for processes in (1, 2):
+        before = len(hub.requests)
+        done = running.evaluate(
+            tmp_path, "--model", "org/tiny", *asked[2:], "--num-processes", processes, "--output", f"out{processes}",
+            **online(hub, tmp_path / f"home{processes}"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        requests.append(sorted(map(str, hub.requests[before:])))
+    assert requests[0] == requests[1]
+
+
+def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
+    done = running.evaluate(tmp_path, *asked, "--num-processes", 2, "--tensor-parallel")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = json.loads(running.result(tmp_path)), json.loads(undisturbed)
+    assert ours["scores"] == theirs["scores"] and ours["model"] == theirs["model"]
+    assert running.starts(tmp_path) == [{"processes": 2, "machines": 1}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--num-processes", "2", "--task", "nothing"], "there is no task 'nothing'"),
+        (["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
+        (["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
+        (["--tensor-parallel"], "add --num-processes"),
+        (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
+        (["--num-processes", "0"], "'0' is not a whole number of at least 1"),
+    ],
+)
+def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = running.evaluate(tmp_path, *arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert message in line
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "x", "RANK": "0"}, "do not find each other"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "do not find each other"),
+        (
+            {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
+            "another launcher has started 1",
+        ),
+    ],
+)
+def test_half_an_environment_is_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
+    if environment["WORLD_SIZE"] == "1":
+        environment = environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(running.free_port())}
+    done = running.evaluate(tmp_path, "--limit", 2, "--num-processes", 3, **environment)
+    assert done.returncode == 2
+    assert message in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr

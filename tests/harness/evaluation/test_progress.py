@@ -1,0 +1,179 @@
+"""What a run shows: a first line, a bar by weight that moves within batches too, and few lines where no terminal is."""
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fflm_data import get_config
+from harness.engine.engine import Engine
+from harness.evaluation import progress
+from harness.evaluation.processes import World
+from harness.evaluation.progress import Progress, Teller, Weights, weight
+from harness.planning.plans import CompletionPlan
+from harness.planning.work_queue import Parcel
+from harness.prompts.jobs import Job
+from harness.prompts.prompting import Prompting
+from harness.tasks import get_task
+from tests.conftest import Run
+from tests.harness.engine.test_dialogues import as_said, plan_of
+from tests.harness.engine.test_families import TOKENIZER, drawn, read_plan, tiny
+from tests.support import running
+
+RANDOM = np.random.default_rng(0)
+PROMPTS = [drawn(RANDOM, length) for length in (9, 14, 14, 3)]
+
+
+def job(name: str, rows: int, **prompting: Any) -> Job:
+    task = get_task(name)
+    return Job(task, get_config(task.config, **task.parameters), task.splits[0], rows, Prompting(**prompting))
+
+
+def parcel(number: int, rows: int, cost: int) -> Parcel:
+    return Parcel(number, np.arange(rows), cost)
+
+
+def shares(engine: Engine, kind: str) -> list[float]:
+    """What is told while a plan of a kind is worked on."""
+    told: list[float] = []
+    engine.beats.tell = told.append
+    if kind == "reads":
+        list(engine.reads(read_plan((20, 31, 12, 25))))
+    elif kind == "completions":
+        list(engine.completions(CompletionPlan(PROMPTS), 8, None))
+    else:
+        list(engine.dialogues(plan_of(PROMPTS, as_said), 6, None))
+    return told
+
+
+@pytest.mark.parametrize("kind", ["reads", "completions", "dialogues"])
+@pytest.mark.parametrize("name", ["llama", "mamba"])
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_shares_grow_from_nothing_to_all(name: str, kind: str, batch_size: int | None) -> None:
+    told = shares(Engine(tiny(name), TOKENIZER, batch_size), kind)
+    assert told[0] == 0 and told[-1] == 1 and told == sorted(told)
+    # Within the only batch too: by layers, by tokens, by turns.
+    assert len({round(share, 6) for share in told}) > (2 if kind == "reads" else 5)
+
+
+def test_turns_of_a_model_that_keeps_nothing() -> None:
+    engine = Engine(tiny("openai-gpt"), TOKENIZER)
+    told = shares(engine, "dialogues")
+    assert told[-1] == 1 and told == sorted(told) and len(set(told)) > 5
+
+
+def test_what_is_written_has_weight() -> None:
+    reads, asked, thinking = job("flipflop", 4), job("letters", 4), job("letters", 4, template="x", thinking=500)
+    assert weight(reads, parcel(0, 4, 900)) == 900
+    assert weight(asked, parcel(0, 4, 900)) == 900 + 4 * 4 * asked.prompting.max_new_tokens(asked.task)  # type: ignore[arg-type]
+    assert weight(thinking, parcel(0, 4, 900)) >= weight(asked, parcel(0, 4, 900)) + 4 * 4 * 500
+    turns = job("strawberry", 4, turns=10), job("strawberry", 4, turns=1)
+    assert weight(turns[0], parcel(0, 4, 0)) == 10 * weight(turns[1], parcel(0, 4, 0))
+
+
+def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "TOLD_EVERY", 0.0)
+    world = World()
+    world.open_counters()
+    jobs = [job("flipflop", 8), job("letters", 8)]
+    parcels = [parcel(1, 3, 100), parcel(0, 5, 777), parcel(0, 3, 1)]
+    teller, weights = Teller(world, jobs), Weights.of(jobs, parcels)
+    for one in parcels:
+        for share in (0.0, 0.1, 0.1, 0.77, 1.0):
+            teller.tell(one, share)
+            time.sleep(0.002)
+    assert [world.add(f"weight {number}", 0) for number in range(2)] == weights.each
+    assert weights.each[0] == 778 and weights.rows == 11
+    assert all(world.add(f"milliseconds {number}", 0) > 0 for number in range(2))
+
+
+def test_what_is_left_follows_each_jobs_own_speed() -> None:
+    jobs = [job("flipflop", 1), job("flipflop-piecewise", 1), job("letters", 1)]
+    weights = Weights(jobs, [1_000, 1_000, 1_000], 3)
+    assert weights.seconds_left([0, 0, 0], [0, 0, 0]) is None
+    # 10 ms a character of the first; the second is of its kind, and of the third nothing is known.
+    assert weights.seconds_left([500, 0, 0], [5_000, 0, 0]) == pytest.approx(5 + 10 + 10)
+    # The third is ten times slower, which says nothing of the second.
+    assert weights.seconds_left([500, 0, 100], [5_000, 0, 10_000]) == pytest.approx(5 + 10 + 90)
+    assert weights.seconds_left([1_000, 1_000, 1_000], [1, 1, 1]) == 0
+
+
+def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first estimate at once, then ever more rarely, and one line at the end."""
+    monkeypatch.setattr(progress, "DRAWN_EVERY", 0.01)
+    monkeypatch.setattr(progress, "LINES_EVERY", 0.2)
+    world, jobs, stream = World(), [job("flipflop", 100)], io.StringIO()
+    world.open_counters()
+    work = parcel(0, 100, 100_000)
+    teller = Teller(world, jobs)
+    with Progress(stream=stream) as shown, shown.working(world, Weights.of(jobs, [work])):
+        shown.doing("flipflop.val")
+        for done in range(40):
+            teller.tell(work, done / 100)
+            time.sleep(0.03)
+    lines = stream.getvalue().splitlines()
+    assert 2 <= len(lines) <= 8 and "\r" not in stream.getvalue()
+    estimate = r"\d+%: 0 of 100 rows in \d\d:\d\d, flipflop.val, about \d\d:\d\d left"
+    assert any(re.fullmatch(estimate, line) for line in lines)
+    assert re.fullmatch(r"100%: 100 rows in \d\d:\d\d", lines[-1])
+
+
+def test_ranks_other_than_0_show_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress(shown=False) as shown:
+        shown.doing("loading the model")
+        time.sleep(0.1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_first_line(cli: Run) -> None:
+    done = cli("harness", "eval", "--task", "flipflop", "--limit", "4")
+    assert re.match(r"fflm/lstm @ [0-9a-f]{12}: flipflop, 12 rows\n", done.stdout), done.stdout
+    assert re.fullmatch(r"100%: 12 rows in \d\d:\d\d\n", done.stderr), done.stderr
+    suite = cli("harness", "eval", "--suite", "quick", "--limit", "1")
+    first, second = suite.stdout.splitlines()[:2]
+    assert re.fullmatch(r"fflm/lstm @ [0-9a-f]{12}: suite quick, 2 tasks, \d+ rows", first)
+    assert second.startswith("left out: ")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_on_a_terminal_it_moves(tmp_path: Path, processes: int) -> None:
+    """Every second something is drawn, from loading to the last row."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 110, 0, 0))
+    words = ["eval", "--task", "flipflop", "--limit", "120", "--batch-size", "4", "--num-processes", processes]
+    process = subprocess.Popen(
+        [*running.HARNESS, *map(str, words)], cwd=tmp_path, env=running.ENVIRONMENT, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    seen = bytearray()
+
+    def look() -> None:
+        try:
+            while part := os.read(ours, 4096):
+                seen.extend(part)
+        except OSError:  # the other side is closed
+            pass
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    assert process.wait(running.DEADLINE) == 0
+    looking.join()
+    os.close(ours)
+    drawn = [line.strip() for line in re.split(r"[\r\n]+", seen.decode())]
+    phases = [line for line in drawn if re.fullmatch(r"[a-z ]+ \.\.\. \d\d:\d\d", line)]
+    assert any(line.startswith("reading the tokenizer") for line in phases)
+    bars = [re.match(r"(\d+)% \|.*\| ([\d,]+) of 360 rows, \d\d:\d\d, ", line) for line in drawn]
+    percents = [int(bar.group(1)) for bar in bars if bar]
+    assert len(percents) >= 2 and percents == sorted(percents)
+    assert sum("100%: 360 rows in" in line for line in drawn) == 1

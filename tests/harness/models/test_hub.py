@@ -1,0 +1,71 @@
+"""Models by Hub id, over HTTP with the genuine client: pinned revisions, refusals, and offline from the cache."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, refused
+from tests.harness.models import test_gguf_files as gguf
+from tests.hub import Hub
+from tests.support import models
+
+ASKED = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with Hub(tmp_path_factory.mktemp("hub")) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def commits(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("models")
+    one = models.save_tiny(root / "one", models.gpt2_like())
+    two = models.save_tiny(root / "two", models.gpt2_like(), kind="llama")
+    return {
+        "v1": hub.add_repository("model", "org/tiny", one, tags=["v1"]),
+        "main": hub.add_repository("model", "org/tiny", two),
+    }
+
+
+def evaluate(
+    cli: Run, tmp_path: Path, hub: Hub, *arguments: str, offline: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": str(int(offline))}
+    return cli("harness", "eval", *ASKED, *arguments, **environment)
+
+
+@pytest.mark.parametrize("revision", ["main", "v1"])
+def test_a_revision_is_pinned_to_its_commit(
+    cli: Run, tmp_path: Path, hub: Hub, commits: dict[str, str], revision: str
+) -> None:
+    for offline in (False, True):
+        result = evaluate(cli, tmp_path, hub, "--model", "org/tiny", "--revision", revision, offline=offline)
+        assert result.returncode == 0, result.stderr
+    (run,) = tmp_path.glob("runs/org--tiny/*")  # one folder: the offline run found its id again
+    model = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
+    assert model["revision"] == commits[revision]
+    assert model["class"] == {"main": "LlamaForCausalLM", "v1": "GPT2LMHeadModel"}[revision]
+
+
+def test_a_gguf_file_in_parts_is_fetched_whole(cli: Run, tmp_path: Path, hub: Hub) -> None:
+    parts = gguf.write(tmp_path / "parts", 8)
+    commit = hub.add_repository("model", "org/parts", tmp_path / "parts")
+    for offline in (False, True):
+        words = ("--model", "org/parts", "--gguf-file", parts[0])
+        result = evaluate(cli, tmp_path, hub, *words, offline=offline)
+        assert result.returncode == 0, result.stderr
+    (run,) = tmp_path.glob("runs/org--parts/*")
+    model = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
+    assert (model["revision"], model["gguf_file"]) == (commit, parts[0])
+
+
+@pytest.mark.parametrize(("model", "revision"), [("org/nothing", "main"), ("org/tiny", "v9")])
+@pytest.mark.usefixtures("commits")
+def test_what_the_hub_does_not_have(cli: Run, tmp_path: Path, hub: Hub, model: str, revision: str) -> None:
+    result = evaluate(cli, tmp_path, hub, "--model", model, "--revision", revision)
+    assert f"the model {model!r} cannot be loaded" in refused(result)

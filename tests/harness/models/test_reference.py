@@ -1,0 +1,85 @@
+"""The bundled LSTM: what it is, that it does not glitch, and that its recipe makes one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import harness.models.reference.lstm  # registers the model
+from fflm_data import get_config
+from fflm_data.flipflop import FFL, FlipFlop, sample
+from harness.models import reference
+from harness.training.lstm import Recipe, read_labels, train_lstm
+
+FOLDER = reference.MODELS[reference.DEFAULT_MODEL]
+
+
+def test_loads_through_the_auto_classes() -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
+    assert isinstance(model, harness.models.reference.lstm.LSTMForCausalLM)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 133_381
+    assert len(tokenizer) == 5
+    assert tokenizer("w 0 i 1 r 0").input_ids == tokenizer("w0i1r0").input_ids == [0, 3, 2, 4, 1, 3]
+    assert tokenizer.decode([0, 3]) == "w 0"
+    with pytest.raises(Exception, match="UNK"):
+        tokenizer("x")
+
+
+def test_generates_the_bit() -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
+    for text, bit in [("w 1 i 0 i 0 r", 1), ("w 1 i 0 w 0 i 1 r", 0)]:
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        assert model.generate(ids, max_new_tokens=1, do_sample=False)[0, -1].item() == 3 + bit
+
+
+def test_left_padding_is_refused() -> None:
+    model = AutoModelForCausalLM.from_pretrained(FOLDER)
+    ids = torch.tensor([[0, 3, 1, 3]])
+    with pytest.raises(ValueError, match="pad on the right"):
+        model(ids, attention_mask=torch.tensor([[0, 1, 1, 1]]))
+    padded = model(ids, attention_mask=torch.tensor([[1, 1, 0, 0]])).logits[:, :2]
+    assert torch.allclose(padded, model(ids[:, :2]).logits)
+
+
+@pytest.mark.parametrize(("split", "rows"), [("val", 1000), ("val_sparse", 2000), ("val_dense", 1000)])
+def test_makes_no_error(split: str, rows: int) -> None:
+    """Against the strings alone: the symbol after each r, by a bare forward pass."""
+    model = AutoModelForCausalLM.from_pretrained(FOLDER).eval()
+    config = get_config()
+    assert isinstance(config, FlipFlop)
+    ids = sample(config.distribution(split), rows, split=split).astype(np.int64)
+    wrong = count = 0
+    for start in range(0, rows, 64):
+        batch = torch.from_numpy(ids[start : start + 64])
+        with torch.inference_mode():
+            predicted = model(batch).logits.argmax(-1)
+        read = (batch[:, :-1] == 1) & (torch.arange(511) % 2 == 0)
+        wrong += int((predicted[:, :-1] != batch[:, 1:])[read].sum())
+        count += int(read.sum())
+    assert wrong == 0
+    assert count > rows
+
+
+def test_labels_are_the_answers_of_reads_only() -> None:
+    ids = sample(FFL(20, 0.3, 0.3), 50)
+    labels = read_labels(ids)
+    after_read = np.zeros(ids.shape, dtype=bool)
+    after_read[:, 1::2] = ids[:, 0::2] == 1
+    assert (labels[after_read] == ids[after_read]).all() and (labels[~after_read] == -100).all()
+
+
+def test_schedule() -> None:
+    recipe = Recipe()
+    factors = [recipe.learning_rate_factor(step) for step in range(recipe.decay_steps + 1)]
+    assert factors[0] == pytest.approx(1 / 50) and factors[49] == 1 and factors[-2] > 0 and factors[-1] == 0
+    assert max(factors) == 1 and factors[500] == pytest.approx((10_001 - 500) / (10_001 - 50))
+
+
+def test_training_is_repeatable_and_learns(tmp_path: Path) -> None:
+    short = Recipe(steps=60, learning_rate=3e-3, warmup_steps=5)
+    losses = [train_lstm(tmp_path / name, short, FFL(24, 0.3, 0.3)) for name in "ab"]
+    assert losses[0] == losses[1] < 0.6  # ln 2 is chance between the two symbols
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
+    assert files[0] == files[1]

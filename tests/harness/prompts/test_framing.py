@@ -1,0 +1,161 @@
+"""Chat templates only frame texts: real ones give transformers' prompts, and ones that help to solve are refused."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UserError
+from harness.prompts import templates
+from harness.prompts.framing import framed
+from harness.prompts.prompting import Prompting, PromptRequest, resolve_prompting
+from harness.prompts.rendering import exchange, prompt_ids, prompt_texts
+from harness.prompts.templates import ChatTemplate
+from tests.conftest import Run, refused
+from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, said_by_hand
+from tests.support import models, scripted
+from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS, NO_SYSTEM
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def tokenizer(template: str) -> Any:
+    """One whose special tokens are `<s>` and `</s>`."""
+    made = models.fast(models.with_bos_and_eos())
+    made.bos_token, made.eos_token, made.chat_template = "<s>", "</s>", template
+    return made
+
+
+def by_transformers(made: Any, said: list[dict[str, str]], prompting: Prompting) -> str:
+    """The text that transformers writes, on the day that all prompts are of."""
+    switched = {prompting.switch: prompting.thinking > 0} if prompting.switch else {}
+    template = (
+        made.chat_template.replace('strftime_now("%d %b %Y")', '"01 Jan 2025"')
+        .replace('strftime_now("%d %B %Y")', '"01 January 2025"')
+        .replace('strftime_now("%Y-%m-%d")', '"2025-01-01"')
+    )
+    return str(
+        made.apply_chat_template(
+            said, chat_template=template, tokenize=False, add_generation_prompt=True, date_string="01 Jan 2025",
+            **switched,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("family", HONEST)
+def test_templates_of_real_families_are_taken_and_write_what_transformers_writes(family: str) -> None:
+    made = tokenizer(HONEST[family])
+    systems = [None] if family in NO_SYSTEM else [None, "You count.", "  You count.\nWell. \n"]
+    for task in TASKS:
+        for shots, system in ((0, None), (2, systems[-1]), (0, systems[len(systems) // 2])):
+            job, rows = job_of(task, made, shots=shots, system=system)
+            found = prompt_texts(job, rows, made)
+            assert found == [by_transformers(made, said, job.prompting) for said in said_by_hand(job, rows, system)]
+
+
+@pytest.mark.parametrize("family", HONEST)
+def test_dialogues_go_on_as_transformers_writes_them(family: str) -> None:
+    """Also after answers that were thought about, are empty, or end in blanks."""
+    made = tokenizer(HONEST[family])
+    job, rows = job_of("strawberry", made, challenges=2)
+    on = exchange(job, rows, prompt_ids(prompt_texts(job, rows, made), True, made), made)
+    challenge = job.task.challenge  # type: ignore[attr-defined]
+    for answer in ("3", "There are\n\n3 of them."):
+        said = said_by_hand(job, rows)[1]
+        said += [{"role": "assistant", "content": answer}, {"role": "user", "content": challenge}]
+        closed = "</think>\n\n" if job.prompting.opened else ""
+        text = f"{closed}{answer}"
+        ended = text if on.bridge is None else answer
+        following = on.following(1, [(prompt_ids([ended], True, made)[0], text)])
+        expected = prompt_ids([by_transformers(made, said, job.prompting)], True, made)[0]
+        assert following.tolist() == expected.tolist()
+    assert on.longest.min() > 0
+
+
+REFUSED = "writes other things around other questions, and a template may only frame them"
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_templates_that_help_are_refused(cheat: str) -> None:
+    made = tokenizer(CHEATS[cheat])
+    for shots in (0, 2):
+        with pytest.raises(UserError, match=f"{REFUSED}|leaves out"):
+            prompt_texts(*job_of("letters", made, shots=shots), made)
+
+
+@pytest.mark.parametrize("cheat", LATER_CHEATS)
+def test_templates_that_help_later_are_refused_in_dialogues_alone(cheat: str) -> None:
+    made = tokenizer(LATER_CHEATS[cheat])
+    assert prompt_texts(*job_of("letters", made), made)
+    with pytest.raises(UserError, match=REFUSED):
+        prompt_texts(*job_of("strawberry", made), made)
+
+
+def test_a_rare_question_is_found_among_many() -> None:
+    """Only one row of many is helped with: what holds it is refused, and nothing else."""
+    job, rows = job_of("letters", tokenizer(scripted.CHATML), rows=300)
+    words = rows["word"].to_pylist()
+    made = tokenizer(scripted.CHATML + "{% if '" + words[200] + "' in messages[-1].content %}2{% endif %}")
+    helped = [row for row, word in enumerate(words) if words[200] in word]
+    assert helped[0] > 100
+    prompt_texts(job, rows.slice(0, helped[0]), made)
+    with pytest.raises(UserError, match=REFUSED):
+        prompt_texts(job, rows.slice(0, helped[0] + 1), made)
+
+
+def test_what_a_model_said_is_framed_and_not_refused() -> None:
+    """Templates cut marks out of answers: what a later prompt holds is the answer as it was said."""
+    template = ChatTemplate(HONEST["gpt-oss"], "a model", {})
+    said = [
+        {"role": "user", "content": "How many?"},
+        {"role": "assistant", "content": "<|channel|>final<|message|> 3"},
+        {"role": "user", "content": "Again."},
+    ]
+    (text,) = framed(template, [said], Prompting(template="0" * 64), demanded=False)
+    assert text.count("<|channel|>final<|message|><|channel|>final<|message|> 3<|end|>") == 1
+
+
+def test_blanks_and_nothing_said_are_kept_for_the_template_to_treat() -> None:
+    template = ChatTemplate(
+        "{% for m in messages %}{% if m.content %}[{{ m.content | trim }}|{{ m.content }}]{% else %}()"
+        "{% endif %}{% endfor %}",
+        "a model",
+        {},
+    )
+    said = [{"role": "user", "content": text} for text in (" \n3 ", "", "   ", "a b")]
+    assert framed(template, [said], Prompting(template="0" * 64)) == ["[3| \n3 ]()[|   ][a b|a b]"]
+
+
+def test_one_text_that_stands_in_another_is_put_in_once() -> None:
+    template = ChatTemplate("{% for m in messages %}{{ m.content }}.{% endfor %}", "a model", {})
+    said = [{"role": "user", "content": text} for text in ("ab", "a", "abab", "\\1 \\g<0>")]
+    assert framed(template, [said], Prompting(template="0" * 64)) == ["ab.a.abab.\\1 \\g<0>."]
+
+
+# ---- From the command line
+
+
+@pytest.mark.parametrize("cheat", ["counts", "hints by keyword", "lowers"])
+def test_the_evaluation_refuses_in_a_line(cli: Run, tmp_path: Path, cheat: str) -> None:
+    folder(tmp_path, CHEATS[cheat])
+    line = refused(cli(*ASKED))
+    assert REFUSED in line and "add --chat off" in line
+    assert not list(tmp_path.glob("runs/*/*/observations/*"))
+    assert cli(*ASKED, "--chat", "off").returncode == 0
+
+
+# ---- Without end
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_templates_without_end_are_refused_in_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "MOST_SECONDS", 2)
+    made = tokenizer(ENDLESS[kind])
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"refuses \(|leaves out") as error:
+        resolve_prompting(PromptRequest(), made)
+    assert "\n" not in str(error.value)
+    assert time.monotonic() - began < 60
+    # The next one is carried out all the same.
+    assert prompt_texts(*job_of("letters", tokenizer(scripted.CHATML)), tokenizer(scripted.CHATML))
