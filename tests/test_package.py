@@ -8,29 +8,67 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ALLOWED = {
-    "fflm_data": {"fflm_data"},
-    "harness": {"fflm_data", "harness"},
-    "leaderboard": {"fflm_data", "harness", "leaderboard"},
-}
+PACKAGES = ("fflm_data", "harness", "leaderboard")
+# Of harness, the folders from the bottom up: each imports those before it only.
+STEPS = (
+    "errors", "tasks", "models", "prompts", "planning", "engine", "runs", "scoring", "evaluation", "training",
+    "reporting", "console", "commands", "cli", "__main__",
+)  # fmt: skip
+HEAVY = {"torch", "transformers", "accelerate", "evaluate"}
 
 
-def imports(path: Path) -> set[str]:
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+
+
+def imports(module: str) -> set[str]:
+    """What a module imports anywhere in its code, for types alone and by a name in a string (import_module) too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
-    return found
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "import_module":
+            found |= {
+                one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            }
+    return found - {module}
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_imports_go_one_way(package: str) -> None:
-    for path in (ROOT / package).rglob("*.py"):
-        assert imports(path) & set(ALLOWED) <= ALLOWED[package], path
+IMPORTS = {module: imports(module) for module in MODULES}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_one_way(package: str) -> None:
+    allowed = PACKAGES[: PACKAGES.index(package) + 1]
+    for module in (one for one in MODULES if one.split(".")[0] == package):
+        outside = {name.split(".")[0] for name in IMPORTS[module]}
+        assert outside & set(PACKAGES) <= set(allowed), module
         if package == "fflm_data":
-            assert not imports(path) & {"torch", "transformers", "accelerate", "evaluate"}, path
+            assert not outside & HEAVY, module
+
+
+def test_steps_import_one_way() -> None:
+    for module in (one for one in MODULES if one.startswith("harness.")):
+        step = STEPS.index(module.split(".")[1])
+        later = [
+            name for name in IMPORTS[module] if name.startswith("harness.") and STEPS.index(name.split(".")[1]) > step
+        ]
+        assert not later, module
+
+
+def test_no_cycle_of_modules() -> None:
+    """Leaves are taken off, module by module, until nothing is left."""
+    left = {module: {name for name in found if name in MODULES} for module, found in IMPORTS.items()}
+    while leaves := {module for module, found in left.items() if not found & left.keys()}:
+        left = {module: found for module, found in left.items() if module not in leaves}
+    assert not left
 
 
 def loaded_by(code: str) -> set[str]:

@@ -1,10 +1,55 @@
-"""Options that several verbs share: which model, which data, how its questions are put. Nothing heavy is imported."""
+"""Options: those that several verbs share, what they mean, and the command line that a run stores.
+
+Nothing heavy is imported. `eval_command` writes the command of a run and `parse_command` reads it back, so that the
+verification of a record sees the same options as the verb.
+"""
 
 import argparse
+import io
+import shlex
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from harness.console import Parser
 from harness.errors import UserError
+
+# What decides the outputs of `harness eval`, in the order in which a run stores it, with the value that is left out.
+STORED: dict[str, Any] = {
+    "model": None, "revision": None, "gguf_file": None, "adapter": None, "quantization": None, "attention": None,
+    "task": None, "suite": None, "set": None, "limit": None, "system": None, "thinking": None, "challenges": None,
+    "dtype": "auto", "chat": "auto", "shots": 0, "exact_continuations": False, "strict": False, "compile": False,
+}  # fmt: skip
+
+
+def eval_command(args: argparse.Namespace) -> str:
+    """The command that gives the same outputs again; options that do not decide them, such as --output, are left
+    out."""
+    words = ["harness", "eval"]
+    for name, default in STORED.items():
+        flag, value = "--" + name.replace("_", "-"), getattr(args, name)
+        if isinstance(value, list):
+            words += [word for one in value for word in (flag, str(one))]
+        elif value is True:
+            words.append(flag)
+        elif value != default:
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def parse_command(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a stored command, without the word `harness`. Raises UserError for one that is not valid."""
+    parser = Parser(prog="harness")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    add_eval(verbs.add_parser("eval"))
+    add_prompts(verbs.add_parser("prompts"))
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed), redirect_stdout(printed):
+            return parser.parse_args(words)
+    except SystemExit:
+        raise UserError(printed.getvalue().strip()) from None
 
 
 def positive(text: str) -> int:
@@ -27,102 +72,147 @@ def _at_least(low: int, text: str) -> int:
     return number
 
 
+def add_eval(parser: argparse.ArgumentParser) -> None:
+    """All options of `harness eval`."""
+    add_model(parser, "the bundled LSTM on the quick suite")
+    parser.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task (repeatable)")
+    parser.add_argument("--suite", help="quick, paper or full (default: full, every task on all rows)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each split")
+    add_data(parser)
+    add_output(parser)
+    parser.add_argument(
+        "--exact-continuations",
+        action="store_true",
+        help="score each possible answer as a text, for tokenizers that merge answers with other text (slower)",
+    )
+    add_prompting(parser)
+    speed = parser.add_argument_group("hardware and speed")
+    speed.add_argument("--num-processes", type=positive, metavar="N", help="processes, one per GPU (default: 1)")
+    speed.add_argument("--batch-size", type=positive, metavar="N", help="at most N sequences per batch (default: auto)")
+    speed.add_argument("--strict", action="store_true", help="batch-invariant results: one sequence per batch")
+    speed.add_argument("--attention", metavar="NAME", help="sdpa, eager, flash_attention_2, ... (default: the model's)")
+    speed.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
+    speed.add_argument("--device-map", metavar="MAP", help="auto: spread the model over the GPUs of one process")
+    speed.add_argument("--tensor-parallel", action="store_true", help="spread the model over the processes")
+
+
+def add_prompts(parser: argparse.ArgumentParser) -> None:
+    """All options of `harness prompts`."""
+    parser.add_argument(
+        "--task", action="append", default=[], required=True, metavar="NAME", help="a task with questions (repeatable)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="write the prompts here, as JSON lines")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each split")
+    add_data(parser)
+    add_prompting(parser)
+
+
 def add_model(parser: argparse.ArgumentParser, default: str) -> None:
-    """Which model, and in which numbers. default: what is taken where none is named, in words."""
-    parser.add_argument("--model", metavar="ID", help=f"a model of the Hub or a folder (default: {default})")
+    """The model and its dtype. default: what is evaluated if none is named, in words."""
+    parser.add_argument("--model", metavar="ID", help=f"a model id of the Hub or a folder (default: {default})")
     parser.add_argument("--revision", help="branch, tag or commit of the model (default: main)")
     parser.add_argument(
         "--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto, the checkpoint's)"
     )
     parser.add_argument("--gguf-file", metavar="FILE", help="a GGUF file in the model's repository or folder")
     parser.add_argument("--adapter", metavar="ID", help="a PEFT adapter: ID or ID@REVISION of the Hub, or a folder")
-    parser.add_argument("--quantization", metavar="BITS", help="4bit or 8bit, by bitsandbytes on a CUDA GPU")
+    parser.add_argument("--quantization", metavar="BITS", help="4bit or 8bit, with bitsandbytes on a CUDA GPU")
 
 
-def add_format(parser: argparse.ArgumentParser, instead: str) -> None:
-    """In which format a table is printed. instead: in the place of what."""
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Where run folders are written."""
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of run folders (default: runs)"
+    )
+
+
+def add_format(parser: argparse.ArgumentParser, default: str) -> None:
+    """The format of a table. default: what is written without it, in words."""
     from harness.reporting.formats import FORMATS
 
     parser.add_argument(
-        "--format", choices=FORMATS, metavar="NAME", help=f"print the table as {', '.join(FORMATS)}, not {instead}"
+        "--format",
+        choices=FORMATS,
+        metavar="NAME",
+        help=f"print the table as {', '.join(FORMATS)} (default: {default})",
     )
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Which parameters of the data are changed."""
+    """Parameters of the data."""
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="TASK.KEY=VALUE",
-        help="change a parameter of a task's data (repeatable)",
+        help="set a parameter of a task's data (repeatable)",
     )
 
 
-def add_prompts(parser: argparse.ArgumentParser) -> None:
-    """How questions are put."""
-    how = parser.add_argument_group("how questions are put (flip-flop strings and facts are plain text always)")
-    how.add_argument("--chat", default="auto", help="auto, on or off: by the chat template (default: auto, if any)")
-    how.add_argument(
-        "--shots", type=not_negative, default=0, metavar="K", help="solved questions before each (default: 0)"
+def add_prompting(parser: argparse.ArgumentParser) -> None:
+    """How questions are prompted."""
+    group = parser.add_argument_group("prompting (flip-flop strings and facts are always plain text)")
+    group.add_argument("--chat", default="auto", help="use the chat template: auto, on or off (default: auto)")
+    group.add_argument(
+        "--shots", type=not_negative, default=0, metavar="K", help="few-shot examples before each question (default: 0)"
     )
-    how.add_argument("--system", metavar="TEXT", help="a system prompt (default: the template's own, if any)")
-    how.add_argument(
+    group.add_argument("--system", metavar="TEXT", help="system prompt (default: the template's own, if any)")
+    group.add_argument(
         "--thinking",
         type=not_negative,
         metavar="N",
-        help="tokens to think before an answer (default: 0; 2048 for models that always do)",
+        help="tokens for thinking before an answer (default: 0; 2048 for models that always think)",
     )
-    how.add_argument(
-        "--challenges", type=not_negative, metavar="N", help="how often dialogues challenge (default: 36; quick: 12)"
+    group.add_argument(
+        "--challenges", type=not_negative, metavar="N", help="challenges in a dialogue (default: 36; quick suite: 12)"
     )
 
 
-def model_request(options: argparse.Namespace) -> Any:
-    """The ModelRequest. Raises UserError for values that are none."""
+def model_request(args: argparse.Namespace) -> Any:
+    """The ModelRequest of these options. Raises UserError for an invalid value."""
     from harness.models import source
     from harness.models.attention import ATTENTIONS
 
-    if options.model is not None and options.model.endswith(".gguf") and not options.gguf_file:
-        # A file of weights: its folder, and its name in it, which is what commands and records say.
-        path = Path(options.model)
-        options.model, options.gguf_file = str(path.parent), path.name
+    if args.model is not None and args.model.endswith(".gguf") and not args.gguf_file:
+        # A path to a GGUF file: commands and records name its folder and the file in it.
+        path = Path(args.model)
+        args.model, args.gguf_file = str(path.parent), path.name
     values = {"dtype": source.DTYPES, "quantization": source.QUANTIZATIONS, "attention": ATTENTIONS}
     for flag, known in values.items():
-        require_one_of(flag, getattr(options, flag, None), known)
-    named = {} if options.model is None else {"model": options.model}
+        require_one_of(flag, getattr(args, flag, None), known)
+    named = {} if args.model is None else {"model": args.model}
     where = {
-        name: getattr(options, name)
+        name: getattr(args, name)
         for name in ("attention", "device_map", "tensor_parallel", "compile")
-        if hasattr(options, name)
+        if hasattr(args, name)
     }
     return source.ModelRequest(
         **named,
-        revision=options.revision,
-        dtype=options.dtype,
-        gguf_file=options.gguf_file,
-        quantization=options.quantization,
-        adapter=options.adapter,
+        revision=args.revision,
+        dtype=args.dtype,
+        gguf_file=args.gguf_file,
+        quantization=args.quantization,
+        adapter=args.adapter,
         **where,
     )
 
 
-def prompt_request(options: argparse.Namespace) -> Any:
-    """The PromptRequest. Raises UserError for values that are none."""
+def prompt_request(args: argparse.Namespace) -> Any:
+    """The PromptRequest of these options. Raises UserError for an invalid value."""
     from harness.prompts.prompting import CHAT, MOST_SHOTS, PromptRequest
 
-    require_one_of("chat", options.chat, CHAT)
-    if options.shots > MOST_SHOTS:
-        raise UserError(f"--shots {options.shots} is too many: at most {MOST_SHOTS}")
-    return PromptRequest(options.chat, options.shots, options.system, options.thinking, options.challenges)
+    require_one_of("chat", args.chat, CHAT)
+    if args.shots > MOST_SHOTS:
+        raise UserError(f"--shots {args.shots} is too many: at most {MOST_SHOTS}")
+    return PromptRequest(args.chat, args.shots, args.system, args.thinking, args.challenges)
 
 
-def data_parameters(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """By task, the parameters that --set changes. Raises UserError for one that names no task."""
+def data_parameters(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The parameters that --set changes, by task. Raises UserError for one that names no task."""
     from fflm_data.registry import parse_assignment
 
     parameters: dict[str, dict[str, Any]] = {}
-    for text in options.set:
+    for text in args.set:
         task, dot, assignment = text.partition(".")
         if not dot:
             raise UserError(f"--set {text} names no task: write --set TASK.KEY=VALUE, such as flipflop.length=256")
@@ -132,7 +222,7 @@ def data_parameters(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def require_one_of(flag: str, given: str | None, known: tuple[str, ...]) -> None:
-    """Raises UserError for a value that a flag does not take; None is one that was not given."""
+    """Raises UserError for a value that a flag does not take; None if the flag was not used."""
     if given is not None and given not in known:
         from fflm_data.names import did_you_mean
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.reporting.headline import difference, headline, skill_text
+from harness.reporting.labels import labels
 from harness.reporting.parts import sections
 from harness.reporting.series import NOTHING, Plot, figures
 from harness.reporting.style import page_css
@@ -71,22 +72,6 @@ def render_comparison(subjects: Sequence[Subject], parts: list[Section]) -> str:
         labels=[subject.label for subject in subjects], table=table, sections=parts,
         runs=[(subject.label, provenance(subject.run)) for subject in subjects],
     )  # fmt: skip
-
-
-def labels(models: Sequence[dict[str, Any]]) -> list[str]:
-    """The models' ids, with what tells runs of one model apart."""
-    found = [str(model["id"]) for model in models]
-    for name, digits in (("dtype", None), ("revision", 7)):
-        doubled = {label for label in found if found.count(label) > 1}
-        if doubled:
-            found = [
-                f"{label} {str(model[name])[:digits]}" if label in doubled else label
-                for label, model in zip(found, models, strict=True)
-            ]
-    return [
-        f"{label} ({found[:place].count(label) + 1})" if found.count(label) > 1 else label
-        for place, label in enumerate(found)
-    ]
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fflm_data.terminal import visible
+from fflm_data.terminal import say, visible
 from harness.reporting import formats
+from harness.reporting.labels import labels
+from harness.runs.run import Run
 from harness.tasks import all_tasks
 
 COLUMNS = ("rows", "accuracy %", "95% interval", "errors / n", "best guess %", "skill")
@@ -149,3 +151,14 @@ def show(result: dict[str, Any]) -> None:
     console.print(summary(result))
     for sentence in remarks(result):
         console.print(cell(sentence), soft_wrap=True)
+
+
+def print_scores(scored: Sequence[tuple[Run, dict[str, Any]]], form: str | None) -> None:
+    """Prints the results of some runs. form: one of `formats.FORMATS`, None for a terminal."""
+    if form is None:
+        for _, result in scored:
+            show(result)
+        return
+    names = labels([result["model"] for _, result in scored])
+    labelled = [(name, run.folder.as_posix(), result) for name, (run, result) in zip(names, scored, strict=True)]
+    say(as_text(form, labelled).rstrip("\n"), lines=True)

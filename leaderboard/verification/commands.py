@@ -1,15 +1,14 @@
 """The command of a record, which others are to run: what it says is compared with what the record has, option by
 option."""
 
-import io
 import re
 import shlex
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from harness.cli import parser
+from harness.commands.options import eval_command, parse_command
+from harness.errors import UserError
 from harness.models.reference import DEFAULT_MODEL, MODELS
 from harness.models.source import folder_name
 from harness.prompts.prompting import MOST_SHOTS
@@ -20,13 +19,6 @@ from harness.tasks.suites import Suite, suites
 from leaderboard.verification.refusal import Refused, shown
 
 _COMMANDS = (["harness", "eval"], ["harness", "prompts"])
-# What harness eval writes into a command, where it is not what is taken without: what decides no answer is left out.
-_VALUES = (
-    "model", "revision", "gguf_file", "adapter", "quantization", "attention", "suite", "limit", "system", "thinking",
-    "challenges", "dtype", "chat", "shots",
-)  # fmt: skip
-_FLAGS = ("exact_continuations", "strict", "compile")
-_USUAL = {"dtype": "auto", "chat": "auto", "shots": 0}
 # Where somebody's files lie, and not only what they are called.
 _FROM_ROOT = re.compile(r"[/\\~]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)")
 
@@ -54,21 +46,12 @@ def require_command(facts: dict[str, Any]) -> None:
             raise _otherwise("--out is more than the name of a file")
         return
     _require_same_model(given, facts["model"])
-    if extra := Counter(words[2:]) - Counter(_words(given)):
+    if extra := Counter(words[2:]) - Counter(shlex.split(eval_command(given))[2:]):
         raise _otherwise(f"{shown(next(iter(extra)))} is not as harness eval writes it, or decides no answer")
 
 
 def _otherwise(reason: str) -> Refused:
     return Refused(f"run.json, command: {reason}")
-
-
-def _words(given: Any) -> list[str]:
-    """What harness eval writes of these options."""
-    words = [word for task in given.task for word in ("--task", task)]
-    for name in _VALUES:
-        if (value := getattr(given, name)) is not None and value != _USUAL.get(name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return words + [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(given, name)]
 
 
 def _require_same_questions(given: Any, facts: dict[str, Any]) -> None:
@@ -157,10 +140,8 @@ def _require_same_revision(given: str | None, recorded: str) -> None:
 
 
 def _parsed(words: list[str]) -> Any:
-    """What the command line makes of a command. Raises Refused for one that it does not take."""
-    said = io.StringIO()
+    """The options of a command. Raises Refused for one that the command line does not take."""
     try:
-        with redirect_stderr(said), redirect_stdout(said):
-            return parser().parse_args(words)
-    except SystemExit:
-        raise _otherwise(shown(said.getvalue().strip())) from None
+        return parse_command(words)
+    except UserError as error:
+        raise _otherwise(shown(str(error))) from None

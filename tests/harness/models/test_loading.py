@@ -533,7 +533,7 @@ def test_libraries_draw_no_bar_over_ours(capfd: pytest.CaptureFixture[str]) -> N
 
 WARNING = """
 import sys, warnings
-from harness.cli import quiet_libraries
+from harness.console import quiet_libraries
 quiet_libraries()
 for module in ("transformers.models.x", "torch.nn", "mine"):
     warnings.warn_explicit("it goes in 5.40", FutureWarning, "file.py", 1, module=module)

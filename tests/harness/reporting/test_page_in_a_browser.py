@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import UserError
-from harness.reporting.page import labels, write_comparison, write_report
+from harness.reporting.labels import labels
+from harness.reporting.page import write_comparison, write_report
 from harness.runs import observations
 from harness.runs.run import Run
 from tests.harness.reporting.test_page import HOSTILE, made_up_run

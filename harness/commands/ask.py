@@ -1,0 +1,43 @@
+"""`harness ask`: one question to a model, with the tokens and probabilities of its answer."""
+
+import argparse
+
+from harness.commands import options
+from harness.console import quiet_libraries, say
+from harness.errors import UserError
+
+HELP = "ask one question, with tokens and probabilities"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this verb."""
+    parser.add_argument("question", nargs="?", help="your own question (default: a row of --task)")
+    options.add_model(parser, "the bundled LSTM")
+    parser.add_argument("--task", metavar="NAME", help="the task of the row")
+    parser.add_argument("--split", metavar="NAME", help="its split (default: the first)")
+    parser.add_argument("--row", type=options.not_negative, default=0, metavar="N", help="the row's id (default: 0)")
+    options.add_data(parser)
+    options.add_prompting(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints what the model is given and what it writes."""
+    model, prompts = options.model_request(args), options.prompt_request(args)
+    if (args.question is None) == (args.task is None):
+        raise UserError('ask a row with --task NAME --row N, or your own question: harness ask "..."')
+    unused = [name for name in ("split", "row", "set", "shots", "challenges") if getattr(args, name)]
+    if args.question is not None and unused:
+        raise UserError(f"--{unused[0]} is for a row of a task: leave it out, or replace the question by --task NAME")
+    quiet_libraries()
+    from harness.evaluation.ask import ask_freely, ask_row
+    from harness.planning.planning import EvalRequest
+
+    if args.question is not None:
+        lines = ask_freely(model, args.question, prompts)
+    else:
+        request = EvalRequest(
+            model=model, command="", tasks=(args.task,), parameters=options.data_parameters(args), prompts=prompts
+        )
+        lines = ask_row(model, request, args.split, args.row)
+    for line in lines:
+        say(line)

@@ -1,0 +1,33 @@
+"""`harness prompts`: the prompts of tasks as a file, for a model behind an API."""
+
+import argparse
+import shlex
+
+from harness.commands import options
+from harness.console import say
+
+HELP = "write prompts for a model behind an API"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this verb."""
+    options.add_prompts(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the prompts and prints how their answers are scored."""
+    from harness.evaluation.external import write_prompts
+    from harness.models.source import ModelRequest
+    from harness.planning.planning import EvalRequest
+
+    request = EvalRequest(
+        model=ModelRequest(),
+        command=shlex.join(["harness", *args.arguments]),
+        tasks=tuple(dict.fromkeys(args.task)),
+        parameters=options.data_parameters(args),
+        limit=args.limit,
+        prompts=options.prompt_request(args),
+    )
+    count = write_prompts(request, args.out)
+    say(f"{args.out}: {count:,} prompts; when answers.jsonl has an answer to each:")
+    say(f"harness score --outputs answers.jsonl --prompts {args.out} --model ORG/NAME")

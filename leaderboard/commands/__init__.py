@@ -1,0 +1,1 @@
+"""The verbs that the leaderboard adds to `harness`, one a file."""

@@ -1,0 +1,57 @@
+"""`harness submit`: a record of a run, sent to a leaderboard."""
+
+import argparse
+from pathlib import Path
+
+from harness.errors import UserError
+
+HELP = "make a record of a run and send it to a leaderboard"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this verb."""
+    parser.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
+    parser.add_argument("--to", metavar="TARGET", help="ORG/NAME of the Hub (opens a pull request) or a git checkout")
+    terms = parser.add_argument_group("who submits, on which terms (or --about FILE, a TOML file of the same names)")
+    terms.add_argument("--contact", metavar="TEXT", help="whom to ask: a name of the Hub, or an address")
+    terms.add_argument("--licence", metavar="NAME", help="of the observations, such as CC-BY-4.0")
+    terms.add_argument("--division", metavar="NAME", help="pretrained, or 'trained on fflm'")
+    terms.add_argument(
+        "--disclosure",
+        metavar="TEXT",
+        help="what ties you to the model; what of these rows may be in its training data",
+    )
+    terms.add_argument(
+        "--supersedes", action="append", metavar="DIGEST", help="a record that this one takes the place of (repeatable)"
+    )
+    terms.add_argument("--about", type=Path, metavar="FILE", help="the same in a TOML file")
+    parser.add_argument("--dry-run", action="store_true", help="judge it and show its row, and send nothing")
+    parser.add_argument(
+        "--hub-results",
+        action="store_true",
+        help="open a pull request with .eval_results/fflm.yaml on the model's page",
+    )
+    parser.add_argument("--dataset", metavar="ORG/NAME", help="the published data that --hub-results speaks of")
+    parser.add_argument("--source-url", metavar="URL", help="where --hub-results says that the outputs are")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the record and sends it, or opens a pull request on the model's page."""
+    if not (args.to or args.hub_results or args.dry_run):
+        raise UserError("where to is not said: add --to ORG/NAME, --to CHECKOUT, or --hub-results")
+    if args.hub_results:
+        from harness.runs.run import read_run
+        from leaderboard.hub import model_pages
+
+        if not args.dataset:
+            raise UserError("--hub-results speaks of published data: add --dataset ORG/NAME")
+        url = model_pages.propose(read_run(args.folder), args.dataset, args.source_url)
+        from fflm_data.terminal import say
+
+        say(f"{url}: the pull request is open")
+    if args.to or not args.hub_results:
+        from leaderboard import submission, submit
+
+        names = ("contact", "licence", "division", "disclosure", "supersedes")
+        terms = submission.stated({name: getattr(args, name) for name in names}, args.about, submit.today())
+        submit.command(args.folder, args.to, terms, args.dry_run)
