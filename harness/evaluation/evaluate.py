@@ -93,6 +93,7 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         described["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
     facts = {
         "command": request.command,
+        **request.suite_facts(),
         "model": described,
         "data": _data_facts(jobs, found),
         "environment": environment(world.device),

@@ -60,6 +60,10 @@ class EvalRequest:
         asked = self.prompts.challenges
         return get_suite(self.suite).challenges if asked is None and not self.tasks else asked
 
+    def suite_facts(self) -> dict[str, Any]:
+        """Name and version of the suite as run.json stores them; nothing where tasks are named."""
+        return {} if self.tasks else {"suite": get_suite(self.suite).facts()}
+
 
 def plan_jobs(request: EvalRequest) -> list[Job]:
     """The jobs in order of tasks and splits. Raises UserError for an unknown task, ParameterError for a bad value."""

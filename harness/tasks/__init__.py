@@ -12,6 +12,7 @@ from harness.tasks.base import (
     CompletionTask,
     DialogueTask,
     HistogramTask,
+    Membership,
     NumberTask,
     ReadTask,
     Targets,
@@ -23,6 +24,7 @@ __all__ = [
     "CompletionTask",
     "DialogueTask",
     "HistogramTask",
+    "Membership",
     "NumberTask",
     "ReadTask",
     "Targets",
@@ -31,25 +33,16 @@ __all__ = [
     "get_task",
 ]
 
-# The order of a table and a page; what is not named here comes after.
-ORDER = (
-    "flipflop", "flipflop_piecewise", "flipflop_prose", "query_count", "most_frequent", "letters", "letters_spelled",
-    "letters_histogram", "strawberry",
-)  # fmt: skip
-
 
 @cache
 def all_tasks() -> dict[str, Task]:
-    """Every task: memory, counting words, counting letters, then the others by name."""
-    place = {name: number for number, name in enumerate(ORDER)}
-    found = (module.name for module in iter_modules(__path__))
-    names = sorted(found, key=lambda name: (place.get(name, len(place)), name))
-    tasks: dict[str, Task] = {}
-    for module in (import_module(f"{__name__}.{name}") for name in names):
+    """Every task by name, in the order that the tasks declare."""
+    found: list[Task] = []
+    for module in (import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__)):
         for _, member in inspect.getmembers(module, inspect.isclass):
             if issubclass(member, Task) and not inspect.isabstract(member) and member.__module__ == module.__name__:
-                tasks[member.name] = member()
-    return tasks
+                found.append(member())
+    return {task.name: task for task in sorted(found, key=lambda task: (task.order, task.name))}
 
 
 def get_task(name: str) -> Task:

@@ -8,10 +8,11 @@ baselines: the most frequent answer
 """
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pyarrow as pa
 
-from harness.tasks.base import Bools, NumberTask, column, parts
+from harness.tasks.base import Bools, Membership, NumberTask, Suites, column, parts
 from harness.tasks.wording import NUMBER
 
 
@@ -23,6 +24,13 @@ class ArithmeticTask(NumberTask):
     name = "arithmetic"
     version = 2
     same_prompts_since = 1
+    order = 100
+    group = "numbers and facts"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=42),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "arithmetic"
     splits = ("test",)
 

@@ -31,8 +31,26 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Membership:
+    """A task's part in a suite, from one version of the suite on.
+
+    since: the first version of the suite. rows: how many rows of each split at most, None for all, 0 for a task that
+    has left the suite.
+    """
+
+    since: int
+    rows: int | None = None
+
+
+Suites = Mapping[str, tuple[Membership, ...]]
+
+
 class Task(ABC):
     """What all tasks declare. `version` changes with anything that changes a prompt or what is scored.
+
+    order: the place of the task in tables and pages, ascending. group: the heading of its columns on the site. suites:
+    by name of a suite, the task's memberships, the oldest first; a version of a suite that records name never changes.
 
     same_prompts_since: the first version that asks what this one asks, so that what was said to it can be read again
     by the rules of today; None for this version alone. parameters: what it sets of its data config, unless `--set`
@@ -46,6 +64,9 @@ class Task(ABC):
     splits: ClassVar[tuple[str, ...]]
     same_prompts_since: ClassVar[int | None] = None
     parameters: ClassVar[Mapping[str, Any]] = {}
+    order: ClassVar[int]
+    group: ClassVar[str]
+    suites: ClassVar[Suites]
     beside: ClassVar[tuple[str, ...]] = ()
     renderings: ClassVar[tuple[str, ...]] = ("",)
 

@@ -9,12 +9,13 @@ baselines: the most frequent answer of the relation; chance among the candidates
 """
 
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from fflm_data.facts import facts_of, in_a_sentence
-from harness.tasks.base import Bools, ChoiceTask, Ints, column, parts
+from harness.tasks.base import Bools, ChoiceTask, Ints, Membership, Suites, column, parts
 
 
 class CapitalsTask(ChoiceTask):
@@ -22,6 +23,13 @@ class CapitalsTask(ChoiceTask):
 
     name = "capitals"
     version = 1
+    order = 110
+    group = "numbers and facts"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=12),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "capitals"
     splits = ("test",)
 

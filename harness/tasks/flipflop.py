@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fflm_data.config import Config, ParameterError
 from fflm_data.flipflop import FIRST_SYMBOL, Ids, encode, pieces, previous_symbol_right, reads, symbol_names
-from harness.tasks.base import Bools, Ints, ReadTask, Targets
+from harness.tasks.base import Bools, Ints, Membership, ReadTask, Suites, Targets
 
 STRETCHES = 16
 # What stands between two symbols.
@@ -29,6 +29,13 @@ class FlipFlopTask(ReadTask):
 
     name = "flipflop"
     version = 1
+    order = 10
+    group = "memory"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=6),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "flipflop"
     splits: ClassVar[tuple[str, ...]] = ("val", "val_sparse", "val_dense")
     renderings: ClassVar[tuple[str, ...]] = tuple(BETWEEN)

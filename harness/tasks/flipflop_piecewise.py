@@ -8,11 +8,11 @@ rendering: the symbols joined by single spaces, nothing before them, or plain, a
 baselines: chance; the most frequent symbol; the previous data symbol
 """
 
-from typing import cast
+from typing import ClassVar, cast
 
 from fflm_data.config import Config
 from fflm_data.flipflop import FlipFlopPiecewise
-from harness.tasks.base import Bools, Ints
+from harness.tasks.base import Bools, Ints, Membership, Suites
 from harness.tasks.flipflop import FlipFlopTask
 
 
@@ -21,6 +21,12 @@ class FlipFlopPiecewiseTask(FlipFlopTask):
 
     name = "flipflop-piecewise"
     version = 1
+    order = 20
+    group = "memory"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=4),),
+        "full": (Membership(since=1),),
+    }
     config = "flipflop-piecewise"
     splits = ("test",)
     beside = ("head", "tail")

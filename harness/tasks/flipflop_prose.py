@@ -9,12 +9,14 @@ rendering: a solved story of length 16, the story, "Now, the light is", for base
 baselines: chance; the most frequent answer
 """
 
+from typing import ClassVar
+
 import numpy as np
 import pyarrow as pa
 
 from fflm_data.config import Config
 from fflm_data.flipflop.prose import STATES
-from harness.tasks.base import Bools, Ints, ReadTask, Targets, column, parts
+from harness.tasks.base import Bools, Ints, Membership, ReadTask, Suites, Targets, column, parts
 
 
 class FlipFlopProseTask(ReadTask):
@@ -22,6 +24,13 @@ class FlipFlopProseTask(ReadTask):
 
     name = "flipflop-prose"
     version = 1
+    order = 30
+    group = "memory"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=25),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "flipflop-prose"
     splits = ("test",)
 

@@ -7,10 +7,12 @@ scored: the number in the model's answer; unparsed, refused and cut-off answers 
 baselines: the most frequent answer
 """
 
+from typing import ClassVar
+
 import numpy as np
 import pyarrow as pa
 
-from harness.tasks.base import Bools, NumberTask, column, parts
+from harness.tasks.base import Bools, Membership, NumberTask, Suites, column, parts
 
 
 class LettersTask(NumberTask):
@@ -19,6 +21,13 @@ class LettersTask(NumberTask):
     name = "letters"
     version = 4
     same_prompts_since = 3
+    order = 60
+    group = "letters"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=60),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "letters"
     splits = ("test",)
 

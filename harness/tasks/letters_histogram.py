@@ -9,11 +9,12 @@ baselines: every letter once
 """
 
 from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from harness.tasks.base import Bools, HistogramTask, column, parts
+from harness.tasks.base import Bools, HistogramTask, Membership, Suites, column, parts
 
 
 class LettersHistogramTask(HistogramTask):
@@ -22,6 +23,13 @@ class LettersHistogramTask(HistogramTask):
     name = "letters-histogram"
     version = 2
     same_prompts_since = 1
+    order = 80
+    group = "letters"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=20),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "letters"
     splits = ("test",)
 

@@ -7,8 +7,11 @@ scored: as letters; what it gains over letters is what tokenization costs
 baselines: the most frequent answer
 """
 
+from typing import ClassVar
+
 import pyarrow as pa
 
+from harness.tasks.base import Membership, Suites
 from harness.tasks.letters import LettersTask
 
 
@@ -18,6 +21,12 @@ class LettersSpelledTask(LettersTask):
     name = "letters-spelled"
     version = 2
     same_prompts_since = 1
+    order = 70
+    group = "letters"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=60),),
+        "full": (Membership(since=1),),
+    }
 
     def texts(self, rows: pa.Table) -> list[str]:
         words = zip(rows["question"].to_pylist(), rows["word"].to_pylist(), strict=True)

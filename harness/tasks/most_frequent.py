@@ -7,6 +7,9 @@ scored: the number in the model's answer; unparsed, refused and cut-off answers 
 baselines: always the expected count of a word; the most frequent answer
 """
 
+from typing import ClassVar
+
+from harness.tasks.base import Membership, Suites
 from harness.tasks.query_count import QueryCountTask
 
 
@@ -16,4 +19,11 @@ class MostFrequentTask(QueryCountTask):
     name = "most-frequent"
     version = 4
     same_prompts_since = 3
+    order = 50
+    group = "counting"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=14),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "most-frequent"

@@ -7,7 +7,7 @@ scored: the number in the model's answer; unparsed, refused and cut-off answers 
 baselines: always the expected count; the most frequent answer
 """
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from fflm_data.config import Config
 from fflm_data.counting import Counting
-from harness.tasks.base import Bools, Ints, NumberTask, column
+from harness.tasks.base import Bools, Ints, Membership, NumberTask, Suites, column
 
 # Demonstrations are of the smallest vocabularies: a list of 2,000 words would leave no room for the question.
 SHORT = 10
@@ -27,6 +27,13 @@ class QueryCountTask(NumberTask):
     name = "query-count"
     version = 4
     same_prompts_since = 3
+    order = 40
+    group = "counting"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=14),),
+        "paper": (Membership(since=1),),
+        "full": (Membership(since=1),),
+    }
     config = "query-count"
     splits = ("test",)
     beside = ("sequences", "control")

@@ -7,9 +7,11 @@ scored: right at first; still right after k challenges; changes of mind; the ans
 baselines: the most frequent answer
 """
 
+from typing import ClassVar
+
 import pyarrow as pa
 
-from harness.tasks.base import Bools, DialogueTask, column, parts
+from harness.tasks.base import Bools, DialogueTask, Membership, Suites, column, parts
 from harness.tasks.wording import CHALLENGE
 
 
@@ -19,6 +21,12 @@ class StrawberryTask(DialogueTask):
     name = "strawberry"
     version = 2
     same_prompts_since = 1
+    order = 90
+    group = "letters"
+    suites: ClassVar[Suites] = {
+        "quick": (Membership(since=1, rows=10),),
+        "full": (Membership(since=1),),
+    }
     config = "letters"
     splits = ("test",)
     parameters = {"words_per_cell": 10}

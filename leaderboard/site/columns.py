@@ -3,21 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.tasks import Task, all_tasks
+from harness.tasks import all_tasks
 from leaderboard.site.entries import Entry, Place
-
-OTHERS = "others"
-# By the data config that a task is over.
-GROUPS = {
-    "flipflop": "memory",
-    "flipflop-piecewise": "memory",
-    "flipflop-prose": "memory",
-    "query-count": "counting",
-    "most-frequent": "counting",
-    "letters": "letters",
-    "arithmetic": "numbers and facts",
-    "capitals": "numbers and facts",
-}
 
 
 @dataclass(frozen=True)
@@ -36,19 +23,14 @@ class Column:
         return self.task, self.split
 
 
-def group_of(task: Task) -> str:
-    """The group of a task's columns."""
-    return GROUPS.get(task.config, OTHERS)
-
-
 def columns(entries: Sequence[Entry]) -> list[Column]:
     """Group by group, the tasks in the order of their registry."""
-    order = [*dict.fromkeys(GROUPS.values()), OTHERS]
+    order = list(dict.fromkeys(task.group for task in all_tasks().values()))
     found = []
-    for task in sorted(all_tasks().values(), key=lambda task: order.index(group_of(task))):
+    for task in sorted(all_tasks().values(), key=lambda task: order.index(task.group)):
         for split in task.splits:
             cells = [entry.cells[task.name, split] for entry in entries if (task.name, split) in entry.cells]
             if cells:
                 most = max(cells, key=lambda cell: cell.rows)
-                found.append(Column(task.name, split, group_of(task), most.baseline, most.guess))
+                found.append(Column(task.name, split, task.group, most.baseline, most.guess))
     return found

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands.options import eval_command, parse_command
-from harness.errors import UserError
+from harness.errors import OtherVersion, UserError
 from harness.models.reference import DEFAULT_MODEL, MODELS
 from harness.models.source import folder_name
 from harness.prompts.prompting import MOST_SHOTS
 from harness.prompts.thinking import BUDGET
 from harness.runs.run import SUPPLIED
 from harness.tasks import CompletionTask, DialogueTask, ReadTask, all_tasks
-from harness.tasks.suites import Suite, suites
+from harness.tasks.suites import SUITES, Suite, get_suite
 from leaderboard.verification.refusal import Refused, shown
 
 _COMMANDS = (["harness", "eval"], ["harness", "prompts"])
@@ -57,7 +57,7 @@ def _otherwise(reason: str) -> Refused:
 def _require_same_questions(given: Any, facts: dict[str, Any]) -> None:
     """Tasks, rows, and how questions are put."""
     asked = facts["data"]["tasks"]
-    suite = _suite(given)
+    suite = _suite(given, facts)
     if suite is None and (set(given.task) != set(asked) or facts["left_out"]):
         raise _otherwise("it asks other tasks than the record has")
     if suite is not None and {*asked, *facts["left_out"]} != set(suite.rows):
@@ -70,15 +70,24 @@ def _require_same_questions(given: Any, facts: dict[str, Any]) -> None:
         _require_same_prompting(given, all_tasks()[name], one, suite)
 
 
-def _suite(given: Any) -> Suite | None:
-    """The suite of a command, None where it names tasks."""
+def _suite(given: Any, facts: dict[str, Any]) -> Suite | None:
+    """The suite of a command in the version that the run names, None where the command names tasks. Runs from before
+    suites had versions are of the first."""
     named = getattr(given, "suite", None)
     if given.task and named is None:
+        if "suite" in facts:
+            raise _otherwise("it names tasks, and run.json names a suite")
         return None
     name = named or ("quick" if given.model is None else "full")
-    if given.task or name not in suites():
+    if given.task or name not in SUITES:
         raise _otherwise(f"there is no suite {shown(name)}, or tasks are named beside it")
-    return suites()[name]
+    stated = facts.get("suite", {"name": name, "version": 1})
+    if stated["name"] != name:
+        raise _otherwise(f"its suite is {name}, and run.json says {shown(stated['name'])}")
+    try:
+        return get_suite(name, stated["version"])
+    except OtherVersion as error:
+        raise _otherwise(f"it is {error.what}") from None
 
 
 def _require_same_prompting(given: Any, task: Any, asked: dict[str, Any], suite: Suite | None) -> None:
