@@ -1,4 +1,4 @@
-"""The README's Python works as pasted, and the options it names exist."""
+"""The Python of README and docs works as pasted, their commands and options exist, their links lead somewhere."""
 
 import json
 import os
@@ -10,10 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from harness import HARNESS_VERSION
+from harness.tasks import listing
 from tests.hub import Hub
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
+}
+README = PAGES["README.md"]
+BLOCKS = [
+    block
+    for page in ("README.md", "docs/data.md")
+    for block in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
+]
 
 
 @pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
@@ -32,15 +43,16 @@ from fflm_data.cli import main
 for line in sys.argv[1:]:
     assert main(shlex.split(line)[1:]) == 0, line
 """
-# Fewer rows than the README's commands would push, and no others.
+# Fewer rows than the page's commands would push, and no others.
 FEW = "--config flipflop --config letters" + "".join(
     f" --set flipflop.{split}_rows=1500" for split in ("train", "val", "val_sparse", "val_dense")
 )
 
 
 def test_data_commands(tmp_path: Path) -> None:
-    """The README's commands for the data in their order, against a Hub where the foreign set is published too."""
-    lines = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+    """The commands for the data in their order, against a Hub where the foreign set is published too."""
+    blocks = re.findall(r"```bash\n(.*?)```", PAGES["docs/data.md"], re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
     lines = [line.replace("ORG/", "org/") for line in lines if line.startswith("fflm-data ")]
     lines = [
         f"{line} {FEW}" if line.startswith("fflm-data push") and "--config" not in line else line for line in lines
@@ -69,10 +81,9 @@ def test_data_commands(tmp_path: Path) -> None:
     assert seeds == {"main": 0, "v1.0.0": 0, "long": 0, "refs/pr/1": 7}
 
 
-PAGES = [README, (Path(__file__).parents[1] / "leaderboard" / "LEADERBOARD.md").read_text(encoding="utf-8")]
 TYPED = [
     line
-    for page in PAGES
+    for page in PAGES.values()
     for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("harness ")
@@ -93,5 +104,23 @@ def test_options_named_in_sentences_exist(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         main(["eval", "--help"])
     options = capsys.readouterr().out
-    evaluations = " ".join(re.findall(r"harness eval [^\n`]*", README))
+    evaluations = " ".join(re.findall(r"harness eval [^\n`]*", "".join(PAGES.values())))
     assert all(option in options for option in set(re.findall(r"--[a-z-]+", evaluations)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGES[page]):
+        assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.splitlines()) < 150
+
+
+def test_the_page_of_tasks_is_what_the_headers_say() -> None:
+    assert PAGES["docs/tasks.md"] == listing.as_markdown() + "\n"
+
+
+def test_the_citation_is_of_this_version() -> None:
+    assert f"version: {HARNESS_VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

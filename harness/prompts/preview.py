@@ -1,6 +1,5 @@
 """`harness tasks --show NAME`: a task in full, with the very prompt of its first row."""
 
-import sys
 from dataclasses import replace
 
 from fflm_data import get_config
@@ -8,6 +7,7 @@ from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.prompts.rendering import messages, plain_texts
 from harness.tasks import CompletionTask, DialogueTask, Task
+from harness.tasks.listing import header
 
 LONGEST = 1_200
 
@@ -18,7 +18,7 @@ def show(task: Task, shots: int) -> str:
     split = task.splits[0]
     job = Job(task, config, split, 1, Prompting(shots=shots))
     rows = config.table(split, 0, 1)
-    sections = [(sys.modules[type(task).__module__].__doc__ or "").strip() + f"\nversion: {task.version}"]
+    sections = [header(task)]
     if not isinstance(task, CompletionTask):
         sections.append(_section("text", task.texts(rows)[0]))
         return "\n\n".join(sections)

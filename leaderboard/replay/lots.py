@@ -18,7 +18,7 @@ from fflm_data import GENERATOR_VERSION
 FINE = ("float32", "float64")
 PER_TABLE = 32
 # In others wrong answers can be raised where the margin is small, and only many of them together show that (measured
-# by tests/benchmarks/replays.py: leaderboard/LEADERBOARD.md).
+# by tests/benchmarks/replays.py: docs/leaderboard.md).
 PER_TABLE_16_BITS = 64
 
 

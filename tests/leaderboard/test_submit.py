@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from huggingface_hub import HfApi
+from leaderboard.cli import add_verbs
 
 from harness.errors import UserError
 from harness.runs.run import read_run
 from leaderboard import submit
-from leaderboard.cli import add_verbs
 from leaderboard.records import find_records, read_record
 from leaderboard.submission import stated
 from leaderboard.verification.changes import added_records, contents
@@ -77,7 +77,7 @@ def test_a_dry_run_needs_no_place(cli: Run, run_folder: Path, checkout: Path) ->
 
 def test_what_the_examples_say_is_not_taken(cli: Run, run_folder: Path, tmp_path: Path) -> None:
     """The file of the rules as it stands there, and the words of --help."""
-    rules = (Path(__file__).parents[2] / "leaderboard" / "LEADERBOARD.md").read_text(encoding="utf-8")
+    rules = (Path(__file__).parents[2] / "docs" / "leaderboard.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", rules, re.DOTALL)
     about = tmp_path / "about.toml"
     about.write_text(example, encoding="utf-8")
