@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 
-from harness import HARNESS_VERSION
 from harness.console import Parser, refuse, say
 from harness.engine import threads
 from harness.errors import LostProcess, UserError
 from harness.models import packages
+from harness.runs.version import HARNESS_VERSION
 
 VERBS = "fflm.verbs"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import HARNESS_VERSION
+from harness.runs.version import HARNESS_VERSION
 from harness.tasks import listing
 from tests.hub import Hub
 

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from harness import HARNESS_VERSION
 from harness.errors import UserError
 from harness.models.suggestions import some
 from harness.planning.planning import EvalRequest, plan_jobs
@@ -27,6 +26,7 @@ from harness.prompts.prompting import Prompting
 from harness.prompts.rendering import messages, plain_texts
 from harness.runs import observations
 from harness.runs.run import SUPPLIED, Run, data_facts, only_writer, open_run, require_writable, run_folder, write_json
+from harness.runs.version import HARNESS_VERSION
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, DialogueTask
 

@@ -21,11 +21,11 @@ from filelock import FileLock, Timeout
 
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
 from fflm_data.terminal import say
-from harness import HARNESS_VERSION
 from harness.errors import OtherVersion, UserError
 from harness.models import suggestions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
+from harness.runs.version import HARNESS_VERSION
 from harness.tasks import CompletionTask, get_task
 
 RUN_SCHEMA = "fflm-run/1"

@@ -25,7 +25,7 @@ from harness.scoring.grading import (
     JudgedReads,
     judge,
 )
-from harness.scoring.statistics import Interval, mean_interval, proportion_interval, skill_interval
+from harness.scoring.statistics import Interval, error_interval, mean_interval, skill_interval
 from harness.tasks import DialogueTask
 from harness.tasks.base import Bools, Floats, Ints
 
@@ -270,7 +270,7 @@ def proportion(  # noqa: PLR0917
     job: Job, metric: str, right: Bools, rows: Ints, baseline: float | None = None, group: str | None = None
 ) -> Score:
     """A share of what is right, its interval clustered by row."""
-    low, high = _interval(~right, rows)
+    low, high = error_interval(~right, rows)
     wrong = int(len(right) - right.sum())
     return _score(job, metric, float(right.mean()), Interval(1 - high, 1 - low), len(right), wrong, baseline, group)
 
@@ -278,7 +278,7 @@ def proportion(  # noqa: PLR0917
 def share(job: Job, metric: str, inside: Bools, rows: Ints, group: str | None = None) -> Score:
     """A share of something that is counted as an error."""
     return _score(
-        job, metric, float(inside.mean()), _interval(inside, rows), len(inside), int(inside.sum()), group=group
+        job, metric, float(inside.mean()), error_interval(inside, rows), len(inside), int(inside.sum()), group=group
     )
 
 
@@ -293,12 +293,6 @@ def mean(  # noqa: PLR0917
     """A mean over rows, None if there are none. within: what a value can be."""
     value = float(values.mean()) if len(values) else None
     return _score(job, metric, value, mean_interval(values, *within), len(values), baseline=baseline, group=group)
-
-
-def _interval(errors: Bools, rows: Ints) -> Interval:
-    sizes = np.bincount(rows).astype(np.float64)
-    wrong = np.bincount(rows, errors).astype(np.float64)
-    return proportion_interval(wrong[sizes > 0], sizes[sizes > 0])
 
 
 def _score(  # noqa: PLR0917

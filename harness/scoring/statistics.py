@@ -72,6 +72,13 @@ def proportion_interval(errors: Floats, sizes: Floats) -> Interval:
     return clopper_pearson(rate * effective, effective)
 
 
+def error_interval(wrong: Bools, clusters: Ints) -> Interval:
+    """The interval of an error rate from items: whether each is wrong, and the cluster (sequence) of each, any
+    integers."""
+    _, number = np.unique(clusters, return_inverse=True)
+    return proportion_interval(np.bincount(number, wrong).astype(np.float64), np.bincount(number).astype(np.float64))
+
+
 def clopper_pearson(errors: float, size: float) -> Interval:
     """The exact binomial interval (Clopper and Pearson 1934), extended to fractional counts by the beta quantile."""
     from scipy.special import betaincinv

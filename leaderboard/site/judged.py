@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 import fflm_data
 import harness
-from harness import HARNESS_VERSION
 from harness.errors import UserError
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.telling import Wrong, telling
 from harness.runs.run import Run, read_by_older_rules
+from harness.runs.version import HARNESS_VERSION
 from harness.scoring.comparison import said
 from harness.scoring.grading import Judged, JudgedCompletions, judge
 from harness.scoring.scores import result_of, score

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fflm_data import GENERATOR_VERSION
-from harness import HARNESS_VERSION
 from harness.prompts.preview import show
 from harness.reporting.headline import skill_text
 from harness.reporting.page import provenance
 from harness.reporting.table import percent
 from harness.reporting.telling import Wrong
+from harness.runs.version import HARNESS_VERSION
 from harness.tasks import Task, all_tasks
 from leaderboard.records import record_files
 from leaderboard.site import plots, texts

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from fflm_data import get_config
-from harness import HARNESS_VERSION
 from harness.cli import main
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.runs import observations
 from harness.runs.run import RUN_SCHEMA, Run, data_facts, read_run, write_json
+from harness.runs.version import HARNESS_VERSION
 from harness.scoring.scores import score_run
 from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation

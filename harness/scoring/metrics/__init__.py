@@ -1,2 +1,18 @@
-"""The scores as `evaluate` metrics, for use outside the harness. Each module is imported on its own
-because `evaluate` takes seconds to import; none needs the network."""
+"""The scores as `evaluate` metrics, for use outside the harness: `ExactCount` and `GlitchRate`. Importing one takes the
+seconds that `evaluate` takes; none needs the network."""
+
+from typing import Any
+
+__all__ = ["ExactCount", "GlitchRate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ExactCount":
+        from harness.scoring.metrics.exact_count import ExactCount
+
+        return ExactCount
+    if name == "GlitchRate":
+        from harness.scoring.metrics.glitch_rate import GlitchRate
+
+        return GlitchRate
+    raise AttributeError(name)

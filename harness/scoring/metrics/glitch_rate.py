@@ -6,7 +6,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from harness.scoring.statistics import proportion_interval
+from harness.scoring.statistics import error_interval
 
 
 class GlitchRate(evaluate.Metric):
@@ -28,9 +28,7 @@ class GlitchRate(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any, sequences: Any) -> dict[str, float | int]:
         wrong = np.asarray(predictions) != np.asarray(references)
-        _, clusters = np.unique(sequences, return_inverse=True)
-        errors, sizes = np.bincount(clusters, wrong), np.bincount(clusters)
-        low, high = proportion_interval(errors.astype(float), sizes.astype(float))
+        low, high = error_interval(wrong, np.asarray(sequences))
         return {
             "glitch_rate": float(wrong.mean()),
             "low": low,

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
-from harness import HARNESS_VERSION
 from harness.errors import UserError
 from harness.evaluation.merge import merge
 from harness.evaluation.shards import Record, ShardWriter, records
@@ -30,6 +29,7 @@ from harness.models.reference.lstm import LSTMForCausalLM
 from harness.prompts.jobs import Job
 from harness.runs.observations import COMPLETIONS
 from harness.runs.run import differences
+from harness.runs.version import HARNESS_VERSION
 from harness.tasks import get_task
 from tests.conftest import Run, refused
 from tests.hub import Hub
