@@ -1,3 +1,154 @@
-"""harness: what a model says, and what it scores. Start reading at `harness.cli`."""
+"""fflm's Python interface: evaluate a model, read a run, measure the glitch rate of any function.
 
-HARNESS_VERSION = "0.5.0"
+    import harness
+
+    run = harness.evaluate("org/model", suite="quick")
+    run.scores()                                  # a pandas DataFrame
+    harness.glitch_rates(my_module)["val"].rate   # any function from ids to logits
+
+Names in `__all__` are public, everything else is private. Importing `harness` imports nothing heavy.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+    from harness.evaluation.glitch_rates import GlitchRate
+    from harness.scoring import metrics
+    from harness.training.callback import GlitchCallback
+
+__all__ = ["GlitchCallback", "GlitchRate", "Run", "evaluate", "glitch_rates", "load_run", "metrics"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: what a model was asked, its outputs, its scores. Made by `evaluate` and `load_run`."""
+
+    folder: Path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """run.json: model, data, settings, versions."""
+        return self._run.facts
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The scores as in result.json, computed from the observations."""
+        from harness.scoring.scores import score_run
+
+        return score_run(self._run)
+
+    def scores(self) -> "pandas.DataFrame":
+        """One line a score: task, split, metric, value, low, high (95% interval), n, errors, baseline, group.
+
+        Raises harness.errors.UserError if observations are missing or are not those of the run's rows.
+        """
+        import pandas
+
+        columns = ("task", "split", "metric", "value", "low", "high", "n", "errors", "baseline", "group")
+        return pandas.DataFrame(self.result["scores"], columns=list(columns))
+
+    def observations(self, task: str, split: str) -> "pyarrow.Table":
+        """The model's outputs on a split of a task; docs/observations.md describes the columns."""
+        from harness.runs import observations
+
+        job = self._job(task, split)
+        return observations.read(self._run.require_table(job), observations.schema_of(job.task, job.config))
+
+    def graded(self, task: str, split: str) -> "pandas.DataFrame":
+        """One line an answer: row (id), place (position of a read, turn of a dialogue, else missing), target,
+        predicted, right, groups.
+
+        target, predicted: as text; without an answer, why (`unparsed`, `refused`, `cut off`). right: None where the
+        model's logits were not finite. groups: the names of the groups that the answer counts in.
+        """
+        import numpy as np
+        import pandas
+
+        from harness.scoring.comparison import said
+        from harness.scoring.grading import judge
+
+        graded = judge(self._run, self._job(task, split))
+        items = np.arange(len(graded.row))
+        places, targets, predicted = said(graded, items)
+        groups: list[list[str]] = [[] for _ in items]
+        for name, inside in graded.groups.items():
+            for item in np.flatnonzero(inside).tolist():
+                groups[item].append(name)
+        right = [bool(one) if counted else None for one, counted in zip(graded.right, graded.counted, strict=True)]
+        return pandas.DataFrame(
+            {"row": graded.row, "place": places, "target": targets, "predicted": predicted, "right": right,
+             "groups": groups}
+        )  # fmt: skip
+
+    def report(self) -> Path:
+        """Writes report.html and plots/ into the folder; returns the page."""
+        from harness.reporting.page import write_report
+
+        return write_report(self._run)
+
+    @property
+    def _run(self) -> Any:
+        from harness.runs.run import read_run
+
+        return read_run(self.folder)
+
+    def _job(self, task: str, split: str) -> Any:
+        from harness.errors import UserError
+
+        jobs = {(job.task.name, job.split): job for job in self._run.jobs()}
+        if (task, split) not in jobs:
+            names = ", ".join(f"{name}.{part}" for name, part in jobs)
+            raise UserError(f"{self.folder} has no {task}.{split}: it has {names}")
+        return jobs[task, split]
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run in a folder. Raises harness.errors.UserError if there is none."""
+    from harness.runs.run import read_run
+
+    return Run(read_run(Path(folder)).folder)
+
+
+def glitch_rates(
+    logits_of: Callable[[Any], Any],
+    sets: Sequence[str] = ("val", "val_sparse", "val_dense"),
+    limit: int | None = None,
+    batch_size: int = 64,
+    **parameters: Any,
+) -> "dict[str, GlitchRate]":
+    """The glitch rate of any function from ids to logits on each set of flip-flop strings (arXiv 2306.00946, section
+    4), one forward pass per sequence.
+
+    logits_of: takes token ids, an int64 tensor (batch, length) on the CPU, and returns logits (batch, length, 3 +
+    symbols), those at position t for the token at t + 1; the vocabulary is w 0, r 1, i 2, then the symbols. An
+    `nn.Module` gets the ids on its own device and is in evaluation mode meanwhile; an output with `.logits` is taken
+    too. sets: splits of the config `flipflop`. limit: only the first rows of each. parameters: of that config, such as
+    length=256. Returns, by set, rate, low, high (95% interval clustered by sequence), errors, reads, not_a_number.
+
+    Raises harness.errors.UserError if the shape of the logits is another one, or if they depend on later ids.
+    """
+    from harness.evaluation.glitch_rates import glitch_rates
+
+    return glitch_rates(logits_of, sets, limit, batch_size, **parameters)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GlitchCallback":
+        from harness.training.callback import GlitchCallback
+
+        return GlitchCallback
+    if name == "GlitchRate":
+        from harness.evaluation.glitch_rates import GlitchRate
+
+        return GlitchRate
+    if name == "metrics":
+        from harness.scoring import metrics
+
+        return metrics
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")
