@@ -83,6 +83,9 @@ def test_what_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
 def test_every_public_name_is_there() -> None:
     for name in harness.__all__:
         assert getattr(harness, name) is not None
-    assert harness.metrics.GlitchRate.__name__ == "GlitchRate" and harness.metrics.ExactCount.__name__ == "ExactCount"
+    assert (
+        harness.scoring.metrics.GlitchRate.__name__ == "GlitchRate"
+        and harness.scoring.metrics.ExactCount.__name__ == "ExactCount"
+    )
     with pytest.raises(AttributeError):
         _ = harness.nothing

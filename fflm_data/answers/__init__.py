@@ -5,7 +5,13 @@ A count, read by parse. Rules are tried in this order; the first that finds a nu
     text        = said, { newline, "Question:" | "Q:" | "User:" | ..., rest }      the rest is another turn: not read
     said        = { answer }, [ correction, said ]   after the last of "wait", "actually,", "let me recount", "oops",
                                                      "hold on", "strike that", "Update:", "On reflection", "or rather",
-                                                     "no, 3", ...: that part alone, if it has a candidate
+                                                     "I made an error.", "[edit: 3]", ...: that part alone, if it has a
+                                                     candidate
+                | { answer }, doubt, { answer }, candidate by itself
+                                                     "2. Ah, I see a third. 3.", "2. Apologies, it's 3", "2, no: 3",
+                                                     "2. Rechecking: 3", "2... 3, actually.": from that candidate on, if
+                                                     one stands before the doubt, and this at once after it or in the
+                                                     last sentence; of a text that was cut off only strong counts then
     answer      = strong | in_all | weak | alone | calculated | made | summed | stated | all       in this order
     strong      = ( "\boxed{" | "<answer>" | "####" | "answer is" | "Answer:" | '"answer":' | "答案是" | "Antwort:"
                   | "the correct number is" | ... ), value
@@ -15,7 +21,8 @@ A count, read by parse. Rules are tried in this order; the first that finds a nu
                   | ... ), value                     the last one that candidates follow; no value (nor
                                                      calculated, nor stated): go on
     value       = candidate with no alternative after it ("or 3", "-3", ", 3") | calculated | in_all | stated | all
-    alone       = lines of nothing but a candidate, and a candidate that opens the text as a sentence: all the same
+    alone       = lines of nothing but candidates, and a candidate that opens the text as a sentence, with one that
+                  closes it so: all the same
     calculated  = operand, operator, operand, "=" | "is" | "equals", candidate
                                                      the last one, unless a calculation without a result follows
     made        = ( "which makes" | "that gives" | "adding up to" | ... ), candidate       the last one
@@ -42,11 +49,13 @@ A count, read by parse. Rules are tried in this order; the first that finds a nu
                   8 and 9", "Step 2", "#3" | "r (1)", "3 (r)" | an operand | "out of 20", "not 2" | "one by one"
                   | "In 2024,", "so far 1" | where there is another candidate: "my earlier answer was 2", and the result
                   of a calculation that checks it ("12, because 12 x 48 = 576": 12 stands in it)
-                  | parts of what was just said ("3 r's, two of which are adjacent")
+                  | parts of what was just said ("3 r's, two of which are adjacent") | a mark of a reference after
+                  another number ("3 [1]") | a bound before the number itself ("more than 2: 3")
     Digits with a letter, % or superscript at them (3rd, r3d, 10-letter, GPT-4) are none. The length of the word or
     list ("10 letters", "20 words", unless a quoted letter follows) is a candidate only where there is no other.
     No value, so no answer, have: 3.5, 1.400, 3/4, 3-4, 3:30, 1,2,3, "3 thousand", and bounds ("at least 3", "3+").
-    "about 3" is 3; "2 or 3", "2 (or 3)", "2, maybe 3" and "2 (3 if you count it)" are none. Markdown, LaTeX and HTML
+    "about 3" is 3; "2 or 3", "2 (or is it 3?)", "2, maybe 3" and "2 (3 if you count it)" are none. "3x" counts beside a
+    letter or a verb of occurring alone ("3x r", "r appears 3x"). Footnotes and citations, Markdown, LaTeX and HTML
     around a number are not seen, but tags other than those within a line part it from its neighbours, and the name of a
     tag that HTML does not have is its label (<count>3</count> is "count: 3"); ~~struck out~~ is not said.
     Number words of other languages are not read.

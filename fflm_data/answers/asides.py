@@ -12,6 +12,9 @@ _LIST = rf"{N}(?:[ ]*(?:,|and|&|,[ ]*and|to|through|-|–|y|et|und|和|,)[ ]*{N}
 _SYMBOL = r"[ ]*(?:[+*×·÷/✕^]|\*\*|x\b|乘以|加|减|除以)[ ]*\(?"
 OPERATOR = rf"(?:{_SYMBOL}|[ ](?:times|plus|minus|less|take away|subtracted by|multiplied by|divided by|por|mal|fois))"
 EQUALS = r"(?:=|equals|is|makes|gives|es|ist|est|fait|等于|是)"
+# What may be counted after a number, and what ends a clause after it.
+THINGS = r"(?: (?:times|occurrences?|instances?|of them|in total|[\"']?[^\W\d_][\"']?(?:'?s)?)(?!\w)){0,3}"
+ENDS = rf"(?=[^\w{N}{ASIDE},?/]*(?:$|[.!;)\]—] ?(?!\d))|,? (?:because|since|as|not|instead)\b| [—–-] )"
 _SIDE = r"(?:letters?|characters?|chars|words?|items?|entries|elements|syllables|vowels|consonants|字母|个字母)"
 
 
@@ -36,14 +39,17 @@ _ASIDES = [
     rule(rf"\b(?:out of|not|isn't|aren't|instead of|rather than) (?:just |only |exactly |the )?{N}"),
 ]  # fmt: skip
 _CHECK = rule(rf"\b(?:verif\w+|check\w*|proof|because|since|as)\b[^.\n{N}]{{0,60}}{ASIDE}[ ]*\)?[ ]*{EQUALS}[ ]*{N}")
+_MAYBE = r"(?:maybe|perhaps|possibly|arguably|alternatively|potentially)"
+_HEDGE = rf"(?:{_MAYBE}|(?:could|might|may) be)"
 # Answers that are taken back. They are none where there are others.
 _MENTIONS = [
+    rule(rf"\b{_HEDGE} {N}(?=,? but (?:it's|it is|there are) {N})"),
     rule(
-        r"\b(?:sorry|apolog\w+|mistake|mistaken|wrong)\b[^.\n]{0,30}?"
+        r"\b(?:sorry|apolog\w+|mistake|mistaken|wrong|errors?)\b[^.\n]{0,30}?"
         rf"\b(?:saying|answering|claiming|counting|said|answered|counted) {N}"
     ),
     rule(
-        r"\b(?:earlier|previous|initial|original|old|former|prior)(?: \w+)?"
+        r"\b(?:first|earlier|previous|initial|original|old|former|prior)(?: \w+)?"
         r" (?:answer|count|response|guess|reply|total)\b"
         rf"[^.\n;{N}]{{0,24}}{N}"
     ),
@@ -54,12 +60,20 @@ _MENTIONS = [
     ),
 ]
 # Numbers that a text gives the choice between: "2 (or 3)", "2, maybe 3", "2 (3 if you count the capital)".
-_MAYBE = r"(?:maybe|perhaps|possibly|alternatively|potentially)"
-_HEDGE = rf"(?:{_MAYBE}|(?:could|might|may) be)"
+_LINK = rf"[^\w\n{N}{ASIDE}]{{1,6}}"
+_LINKING = (
+    r"(?:but|though|although|and|hmm?|is|was|are|were|it's|it|that's|that|there|should|would|could|might|may|be|also|even"
+    rf"|else|just|or|{_MAYBE})\b"
+)
 _CHOICES = [
     rule(
         rf"{N}[}}\"']*(?: \([^()\n{N}]{{1,40}}\)|(?: (?!and\b)[\w'\"]{{1,14}}){{0,2}})[,;]?[ ]?[—–(-]*[ ]?"
         rf"(?:or(?: (?:{_MAYBE}|even|else))?|{_MAYBE})[, ]+[{MARKER}]?{N}|{N}\. {_MAYBE},? {N}"
+    ),
+    # "2 (or is it 3?)", "2. Maybe it's 3.", "2, but it could also be 3"; "2. Ah, 3?"
+    rule(
+        rf"{N}(?: (?!and\b)[\w'\"]{{1,14}}){{0,2}}(?:{_LINK}{_LINKING}){{0,4}}{_LINK}(?:or|{_MAYBE}|could|might|may)\b"
+        rf"(?:{_LINK}{_LINKING}){{0,5}}{_LINK}{N}|{N}[.,;!…—]{{1,3}} (?:\w{{1,5}}, )?{N}\?"
     ),
     rule(rf"\b{_HEDGE} {N}[^\n{N}]{{0,60}}\b{_HEDGE} {N}"),
     rule(rf"{N}(?: [\w'\"]{{1,14}})? \({N}(?:\?| (?:if|when|with|including|counting|depending)\b)"),
@@ -74,7 +88,7 @@ _LETTER_OF = (
     r"(?: (?:times|occurrences?|instances?|of them|[\"']?[^\W\d][\"']?(?:'?s)?|letters? [\"']?[^\W\d][\"']?(?:'?s)?))"
 )
 _PARTS = rule(
-    rf"(?:{N}{_LETTER_OF}?[,;](?: with| and| including)? ){N}(?= {_OF_THEM})"
+    rf"(?:{N}{_LETTER_OF}?[,;](?: with| and| including| no)? ){N}(?= {_OF_THEM})"
     rf"|(?:{N}{_LETTER_OF}?[,;] {_OF_THEM},? ){N}|(?:^[ ]*|\band ){N}(?= of which\b)"
 )
 _WHOLE = rule(rf"{N}(?= [^\W\d]{{3,20}}, {N} {_OF_THEM} (?:is|are) [\"'])")
@@ -85,6 +99,18 @@ _BOUND = rule(
     rf"|(?<!adds )(?<!add )(?<!adding )(?<!sums )up to)|(?<![-=])[<>≤≥]) ?{N}"
     rf"|{N}(?:\+| or more| or fewer)"
 )
+# The number itself after a bound: ": 3", ", namely 3", " (3, to be exact)".
+_UPPER = rule(r"at most|fewer|less|under|up to|[<≤]")
+_EXACT = rule(
+    rf"{THINGS}(?:[:;]|,? ?[—–(;,-]? ?(?:namely|exactly|in fact|specifically|precisely|i\.e\.),?| [—–-]| (?=\()) ?\(?"
+    rf"(?:exactly )?{N}(?={THINGS}(?:{ENDS}|, to be (?:exact|precise)))"
+)
+# "3 [1, 2]", "three r's in it [1][2]", "3 [[1]]"
+_REFERENCE = rule(
+    rf"{N}[^\n{N}{ASIDE}[\]]{{0,60}}?(?P<marks>(?:[ ]?\(?\[{{1,2}}{N}(?:,[ ]?{N}){{0,9}}\]{{1,2}}\)?)+)"
+    r"(?=[^\w[(]*$|[.,;])"
+)
+_MARK = rule(rf"(?:^|[ ])\[{N}(?=\](?::?[ ]|[.,;]|$))")
 
 
 def candidates(text: str, values: dict[int, int | None], strict: bool) -> str:
@@ -114,8 +140,8 @@ def _last_as_aside(match: re.Match[str]) -> str:
 
 
 def _without_asides(text: str, values: dict[int, int | None]) -> str:
-    for match in _BOUND.finditer(text):
-        values[match.start() + match.group().index(N)] = None
+    text = _without_bounds(text, values)
+    text = _without_references(text, values)
     text = _without_list_markers(text, values)
     for aside in _ASIDES:
         text = aside.sub(_as_aside, text)
@@ -127,6 +153,38 @@ def _without_asides(text: str, values: dict[int, int | None]) -> str:
             if len({values[place] for place in places}) > 1:
                 values.update(dict.fromkeys(places))
     return text
+
+
+def _without_bounds(text: str, values: dict[int, int | None]) -> str:
+    """Bounds have no value; one after which the number itself stands is none: "more than 2: 3"."""
+    signs = list(text)
+    for match in _BOUND.finditer(text):
+        place = match.start() + match.group().index(N)
+        exact = _EXACT.match(text, match.end())
+        bound, number = values[place], values[exact.end() - 1] if exact else None
+        values[place] = None
+        low, high = (number, bound) if _UPPER.search(match.group()) else (bound, number)
+        if low is not None and high is not None and low < high:
+            signs[place] = ASIDE
+    return "".join(signs)
+
+
+def _without_references(text: str, values: dict[int, int | None]) -> str:
+    """Marks of references after a number, "3 [1]", and the list of these; they are numbered from 1."""
+    signs: list[str] = list(text)
+    marks: set[int | None] = set()
+    for match in _REFERENCE.finditer(text):
+        places = [place for place in range(match.start("marks"), match.end()) if text[place] == N]
+        if values[places[0]] == 1:
+            marks |= {values[place] for place in places}
+            for place in places:
+                signs[place] = ASIDE
+    for match in _MARK.finditer(text) if marks else ():
+        number = values[match.end() - 1]
+        if number in marks or number == len(marks) + 1:
+            marks.add(number)
+            signs[match.end() - 1] = ASIDE
+    return "".join(signs)
 
 
 def _without_checks(text: str, values: dict[int, int | None]) -> str:

@@ -3,9 +3,10 @@
 # ruff: noqa: RUF001 (signs that look like others are what is read here)
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from fflm_data.answers import retractions
 from fflm_data.answers.asides import ANY, EQUALS, OPERATOR, N, candidates, rule
 from fflm_data.answers.numerals import ASIDE, MARKER, NUMBER, Numbered
 
@@ -14,22 +15,6 @@ _STEPS = rule(
     r"\b(?:first(?:ly)?,|next,"
     r"|(?:steps?|let's|let us|let me|break (?:it|this|that|down)|one by one|we (?:need|have|can|must))\b)"
     rf"|^[ \t]*(?:[-*•]|{N}[.)])[ \t]"
-)
-_AGAIN = r"(?:thought|look|inspection|reflection|consideration|examination|re-?count|re-?check|review|reading)"
-_CORRECTION = rule(
-    rf"(?:^|(?<=[.!?,;:] ))actually\b|\bactually,|[—–] ?actually\b"
-    # What begins a clause alone: "on reflection", not "after a second look at the word".
-    rf"|(?:^[ \t]*|(?<=[.!?,;:…] )|[—–] ?|(?<= - ))(?:"
-    rf"(?:on|upon|after) (?:an? )?(?:(?:second|further|closer|another|more careful) )?{_AGAIN}(?:ing)?\b"
-    r"|looking (?:at (?:it|this|that|the word) )?again\b|re-?count:|(?:update|edit):|(?:sorry|nope)\b[,:]?"
-    rf"|(?:er|erm|uh|um),? (?={N}))"
-    r"|\b(?:wait|correction|(?:scratch|strike|disregard|ignore) that|hold on|hang on|w?h?oops"
-    rf"|I stand corrected|or rather|make (?:that|it) (?={N})|let me rephrase"
-    r"|I (?:made a mistake|miscounted|misspoke|mean)"
-    r"|let me (?:re-?count|re-?check|double[- ]check|try again|look again|correct|fix)"
-    r"|(?:my (?:mistake|bad)|(?:that(?:'s| is| was)|I was) (?:wrong|incorrect|mistaken|not (?:right|correct)))"
-    r"(?=[ ]?[.,;:!—–-])"
-    rf"|no,? (?={N}|it's|it is|there are))"
 )
 _STRONG = rule(
     rf"{MARKER}|\b(?:(?:final |correct |right |short )?answer"
@@ -67,10 +52,11 @@ _CALCULATED = rule(rf"(?:{ASIDE}[ ]*\)?[ ]*{EQUALS}|\+[^=+\n]{{0,40}}=)[ ]*{N}(?
 _CALCULATION = rule(rf"{ANY}\)?{OPERATOR}[ ]*{ANY}")
 _ALONE = rule(rf"^[^\w{NUMBER}{ASIDE}\n]*{N}(?:[^\w{NUMBER}{ASIDE}\n]|\({N}\))*$")
 _OPENS = re.compile(
-    rf"[^\w{NUMBER}{ASIDE}]*{N}(?!\]\[| ?\([^)\n]{{0,40}}\)[ ]*(?:[+×*x]|(?:[,;](?: and)?| and) {ANY}))"
+    rf"[^\w{NUMBER}{ASIDE}]*{N}(?!\](?: or)? ?\[|\] \w| ?\([^)\n]{{0,40}}\)[ ]*(?:[+×*x]|(?:[,;](?: and)?| and) {ANY}))"
     rf"(?=\.(?!\.)|[!;(—)}}\]\n]|,[ ]*(?:because|since|as|with|which|namely|at|I)\b"
     rf"|[ ]+[(—–-][ ]*(?:\w|{N} (?:in|at|from)\b)|[ ]*$)"
 )
+_CLOSES = re.compile(rf"[.!?…] {N}[.!]?\s*\Z")
 _OPENS_AFTER_MARKER = re.compile(
     rf"[\s\"'(\[{{:~-]*(?:(?:equal to|exactly|only|just|about|approximately)[ ]*)?(?P<n>{N})"
     rf"(?![ ]*(?:,|or|to|and|-|–|/|\||,[ ]*or|,[ ]*and)?[ ]*{ANY})(?!(?: \([^()\n]{{0,40}}\))?{OPERATOR}[ ]*{ANY})"
@@ -104,8 +90,14 @@ class Span(NamedTuple):
 
     def found(self, pattern: re.Pattern[str]) -> list[int | None]:
         """The value of the last candidate in each match of the pattern."""
-        matches = pattern.finditer(self.text, self.start, self.end)
-        return [self.values[match.start() + match.group().rindex(N)] for match in matches if N in match.group()]
+        return [
+            self.values[match.start() + match.group().rindex(N)]
+            for match in self.matches(pattern)
+            if N in match.group()
+        ]
+
+    def matches(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        return pattern.finditer(self.text, self.start, self.end)
 
     def after(self, start: int) -> "Span":
         return self._replace(start=start)
@@ -121,10 +113,10 @@ def count(numbered: Numbered, cautious: bool, unfinished: bool) -> int | None:
         rules = [_strong]
     text = candidates(turn, values, cautious or unfinished)
     span = Span(text, values, 0, len(text))
-    corrections = [match.end() for match in _CORRECTION.finditer(text)]
-    if corrections and span.after(corrections[-1]).numbers():
-        return _first(span.after(corrections[-1]), rules)
-    return _first(span, rules)
+    taken_back, said_again = retractions.corrected(text, values)
+    if unfinished and said_again > taken_back:  # A count on its way is said again and again.
+        rules = [_strong]
+    return _first(span.after(max(taken_back, said_again)), rules)
 
 
 def before_next_turn(text: str) -> str:
@@ -172,9 +164,11 @@ def _in_all(span: Span) -> list[int | None]:
 
 
 def _alone(span: Span) -> list[int | None]:
-    """Numbers on lines of their own, and one that opens the text as its first sentence."""
+    """Numbers on lines of their own, and one that opens the text as its first sentence, with one that closes it so."""
     opening = _OPENS.match(span.text, span.start, span.end)
-    return span.found(_ALONE) + ([span.values[opening.end() - 1]] if opening else [])
+    sentences = [span.values[opening.end() - 1], *span.found(_CLOSES)] if opening else []
+    lines = [span._replace(start=line.start(), end=line.end()) for line in span.matches(_ALONE)]
+    return [number for line in lines for number in line.numbers()] + sentences
 
 
 def _calculated(span: Span) -> list[int | None]:

@@ -43,10 +43,16 @@ _BLOCK = (
     r"(?:article|blockquote|body|br|caption|center|col|colgroup|dd|details|div|dl|dt|footer|h[1-6]|head|header|hr|html|li"
     r"|main|nav|ol|p|section|summary|table|tbody|tfoot|thead|tr|ul|s)"
 )
+_COUNTED = r"(?:\"\w{1,30}\"|'\w{1,30}'|[b-z])"
+_OCCURS = r"\b(?:appears?|occurs?|shows? up|used|found|present|there)"
 _MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     # What is struck out is not said.
     (re.compile(r"~~[^~\n]*~~|<(del|s|strike)>[^<>\n]{0,300}</\1>|<!--[^<>]{0,300}-->"), ""),
     (re.compile(r"<sup>\[\w{1,9}\]</sup>"), ""),  # a footnote
+    # Marks of references: 3【4:0†source】, 3 [citation:1], 3¹, 3⁽²⁾. A 1 that is raised changes no value.
+    (re.compile(r"【[^【】\n]{0,80}†[^【】\n]{0,80}】|:contentReference\[oaicite:\d{1,3}\]\{index=\d{1,3}\}"), ""),
+    (re.compile(r"\[(?:citation|source|ref(?:erence)?|web|doc|note|fn)s?[.: #]{0,3}\d{1,3}\]", re.IGNORECASE), ""),
+    (re.compile(r"(?<=[\d.!?)])¹(?![⁰¹²³⁴⁵⁶⁷⁸⁹])|⁽[¹²³⁴⁵⁶⁷⁸⁹]⁾"), ""),
     (re.compile(r"<([a-zA-Z]\w{0,40})>\s{0,9}</\1>|<[a-zA-Z]\w{0,40}\s?/>"), "\n"),  # nothing in it
     (re.compile(r"<sup>(\d{1,9})</sup>"), _raised),
     (re.compile(r"<sub>(\d{1,9})</sub>|(?<=\w)_\{(\d{1,9})\}"), _lowered),
@@ -71,7 +77,11 @@ _MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<![\d*])\*{1,3}(?=\S)|(?<=\S)\*{1,3}(?![\d*])"), ""),  # Not that of 12*13, nor a bullet.
     (re.compile(r"(?<!\w)_{1,3}|_{1,3}(?!\w)"), ""),
     (re.compile(r"(?<![\w.,])(\d{1,3})(?=[a-zA-Z]'s\b)"), r"\1 "),  # 3r's
+    # 3x r; "apple": 3x; it appears 3x. Any other is a factor.
+    (re.compile(rf"(?<![\w.,])(\d{{1,3}})[x×](?= (?:the letter\b|{_COUNTED}(?!\w| ?[-+*/=^])))", re.I), r"\1 times"),
+    (re.compile(rf"((?:{_OCCURS}|(?<!\w){_COUNTED}:) \d{{1,3}})[x×](?=[ ]*(?:[.,;!)\n]|$|in\b))", re.I), r"\1 times"),
 ]  # fmt: skip
+_BLANKS = re.compile(r"\s{30,}")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 # 121-33=88 is a calculation, where 121-33 alone would be a range.
 _COMPACT = re.compile(r"(?<![\w.,:/'–-])\d+(?:[-/]\d+){1,20}(?=[ ]*=)")
@@ -79,6 +89,8 @@ _COMPACT = re.compile(r"(?<![\w.,:/'–-])\d+(?:[-/]\d+){1,20}(?=[ ]*=)")
 
 def plain(text: str) -> str:
     """A text without markup, its digits and punctuation in ASCII; MARKER where markup marks the answer."""
+    # Patterns that skip blanks before and after something take the square of a long run of them.
+    text = _BLANKS.sub(lambda run: "\n\n" if "\n" in run.group() else " " * 20, text)
     text = _ENTITY.sub(lambda match: unescape(match.group()), text)
     text = _DIGIT_OF_OTHER_SCRIPTS.sub(lambda match: str(unicodedata.decimal(match.group())), text)
     text = text.translate(_SAME_SIGN)

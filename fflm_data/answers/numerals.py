@@ -51,7 +51,7 @@ _NUMBER = re.compile(
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _BEFORE_PRONOUN = re.compile(
-    r"\b(?:the|this|that|each|every|which|another|last|next|first|second|third|any|no|by|at)"
+    r"\b(?:the|this|that|each|every|which|another|last|next|first|second|third|fourth|fifth|\d{1,3}(?:st|nd|rd|th)|any|no|by|at)"
     r"(?: (?:correct|right|wrong|new|old|other|same))? $",
     re.IGNORECASE,
 )

@@ -5,6 +5,8 @@ Where a thought ends is told by structure, not by a list of models. A mark is a 
 of its own, or the header of a channel of messages (`<|channel|>analysis<|message|>`, `<|channel>thought`).
 """
 
+# ruff: noqa: RUF001 (the wide bar of some marks is meant)
+
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,22 +16,28 @@ SWITCHES = ("enable_thinking", "thinking")
 # What a model gets that always thinks.
 BUDGET = 2_048
 
-# "think", "seed:think", "longcat_think", "antThinking", "START_THINKING", "begin_of_thought", "thought_process"
+# "think", "seed:think", "longcat_think", "antThinking", "START_THINKING", "begin_of_thought", "thought_process", "plan"
 _MEANING = (
-    r"(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection|rationale|scratch_?pad|inner_monologue"
-    r"|chain_of_thought)(?:_(?:process|content|fast|slow|faster))?"
+    r"(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection|rationale|scratch(?:_?pad)?|monologue|chain_of_thought|cot"
+    r"|plan(?:ning)?|draft|deliberation|brainstorm(?:ing)?)(?:_(?:process|content|fast|slow|faster))?"
 )
 _BEFORE = r"(?:[a-z]{1,12}[:_-])?"
+_BEGIN, _END = r"(?:(?:begin|start)[ _▁](?:of[ _▁])?)?", r"end[ _▁](?:of[ _▁])?"
+_ATTRIBUTES = r"(?:\s[\w-]{1,20}=[^<>\n]{0,100})?"
 _TAG = re.compile(
-    rf"<(?P<end1>/)?(?:{_BEFORE}|ant){_MEANING}\s?>"
+    rf"(?:<|&lt;)\s?(?P<end1>/\s?|{_END})?{_BEGIN}(?:{_BEFORE}|ant){_MEANING}{_ATTRIBUTES}\s?(?:>|&gt;)"
     rf"|◁(?P<end2>/)?{_BEFORE}{_MEANING}▷"
-    rf"|(?P<bracket>\[(?P<end3>/)?{_MEANING}\])"
-    rf"|<\|(?P<end4>/|end_(?:of_)?)?(?:(?:begin|start)_(?:of_)?)?{_MEANING}(?:_(?:start|begin|(?P<end5>end)))?\|>"
+    rf"|\[(?P<end3>/|{_END})?{_BEGIN}(?P<bracket>{_MEANING})(?:[ _](?:start|begin|(?P<end8>end)))?\]"
+    rf"|<[|｜](?P<end4>/|{_END})?{_BEGIN}{_MEANING}(?:_(?:start|begin|(?P<end5>end)))?[|｜]>"
     r"|<\|inner_(?:prefix|(?P<end6>suffix))\|>"
-    r"|<\|channel>(?:thought|analysis)\b|(?P<end7><channel\|>)",
+    r"|<\|channel>(?:thought|analysis)\b|(?P<end7><channel\|>)"
+    # Gemma's tokens that are free for any use
+    r"|<unused\d{1,3}>(?:thought|thinking)\b|(?P<end9><unused\d{1,3}>)",
     re.IGNORECASE,
 )
-_ENDS = tuple(f"end{number}" for number in range(1, 8))
+_ENDS = tuple(f"end{number}" for number in range(1, 10))
+# An answer that is no thought, though a closing mark follows it.
+_ONE_WORD = re.compile(r"\s{0,20}\S{1,40}[ \t]{0,20}")
 
 # The header of a message in a channel: "<|channel|>analysis<|message|>", "final <|constrain|>json<|message|>".
 _CHANNEL = r"(?:analysis|commentary|final)"
@@ -42,6 +50,12 @@ _HEADER = re.compile(
 _BARE_HEADER = re.compile(
     rf"assistant(?P<channel>{_CHANNEL})(?![a-z\s:])|\A\s*(?P<first>analysis)(?=.*assistantfinal)"
     r"|\A\s*(?P<glued>analysis(?=[A-Z\"'])|final(?=[\dA-Z\"'{*\\$`]))",
+    re.DOTALL,
+)
+# "analysis We count. assistant final 3", with spaces for them.
+_SPACED_HEADER = re.compile(
+    rf"\A\s*(?:assistant\s+)?(?P<first>analysis|commentary)(?=.*\sassistant\s*{_CHANNEL}(?!\w))"
+    rf"|(?<=\s)assistant\s*(?P<channel>{_CHANNEL})(?!\w)",
     re.DOTALL,
 )
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
@@ -90,7 +104,7 @@ def after_thinking(output: str, opened: bool, marks: Marks = ()) -> str | None:
     said: list[str] = []
     inside, begun, start, open_within, thoughts = opened, False, 0, 0, 0
     last = _last_word(output)
-    for mark in _marks(output, marks):
+    for mark in _marks(output, opened, marks):
         if not mark.closes:
             if inside:
                 open_within += begun or not opened
@@ -102,7 +116,8 @@ def after_thinking(output: str, opened: bool, marks: Marks = ()) -> str | None:
             inside, thoughts = False, thoughts + 1
         elif open_within:  # of a thought within the thought
             open_within -= 1
-        elif thoughts and mark.end > last:  # after the answer, where it closes nothing
+        elif mark.end > last and (thoughts or (not opened and _ONE_WORD.fullmatch(output, 0, mark.start))):
+            # after the answer, where it closes nothing
             said.append(output[start : mark.start])
         else:  # All before it was thinking that the prompt, or nobody, has opened.
             said, thoughts = [], thoughts + 1
@@ -128,15 +143,17 @@ def _closes(tag: re.Match[str]) -> bool:
     return any(tag[name] for name in _ENDS)
 
 
-def _marks(text: str, own: Marks) -> Iterator[_Mark]:
+def _marks(text: str, opened: bool, own: Marks) -> Iterator[_Mark]:
     """All marks of a text, in order."""
     tags = list(_TAG.finditer(text))
-    # Nothing closes a word in brackets, "[Thinking]", that opens no thought.
-    closed = {tag.group()[2:].lower() for tag in tags if tag["end3"]}
+    # Nothing closes a word in brackets, "[Thinking]", that opens no thought; a free token closes none that none opened.
+    closed = {(tag["bracket"] or "").lower() for tag in tags if _closes(tag)}
+    free = next((tag.start() for tag in tags if tag.group().startswith("<unused") and not _closes(tag)), len(text))
     found = [
         _Mark(tag.start(), tag.end(), _closes(tag))
         for tag in tags
-        if not tag["bracket"] or tag["end3"] or tag.group().isupper() or tag.group()[1:].lower() in closed
+        if (_closes(tag) or not tag["bracket"] or tag.group().isupper() or tag["bracket"].lower() in closed)
+        and (not tag["end9"] or opened or tag.start() > free)
     ]
     if own:
         pattern = re.compile("|".join(re.escape(mark) for mark in sorted(own, key=len, reverse=True)))
@@ -148,8 +165,9 @@ def _messages(text: str) -> list[tuple[str, str]]:
     """The messages of a text that consists of some, each with its channel."""
     headers = [(one.start(), one.end(), one["a"] or one["b"]) for one in _HEADER.finditer(text)]
     if not headers:
-        bare = _BARE_HEADER.finditer(text)
-        headers = [(one.start(), one.end(), one["channel"] or one["first"] or one["glued"]) for one in bare]
+        spaced = _SPACED_HEADER.match(text)
+        bare = (_SPACED_HEADER if spaced else _BARE_HEADER).finditer(text)
+        headers = [(one.start(), one.end(), next(filter(None, one.groups()))) for one in bare]
     ends = [start for start, _, _ in headers[1:]] + [len(text)]
     bodies = [text[begin:end] for (_, begin, _), end in zip(headers, ends, strict=False)]
     return [(channel, _MESSAGE_END.split(body)[0]) for (_, _, channel), body in zip(headers, bodies, strict=False)]
@@ -157,5 +175,7 @@ def _messages(text: str) -> list[tuple[str, str]]:
 
 def _last_word(text: str) -> int:
     """Where the last letter or digit of a text stands, tags left out, counted from 1; 0 if there is none."""
-    bare = _ANY_TAG.sub(lambda tag: " " * len(tag.group()), text)
+    bare = text
+    for tags in (_TAG, _ANY_TAG):
+        bare = tags.sub(lambda tag: " " * len(tag.group()), bare)
     return next((place for place in range(len(bare), 0, -1) if bare[place - 1].isalnum()), 0)

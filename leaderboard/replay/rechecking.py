@@ -21,15 +21,7 @@ from harness.prompts.jobs import Job
 from harness.scoring.grading import wrong_rows
 from harness.tasks import CompletionTask, ReadTask
 from harness.tasks.base import Bools, Floats, Ints
-from leaderboard.replay.agreement import (
-    Tolerance,
-    apart,
-    beginnings,
-    could_be_missed,
-    could_be_written,
-    differ,
-    lead,
-)
+from leaderboard.replay.agreement import Tolerance, apart, beginnings, could_be_missed, could_be_written, differ, lead
 from leaderboard.replay.leaning import Tally, clusters, right
 from leaderboard.replay.reasking import Again, Said
 from leaderboard.replay.retracing import Writer, retrace

@@ -108,6 +108,21 @@ ADVERSARIAL = {
     "headers": "analysis to=" * 8_000,
     "bare headers": "assistantfinal3" * 6_500,
     "analysis": "analysis" * 12_000,
+    "doubts": "ah, 3 " * 16_000,
+    "doubts without a number": "3. oh, it is the " * 6_000,
+    "signs after a doubt": "3. oh" + "!" * 100_000,
+    "blanks after a number": "2. ah, 3" + " " * 100_000 + "x",
+    "lines after a number": "2. ah, 3" + "\n" * 100_000 + "x",
+    "references": "3 [1]" * 20_000,
+    "one reference": "3 " + "[1]" * 33_000,
+    "daggers": "【1†" * 25_000,
+    "bounds": "more than 2: 3 " * 7_000,
+    "hedged words": "3 " + "or is it " * 11_000,
+    "factors": "r: 3x " * 16_000,
+    "free tokens": "<unused94>thought" * 6_000,
+    "spaced headers": "analysis " + "assistant final " * 6_000,
+    "attributes": "<think a=" * 11_000,
+    "closing marks after a word": "3" + "</think>" * 12_000,
 }
 
 
@@ -184,6 +199,9 @@ RENDERINGS = {
     "reflected": "There are 12 of them. On reflection, {}.".format,
     "corrected": "I counted 12 earlier. The correct number is {}.".format,
     "end": "The letters: 12, 5. Total {}.".format,
+    "doubted": "12. Ah, I see another. It should be {}.".format,
+    "edited": "12 [edit: {}]".format,
+    "referred": "{} [1]".format,
     "Arabic": lambda n: other_script(n, "٠"),
     "Devanagari": lambda n: other_script(n, "०"),
     "fullwidth": lambda n: other_script(n, "０"),
@@ -218,6 +236,7 @@ def test_negative_numbers_are_read_back(number: int) -> None:
             "{} or {}", "{}-{}", "{} to {}", "Answer: {} or {}", "{}/{}", "{}, {}", "{} (or {})", "{}, maybe {}",
             "{} ({} if you count it)", "<p>{}</p><p>{}</p>", "{}<br>{}", "\\boxed{{{}}} or \\boxed{{{}}}",
             "There are {} (or possibly {}).", "<li>{}</li><li>{}</li>", "{}<sup>{}</sup>",
+            "{} (or is it {}?)", "{}. Maybe it's {}.", "{}. I see one more. {}.", "{} ({})",
         ]
     ),
 )  # fmt: skip

@@ -18,13 +18,7 @@ from fflm_data import get_config
 from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.models.tokens import encode
-from harness.planning.plans import (
-    ContinuationPlan,
-    NotSeparable,
-    ReadPlan,
-    plan_continuations,
-    plan_reads,
-)
+from harness.planning.plans import ContinuationPlan, NotSeparable, ReadPlan, plan_continuations, plan_reads
 from harness.prompts.rendering import prompt_ids
 from harness.tasks import all_tasks
 from harness.tasks.base import ReadTask, Targets
