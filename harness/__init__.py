@@ -9,7 +9,7 @@
 Names in `__all__` are public, everything else is private. Importing `harness` imports nothing heavy.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
