@@ -19,7 +19,7 @@ from harness.run import Run, read_by_older_rules
 from harness.scoring import Score, result_of, score
 from leaderboard.judging.forms import require_consistent, require_default_data, require_form, require_submitted
 from leaderboard.judging.frames import require_frames
-from leaderboard.judging.others import require_unlike_others
+from leaderboard.judging.others import attesting, require_own_name, require_unlike_others
 from leaderboard.judging.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.judging.senders import require_own
@@ -31,6 +31,7 @@ from leaderboard.judging.tables import (
     require_possible,
     require_tokens,
 )
+from leaderboard.judging.terms import require_terms
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import SUBMISSION_FILE
 
@@ -94,6 +95,8 @@ def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] 
     require_exactly(files, expected)
     require_consistent(run)
     require_submitted(submission, facts)
+    if new:  # among others and alone
+        require_terms(submission, attesting(records) if records else ())
     digest = digest_of(folder, expected)
     place = place_of(run, digest)
     if PurePosixPath(*folder.parts[-3:]) != place:
@@ -108,6 +111,8 @@ def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] 
     require_as_written(folder / "result.json", stored)
     if records is not None:
         remarks += require_unlike_others(run, submission, place, records, new=new)
+    elif new:
+        require_own_name(facts["model"]["id"])
     return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
 
 
