@@ -135,6 +135,9 @@ def _count(text: str) -> int | str | None:
 
 
 def _submit(given: argparse.Namespace) -> None:
+    from leaderboard import submission, submit
+
+    submit.require_places(given.folder, given.to)
     if not (given.to or given.hub_results or given.dry_run):
         raise UserError("where to is not said: add --to ORG/NAME, --to CHECKOUT, or --hub-results")
     if given.hub_results:
@@ -148,8 +151,6 @@ def _submit(given: argparse.Namespace) -> None:
 
         say(f"{url}: the pull request is open")
     if given.to or not given.hub_results:
-        from leaderboard import submission, submit
-
         names = ("contact", "licence", "division", "disclosure", "supersedes")
         terms = submission.stated({name: getattr(given, name) for name in names}, given.about, submit.today())
         submit.command(given.folder, given.to, terms, given.dry_run)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from huggingface_hub import HfApi
 
+from harness.cli import main
 from harness.errors import UserError
 from harness.run import read_run
 from leaderboard import submit
@@ -132,6 +133,24 @@ def test_terms_from_a_file(tmp_path: Path) -> None:
     about.write_text("contact", "utf-8")
     with pytest.raises(Exception, match="no TOML file"):
         stated(options, about, "2026-11-21")
+
+
+@pytest.mark.parametrize("terms", [[], [*TERMS, "--contact", "null"], ["--about", "none.toml"]])
+def test_places_come_before_terms(
+    capsys: pytest.CaptureFixture[str], run_folder: Path, tmp_path: Path, terms: list[str]
+) -> None:
+    """A run or a checkout that is not there is told first, whatever else is wrong."""
+    nowhere = str(tmp_path / "nope")
+    for places, told in (
+        ([nowhere, "--to", "x"], f"{nowhere} is not a run folder"),
+        ([nowhere], f"{nowhere} is not a run folder"),
+        ([nowhere, "--dry-run"], f"{nowhere} is not a run folder"),
+        ([nowhere, "--hub-results"], f"{nowhere} is not a run folder"),
+        ([str(run_folder), "--to", "x"], "x is no checkout"),
+        ([str(run_folder)], "where to is not said"),
+    ):
+        assert main(["submit", *places, *terms]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_where_to(cli: Run, run_folder: Path, tmp_path: Path) -> None:
