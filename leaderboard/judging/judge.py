@@ -85,8 +85,8 @@ def judge(
 def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] | None) -> Verdict:
     files = list_files(folder)
     facts, submission = read_json(folder / "run.json"), read_json(folder / SUBMISSION_FILE)
-    require_form(facts, "run")
-    require_form(submission, "submission")
+    require_form(facts, "run", new=new)
+    require_form(submission, "submission", new=new)
     require_as_written(folder / "run.json", facts)
     require_as_written(folder / SUBMISSION_FILE, submission)
     require_default_data(facts)

@@ -77,9 +77,9 @@ def masked(text: str) -> str:
     return "".join(parts) + text[end:]
 
 
-def has_secret(text: str) -> bool:
-    """Whether a text gives away what opens an account."""
-    return next(_secrets(text), None) is not None
+def has_secret(text: str, guess: bool = True) -> bool:
+    """Whether a text gives away what opens an account. guess: also where nothing but its look says so."""
+    return next(_secrets(text, guess), None) is not None
 
 
 def _merged(text: str) -> Iterator[tuple[int, int]]:
@@ -96,15 +96,17 @@ def _merged(text: str) -> Iterator[tuple[int, int]]:
         yield begun
 
 
-def _secrets(text: str) -> Iterator[tuple[int, int]]:
+def _secrets(text: str, guess: bool = True) -> Iterator[tuple[int, int]]:
     """Where secrets are, in no order; one may be found twice."""
     for pattern in (_KNOWN, _ADDRESS, _PRIVATE):
         for found in pattern.finditer(text):
             yield found.span(found.lastgroup or 0)
     for found in _NAMED.finditer(text):
         group = str(found.lastgroup)
-        if group in _ANY or _is_no_word(found[group]):
+        if group in _ANY or (guess and _is_no_word(found[group])):
             yield found.span(group)
+    if not guess:
+        return
     rest = _blanked(text)
     for found in _PIECE.finditer(rest):
         if _is_random(found[0]):

@@ -35,11 +35,12 @@ _FORMULA = re.compile(r"[=+\-@|%]")
 _SAYING = {"contact", "disclosure", "reason"}
 
 
-def require_harmless(value: Any, name: str) -> None:
-    """Raises Refused if any text of a JSON value, its keys among them, acts, hides something or gives away a secret."""
+def require_harmless(value: Any, name: str, *, new: bool = True) -> None:
+    """Raises Refused if any text of a JSON value, its keys among them, acts, hides something or gives away a secret.
+    new: whether it was not accepted before, when what only looks like a secret is one, too."""
     for where, text in _texts(value, name):
         key = where.rpartition(", ")[2]
-        if fault := fault_of(text, key in _LINES) or _fault_of_telling(text, key):
+        if fault := fault_of(text, key in _LINES, new) or _fault_of_telling(text, key):
             raise Refused(f"{where} {fault}: {shown(text)}")
 
 
@@ -65,8 +66,9 @@ def _says_something(text: str) -> bool:
     return len(letters) > 1 or any(not sign.isascii() for sign in letters)
 
 
-def fault_of(text: str, lines: bool = False) -> str:
-    """What is wrong with a text, as what follows its name; "" if nothing. lines: whether it may have several."""
+def fault_of(text: str, lines: bool = False, guess: bool = True) -> str:
+    """What is wrong with a text, as what follows its name; "" if nothing. lines: whether it may have several. guess:
+    whether what only looks like a secret is wrong."""
     if len(text) > MOST_CHARACTERS:
         return f"is longer than {MOST_CHARACTERS:,} characters"
     unseen = next((sign for sign in text if _is_unseen(sign) and not (lines and sign in "\n\t")), None)
@@ -76,7 +78,7 @@ def fault_of(text: str, lines: bool = False) -> str:
         return f"has more than {_MOST_MARKS} marks on one letter"
     if unicodedata.normalize("NFC", text) != text:
         return "is not in Unicode's normal form NFC"
-    if has_secret(text):
+    if has_secret(text, guess):
         return "has what looks like a key, token or password of an account: take it out, and revoke it"
     patterns = {
         "has markup in it": _MARKUP,

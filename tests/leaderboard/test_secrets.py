@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.errors import UserError
+from leaderboard.attestations import require_writable
 from leaderboard.judging.forms import require_form
 from leaderboard.judging.refusal import Refused, shown
 from leaderboard.judging.secrets import has_secret, masked
@@ -109,6 +111,27 @@ def test_hashes_are_never_taken_for_keys() -> None:
     for count in (7, 12, 32, 40, 64, 128):
         for seed in range(200):
             assert not has_secret(f"at {drawn(count, HEX, seed)}, ({drawn(count, HEX.upper(), seed)})")
+
+
+@pytest.mark.parametrize(
+    ("text", "stays"), [(drawn(40), True), ("hf_" + drawn(34), False), ("password=hunter22", False)]
+)
+def test_what_was_accepted_stays_unless_it_is_certain(text: str, stays: bool) -> None:
+    submission = replace(SUBMISSION, disclosure=f"With {text}.").to_json()
+    with pytest.raises(Refused, match="looks like a key"):
+        require_form(submission, "submission")
+    if stays:
+        require_form(submission, "submission", new=False)
+    else:
+        with pytest.raises(Refused, match="looks like a key"):
+            require_form(submission, "submission", new=False)
+
+
+def test_a_nonce_may_look_like_a_key() -> None:
+    """It is drawn, in signs of the maintainers' choice; a key is none all the same."""
+    require_writable("Bob", drawn(40))
+    with pytest.raises(UserError, match="looks like a key"):
+        require_writable("Bob", "hf_" + drawn(34))
 
 
 @pytest.mark.parametrize("path", ["contact", "licence", "division", "submitted"])
