@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from leaderboard.judging.forms import require_form
+from harness.options import require_one_of
+from leaderboard.judging.forms import choices, require_form
 from leaderboard.judging.refusal import Refused
+from leaderboard.judging.secrets import masked
 from leaderboard.judging.terms import is_example, require_terms
 
 SUBMISSION_FILE = "submission.json"
@@ -54,9 +56,14 @@ def stated(options: Mapping[str, Any], about: Path | None, day: str) -> Submissi
             raise UserError(f"the {name} is still that of the example, {terms[name]!r}: say your own")
     if not isinstance(supersedes := terms.pop("supersedes", []), list | tuple):
         raise UserError(f'supersedes in {about} is no list: write supersedes = ["DIGEST"]')
+    for name in ("licence", "division"):
+        require_one_of(name, masked(str(terms[name])), choices("submission", name))
     submission = Submission(**terms, submitted=day, supersedes=tuple(supersedes))
     try:
         require_terms({name: str(value) for name, value in submission.to_json().items()})
+    except Refused as refusal:
+        raise UserError(str(refusal)) from None
+    try:
         require_form(submission.to_json(), "submission")
     except Refused as refusal:
         raise UserError(f"{refusal}: say it with --contact, --licence, --division, --disclosure or --about") from None

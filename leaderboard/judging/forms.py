@@ -54,6 +54,11 @@ def _validator(name: str) -> Any:
     return Draft202012Validator(schema)
 
 
+def choices(name: str, field: str) -> tuple[str, ...]:
+    """What a field of `schemas/<name>.schema.json` may be, where that is one of a few."""
+    return tuple(_validator(name).schema["properties"][field]["enum"])
+
+
 def _said(error: Any) -> str:
     """What a validator complains of, without what it quotes at length."""
     rules = {

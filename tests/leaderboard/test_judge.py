@@ -491,8 +491,9 @@ PORTABLE = "no name for files everywhere"
 def test_names_that_are_none_everywhere(record: Path, records: Path, name: str, said: str) -> None:
     edit(record / "run.json", _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}")))
     consistent(record)
-    verdict = judge(resign(record, records), records)
-    assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
+    folder = resign(record, records)
+    for verdict in judge(folder, records), judge(folder):  # among others, and alone
+        assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
 
 
 @pytest.mark.parametrize("file", ["aux/model.gguf", "con.gguf", "a/COM3.Q4.gguf"])
@@ -502,13 +503,26 @@ def test_files_that_are_none_everywhere(record: Path, records: Path, file: str) 
     assert "gguf_file" in reason(resign(record, records), records)
 
 
-def test_names_of_reported_models(record: Path, records: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "name", "said"),
+    [
+        ("org/Clean-Model", "org/dean-rnodel", "passes for 'org/Clean-Model'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceTB/SmolLMZ", "passes for 'HuggingFaceTB/SmolLM2'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceT8/another", "passes for a model of 'HuggingFaceTB'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceTB/SmolLM3", ""),
+        ("google/gemma-2b", "google/gemma-26", ""),
+        ("meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-8B", ""),
+    ],
+)
+def test_names_of_reported_models(record: Path, records: Path, there: str, name: str, said: str) -> None:
     """They are on the board, too."""
     (records.parent / "reported").mkdir()
-    (records.parent / "reported" / "x.json").write_text('{"model": "org/Clean-Model"}', encoding="utf-8")
-    edit(record / "run.json", _both(_model(id="org/dean-rnodel"), _command("--model tiny", "--model org/dean-rnodel")))
+    (records.parent / "reported" / "x.json").write_text(json.dumps({"model": there}), encoding="utf-8")
+    change = _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}"))
+    edit(record / "run.json", change)
     consistent(record)
-    assert "passes for 'org/Clean-Model'" in reason(resign(record, records), records)
+    reasons = judge(resign(record, records), records).reasons
+    assert said in "".join(reasons) and bool(reasons) == bool(said)
 
 
 @pytest.mark.parametrize(

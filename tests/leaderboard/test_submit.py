@@ -106,8 +106,10 @@ def test_a_refused_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path
     ("terms", "said"),
     [
         (TERMS[2:], "contact is not said"),
-        ([*TERMS, "--licence", "mine"], "licence"),
-        ([*TERMS, "--division", "best"], "division"),
+        ([*TERMS, "--licence", "mine"], "there is no licence 'mine': --licence takes CC0-1.0, CC-BY-4.0"),
+        ([*TERMS, "--licence", "apache2"], "did you mean 'Apache-2.0'?"),
+        ([*TERMS, "--division", "pretraind"], "did you mean 'pretrained'?"),
+        ([*TERMS, "--division", "trained"], "there is no division 'trained'"),
         ([*TERMS, "--disclosure", "<b>none</b>"], "markup"),
         ([*TERMS, "--supersedes", "0123"], "supersedes"),
         ([*TERMS, "--supersedes", "0" * 12], "no such record"),
