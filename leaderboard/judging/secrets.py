@@ -38,14 +38,16 @@ _ADDRESS = re.compile(
 )
 _PRIVATE = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]*PRIVATE KEY.*|PuTTY-User-Key-File.*", re.DOTALL)
 _GIVEN = r"[\"']?\s*(?::=|=>|[:=])\s*[\"']?"
-# After these names any value of eight signs; after the others one that looks like no word; after an option a space.
+# After these names any value of eight signs, or of six with a digit; after the others one that looks like no word;
+# after an option a space.
+_SIGN = r"[^\s\"'`,;<>\[\]{}()]"
 _SURE = (
-    r"passw(?:or)?d|passphrase|passcode|secret|(?:access|auth)[_ -]?token"
+    r"passw(?:or)?d|pwd|passphrase|passcode|secret|(?:access|auth)[_ -]?token"
     r"|(?:api|access|secret|private|account|signing|encryption|master)[_ -]?key"
 )
 _NAMED = re.compile(
-    rf"(?i:{_SURE}){_GIVEN}(?![$<\[{{(*]|https?:)(?P<any>[^\s\"'`,;<>\[\]{{}}()]{{8,}})"
-    r"|(?:(?<![A-Za-z])(?i:key|pwd|pw|pat|sig|auth)|(?<=[a-z])(?:Key|Auth)|(?i:token|signature|credentials?))"
+    rf"(?i:{_SURE}){_GIVEN}(?![$<\[{{(*]|https?:)(?P<any>{_SIGN}{{8,}}|(?={_SIGN}*[0-9]){_SIGN}{{6,7}})"
+    r"|(?:(?<![A-Za-z])(?i:key|pw|pat|sig|auth)|(?<=[a-z])(?:Key|Auth)|(?i:token|signature|credentials?))"
     rf"{_GIVEN}(?P<value>[\w+/=.~%-]{{12,}})"
     r"|--[\w-]{0,40}(?i:password|secret|token|key)\s+[\"']?(?P<option>[\w+/=.~%-]{12,})"
     r"|\b(?i:bearer)\s+(?P<bearer>[\w.+/=-]{16,})|(?i:authorization)\s*:\s*(?i:basic)\s+(?P<basic>[\w+/=]{8,})"

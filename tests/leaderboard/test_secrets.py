@@ -48,7 +48,8 @@ SECRETS = [
     ("git+https://", drawn(30), "@github.com/org/x"), ("Authorization: Bearer ", drawn(30)),
     ("Authorization: Basic ", drawn(20)), ("DB_PASSWORD=", "hunter2hunter2"),
     ("export OPENAI_TOKEN='", drawn(30), "'"), ('"client_secret": "', drawn(24), '"'), ("clientSecret: ", drawn(24)),
-    ("WANDB_API_KEY=", drawn(40, HEX)), ("the api key: ", drawn(20)), ("--hub-token ", drawn(30)),
+    ("WANDB_API_KEY=", drawn(40, HEX)), ("pwd=", "hunter2!"),
+    ("my password: ", "hunter2"), ("the api key: ", drawn(20)), ("--hub-token ", drawn(30)),
     ("https://x.org/data?se=2&sig=", drawn(43) + "%3D"), ("hf_oauth_", drawn(30)), ("tvly-", drawn(32)),
     ("lsv2_pt_", drawn(32, HEX)), ("key-", drawn(32, HEX)), ("shippo_live_", drawn(40, HEX)),
     ("pscale_tkn_", drawn(43, URL_SAFE)), ("https://x.webhook.office.com/webhookb2/", drawn(40)),
@@ -66,7 +67,7 @@ def test_what_opens_an_account_is_refused_and_not_repeated(parts: tuple[str, ...
         require_form(replace(SUBMISSION, disclosure=disclosure).to_json(), "submission")
     told = str(refused.value)
     assert "Ours. " in told and not any(secret[start : start + 6] in told for start in range(1, len(secret) - 5))
-    assert secret[-8:] not in masked(disclosure) and "***" in masked(disclosure)
+    assert secret[-6:] not in masked(disclosure) and "***" in masked(disclosure)
 
 
 HONEST = [
@@ -84,6 +85,7 @@ HONEST = [
     "harness eval --set flipflop.length=256 --limit 100",
     "max_tokens=4096, eos_token=<|endoftext|>, pad_token: [PAD]", "bos_token: begin_of_text",
     "tokenizer: GPT2TokenizerFast", "sort_key=word_length2", "token=$HF_TOKEN", "password=********",
+    "password: none yet", "PWD=$HOME", "secret: 42",
     "--api-key YOUR_API_KEY_HERE", "The key: practice. The tokens: many.", "fw_bw_compatible_kernel",
     "secret_word_of_the_day", "xai-explainability-methods", "glove-based-embeddings-x", "a=1 b=2 key=3",
     "git+https://github.com/org/fflm@" + drawn(40, HEX), "ssh://git@github.com/org/name",
