@@ -87,7 +87,7 @@ class Capitals(Config):
         allowed = f"some of {', '.join(RELATIONS)}"
         require(isinstance(given, list | tuple) and len(given) > 0, "relations", self.relations, allowed)
         for relation in given:
-            require(isinstance(relation, str) and relation in RELATIONS, "relations", relation, allowed)
+            require(isinstance(relation, str) and relation in RELATIONS, "relations", relation, allowed, RELATIONS)
         require(len(set(given)) == len(given), "relations", given, "free of repetition")
         object.__setattr__(self, "relations", tuple(given))
         require_integer("prefixes", self.prefixes, 1, MAX_PREFIXES)

@@ -108,7 +108,10 @@ def _selected(options: argparse.Namespace) -> list[Config]:
         key, value = parse_assignment(text)
         config, dot, parameter = key.rpartition(".")
         if dot and config not in parameters:
-            raise ParameterError(f"--set {text} is for {config or 'no config'}: the configs are {', '.join(names)}")
+            near = did_you_mean(config, names)
+            raise ParameterError(
+                f"--set {text} is for {config or 'no config'}: the configs are {', '.join(names)}{near}"
+            )
         for name in [config] if dot else names:
             parameters[name][parameter] = value
     return [get_config(name, **chosen) for name, chosen in parameters.items()]

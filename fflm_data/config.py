@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fflm_data.names import did_you_mean
 from fflm_data.version import GENERATOR_VERSION
 
 
@@ -20,10 +21,11 @@ class ParameterError(ValueError):
     """A parameter outside its allowed range; the message names parameter, value and range."""
 
 
-def require(condition: bool, parameter: str, value: object, allowed: str) -> None:
-    """Raises ParameterError unless `condition` holds."""
+def require(condition: bool, parameter: str, value: object, allowed: str, known: Iterable[str] = ()) -> None:
+    """Raises ParameterError unless `condition` holds. known: names, one of which may have been meant."""
     if not condition:
-        raise ParameterError(f"{parameter}={value!r} is out of range: {parameter} must be {allowed}")
+        near = did_you_mean(str(value), known)
+        raise ParameterError(f"{parameter}={value!r} is out of range: {parameter} must be {allowed}{near}")
 
 
 def require_integer(parameter: str, value: object, low: int, high: int | None = None) -> None:
@@ -159,7 +161,7 @@ class Config(ABC):
     def rows(self, split: str) -> int:
         """The number of rows of a split. Raises ParameterError for a split that is not there."""
         splits = self.splits()
-        require(split in splits, "split", split, f"one of {', '.join(splits)} for {self.name}")
+        require(split in splits, "split", split, f"one of {', '.join(splits)} for {self.name}", splits)
         return splits[split]
 
     def tables(self, split: str, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:

@@ -63,7 +63,7 @@ def write_attestation(record_folder: Path, attestation: Attestation) -> Path:
 def _facts(attestation: Attestation) -> dict[str, Any]:
     facts = {"schema": ATTESTATION_SCHEMA, **asdict(attestation)}
     try:
-        require_form(facts, "attestation")
+        require_form(facts, "attestation", new=False)  # a nonce looks like a key, and is none
     except Refused as refusal:
         raise UserError(f"{refusal}: say it in other words") from None
     return facts
@@ -94,7 +94,7 @@ def read_attestations(record_folder: Path, digest: str) -> tuple[Attestation, ..
 def _read(record_folder: Path, path: Path, digest: str) -> Attestation:
     try:
         facts = read_json(path)
-        require_form(facts, "attestation")
+        require_form(facts, "attestation", new=False)
         attestation = Attestation(**{name: value for name, value in facts.items() if name != "schema"})
         if attestation.record != digest or not path.name.startswith(f"{digest[:12]}.{attestation.kind}-"):
             raise Refused("it speaks of another record, or has another kind's name")

@@ -7,19 +7,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.commands.options import require_one_of
 from harness.errors import UserError
-from leaderboard.verification.forms import require_form
+from leaderboard.verification.forms import choices, require_form
 from leaderboard.verification.refusal import Refused
+from leaderboard.verification.secrets import masked
+from leaderboard.verification.terms import is_example, require_terms
 
 SUBMISSION_FILE = "submission.json"
 SUBMISSION_SCHEMA = "fflm-submission/1"
-# What stands in the examples and in --help in the place of what people are to say, without its last full stop.
-PLACEHOLDERS = {
-    "name", "text", "todo", "...", "contact", "disclosure", "your name", "org/name", "a name of the hub, or an address",
-    "whom to ask: a name of the hub, or an address",
-    "what ties you to the model; what you know of these rows in its training data",
-    "what ties you to the model; what of these rows may be in its training data",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,11 +52,17 @@ def stated(options: Mapping[str, Any], about: Path | None, day: str) -> Submissi
     for name in (name for name in names if name != "supersedes"):
         if name not in terms:
             raise UserError(f"the {name} is not said: add --{name}, or a line in the file of --about")
-        if str(terms[name]).strip().strip("<>[]").rstrip(".").casefold() in PLACEHOLDERS | {""}:
+        if is_example(str(terms[name])):
             raise UserError(f"the {name} is still that of the example, {terms[name]!r}: say your own")
     if not isinstance(supersedes := terms.pop("supersedes", []), list | tuple):
         raise UserError(f'supersedes in {about} is no list: write supersedes = ["DIGEST"]')
+    for name in ("licence", "division"):
+        require_one_of(name, masked(str(terms[name])), choices("submission", name))
     submission = Submission(**terms, submitted=day, supersedes=tuple(supersedes))
+    try:
+        require_terms({name: str(value) for name, value in submission.to_json().items()})
+    except Refused as refusal:
+        raise UserError(str(refusal)) from None
     try:
         require_form(submission.to_json(), "submission")
     except Refused as refusal:

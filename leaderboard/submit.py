@@ -52,8 +52,7 @@ def command(folder: Path, target: str | None, submission: Submission, dry_run: b
 
     Raises UserError, with the reasons, if it is refused; nothing is written then.
     """
-    checkout = Path(target or "")
-    records = records_of(checkout) if target and (checkout.is_dir() or "/" not in target) else None
+    checkout, records = Path(target or ""), records_at(target)
     with prepared(folder, submission, records) as ready:
         _show(ready)
         if dry_run:
@@ -64,6 +63,19 @@ def command(folder: Path, target: str | None, submission: Submission, dry_run: b
             _tell_way(path.relative_to(checkout), checkout, ready.record)
         else:
             say(f"{repository.propose(str(target), ready.record, _description(ready))}: the pull request is open")
+
+
+def require_places(folder: Path, target: str | None) -> None:
+    """Raises UserError for a run or a checkout that is not there, before anything is said of who sends it."""
+    read_run(folder)
+    records_at(target)
+
+
+def records_at(target: str | None) -> Path | None:
+    """The records of a checkout; None for a data set of the Hub and for no target. Raises UserError for a folder that
+    is none."""
+    checkout = Path(target or "")
+    return records_of(checkout) if target and (checkout.is_dir() or "/" not in target) else None
 
 
 @contextmanager

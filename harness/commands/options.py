@@ -208,17 +208,56 @@ def prompt_request(args: argparse.Namespace) -> Any:
 
 
 def data_parameters(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """The parameters that --set changes, by task. Raises UserError for one that names no task."""
+    """By task, the parameters that --set changes. Raises UserError for one that names no task."""
     from fflm_data.registry import parse_assignment
 
     parameters: dict[str, dict[str, Any]] = {}
     for text in args.set:
-        task, dot, assignment = text.partition(".")
-        if not dot:
-            raise UserError(f"--set {text} names no task: write --set TASK.KEY=VALUE, such as flipflop.length=256")
+        name, equals, _ = text.partition("=")
+        if "." not in name:
+            raise UserError(
+                f"--set {text} names no task: write --set TASK.KEY=VALUE, such as flipflop.length=256"
+                + (_with_task(text) if equals else "")
+            )
+        task, _, assignment = text.partition(".")
         key, value = parse_assignment(assignment)
+        _require_parameter(text, task, key, value)
         parameters.setdefault(task, {})[key] = value
     return parameters
+
+
+def _with_task(text: str) -> str:
+    """Which assignment was meant by one without a task, where a task has its parameter, or nearly so."""
+    from fflm_data.names import nearest
+    from harness.tasks import all_tasks
+
+    name, value = text.split("=", 1)
+    first = {key: task.name for task in reversed(all_tasks().values()) for key in parameters_of(task)}
+    near = nearest(name, first)
+    return f"; did you mean '{first[near]}.{near}={value}'?" if near else ""
+
+
+def _require_parameter(text: str, task: str, key: str, value: Any) -> None:
+    """Raises UserError for what another option says and no parameter of data does."""
+    option = "task" if key == "config" else key
+    if option not in ("task", "suite", "limit", "shots", "system", "thinking", "challenges", "chat", "model"):
+        return
+    from fflm_data.names import did_you_mean
+    from harness.tasks import all_tasks
+
+    if task in all_tasks() and key in parameters_of(all_tasks()[task]):
+        return
+    near = did_you_mean(str(value), all_tasks()) if option == "task" else ""
+    raise UserError(f"--set {text} sets no parameter of the data of {task}: say it with --{option}{near}")
+
+
+def parameters_of(task: Any) -> list[str]:
+    """What --set can change of a task: the parameters of its data, and its rendering if it has several."""
+    from dataclasses import fields
+
+    from fflm_data.registry import CONFIGS
+
+    return [one.name for one in fields(CONFIGS[task.config])] + ["rendering"] * (len(task.renderings) > 1)
 
 
 def require_one_of(flag: str, given: str | None, known: tuple[str, ...]) -> None:

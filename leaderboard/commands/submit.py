@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the record and sends it, or opens a pull request on the model's page."""
+    from leaderboard import submission, submit
+
+    submit.require_places(args.folder, args.to)
     if not (args.to or args.hub_results or args.dry_run):
         raise UserError("where to is not said: add --to ORG/NAME, --to CHECKOUT, or --hub-results")
     if args.hub_results:
@@ -50,8 +53,6 @@ def run(args: argparse.Namespace) -> None:
 
         say(f"{url}: the pull request is open")
     if args.to or not args.hub_results:
-        from leaderboard import submission, submit
-
         names = ("contact", "licence", "division", "disclosure", "supersedes")
         terms = submission.stated({name: getattr(args, name) for name in names}, args.about, submit.today())
         submit.command(args.folder, args.to, terms, args.dry_run)

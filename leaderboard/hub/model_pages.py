@@ -28,7 +28,8 @@ from leaderboard.hub import eval_results
 from leaderboard.hub import files as hub_files
 from leaderboard.hub.reported import REPOSITORY, Reported, ReportedScore, reportable, reported_file, write_reported
 from leaderboard.records import records_of
-from leaderboard.verification.refusal import Refused
+from leaderboard.verification.refusal import Refused, shown
+from leaderboard.verification.texts import fault_of
 
 RESULTS_FILE = f"{eval_results.FOLDER}/fflm.yaml"
 REPORTED = "reported"
@@ -54,6 +55,8 @@ def propose(run: Run, dataset: str, source_url: str | None = None) -> str:
     run no such split, or the repository the same results already; HubError for what the Hub refuses.
     """
     model = _repository_of(run)
+    if source_url is not None:
+        _require_page(source_url)
     require_token("open a pull request")
     api = HfApi()
     with hub_errors(dataset):
@@ -123,6 +126,14 @@ def import_command(models: list[str], dataset: str, checkout: Path) -> None:
             say(f"{model} states nothing of {dataset} any more: {path} is deleted")
         else:
             say(f"{model} states nothing of {dataset}")
+
+
+def _require_page(url: str) -> None:
+    """Raises UserError for what is no address of a page that anybody may read."""
+    if fault := fault_of(url):
+        raise UserError(f"--source-url {fault}: {shown(url)}")
+    if not re.fullmatch(r"https?://\S+", url):
+        raise UserError(f"--source-url {shown(url)} is no address of a page: name one that begins with https://")
 
 
 def _repository_of(run: Run) -> str:

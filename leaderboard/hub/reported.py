@@ -76,7 +76,7 @@ def fault_in(score: ReportedScore) -> str:
         text = getattr(score, name)
         if not isinstance(text, str):
             return f"its {name} is no text"
-        fault = f"is longer than {most} characters" if len(text) > most else fault_of(text)
+        fault = f"is longer than {most} characters" if len(text) > most else fault_of(text, guess=False)
         if fault or "\n" in text or "\t" in text:
             return f"its {name} {fault or 'has more than one line'}"
     faults = {

@@ -17,15 +17,16 @@ from leaderboard.verification.texts import require_harmless
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
-def require_form(value: Any, name: str) -> None:
-    """Raises Refused unless a JSON value is as `schemas/<name>.schema.json` says, and its texts are harmless."""
+def require_form(value: Any, name: str, *, new: bool = True) -> None:
+    """Raises Refused unless a JSON value is as `schemas/<name>.schema.json` says, and its texts are harmless. new:
+    whether it was not accepted before."""
     from jsonschema.exceptions import best_match
 
     error = best_match(_validator(name).iter_errors(value))
     if error is not None:
         where = ", ".join(shown(part).strip("'") for part in error.absolute_path) or "as a whole"
         raise Refused(f"{name}.json, {where}: {_said(error)}")
-    require_harmless(_without_template(value) if name == "run" else value, f"{name}.json")
+    require_harmless(_without_template(value) if name == "run" else value, f"{name}.json", new=new)
     if name != "attestation":
         _require_whole_numbers(value, f"{name}.json")
 
@@ -51,6 +52,11 @@ def _validator(name: str) -> Any:
 
     schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
     return Draft202012Validator(schema)
+
+
+def choices(name: str, field: str) -> tuple[str, ...]:
+    """What a field of `schemas/<name>.schema.json` may be, where that is one of a few."""
+    return tuple(_validator(name).schema["properties"][field]["enum"])
 
 
 def _said(error: Any) -> str:

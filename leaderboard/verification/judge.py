@@ -20,7 +20,7 @@ from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import SUBMISSION_FILE
 from leaderboard.verification.forms import require_consistent, require_default_data, require_form, require_submitted
 from leaderboard.verification.frames import require_frames
-from leaderboard.verification.others import require_unlike_others
+from leaderboard.verification.others import attesting, require_own_name, require_unlike_others
 from leaderboard.verification.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.verification.refusal import Refused, shown
 from leaderboard.verification.senders import require_own
@@ -32,6 +32,7 @@ from leaderboard.verification.tables import (
     require_possible,
     require_tokens,
 )
+from leaderboard.verification.terms import require_terms
 
 VERDICT_SCHEMA = "fflm-verdict/1"
 
@@ -83,8 +84,8 @@ def judge(
 def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] | None) -> Verdict:
     files = list_files(folder)
     facts, submission = read_json(folder / "run.json"), read_json(folder / SUBMISSION_FILE)
-    require_form(facts, "run")
-    require_form(submission, "submission")
+    require_form(facts, "run", new=new)
+    require_form(submission, "submission", new=new)
     require_as_written(folder / "run.json", facts)
     require_as_written(folder / SUBMISSION_FILE, submission)
     require_default_data(facts)
@@ -93,6 +94,8 @@ def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] 
     require_exactly(files, expected)
     require_consistent(run)
     require_submitted(submission, facts)
+    if new:  # among others and alone
+        require_terms(submission, attesting(records) if records else ())
     digest = digest_of(folder, expected)
     place = place_of(run, digest)
     if PurePosixPath(*folder.parts[-3:]) != place:
@@ -107,6 +110,8 @@ def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] 
     require_as_written(folder / "result.json", stored)
     if records is not None:
         remarks += require_unlike_others(run, submission, place, records, new=new)
+    elif new:
+        require_own_name(facts["model"]["id"])
     return Verdict(str(folder), (), tuple(remarks), str(place), digest, submission, result)
 
 

@@ -1,6 +1,5 @@
 """A submission among the records that are there: names that pass for another's, and observations that are another's."""
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,22 +13,12 @@ from leaderboard.attestations import WITHDRAWN, attestation_paths, is_withdrawn
 from leaderboard.following import follows_from
 from leaderboard.records import read_record, record_folders
 from leaderboard.verification.likeness import Likeness, likeness
+from leaderboard.verification.names import pass_for_each_other
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused, shown
 
-# Signs that pass for one another in a name. Names are ASCII, of which Unicode's confusables (TR39) know O and 0, l, I
-# and 1, m and rn; the others are as alike in the letters of a page.
-_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "q": "g", "_": "", "-": "", ".": ""})
-_PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
-# Within a word digits stand for letters, elsewhere they are sizes and versions.
-_WITHIN = str.maketrans("234789", "zeatbg")
 # Organisations that stand for something here.
 OURS = ("local/", "fflm/")
-# Who is nobody else's contact, as a skeleton: i is l there.
-_MAINTAINERS = re.compile(
-    r"((the|a|fflm|results|board|leaderboard)*(malntalner|admln|author|developer)s?(team)?"
-    r"((of|for|at)?(fflm|thls|the|results|board|leaderboard)+(org|com|dev)?)?)|(the)?fflm(team)?"
-)
 
 
 @dataclass(frozen=True)
@@ -64,8 +53,6 @@ def require_unlike_others(
     there = {folder.name for folder in record_folders(records)}
     if new and (missing := sorted(set(submission["supersedes"]) - there)):
         raise Refused(f"it would supersede {', '.join(missing)}, and there is no such record")
-    if new:
-        _require_own_contact(submission["contact"], records)
     remarks = _followed(run, place, records)
     for other in _others(records, place, remarks):
         try:
@@ -75,7 +62,7 @@ def require_unlike_others(
                 raise
             remarks.append(str(refusal))
     if new:
-        _require_own_name(run.facts["model"]["id"], [*_reported(records), *OURS])
+        require_own_name(run.facts["model"]["id"], [*_reported(records), *OURS])
     return remarks
 
 
@@ -111,7 +98,7 @@ def _unlike(run: Run, submission: dict[str, Any], other: _Other, digest: str) ->
     model, name = run.facts["model"], other.folder.name
     if other.withdrawn:
         return _of_withdrawn(run, other, digest)
-    _require_own_name(model["id"], [other.name])
+    require_own_name(model["id"], [other.name])
     superseded = name in submission["supersedes"]
     if superseded:
         _require_may_supersede(run, other)
@@ -148,23 +135,7 @@ def _of_withdrawn(run: Run, other: _Other, digest: str) -> list[str]:
     return [f"{copied.what} those of {other.folder.name}, which was withdrawn"] if copied else []
 
 
-def pass_for_each_other(one: str, other: str) -> bool:
-    """Whether two names look alike, with letters that look like digits taken for letters or for digits."""
-    return any(skeleton(one, digits) == skeleton(other, digits) for digits in ("0-9", "0-9loi"))
-
-
-def skeleton(name: str, digits: str = "0-9") -> str:
-    """A name without what the eye passes over: case, hyphens, and signs that look like another. What stands between
-    two digits counts: 1.3b is not 13b. digits: what passes for one."""
-    apart = re.sub(rf"(?<=[{digits}])[._-]+(?=[{digits}])", ",", name.casefold())
-    within = re.sub(r"(?<=[a-z])[0-9](?=[a-z])", lambda digit: digit.group().translate(_WITHIN), apart)
-    alike = within.translate(_ALIKE)
-    for pair, one in _PAIRS:
-        alike = alike.replace(pair, one)
-    return alike
-
-
-def _require_own_name(name: str, others: Iterable[str]) -> None:
+def require_own_name(name: str, others: Iterable[str] = OURS) -> None:
     """Raises Refused for a name, or an organisation of one, that passes for another on the board, or for ours."""
     own = name.partition("/")[0]
     for other in others:
@@ -175,16 +146,10 @@ def _require_own_name(name: str, others: Iterable[str]) -> None:
             raise Refused(f"{shown(name)} passes for a model of {shown(theirs)}, which is on the board")
 
 
-def _require_own_contact(contact: str, records: Path) -> None:
-    """Raises Refused for a contact that passes for the maintainers, or for whoever attested something for them."""
-    said = _letters(contact)
-    known = {_letters(by) for folder in record_folders(records) for by in _attesting(folder)}
-    if said in known or _MAINTAINERS.fullmatch(said):
-        raise Refused(f"submission.json, contact: {shown(contact)} passes for the maintainers: say who you are")
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]+", "", skeleton(name))
+def attesting(records: Path) -> Iterator[str]:
+    """Who attested something of any record."""
+    for folder in record_folders(records):
+        yield from _attesting(folder)
 
 
 def _attesting(folder: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from leaderboard.verification.refusal import Refused, shown
+from leaderboard.verification.secrets import has_secret
 
 MOST_CHARACTERS = 4_000
 # Tags, entities and comments of markup, templates, and the one kind of address that is a program.
@@ -28,28 +29,18 @@ _LINK = re.compile(r"\]\(\s*(https?:|//|www\.)", re.IGNORECASE)
 _LINES = {"system", "command", "disclosure", "reason"}
 # What is read as the name of somebody, or told by one.
 _NAMES, _TOLD = {"contact"}, {"contact", "disclosure", "by"}
-# Keys and tokens of services, by what theirs begin with; words of a password; a name and a password in an address.
-_TOKEN = re.compile(
-    r"\b(hf_[A-Za-z0-9]{16,}|api_org_[A-Za-z0-9]{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|gl(pat|dt|rt|ft)-[\w-]{16,}"
-    r"|sk-[\w-]{16,}|[sr]k_(live|test)_\w{10,}|xox[a-z]-[\w-]{10,}|xapp-[\w-]{16,}|(AKIA|ASIA)[A-Z0-9]{12,}"
-    r"|AIza[\w-]{30,}|ya29\.[\w-]{16,}|GOCSPX-[\w-]{16,}|pypi-[\w-]{16,}|npm_[A-Za-z0-9]{16,}|r8_[A-Za-z0-9]{16,}"
-    r"|gsk_[A-Za-z0-9]{16,}|xai-[\w-]{16,}|nvapi-[\w-]{16,}|pplx-[A-Za-z0-9]{16,}|tgp_v1_[\w-]{16,}|dapi[0-9a-f]{32}"
-    r"|do[opr]_v1_[0-9a-f]{16,}|SG\.[\w-]{10,}\.[\w-]{10,}|SK[0-9a-f]{32}|[0-9]{8,10}:AA[\w-]{30,}"
-    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}|lin_api_\w{16,}|shp(at|ss)_\w{16,}|ATATT[\w-]{16,}|hvs\.[\w-]{16,})"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\bAccountKey=|\bBearer\s+[\w.-]{16,}|://[^\s/@:]+:[^\s/@]+@"
-    r"|\b(?i:password|passwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token)\s*[:=]\s*[\"']?[\w+/.-]{8,}"
-)
 # What calls many people at once in a comment, and what a spreadsheet or a shell takes for more than a text.
 _CALL = re.compile(r"(?<![\w.])@(everyone|here|channel|all|team|[\w-]+/[\w-]+)\b", re.IGNORECASE)
 _FORMULA = re.compile(r"[=+\-@|%]")
 _SAYING = {"contact", "disclosure", "reason"}
 
 
-def require_harmless(value: Any, name: str) -> None:
-    """Raises Refused if any text of a JSON value, its keys among them, acts, hides something or gives away a secret."""
+def require_harmless(value: Any, name: str, *, new: bool = True) -> None:
+    """Raises Refused if any text of a JSON value, its keys among them, acts, hides something or gives away a secret.
+    new: whether it was not accepted before, when what only looks like a secret is one, too."""
     for where, text in _texts(value, name):
         key = where.rpartition(", ")[2]
-        if fault := fault_of(text, key in _LINES) or _fault_of_telling(text, key):
+        if fault := fault_of(text, key in _LINES, new) or _fault_of_telling(text, key):
             raise Refused(f"{where} {fault}: {shown(text)}")
 
 
@@ -75,8 +66,9 @@ def _says_something(text: str) -> bool:
     return len(letters) > 1 or any(not sign.isascii() for sign in letters)
 
 
-def fault_of(text: str, lines: bool = False) -> str:
-    """What is wrong with a text, as what follows its name; "" if nothing. lines: whether it may have several."""
+def fault_of(text: str, lines: bool = False, guess: bool = True) -> str:
+    """What is wrong with a text, as what follows its name; "" if nothing. lines: whether it may have several. guess:
+    whether what only looks like a secret is wrong."""
     if len(text) > MOST_CHARACTERS:
         return f"is longer than {MOST_CHARACTERS:,} characters"
     unseen = next((sign for sign in text if _is_unseen(sign) and not (lines and sign in "\n\t")), None)
@@ -86,9 +78,10 @@ def fault_of(text: str, lines: bool = False) -> str:
         return f"has more than {_MOST_MARKS} marks on one letter"
     if unicodedata.normalize("NFC", text) != text:
         return "is not in Unicode's normal form NFC"
+    if has_secret(text, guess):
+        return "has what looks like a key, token or password of an account: take it out, and revoke it"
     patterns = {
         "has markup in it": _MARKUP,
-        "looks like a token that opens an account": _TOKEN,
         "names a folder of somebody's machine": _HOME,
     }
     return next((fault for fault, pattern in patterns.items() if pattern.search(text)), "")

@@ -103,6 +103,23 @@ def test_a_proposal_is_a_pull_request_and_nothing_else(hub: Hub, data: str, run:
     assert {entry.task_id for entry in entries} == listed
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://ada:hunter2hunter2@host.org/outputs", "password"),
+        ("https://host.org/outputs?access_token=hunter2hunter2", "token"),
+        ("file:///home/ada/outputs", "begins with https://"),
+        ("outputs.html", "begins with https://"),
+        ("javascript:alert(1)", "markup"),
+    ],
+)
+def test_an_address_that_opens_an_account_or_acts_is_not_proposed(run: Run, url: str, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        hub_results.propose(run, DATA, url)
+    assert "--source-url" in refused(error.value) and told in refused(error.value)
+    assert "hunter2hunter2" not in refused(error.value)
+
+
 def test_what_a_model_was_asked_as_stands_in_the_notes(hub: Hub, data: str, tmp_path: Path) -> None:
     add_model(hub, tmp_path)
     made = as_asked(supplied_run(tmp_path, "--shots", "3", "--chat", "off", model=MODEL), quantization="4bit")

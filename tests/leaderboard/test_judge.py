@@ -23,7 +23,7 @@ from leaderboard.verification import tables
 from leaderboard.verification.apart import judge_apart
 from leaderboard.verification.changes import contents
 from leaderboard.verification.judge import Verdict, judge
-from leaderboard.verification.others import pass_for_each_other, skeleton
+from leaderboard.verification.names import pass_for_each_other, skeleton
 from leaderboard.verification.texts import fault_of
 from tests.conftest import Run, refused
 from tests.leaderboard.making import (
@@ -216,19 +216,23 @@ TOKENS = [
         ("disclosure", "\u2062\u2062", "nobody sees"),
         *(("disclosure", f"Made with {token}", "token") for token in TOKENS),
         ("contact", TOKENS[0], "token"),
+        ("contact", "x@example.com", "nobody can have"),
+        ("contact", "\u0430lice", "look like others"),
+        ("disclosure", "n/a", BLANK),
     ],
 )
 def test_contacts_and_disclosures(record: Path, records: Path, path: str, text: str, said: str) -> None:
     """Of others, of nobody, of everybody, and with the key of an account in them."""
     edit(record / "submission.json", lambda value: value | {path: text})
-    assert said in reason(resign(record, records), records)
+    folder = resign(record, records)
+    assert said in reason(folder, records) and judge(folder).reasons == judge(folder, records).reasons
 
 
 @pytest.mark.parametrize(
     ("path", "text"),
     [
         ("contact", "alice"),
-        ("contact", "alice@here.example"),
+        ("contact", "alice@here.dev"),
         ("contact", "the maintainers of SmolLM2"),
         ("contact", "the authors of this model"),
         ("contact", "\u674e\u660e"),
@@ -487,8 +491,9 @@ PORTABLE = "no name for files everywhere"
 def test_names_that_are_none_everywhere(record: Path, records: Path, name: str, said: str) -> None:
     edit(record / "run.json", _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}")))
     consistent(record)
-    verdict = judge(resign(record, records), records)
-    assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
+    folder = resign(record, records)
+    for verdict in judge(folder, records), judge(folder):  # among others, and alone
+        assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
 
 
 @pytest.mark.parametrize("file", ["aux/model.gguf", "con.gguf", "a/COM3.Q4.gguf"])
@@ -498,13 +503,26 @@ def test_files_that_are_none_everywhere(record: Path, records: Path, file: str) 
     assert "gguf_file" in reason(resign(record, records), records)
 
 
-def test_names_of_reported_models(record: Path, records: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "name", "said"),
+    [
+        ("org/Clean-Model", "org/dean-rnodel", "passes for 'org/Clean-Model'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceTB/SmolLMZ", "passes for 'HuggingFaceTB/SmolLM2'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceT8/another", "passes for a model of 'HuggingFaceTB'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceTB/SmolLM3", ""),
+        ("google/gemma-2b", "google/gemma-26", ""),
+        ("meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-8B", ""),
+    ],
+)
+def test_names_of_reported_models(record: Path, records: Path, there: str, name: str, said: str) -> None:
     """They are on the board, too."""
     (records.parent / "reported").mkdir()
-    (records.parent / "reported" / "x.json").write_text('{"model": "org/Clean-Model"}', encoding="utf-8")
-    edit(record / "run.json", _both(_model(id="org/dean-rnodel"), _command("--model tiny", "--model org/dean-rnodel")))
+    (records.parent / "reported" / "x.json").write_text(json.dumps({"model": there}), encoding="utf-8")
+    change = _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}"))
+    edit(record / "run.json", change)
     consistent(record)
-    assert "passes for 'org/Clean-Model'" in reason(resign(record, records), records)
+    reasons = judge(resign(record, records), records).reasons
+    assert said in "".join(reasons) and bool(reasons) == bool(said)
 
 
 @pytest.mark.parametrize(
@@ -515,12 +533,21 @@ def test_names_of_reported_models(record: Path, records: Path) -> None:
         ("org/llama", "org/ll4ma", True), ("org/test", "org/te5t", True), ("org/maze", "org/ma2e", True),
         ("org/gpt-2", "org/gpt-z", False), ("org/m-8b", "org/m-bb", False), ("org/opt-6b", "org/opt-8b", False),
         ("org/phi-3", "org/phi-4", False), ("org/model-a", "org/model-4", False), ("a-b/c", "a/b-c", False),
-        ("aa/SmolLM2-135M", "aa/SmolLM2-l35M", True),
+        ("aa/SmolLM2-135M", "aa/SmolLM2-l35M", True), ("aa/SmolLM2-135M", "aa/SmolLMZ-135M", True),
+        ("HuggingFaceTB/a", "HuggingFaceT8/a", True), ("HuggingFaceTB/SmolLM2", "HuggingFaceT8/SmolLMZ", True),
+        ("org/gemma9", "org/gemmaq", True), ("org/deb6", "org/debb", True), ("org/deb6", "org/debG", True),
+        ("org/Llama-3.2-1B", "org/Llama-3.Z-1B", True), ("org/Llama-3.2-1B", "org/Llama-3.2-lB", True),
+        ("org/Llama-3.2-1B", "org/Llama-3.2-8B", False), ("org/Llama-3.2-1B", "org/Llama-3.1-1B", False),
+        ("org/SmolLM2", "org/SmolLM3", False), ("org/Qwen2.5", "org/Qwen25", False), ("org/Qwen2", "org/Qwen25", False),
+        ("google/gemma-2b", "google/gemma-26", False), ("google/gemma-2B", "google/gemma-28", False),
+        ("org/x8", "org/x6", False), ("org/x9", "org/x6", False), ("org/exp-b", "org/exp-8", False),
+        ("org/Qwen2.5-7B", "org/Qwen2.5-72B", False), ("org/opt-66b", "org/opt-6.7b", False),
         ("org/v2", "org/v3", False), ("org/mamba-130m", "org/mamba-13.0m", False),
     ],
 )  # fmt: skip
 def test_skeletons_of_names(one: str, other: str, alike: bool) -> None:
     assert pass_for_each_other(one, other) == alike
+    assert pass_for_each_other(other.upper(), one) == alike
 
 
 def _again(record: Path, records: Path, **submission: Any) -> Path:

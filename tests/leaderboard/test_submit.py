@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from huggingface_hub import HfApi
-from leaderboard.cli import add_verbs
 
+from harness.cli import main
 from harness.errors import UserError
 from harness.runs.run import read_run
 from leaderboard import submit
+from leaderboard.commands.submit import add_arguments
 from leaderboard.records import find_records, read_record
 from leaderboard.submission import stated
 from leaderboard.verification.changes import added_records, contents
@@ -84,9 +85,9 @@ def test_what_the_examples_say_is_not_taken(cli: Run, run_folder: Path, tmp_path
     submit = ("submit", run_folder, "--dry-run", "--about", about)
     assert "the contact is still that of the example" in refused(cli("harness", *submit))
     assert "the disclosure is still that of the example" in refused(cli("harness", *submit, "--contact", "a tester"))
-    verbs = argparse.ArgumentParser().add_subparsers()
-    add_verbs(verbs)
-    helps = {one.dest: one.help for one in verbs.choices["submit"]._actions}
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    helps = {one.dest: one.help for one in parser._actions}
     for option, words in (("contact", helps["contact"]), ("disclosure", helps["disclosure"]), ("contact", "<NAME>")):
         terms = dict(zip([word[2:] for word in TERMS[::2]], TERMS[1::2], strict=True)) | {option: words}
         with pytest.raises(UserError, match=f"the {option} is still that of the example"):
@@ -105,8 +106,10 @@ def test_a_refused_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path
     ("terms", "said"),
     [
         (TERMS[2:], "contact is not said"),
-        ([*TERMS, "--licence", "mine"], "licence"),
-        ([*TERMS, "--division", "best"], "division"),
+        ([*TERMS, "--licence", "mine"], "there is no licence 'mine': --licence takes CC0-1.0, CC-BY-4.0"),
+        ([*TERMS, "--licence", "apache2"], "did you mean 'Apache-2.0'?"),
+        ([*TERMS, "--division", "pretraind"], "did you mean 'pretrained'?"),
+        ([*TERMS, "--division", "trained"], "there is no division 'trained'"),
         ([*TERMS, "--disclosure", "<b>none</b>"], "markup"),
         ([*TERMS, "--supersedes", "0123"], "supersedes"),
         ([*TERMS, "--supersedes", "0" * 12], "no such record"),
@@ -132,6 +135,24 @@ def test_terms_from_a_file(tmp_path: Path) -> None:
     about.write_text("contact", "utf-8")
     with pytest.raises(Exception, match="no TOML file"):
         stated(options, about, "2026-11-21")
+
+
+@pytest.mark.parametrize("terms", [[], [*TERMS, "--contact", "null"], ["--about", "none.toml"]])
+def test_places_come_before_terms(
+    capsys: pytest.CaptureFixture[str], run_folder: Path, tmp_path: Path, terms: list[str]
+) -> None:
+    """A run or a checkout that is not there is told first, whatever else is wrong."""
+    nowhere = str(tmp_path / "nope")
+    for places, told in (
+        ([nowhere, "--to", "x"], f"{nowhere} is not a run folder"),
+        ([nowhere], f"{nowhere} is not a run folder"),
+        ([nowhere, "--dry-run"], f"{nowhere} is not a run folder"),
+        ([nowhere, "--hub-results"], f"{nowhere} is not a run folder"),
+        ([str(run_folder), "--to", "x"], "x is no checkout"),
+        ([str(run_folder)], "where to is not said"),
+    ):
+        assert main(["submit", *places, *terms]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_where_to(cli: Run, run_folder: Path, tmp_path: Path) -> None:

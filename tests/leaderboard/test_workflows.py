@@ -1,16 +1,21 @@
 """The workflows of a results repository: the least of rights, nothing of a stranger run, commands that exist."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from playwright._impl._driver import compute_driver_executable
 
 from harness import cli
@@ -99,8 +104,91 @@ def test_actions_are_pinned_by_commit(name: str) -> None:
 def test_what_is_installed_beside_a_token_is_known_by_hash() -> None:
     space = workflow("publish")["jobs"]["space"]["steps"]
     lines = [line for step in space for line in step.get("run", "").splitlines() if "install" in line]
-    assert lines == ["pip install --require-hashes --only-binary :all: -r installed/.github/requirements.txt"]
+    assert lines == ["pip install --require-hashes --only-binary :all: -r .github/requirements.txt"]
+    (step,) = (step for step in space if "pip install" in step.get("run", ""))
+    (checkout,) = (step for step in space if "checkout" in step.get("uses", ""))
+    assert step["working-directory"] == checkout["with"]["path"] and checkout["with"]["sparse-checkout"] == ".github"
     assert "--generate-hashes --output-file .github/requirements.txt" in text("publish")
+
+
+COMMIT, HASH = "0123456789" * 4, "0123456789abcdef" * 4
+CHECK = "printf %s "
+
+
+def installing() -> list[str]:
+    """The lines of each step that installs the package beside no token: what is checked, and what is installed."""
+    runs = [
+        step["run"] for name in ("judge", "publish") for step in steps(name) if "FFLM_SOURCE" in step.get("run", "")
+    ]
+    assert len(runs) == 2 and len(set(runs)) == 1
+    return runs[0].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("source", "taken"),
+    [
+        (f"fflm[eval] @ git+https://github.com/org/fflm@{COMMIT}", True),
+        (f"fflm[eval] @ https://host.org/a/fflm-0.5.0-py3-none-any.whl#sha256={HASH}", True),
+        ("", False), ("fflm[eval]", False), ("fflm[eval]==0.5.0", False), ("fflm", False),
+        ("fflm[eval] @ git+https://github.com/org/fflm", False),
+        ("fflm[eval] @ git+https://github.com/org/fflm@main", False),
+        ("fflm[eval] @ git+https://github.com/org/fflm@v0.5.0", False),
+        (f"fflm[eval] @ git+https://github.com/org/fflm@{COMMIT[:12]}", False),
+        (f"fflm[eval] @ git+http://github.com/org/fflm@{COMMIT}", False),
+        (f"other @ git+https://github.com/org/fflm@{COMMIT}", False),
+        (f"fflm[eval] @ git+https://github.com/org/fflm@main@{COMMIT}", False),
+        (f"fflm[eval] @ git+https://github.com/org/fflm@{COMMIT} --pre", False),
+        ("fflm[eval] @ https://host.org/fflm-0.5.0-py3-none-any.whl", False),
+        (f"--index-url https://host.org fflm[eval] @ git+https://github.com/org/fflm@{COMMIT}", False),
+    ],
+)  # fmt: skip
+def test_the_package_comes_from_a_pinned_source(source: str, taken: bool) -> None:
+    """As the shell of a runner does it, up to the installation: with status 1 and a line that says what to set."""
+    check, install = installing()
+    assert check.startswith(CHECK) and install == 'pip install "$FFLM_SOURCE"'
+    ended = subprocess.run(
+        ["bash", "-e", "-c", f'{check}\necho "$FFLM_SOURCE"'], env={"FFLM_SOURCE": source, "PATH": os.environ["PATH"]},
+        capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout.count("\n")) == (0 if taken else 1, 1)
+    assert (ended.stdout.strip() == source) == taken and (
+        "::error::Set the variable FFLM_SOURCE" in ended.stdout
+    ) != taken
+    if taken:
+        assert Requirement(source).extras == {"eval"}
+
+
+def test_no_index_is_asked_for_the_package() -> None:
+    """It is on none, so that anybody may have its name there; the first lines say so, with sources that are taken."""
+    assert not any(re.search(r"fflm(\[\w+\])?\s*==|FFLM_VERSION", text(name)) for name in NAMES)
+    told = re.findall(r"^# +(fflm\[eval\] @ \S+)", text("judge"), re.MULTILINE)
+    assert len(told) == 2
+    pattern = re.search(r"grep -qxE '(.*?)'", installing()[0])
+    assert pattern is not None
+    for source in told:
+        filled = source.replace("COMMIT", COMMIT).replace("HASH", HASH)
+        assert re.fullmatch(pattern[1], filled)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_wheel_is_installed_by_its_hash(tmp_path: Path, right: bool) -> None:
+    """pip takes a wheel beside the requirements by its hash alone, with the options of the job that has a token."""
+    wheel = tmp_path / ".github" / "fflm-0.5.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with ZipFile(wheel, "w") as archive:
+        archive.writestr("fflm-0.5.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: fflm\nVersion: 0.5.0\n")
+        archive.writestr("fflm-0.5.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("fflm-0.5.0.dist-info/RECORD", "")
+    digest = sha256(wheel.read_bytes() if right else b"another").hexdigest()
+    (tmp_path / ".github" / "requirements.txt").write_text(f"./.github/{wheel.name} --hash=sha256:{digest}\n", "utf-8")
+    (line,) = (
+        step["run"] for step in workflow("publish")["jobs"]["space"]["steps"] if "pip install" in step.get("run", "")
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", *shlex.split(line), "--dry-run", "--no-index", "--ignore-installed"], cwd=tmp_path,
+        capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert (ended.returncode == 0, "Would install fflm-0.5.0" in ended.stdout) == (right, right), ended.stderr
 
 
 def test_a_stranger_s_files_meet_no_secret_and_no_right_to_write() -> None:
@@ -114,8 +202,8 @@ def test_a_stranger_s_files_meet_no_secret_and_no_right_to_write() -> None:
     (install,) = (number for number, step in enumerate(judge) if "pip install" in step.get("run", ""))
     (first, *_) = (number for number, step in enumerate(judge) if "checkout" in step.get("uses", ""))
     assert install < first
-    install = r'pip install ("fflm\[eval\]==\$FFLM_VERSION"|--require-hashes .*)'
-    ours = re.compile(rf'({install}|harness .*|echo "commit=.*|git -C head rev-parse .*)')
+    install = r'pip install ("\$FFLM_SOURCE"|--require-hashes .*)'
+    ours = re.compile(rf'({install}|{CHECK}.*|harness .*|echo "commit=.*|git -C head rev-parse .*)')
     for name in NAMES:
         for step in steps(name):
             assert all(ours.fullmatch(line) for line in step.get("run", "").splitlines())

@@ -115,6 +115,6 @@ def test_answers_from_elsewhere_have_them_too(cli: Run, tmp_path: Path) -> None:
 def test_what_has_changed_is_not_submitted(cli: Run, run: Path, tmp_path: Path) -> None:
     flip(run / "observations" / "flipflop.val.parquet", 8 * 1_000)
     (tmp_path / "records").mkdir()
-    terms = ["--contact", "someone", "--licence", "CC-BY-4.0", "--division", "pretrained", "--disclosure", "No ties."]
+    terms = ["--contact", "a tester", "--licence", "CC-BY-4.0", "--division", "pretrained", "--disclosure", "No ties."]
     done = cli("harness", "submit", run, "--to", tmp_path, *terms, "--dry-run")
     assert "has changed since it was written" in refused(done)

@@ -1,0 +1,83 @@
+"""What is meant by a --set that is nearly right: of its task, its parameter, its value, or all of it."""
+
+import argparse
+
+import pytest
+
+from fflm_data.cli import main as data_main
+from fflm_data.config import ParameterError
+from fflm_data.names import did_you_mean
+from harness.commands import options
+from harness.errors import UserError
+from harness.models.source import ModelRequest
+from harness.planning.planning import EvalRequest, plan_jobs
+
+
+def planned(*texts: str) -> int:
+    """How many jobs the tasks that they name come to."""
+    parameters = options.data_parameters(argparse.Namespace(set=list(texts)))
+    return len(plan_jobs(EvalRequest(ModelRequest(), "", tuple(parameters), parameters)))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("leters.words_per_cell=3", "letters"), ("FLIPFLOP.length=64", "flipflop"), ("prose.seed=3", "flipflop-prose"),
+        ("letter-spelled.seed=3", "letters-spelled"), ("letters.config=letter", "letters"),
+        ("letters.config=capitls", "capitals"), ("flipflop.task=flip-flop", "flipflop"),
+        ("flipflop.lenght=64", "length"), ("letters.words=3", "words_per_cell"), ("letters.wrds=3", "words_per_cell"),
+        ("capitals.prefix=2", "prefixes"), ("flipflop.LENGTH=64", "length"), ("flipflop-prose.length=9", "lengths"),
+        ("flipflop.rendering=spacd", "spaced"), ("flipflop.rendering=PLAIN", "plain"),
+        ("capitals.relations=captal", "capital"), ("capitals.relations=capital,contry", "country"),
+        ("length=64", "flipflop.length=64"), ("lenght=64", "flipflop.length=64"),
+        ("words=3", "letters.words_per_cell=3"),
+        ("p_ignore=0.5", "flipflop.p_ignore=0.5"), ("rendering=plain", "flipflop.rendering=plain"),
+    ],
+)  # fmt: skip
+def test_what_was_meant(text: str, meant: str) -> None:
+    with pytest.raises((UserError, ParameterError)) as refusal:
+        planned(text)
+    told = str(refusal.value)
+    assert told.endswith(f"did you mean {meant!r}?") and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("letters.limit=5", "say it with --limit"), ("letters.shots=2", "say it with --shots"),
+        ("letters.zzz=5", "it has seed, words_per_cell"), ("zzz.seed=5", "there is no task 'zzz'"),
+        ("zzz=5", "names no task"), ("letters", "names no task"), ("letters.seed", "sets nothing"),
+        ("letters.seed=x", "must be an integer"),
+    ],
+)  # fmt: skip
+def test_what_was_meant_is_not_guessed(text: str, told: str) -> None:
+    with pytest.raises((UserError, ParameterError)) as refusal:
+        planned(text)
+    assert told in str(refusal.value) and "did you mean" not in str(refusal.value)
+
+
+def test_what_is_right_is_taken() -> None:
+    assert planned("flipflop.length=64", "flipflop.rendering=plain") == 3
+    assert planned("capitals.relations=capital,country", "letters.words_per_cell=3") == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        (["build", "folder", "--config", "letters", "--set", "leters.seed=3"], "letters"),
+        (["build", "folder", "--config", "letters", "--set", "letters.sed=3"], "seed"),
+        (["show", "letters", "--set", "words=3"], "words_per_cell"),
+        (["show", "letters", "--split", "tst"], "test"),
+    ],
+)
+def test_the_data_s_own_command(capsys: pytest.CaptureFixture[str], command: list[str], meant: str) -> None:
+    assert data_main(command) == 2
+    assert capsys.readouterr().err.strip().endswith(f"did you mean {meant!r}?")
+
+
+def test_words_of_a_name_and_other_cases() -> None:
+    assert did_you_mean("Letters", ["letters", "letters-spelled"]) == "; did you mean 'letters'?"
+    assert did_you_mean("spelld", ["letters", "letters-spelled"]) == "; did you mean 'letters-spelled'?"
+    assert (
+        did_you_mean("", ["letters", "--x"]) == did_you_mean("zzz", ["letters", "--x"]) == did_you_mean("a", []) == ""
+    )
