@@ -36,14 +36,21 @@ from harness.model_config import (
     require_fields,
     require_generation,
 )
-from harness.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, require_bounded, take_over
+from harness.tokenizer_file import (
+    BUILT,
+    FILE,
+    TEMPLATE_OF_PROCESSOR,
+    TOKENIZER_FILES,
+    as_in_file,
+    require_bounded,
+    take_over,
+)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MODEL, ADAPTER = "model", "adapter"
 MORE_TEMPLATES = "additional_chat_templates"
-TEMPLATE_OF_PROCESSOR = "chat_template.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Of these all that is there must be a JSON object.
 JSON_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", TEMPLATE_OF_PROCESSOR)
