@@ -139,13 +139,13 @@ def reading_gguf(path: Path) -> Iterator[None]:
     except (UserError, FaultyFile, ImportError):
         raise
     except Exception as error:
-        _require_whole(path)
+        require_whole_gguf(path)
         if isinstance(error, OSError | HTTPError):  # not over what the file says
             raise
         raise FaultyFile(path.name, reason_of(error), "use safetensors of the model") from None
 
 
-def _require_whole(path: Path) -> None:
+def require_whole_gguf(path: Path) -> None:
     """Raises FaultyFile for a GGUF file that the library cannot read to its end."""
     from gguf import GGUFReader
 

@@ -95,6 +95,7 @@ def require_config(path: Path) -> None:
 def require_fields(config: dict[str, Any], file: str) -> None:
     """The same for a config that was read already. file: where it stands."""
     try:
+        _require_kind(config)
         _require_fields(config, "", _other_names(config))
         for name in TEXT_CONFIGS:
             if isinstance(part := config.get(name), dict):
@@ -133,6 +134,13 @@ def _other_names(config: dict[str, Any]) -> frozenset[str]:
     fields = {*dir(known), *inspect.signature(known.__init__).parameters}
     fields |= {*known.attribute_map, *known.attribute_map.values()}
     return frozenset((*SIZES, *WINDOWS, *SIZES_OR_NONE)) - fields - {*PLACES}
+
+
+def _require_kind(config: dict[str, Any]) -> None:
+    """Raises ValueError for what transformers cannot look a class up by."""
+    for name, kind, wanted in (("model_type", str, "the name of a type of models"), ("auto_map", dict, "an object")):
+        if config.get(name) is not None and not isinstance(config[name], kind):
+            raise _faulty(name, config[name], wanted)
 
 
 def _require_fields(config: dict[str, Any], place: str, unread: frozenset[str]) -> None:

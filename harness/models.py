@@ -18,7 +18,14 @@ from huggingface_hub.errors import HTTPError
 from harness import nearby, reference
 from harness.architectures import auto_class, context_of
 from harness.attention import require_attention
-from harness.checkpoint import Stored, reading_gguf, require_layers, stored_gguf, stored_safetensors
+from harness.checkpoint import (
+    Stored,
+    reading_gguf,
+    require_layers,
+    require_whole_gguf,
+    stored_gguf,
+    stored_safetensors,
+)
 from harness.errors import UserError
 from harness.gguf_files import joined, parts_of, require_parts, stem_of
 from harness.hub import files_of, require_reachable
@@ -239,7 +246,12 @@ def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: b
         for part in parts_of(asked):
             hf_hub_download(location, part, revision=revision, local_files_only=here_only)
         folder = _snapshot(location, revision, request)
-    whole = joined(folder, asked)
+    try:
+        whole = joined(folder, asked)
+    except Exception:
+        for part in parts_of(asked):
+            require_whole_gguf(folder / part)
+        raise
     return str(whole.parent), whole.name
 
 

@@ -60,6 +60,8 @@ def changed(tiny: Path, folder: Path, file: str, fields: dict[str, Any]) -> Path
         ({"rope_scaling": {"type": "linear", "factor": -2}}, "rope_scaling.factor is -2, and must be"),
         ({"rope_parameters": {"full_attention": {"rope_theta": NAN}}}, "parameters.full_attention.rope_theta is NaN"),
         *(({"dtype": one}, "dtype is .*, and must be the name of a") for one in ("float7", 32, "int8", ["float32"])),
+        ({"model_type": ["llama"]}, r'model_type is \["llama"\], and must be the name'),
+        ({"auto_map": 3}, "auto_map is 3, and must be an object"),
         ({"torch_dtype": "float7"}, 'torch_dtype is "float7", and must be'),
         ({"dtype": {"text_config": "nn"}}, 'dtype.text_config is "nn", and must be'),
         *(({"eos_token_id": one}, "eos_token_id is .*, and must be the id") for one in ("end", [[1]], 1.5, [1, None])),
