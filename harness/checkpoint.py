@@ -25,6 +25,9 @@ Shape = tuple[int, ...]
 MOST_COPIES, PACKED_IN_A_BYTE = 2, 8
 # So long, at most, it is tried which field of a config keeps a model from being built.
 SECONDS_FOR_FIELDS = 5.0
+# Layers, after all others, that predict tokens beyond the next.
+FURTHER_LAYERS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
+WRAPPERS = ("model", "language_model", "text_model", "transformer")
 _LAYER = re.compile(r"(.*?)\.(\d+)\.")
 # Bytes of what GGUF has for numbers, by its type; a text and an array are the others.
 _NUMBERS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -202,22 +205,23 @@ def require_layers_of(config: Any, stored: Stored, missing: Iterable[str]) -> No
 def require_no_more_layers(model: Any, unexpected: Iterable[str]) -> None:
     """Raises FaultyFile if the files have layers that the model was not built with: it would be a smaller one under the
     same name. Layers that predict further tokens are none of these."""
-    further = int(getattr(model.config.get_text_config(), "num_nextn_predict_layers", 0) or 0)
-    sizes = {name: len(part) for name, part in model.named_modules() if type(part).__name__ == "ModuleList"}
+    text = model.config.get_text_config()
+    further = max(int(getattr(text, name, 0) or 0) for name in FURTHER_LAYERS)
+    sizes = {_place(name): len(part) for name, part in model.named_modules() if type(part).__name__ == "ModuleList"}
     for name in sorted(unexpected):
         found = _LAYER.match(name)
         if found is None:
             continue
-        built = next((size for place, size in sizes.items() if _same_place(place, found[1])), None)
+        built = sizes.get(_place(found[1]))
         if built is not None and int(found[2]) >= built + further:
             fields = [field for field, layers in layer_counts(model.config.to_dict()) if layers == built]
             field = fields[0] if fields else "the number of layers"
             raise FaultyFile(CONFIG, f"{field} is {built:,}, and the weights have {name}")
 
 
-def _same_place(one: str, other: str) -> bool:
-    """Whether two names of modules are of one, where either may leave out how it is reached from the top."""
-    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+def _place(name: str) -> str:
+    """The name of a module without the wrappers that a model of text may stand in."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def _built(config: Any, auto: Any, settings: str) -> Any:
