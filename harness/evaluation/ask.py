@@ -13,7 +13,8 @@ from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
-from harness.planning.planning import EvalRequest, plan_jobs, plan_rows, put_to
+from harness.models.tokens import CannotEncodeError
+from harness.planning.planning import EvalRequest, other_tasks, plan_jobs, plan_rows, put_to
 from harness.planning.plans import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import PromptRequest, answer_part, render, resolve_prompting
@@ -59,7 +60,10 @@ def ask_row(model: ModelRequest, request: EvalRequest, split: str | None, row: i
     source = resolve(model)
     (job,) = put_to([first], request, source.tokenizer)
     rows = job.config.table(job.split, row, row + 1)
-    plan = plan_rows(job, source, rows, request.continuations)
+    try:
+        plan = plan_rows(job, source, rows, request.continuations)
+    except CannotEncodeError as refusal:
+        raise UserError(f"{refusal}{other_tasks(source, request)}") from None
     asked = _load(source, request)
     yield f"{source.name} @ {source.revision[:12]}, {job.name} row {row}, version {job.task.version}, {_put(job)}"
     yield from _answer(asked, job, rows, plan)
@@ -74,9 +78,11 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     text = question
     if prompting.chat:
         text = render(source.tokenizer, [{"role": "user", "content": question}], prompting)
-    plan = CompletionPlan(
-        prompt_ids([text], prompting.chat, source.tokenizer), end_of_answer(prompting, source.tokenizer)
-    )
+    try:
+        prompt = prompt_ids([text], prompting.chat, source.tokenizer)
+    except CannotEncodeError as refusal:
+        raise UserError(f"{refusal}: ask in words that it has tokens for, or name another --model") from None
+    plan = CompletionPlan(prompt, end_of_answer(prompting, source.tokenizer))
     limit = FREE_TOKENS + prompting.thinking
     if source.context is not None and len(plan.prompts[0]) + limit > source.context:
         raise UserError(f"the context of {source.name} is {source.context:,} tokens: ask something shorter")

@@ -10,8 +10,17 @@ from typing import Any
 from harness.errors import UserError
 from harness.models.adapters import adapt
 from harness.models.architectures import auto_class
+from harness.models.checkpoint import (
+    Stored,
+    reading_gguf,
+    require_fit,
+    require_layers_of,
+    require_no_more_layers,
+    require_same_shapes,
+)
+from harness.models.model_config import CONFIG, FaultyFile, reason_of
 from harness.models.packages import missing
-from harness.models.source import ModelRequest, ModelSource, strangers_files
+from harness.models.source import ModelRequest, ModelSource, stored_weights, strangers_files
 
 # What a generation_config.json may say that would change greedy texts.
 CHANGES_TEXTS = {
@@ -47,12 +56,21 @@ def load(source: ModelSource, device: Any = None) -> Any:
     arguments |= {} if request.gguf_file else {"use_safetensors": True}
     arguments |= _own_ways(source.config)
     arguments |= {"attn_implementation": request.attention} if request.attention else {}
+    auto, quantized = auto_class(source.config, request.model), _quantized(source.config)
     with strangers_files(request.model), _no_bar_of_its_own():
-        loaded: Any = auto_class(source.config, request.model).from_pretrained(
-            source.location, local_files_only=True, output_loading_info=True, **arguments
-        )
+        stored = stored_weights(source.folder, source.gguf_file)
+        require_fit(arguments.get("config", source.config), auto, stored, packed=bool(request.gguf_file or quantized))
+        # Tensors of other shapes are made up then as missing ones are: each is refused below, by its name.
+        arguments["ignore_mismatched_sizes"] = not (request.gguf_file or request.quantization or quantized)
+        with _reading_weights(source, stored):
+            loaded: Any = auto.from_pretrained(
+                source.location, local_files_only=True, output_loading_info=True, **arguments
+            )
         model, info = loaded
+        require_same_shapes(source.config, info["mismatched_keys"])
+        require_layers_of(source.config, stored, info["missing_keys"])
         _require_all(source, info["missing_keys"])
+        require_no_more_layers(model, info["unexpected_keys"])
     if source.adapter:
         model = adapt(model, source.adapter)
     # What a repository advises for sampling must not change a greedy answer.
@@ -64,6 +82,34 @@ def load(source: ModelSource, device: Any = None) -> Any:
     if request.compile:
         model.compile(dynamic=True)
     return model.eval()
+
+
+def _quantized(config: Any) -> Any:
+    """What a config says of how the weights are packed, None if they are not."""
+    return getattr(config, "quantization_config", None) or getattr(
+        config.get_text_config(), "quantization_config", None
+    )
+
+
+@contextmanager
+def _reading_weights(source: ModelSource, stored: Stored) -> Iterator[None]:
+    """Around loading: what is raised over weights names their file."""
+    try:
+        yield
+    except (UserError, ImportError):
+        raise
+    except Exception as error:
+        if "above report" in str(error):  # which is not shown
+            reason = f"its tensors are not of the shapes that {stored.settings} asks for"
+            raise FaultyFile(stored.files, reason) from None
+        if quantized := _quantized(source.config):
+            method = quantized.get("quant_method") if isinstance(quantized, dict) else None
+            reason = f"weights that are quantized with {method or 'its quantization_config'} cannot be loaded here"
+            raise FaultyFile(CONFIG, f"{reason} ({reason_of(error)})", "use weights that are not quantized") from None
+        if source.gguf_file:
+            with reading_gguf(source.folder / source.gguf_file):
+                raise
+        raise
 
 
 @contextmanager
@@ -103,9 +149,10 @@ def decoding(source: ModelSource, model: Any) -> dict[str, Any]:
 def _require_all(source: ModelSource, missing: Iterable[str]) -> None:
     """transformers fills what a checkpoint lacks with random numbers; such a model is not the one that was named."""
     if names := sorted(missing):
+        lacking = f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}"
         raise UserError(
-            f"the weights of {source.name} lack {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: name a "
-            "model that was saved as a causal LM"
+            f"the weights of {source.name} lack {lacking}, for which {source.gguf_file or CONFIG} asks: name a model "
+            "that was saved as a causal LM"
         )
 
 

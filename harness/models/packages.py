@@ -27,12 +27,11 @@ def missing(package: str, extra: str) -> str:
     return f"{package} is not installed, it comes with the extra {extra!r}: {way}"
 
 
-def lacks_package(error: ImportError) -> UserError:
-    """What to say where a library wants another one, which may be one of no extra."""
-    package = (error.name or "").split(".")[0]
-    if extra := extra_of(package):
-        return UserError(missing(package, extra))
+def lacks_package(error: ImportError, what: str = "a package is missing") -> UserError:
+    """What to say where a library wants another one, which may be one of no extra. what: who wants it, in words."""
     reason = " ".join(str(error).split())
     advised = _ADVICE.search(reason)
-    name = package or (advised[1].rstrip(".") if advised else "")
-    return UserError(f"a package is missing ({reason[:120]}): {f'pip install {name!r}' if name else 'install it'}")
+    package = (error.name or "").split(".")[0] or (advised[1].rstrip(".") if advised else "")
+    if extra := extra_of(package):
+        return UserError(missing(package, extra))
+    return UserError(f"{what} ({reason[:160]}): {f'pip install {package!r}' if package else 'install it'}")

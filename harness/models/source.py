@@ -5,10 +5,9 @@ Weights are safetensors or GGUF; no code from a repository is run.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,19 +19,48 @@ from harness.errors import UserError
 from harness.models import reference, suggestions
 from harness.models.architectures import auto_class, context_of
 from harness.models.attention import require_attention
+from harness.models.checkpoint import (
+    Stored,
+    reading_gguf,
+    require_layers,
+    require_whole_gguf,
+    stored_gguf,
+    stored_safetensors,
+)
 from harness.models.gguf_files import joined, parts_of, require_parts, stem_of
 from harness.models.hub import files_of, require_reachable
+from harness.models.model_config import (
+    CONFIG,
+    GENERATION,
+    FaultyFile,
+    layer_counts,
+    read_json,
+    read_object,
+    reading,
+    reason_of,
+    require_config,
+    require_fields,
+    require_generation,
+)
 from harness.models.packages import lacks_package
-from harness.models.tokenizer_file import BUILT, FILE, TOKENIZER_FILES, as_in_file, require_bounded, take_over
+from harness.models.tokenizer_file import (
+    BUILT,
+    FILE,
+    TEMPLATE_OF_PROCESSOR,
+    TOKENIZER_FILES,
+    as_in_file,
+    require_bounded,
+    take_over,
+)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("4bit", "8bit")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MODEL, ADAPTER = "model", "adapter"
 MORE_TEMPLATES = "additional_chat_templates"
-TEMPLATE_OF_PROCESSOR = "chat_template.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+# Of these all that is there must be a JSON object.
+JSON_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", TEMPLATE_OF_PROCESSOR)
 MOST_LAYERS = 10_000
 # Of a local folder these files decide what a model says; their hash is its revision.
 REVISION_SUFFIXES = {".safetensors", ".json", ".model", ".txt", ".jinja"}
@@ -89,6 +117,13 @@ class ModelSource:
         return _arguments(self.location, self.revision, self.gguf_file)
 
     @property
+    def folder(self) -> Path:
+        """The folder of its files on this machine, once they are here."""
+        if Path(self.location).is_dir():
+            return Path(self.location)
+        return _snapshot(self.location, self.revision, self.request)
+
+    @property
     def context(self) -> int | None:
         """The most tokens the model takes, None if it has no limit."""
         return context_of(self.config)
@@ -104,7 +139,7 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
 
     here_only: what is needed has been fetched already, and the Hub is not asked again.
     """
-    from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+    from transformers import AutoConfig, AutoTokenizer
 
     import harness.models.reference.lstm  # noqa: F401  makes the reference models known to transformers
 
@@ -117,17 +152,18 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
         revision = folder_revision(folder, request.gguf_file) if folder.is_dir() else hub_revision(request, here_only)
         files = folder if folder.is_dir() else _snapshot(location, revision, request)
         location, gguf_file = _gguf_file(location, revision, request, here_only)
+        files = Path(location) if Path(location).is_dir() else files
         arguments = _arguments(location, revision, gguf_file) | {"local_files_only": here_only}
-        config = AutoConfig.from_pretrained(location, **arguments)
-        _require_few_layers(config)
+        if not request.gguf_file:
+            _require_sound_files(files)
+        with _reading(files, gguf_file, CONFIG):
+            config = _config(AutoConfig.from_pretrained(location, **arguments), gguf_file)
+        if folder.is_dir() and (gguf_file or all((folder / name).is_file() for name in weight_files(folder))):
+            require_layers(config, stored_weights(files, gguf_file))
         if not request.gguf_file:
             require_bounded(_tokenizer_here(request, files, revision, here_only))
-        tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
-        if not isinstance(config.get_text_config(), PreTrainedConfig):
-            raise ValueError(f"text_config of its config.json is {config.get_text_config()!r}")
-        vocabulary = getattr(config.get_text_config(), "vocab_size", 1)
-        if type(vocabulary) is not int or vocabulary < 1:
-            raise ValueError(f"vocab_size of its config.json is {vocabulary!r}")
+        with _reading(files, gguf_file, ", ".join(TOKENIZER_FILES[:2])):
+            tokenizer = AutoTokenizer.from_pretrained(location, **arguments)
     auto_class(config, request.model)
     if request.attention:
         require_attention(request.attention, config)
@@ -153,12 +189,37 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     return ModelSource(name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from, whose)
 
 
-def _require_few_layers(config: Any) -> None:
-    """Raises ValueError for a model that would be built without end."""
-    for name in LAYERS:
-        layers = getattr(config.get_text_config(), name, None)
-        if isinstance(layers, int) and layers > MOST_LAYERS:
-            raise ValueError(f"{name} of its config.json is {layers:,}, and at most {MOST_LAYERS:,} are built")
+def _reading(folder: Path, gguf_file: str | None, file: str) -> AbstractContextManager[None]:
+    """Around what reads one file of a model, or the one GGUF file that is all of them."""
+    return reading_gguf(folder / gguf_file) if gguf_file else reading(file)
+
+
+def _config(config: Any, gguf_file: str | None) -> Any:
+    """A config that a model can be built with. Raises ValueError for one of which none can, or not in bounds."""
+    from transformers import PreTrainedConfig
+
+    for name, layers in layer_counts(config.to_dict()):
+        if layers > MOST_LAYERS:
+            raise ValueError(f"{name} is {layers:,}, and at most {MOST_LAYERS:,} are built")
+    if gguf_file:
+        require_fields(config.to_dict(), gguf_file)
+    if not isinstance(config.get_text_config(), PreTrainedConfig):
+        raise ValueError(f"text_config is {config.get_text_config()!r}")
+    vocabulary = getattr(config.get_text_config(), "vocab_size", 1)
+    if type(vocabulary) is not int or vocabulary < 1:
+        raise ValueError(f"vocab_size is {vocabulary!r}")
+    return config
+
+
+def _require_sound_files(folder: Path) -> None:
+    """Raises FaultyFile for a file of a model that is not what a library will take it for. Those that are not on this
+    machine yet are looked at when the weights are fetched."""
+    require_config(folder / CONFIG)
+    if (folder / GENERATION).is_file():
+        require_generation(folder / GENERATION)
+    for name in JSON_FILES:
+        if (folder / name).is_file():
+            read_object(folder / name)
 
 
 def _tokenizer_here(request: ModelRequest, files: Path, revision: str, here_only: bool) -> Path:
@@ -185,7 +246,12 @@ def _gguf_file(location: str, revision: str, request: ModelRequest, here_only: b
         for part in parts_of(asked):
             hf_hub_download(location, part, revision=revision, local_files_only=here_only)
         folder = _snapshot(location, revision, request)
-    whole = joined(folder, asked)
+    try:
+        whole = joined(folder, asked)
+    except Exception:
+        for part in parts_of(asked):
+            require_whole_gguf(folder / part)
+        raise
     return str(whole.parent), whole.name
 
 
@@ -201,7 +267,10 @@ def _template_of_processor(request: ModelRequest, location: str, revision: str, 
     if not path.is_file():
         return None
     with strangers_files(request.model):
-        return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])
+        template = read_object(path).get("chat_template")
+        if not isinstance(template, str):
+            raise FaultyFile(TEMPLATE_OF_PROCESSOR, "it has no text as chat_template")
+        return template
 
 
 def _require_there(request: ModelRequest, folder: Path) -> None:
@@ -232,9 +301,11 @@ def fetch_weights(source: ModelSource) -> None:
         return  # a GGUF file came with the revision
     fetch = partial(hf_hub_download, source.location, revision=source.revision)
     with strangers_files(source.request.model):
-        for name in ("generation_config.json", "adapter_config.json"):  # asked for while loading; seldom there
+        for name in (GENERATION, "adapter_config.json"):  # asked for while loading; seldom there
             with suppress(EntryNotFoundError):
-                fetch(name)
+                path = Path(fetch(name))
+                if name == GENERATION:
+                    require_generation(path)
         try:
             folder = Path(fetch(INDEX)).parent
         except EntryNotFoundError:
@@ -267,7 +338,7 @@ def weight_files(folder: Path, here: bool = True) -> list[str]:
     path = folder / INDEX
     if not path.is_file():
         return [WEIGHTS]
-    index = json.loads(path.read_text(encoding="utf-8"))
+    index = read_json(path)
     shards = index.get("weight_map") if isinstance(index, dict) else None
     names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
     odd = [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name, re.ASCII)]
@@ -277,6 +348,13 @@ def weight_files(folder: Path, here: bool = True) -> list[str]:
             f"{path} names {repr(odd[0]) if odd else 'no files'} for weights: they are safetensors in the folder itself"
         )
     return names
+
+
+def stored_weights(folder: Path, gguf_file: str | None) -> Stored:
+    """What the files of a model's weights hold, all of them on this machine."""
+    if gguf_file:
+        return stored_gguf(folder / gguf_file)
+    return stored_safetensors(folder, weight_files(folder, here=False))
 
 
 def _adapter(asked: str, here_only: bool) -> Adapter:
@@ -389,12 +467,14 @@ def _sha256(file: Any) -> Any:
 
 
 def _short(error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason_of(error)
     return reason if len(reason) < 120 else reason[:120] + "..."
 
 
 def cannot_load(model: str, error: BaseException) -> UserError:
     """What to say where a library cannot load a model, or the Hub is lost on the way."""
+    if isinstance(error, FaultyFile):
+        return UserError(f"the model {model!r} cannot be loaded ({error}): {error.advice}, or name another model")
     missed = isinstance(error, OSError | HTTPError) and not Path(model).is_dir()
     hint = suggestions.near_folder(Path(model), suggestions.is_model) if missed else ""
     if isinstance(error, HTTPError) and not isinstance(error, OSError):  # the Hub's own answers are OSErrors too

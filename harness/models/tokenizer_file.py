@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.models import sandbox
+from harness.models.model_config import FaultyFile, read_object
 
 # What decides the tokens of a text, but for those that are put around it.
 SPLITTING = ("normalizer", "pre_tokenizer", "model", "added_tokens")
@@ -22,7 +23,8 @@ AROUND = ("add_bos_token", "add_eos_token")
 SAMPLES = ("w 0", "w0", "a")
 FILE, BUILT = "tokenizer.json", "transformers"
 SETTINGS, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
-TOKENIZER_FILES = (FILE, SETTINGS, TEMPLATE)
+TEMPLATE_OF_PROCESSOR = "chat_template.json"
+TOKENIZER_FILES = (FILE, SETTINGS, TEMPLATE, TEMPLATE_OF_PROCESSOR)
 
 
 def require_bounded(path: Path) -> None:
@@ -154,11 +156,28 @@ def take_over(tokenizer: Any, folder: Path, name: str) -> None:
                 f"the adapter {name} has a tokenizer of its own with other tokens ({odd[0]!r}): merge it into the "
                 "model and save that"
             )
-    template = _settings(folder, SETTINGS).get("chat_template")
-    if (folder / TEMPLATE).is_file():
-        template = (folder / TEMPLATE).read_text(encoding="utf-8")
-    if isinstance(template, str):
+    try:
+        template = _template(folder)
+    except ValueError as error:
+        raise UserError(f"the adapter {name} cannot be loaded ({error}): correct that, or name another") from None
+    if template is not None:
         tokenizer.chat_template = template
+
+
+def _template(folder: Path) -> str | None:
+    """The chat template in a folder, None if it has none; of several in one file the default. Raises FaultyFile."""
+    if (folder / TEMPLATE).is_file():
+        return (folder / TEMPLATE).read_text(encoding="utf-8")
+    for file in (SETTINGS, TEMPLATE_OF_PROCESSOR):
+        template = read_object(folder / file).get("chat_template") if (folder / file).is_file() else None
+        if isinstance(template, list):
+            named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
+            template = named.get("default", named)
+        if template is not None and not isinstance(template, str):
+            raise FaultyFile(file, "chat_template is no text, nor a list with one that is called default")
+        if template is not None:
+            return template
+    return None
 
 
 def _settings(folder: Path, file: str) -> dict[str, Any]:

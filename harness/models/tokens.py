@@ -12,6 +12,10 @@ from harness.errors import UserError
 from harness.tasks.base import Ints
 
 
+class CannotEncodeError(UserError):
+    """A tokenizer has no tokens for a text."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """One text. ids: int64 (tokens,)."""
@@ -39,13 +43,13 @@ class Tokens:
 def encode(tokenizer: Any, texts: Sequence[str], special: bool = True) -> list[Tokens]:
     """Texts with the special tokens that the tokenizer adds by default; one that opens a text opens it once.
 
-    special: whether it adds any. Raises UserError for a text that the tokenizer cannot write.
+    special: whether it adds any. Raises CannotEncodeError for a text that the tokenizer cannot write.
     """
     try:
         encodings = list(tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special))
     except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
-        raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} cannot write {texts[0][:40]!r}... ({error})"
+        raise CannotEncodeError(
+            f"the tokenizer of {tokenizer.name_or_path} cannot encode {texts[0][:40]!r}... ({error})"
         ) from None
     unknown, bos = _unknown_token(tokenizer), tokenizer.bos_token_id
     found = []
@@ -70,8 +74,8 @@ def _leaves_out(text: str, spans: Ints) -> bool:
     return bool((letters[np.maximum(starts, ends)] > letters[ends]).any())
 
 
-def _lacks(tokenizer: Any, text: str) -> UserError:
-    return UserError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
+def _lacks(tokenizer: Any, text: str) -> CannotEncodeError:
+    return CannotEncodeError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
 
 
 def _unknown_token(tokenizer: Any) -> int | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from fflm_data import get_config
 from harness.errors import UserError
 from harness.models.source import ModelRequest, ModelSource
+from harness.models.tokens import CannotEncodeError
 from harness.planning.plans import (
     CompletionPlan,
     DialoguePlan,
@@ -23,7 +24,7 @@ from harness.planning.plans import (
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import PromptRequest, resolve_prompting
 from harness.prompts.rendering import end_of_answer, exchange, prompt_ids, prompt_texts
-from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, get_task
+from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, all_tasks, get_task
 from harness.tasks.base import Ints
 from harness.tasks.suites import get_suite
 
@@ -147,7 +148,10 @@ def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest)
         if isinstance(worst, NotSeparable) and not continuations:
             advice = f"; score whole continuations, which is slower: add --exact-continuations{advice}"
         first_refused = next(job for job in jobs if job.task.name in refused)
-        raise UserError(f"{worst}{_other_rendering(first_refused, source, continuations)}{advice}")
+        other = _other_rendering(first_refused, source, continuations)
+        if isinstance(worst, CannotEncodeError) and not other and not fit:
+            other = other_tasks(source, request)
+        raise UserError(f"{worst}{other}{advice}")
     return FirstRows(rendering, {}, longest)
 
 
@@ -161,6 +165,26 @@ def _other_rendering(job: Job, source: ModelSource, continuations: bool) -> str:
             continue
         return f"; its tokens fit the {rendering} rendering: add --set {job.task.name}.rendering={rendering}"
     return ""
+
+
+def other_tasks(source: ModelSource, request: EvalRequest) -> str:
+    """What may be done where a tokenizer cannot encode the texts of a task, as the end of a refusal."""
+    names = [name for name, task in all_tasks().items() if _fits(task, source, request)]
+    if not names:
+        return ": it can encode the texts of no task, name another --model"
+    return f": ask what it can encode, {' '.join(f'--task {name}' for name in names)}, or name another --model"
+
+
+def _fits(task: Task, source: ModelSource, request: EvalRequest) -> bool:
+    """Whether a model can be asked the first row of a task."""
+    config = get_config(task.config, **task.parameters)
+    split = next(one for one in task.splits if config.splits().get(one))
+    (job,) = put_to([Job(task, config, split, 1)], request, source.tokenizer)
+    try:
+        plan_rows(job, source, config.table(split, 0, 1), request.continuations)
+    except UserError:
+        return False
+    return True
 
 
 def _kind(task: Task, continuations: bool) -> str:
@@ -190,7 +214,7 @@ def plan_rows(job: Job, source: ModelSource, rows: pa.Table, continuations: bool
     vocabulary = source.config.get_text_config().vocab_size
     if highest >= vocabulary:
         raise UserError(
-            f"the tokenizer of {source.name} gives token {highest}, its model has {vocabulary} of them: "
+            f"the tokenizer of {source.name} gives token {highest}, and the vocab_size of its config is {vocabulary}: "
             "name a model with its own tokenizer"
         )
     lengths = np.array([len(tokens) for tokens in fed]) + written

@@ -57,7 +57,7 @@ def test_honest_models_pass(honest: Path, tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [
-        ("config.json", lambda facts: facts.update(n_layer=10**7), "num_hidden_layers of its config.json"),
+        ("config.json", lambda facts: facts.update(n_layer=10**7), "config.json: n_layer is 10,000,000"),
         ("config.json", lambda facts: facts.update(n_embd="abc"), "cannot be loaded"),
         ("tokenizer.json", lambda facts: facts["model"]["vocab"].update({"zz": 2**32 - 2}), "cannot be read"),
         ("tokenizer.json", lambda facts: facts.update(model=[[[]]]), "cannot be read"),

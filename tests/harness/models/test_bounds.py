@@ -113,6 +113,6 @@ def test_layers_without_end_are_refused_in_a_line(tmp_path: Path, tiny: Path, fi
         facts[field] = value
 
     folder = changed(tiny, tmp_path / "model", "config.json", change)
-    with pytest.raises(UserError, match=f"num_hidden_layers of its config.json is {value:,}, and at most 10,000") as no:
+    with pytest.raises(UserError, match=f"config.json: n_layer is {value:,}, and at most 10,000") as no:
         resolve(ModelRequest(str(folder)))
     assert "\n" not in str(no.value)

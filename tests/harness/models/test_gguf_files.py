@@ -103,6 +103,17 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path, cache: Path) -> None:
         resolve(ModelRequest(str(tmp_path / "parts"), gguf_file=parts[0]))
 
 
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("end", [0, 30, 2000, -4])
+def test_a_part_that_is_cut_off_is_named(tmp_path: Path, cache: Path, number: int, end: int) -> None:
+    parts = write(tmp_path / "parts", 8)
+    path = tmp_path / "parts" / parts[number]
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(UserError, match=rf"\({path.name}: it is cut off or damaged\): fetch it again"):
+        resolve(ModelRequest(str(tmp_path / "parts"), gguf_file=parts[0]))
+    assert not [*cache.rglob("*.gguf")]
+
+
 @pytest.mark.parametrize(
     ("name", "parts", "stem"),
     [

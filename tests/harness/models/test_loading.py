@@ -198,14 +198,35 @@ def test_an_adapter_that_is_no_change_of_weights_is_refused(cli: Run, tmp_path: 
     assert reason in line and "merge it" in line
 
 
-@pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer_config.json", "{"),
+        ("tokenizer_config.json", "[]"),
+        ("tokenizer_config.json", '{"chat_template": 5}'),
+        ("tokenizer_config.json", '{"chat_template": [{"name": "tools", "template": "x"}]}'),
+        ("chat_template.json", "null"),
+    ],
+)
+def test_a_chat_template_of_an_adapter_that_cannot_be_read_is_refused(
+    cli: Run, tmp_path: Path, tiny: Path, adapter: Path, file: str, content: str
+) -> None:
+    folder = shutil.copytree(adapter, tmp_path / "odd")
+    (folder / file).write_text(content, encoding="utf-8")
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, "--task", "letters"))
+    assert f"the adapter local/odd cannot be loaded ({file}: " in line
+
+
+@pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json", "chat_template.json", "list"])
 def test_the_chat_template_that_an_adapter_brings_is_used(
     cli: Run, tmp_path: Path, tiny: Path, adapter: Path, place: str
 ) -> None:
     template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
     folder = shutil.copytree(adapter, tmp_path / "chat")
-    text = template if place.endswith("jinja") else json.dumps({"chat_template": template})
-    (folder / place).write_text(text, encoding="utf-8")
+    several = [{"name": "tools", "template": "{{ tools }}"}, {"name": "default", "template": template}]
+    text = json.dumps({"chat_template": several if place == "list" else template})
+    text = template if place.endswith("jinja") else text
+    (folder / ("tokenizer_config.json" if place == "list" else place)).write_text(text, encoding="utf-8")
     words = ["--task", "letters", "--limit", "2"]
     plain = evaluated(cli, tmp_path / "plain", "--model", tiny, "--adapter", adapter, *words)
     run = evaluated(cli, tmp_path / "adapted", "--model", tiny, "--adapter", folder, *words)

@@ -57,6 +57,29 @@ def test_only_flip_flop_strings_have_several() -> None:
     assert {task.rendering for name, task in all_tasks().items() if name in several} == {"spaced"}
 
 
+@pytest.mark.parametrize("tasks", [["letters"], ["strawberry", "capitals"], ["query-count"]])
+def test_a_refusal_names_the_tasks_that_a_tokenizer_is_for(cli: Run, tasks: list[str]) -> None:
+    """The bundled model has words for flip-flop strings alone."""
+    line = refused(cli("harness", "eval", *[word for task in tasks for word in ("--task", task)]))
+    assert "the tokenizer of fflm/lstm cannot encode '" in line
+    fits = "ask what it can encode, --task flipflop --task flipflop-piecewise, or name another --model"
+    assert line.endswith(fits)
+
+
+def test_a_refusal_to_a_question_says_the_same(cli: Run) -> None:
+    line = refused(cli("harness", "ask", "--task", "letters", "--row", "0"))
+    assert line.endswith("--task flipflop --task flipflop-piecewise, or name another --model")
+    line = refused(cli("harness", "ask", "How many r are in berry?"))
+    assert line.endswith("ask in words that it has tokens for, or name another --model")
+
+
+def test_a_tokenizer_for_no_task_is_told_so(cli: Run, tmp_path: Path) -> None:
+    models.save_tiny(tmp_path / "model", models.wordless(), kind="llama")
+    for asked in (["--task", "letters"], ["--suite", "quick"]):
+        line = refused(cli("harness", "eval", "--model", "model", *asked))
+        assert line.endswith("it can encode the texts of no task, name another --model")
+
+
 def test_a_model_of_characters(cli: Run, tmp_path: Path) -> None:
     folder = models.save_tiny(tmp_path / "model", characters(), kind="llama")
     asked = ("--model", "model", "--task", "flipflop", *ASKED)
