@@ -19,8 +19,8 @@ from harness.models.loading import load
 from harness.models.model_config import FaultyFile
 from harness.models.source import ModelRequest, resolve
 from tests.conftest import Run, refused
-from tests.harness.test_gguf_files import write
-from tests.harness.test_model_config import changed
+from tests.harness.models.test_gguf_files import write
+from tests.harness.models.test_model_config import changed
 from tests.support import models
 
 Make = Callable[[str, Any], Path]
