@@ -112,7 +112,7 @@ def test_the_list_of_tasks_and_suites(cli: Run) -> None:
     for task in all_tasks().values():
         assert f"name: {task.name}\n" in said
     for name, suite in suites().items():
-        assert f"--suite {name}: {suite.about}" in said and set(suite.rows) <= set(all_tasks())
+        assert f"--suite {name}, version {suite.version}: {suite.about}" in said and set(suite.rows) <= set(all_tasks())
     assert set(suites()["quick"].rows) == set(suites()["full"].rows) == set(all_tasks())
     assert "baselines:" in said and "strawberry 10" in said
 

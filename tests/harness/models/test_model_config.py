@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.models.model_config import FaultyFile, read_object, require_config, require_fields, require_generation
 from harness.models.source import ModelRequest, resolve
 from tests.conftest import Run, refused
-from tests.harness import every_class
+from tests.harness.engine import every_class
 from tests.support import models
 
 LLAMA = {"model_type": "llama", "num_attention_heads": 4, "num_key_value_heads": 4, "hidden_size": 32}

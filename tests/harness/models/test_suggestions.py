@@ -186,7 +186,7 @@ def test_a_run_that_is_damaged(cli: Run, runs: list[Path]) -> None:
         ("leaderboard pubish", "did you mean 'publish'?"),
         ("leaderboard", "VERB: see harness leaderboard --help"),
         ("evaluate", "did you mean 'eval'?: see harness --help"),
-        ("qqq", "choose from eval, ask, "),
+        ("qqq", "choose from ask, compare, "),
         ("submit r --dryrun", "did you mean '--dry-run'?"),
     ],
 )
