@@ -36,9 +36,9 @@ from leaderboard.replay.lots import draw
 from leaderboard.replay.replay import replay
 from leaderboard.replay.retracing import Writer, retrace
 from tests.harness.conftest import one_thread  # noqa: F401
+from tests.harness.models.test_loading import with_program
 from tests.leaderboard.recorded import copied, edited, record_of, told
 from tests.support import models, scripted
-from tests.support.models.test_loading import with_program
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
