@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from harness.answers import is_complete
+from harness.encoding import CannotEncodeError
 from harness.engine import Engine
 from harness.errors import UserError
 from harness.loading import load
@@ -20,7 +21,6 @@ from harness.rendering import end_of_answer, prompt_ids
 from harness.rows import Job
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, NumberTask, ReadTask
 from harness.tasks.base import HistogramTask, Ints
-from harness.tokens import CannotEncodeError
 
 TOP = 4
 BOUNDARY = "|"
@@ -79,7 +79,7 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     if prompting.chat:
         text = render(source.tokenizer, [{"role": "user", "content": question}], prompting)
     try:
-        prompt = prompt_ids([text], prompting.chat, source.tokenizer)
+        prompt = prompt_ids([text], prompting.chat, source.tokenizer, asked=False)
     except CannotEncodeError as refusal:
         raise UserError(f"{refusal}: ask in words that it has tokens for, or name another --model") from None
     plan = CompletionPlan(prompt, end_of_answer(prompting, source.tokenizer))

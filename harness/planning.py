@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data import get_config
+from harness.encoding import CannotEncodeError
 from harness.errors import UserError
+from harness.faithful import Unfaithful, decoded
 from harness.models import ModelRequest, ModelSource
 from harness.plan import (
     CompletionPlan,
@@ -26,7 +28,6 @@ from harness.rows import Job
 from harness.suites import get_suite
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, all_tasks, get_task
 from harness.tasks.base import Ints
-from harness.tokens import CannotEncodeError
 
 FIRST_ROWS = 64
 # Continuations are written anew for every read: a row costs as much as hundreds.
@@ -121,6 +122,11 @@ def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest)
         try:
             rows = min(job.rows, FIRST_ROWS_CONTINUED if continuations else FIRST_ROWS)
             plan = plan_rows(job, source, job.config.table(job.split, 0, rows), continuations)
+            if isinstance(plan, CompletionPlan):
+                for prompt in plan.prompts:
+                    decoded(source.tokenizer, prompt.tolist())
+        except Unfaithful:
+            raise  # of no other task would such a tokenizer be told more
         except UserError as refusal:
             refused.setdefault(job.task.name, refusal)
             continue

@@ -15,6 +15,7 @@ MOST_SECONDS = 120  # of processor time
 MOST_ID = 2**24  # what has ids keeps lists that are as long
 PADDED = 2**12  # characters that may count for what a short text is padded to
 MOST_TOKENS = 64  # for a character; bytes of characters that no token has are four, decompositions up to eighteen
+MOST_GROWTH = 2**12  # characters that a normalizer may make of one, rare words included
 TEXTS = (
     string.printable,
     "w 1 i 0 r 1 " * 8,
@@ -43,7 +44,23 @@ def main(path: str) -> None:
     sys.stdout.write(json.dumps(fault))
 
 
+def _growth(normalizer: Any) -> int:
+    """How many characters may become of one: what a normalizer puts in the place of rare words shows in no sample."""
+    if normalizer is None:
+        return 1
+    grown, waiting = 1, [json.loads(normalizer.__getstate__())]
+    while waiting:
+        part = waiting.pop()
+        waiting += part.get("normalizers", [])
+        content = len(part.get("content", part.get("prepend", "")))
+        pattern = part.get("pattern", {})
+        grown *= max(1, content // max(1, len(pattern.get("String", ""))))
+    return grown
+
+
 def _fault(tokenizer: Any) -> str | None:
+    if (growth := _growth(tokenizer.normalizer)) > MOST_GROWTH:
+        return f"its normalizer makes {growth:,} characters of one"
     if (highest := max(tokenizer.get_vocab().values(), default=0)) > MOST_ID:
         return f"it has the id {highest:,}"
     for text in TEXTS:
