@@ -1,7 +1,8 @@
 """The tokenizers library, asked within a bound on time: the patterns of a tokenizer.json may go on without end over
 some texts, and the library is Rust, which nothing interrupts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
@@ -15,11 +16,30 @@ class CannotEncodeError(UserError):
     """A tokenizer has no tokens for a text."""
 
 
+class Unfaithful(UserError):
+    """A tokenizer that does not just cut texts into tokens, in time, and put them together again."""
+
+
+_REHEARSALS: list[Callable[[list[str], bool], None]] = []
+
+
+@contextmanager
+def rehearsing(rehearsal: Callable[[list[str], bool], None]) -> Iterator[None]:
+    """Tells `rehearsal` of texts before they are encoded, and whether with special tokens; it raises what it will."""
+    _REHEARSALS.append(rehearsal)
+    try:
+        yield
+    finally:
+        _REHEARSALS.pop()
+
+
 def encode_batch(tokenizer: Any, texts: Sequence[str], special: bool) -> list[Any]:
     """The encodings of texts by a tokenizer of transformers; special: whether with the special tokens that it adds.
 
-    Raises UserError if that takes too long or ends in a panic of the library, whatever it raises itself otherwise.
+    Raises Unfaithful if that takes too long or ends in a panic of the library, whatever it raises itself otherwise.
     """
+    for rehearse in _REHEARSALS:
+        rehearse(list(texts), special)
     found: list[list[Any]] = []
     raised: list[BaseException] = []
 
@@ -38,13 +58,11 @@ def encode_batch(tokenizer: Any, texts: Sequence[str], special: bool) -> list[An
         return found[0]
     if raised and isinstance(raised[0], Exception):
         raise raised[0]
-    how = (
-        f"fails on ({' '.join(str(raised[0]).split())[:120]})" if raised else f"takes more than {most:.0f} seconds for"
-    )
-    some = f" or {len(texts) - 1:,} other texts" if len(texts) > 1 else ""
-    raise UserError(
-        f"the tokenizer of {tokenizer.name_or_path} {how} {texts[0][:40]!r}{some}: name a model with another tokenizer"
-    )
+    some = repr(texts[0][:40]) + (f" or {len(texts) - 1:,} other texts" if len(texts) > 1 else "")
+    how = f"takes more than {most:.0f} seconds for {some}"
+    if raised:
+        how = f"fails on {some} ({' '.join(str(raised[0]).split())[:120]})"
+    raise Unfaithful(f"the tokenizer of {tokenizer.name_or_path} {how}: name a model with another tokenizer")
 
 
 def lacks(tokenizer: Any, text: str) -> CannotEncodeError:

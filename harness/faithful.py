@@ -20,8 +20,7 @@ from weakref import WeakKeyDictionary, proxy
 
 import numpy as np
 
-from harness.encoding import encode_batch, lacks
-from harness.errors import UserError
+from harness.encoding import Unfaithful, encode_batch, lacks
 from harness.surfaces import SPACE_MARK, Surfaces, surfaces_of
 
 Encoded = Sequence[int]
@@ -38,10 +37,6 @@ _BETWEEN = re.compile(r"(?<=[^\s]) (?=[^\s])")
 _OVER_BLANK = re.compile(rb"[^ \t-\r][ \t-\r]")
 _SHOWN = 24
 ADVICE = "name a model with the tokenizer that it was trained with"
-
-
-class Unfaithful(UserError):
-    """A tokenizer that does more than to cut texts into tokens and to put them together."""
 
 
 class Faithful:

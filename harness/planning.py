@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data import get_config
-from harness.encoding import CannotEncodeError
+from harness.encoding import CannotEncodeError, Unfaithful
 from harness.errors import UserError
-from harness.faithful import Unfaithful, decoded
+from harness.faithful import decoded
 from harness.models import ModelRequest, ModelSource
 from harness.plan import (
     CompletionPlan,
@@ -28,6 +28,7 @@ from harness.rows import Job
 from harness.suites import get_suite
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, all_tasks, get_task
 from harness.tasks.base import Ints
+from harness.tokenizer_file import rehearsed
 
 FIRST_ROWS = 64
 # Continuations are written anew for every read: a row costs as much as hundreds.
@@ -114,6 +115,11 @@ def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest)
 
     Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
     """
+    with rehearsed(source.tokenizer_file):
+        return _check_first_rows(jobs, source, request)
+
+
+def _check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest) -> FirstRows:
     continuations = request.continuations
     rendering: dict[str, dict[str, Any]] = {}
     refused: dict[str, UserError] = {}

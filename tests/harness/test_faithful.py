@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE, WordLevel
 
-from harness import encoding
+from harness import encoding, tokenizer_file
+from harness.encoding import Unfaithful
 from harness.errors import UserError
-from harness.faithful import Unfaithful, decoded
+from harness.faithful import decoded, faithful
 from harness.models import ModelRequest
 from harness.planning import EvalRequest, plan_jobs
 from harness.rendering import messages, plain_texts
@@ -215,8 +217,6 @@ def test_a_token_that_writes_nothing_is_refused() -> None:
     tokenizer = models.fast(made)
     assert encode(tokenizer, ["a", "x"])
     with pytest.raises(Unfaithful, match="writes nothing"):
-        from harness.faithful import faithful
-
         faithful(tokenizer).require(["a"], [[0, 1]])
 
 
@@ -269,20 +269,41 @@ def test_a_suite_is_refused_as_a_whole(cli: Run, tiny: Path, tmp_path: Path) -> 
 
 # ---- Without end
 
+SLOW = r'(?=[\s\S]*"\?)[^~]*[^~]*[^~]*[^~]*~'
+PANICS = (r'"\?(?:\w|\w|\s|[\s.])*~', r'"\?\n(?:[^~]|[^~])*~')
+
+
+@pytest.mark.parametrize("pattern", PANICS)
+def test_patterns_that_end_in_a_panic_are_refused_in_a_line(
+    cli: Run, tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], pattern: str
+) -> None:
+    """Only what is asked sets it off, no sample would; and the library prints nothing of its own."""
+    changed(tiny, tmp_path / "model", replacing((pattern, "x")))
+    assert "retry-limit-in-match over" in refused(cli(*ASKED))
+    assert "panicked" not in capfd.readouterr().err
+
 
 def test_patterns_without_end_are_refused_in_time(
     cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what is asked sets it off, no sample would."""
-    monkeypatch.setattr(encoding, "MOST_SECONDS", 2.0)
-    changed(tiny, tmp_path / "model", replacing((r'(?=[\s\S]*"\?)[^~]*[^~]*[^~]*[^~]*~', "x")))
-    assert "takes more than 3 seconds for" in refused(cli(*ASKED))
+    monkeypatch.setattr(tokenizer_file, "MOST_WAIT", 4)
+    changed(tiny, tmp_path / "model", replacing((SLOW, "x")))
+    assert "it takes too much memory or time" in refused(cli(*ASKED))
 
 
-@pytest.mark.parametrize("pattern", [r'"\?(?:\w|\w|\s|[\s.])*~', r'"\?\n(?:[^~]|[^~])*~'])
-def test_patterns_that_end_in_a_panic_are_refused(cli: Run, tiny: Path, tmp_path: Path, pattern: str) -> None:
-    changed(tiny, tmp_path / "model", replacing((pattern, "x")))
-    assert "fails on" in refused(cli(*ASKED))
+@pytest.mark.parametrize(
+    ("pattern", "seconds", "how"),
+    [(SLOW, 2.0, "takes more than 2 seconds for"), (PANICS[1], 60.0, r"fails on .*retry-limit-in-match over")],
+)
+def test_later_rows_are_bounded_as_well(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, seconds: float, how: str
+) -> None:
+    monkeypatch.setattr(encoding, "MOST_SECONDS", seconds)
+    made = tokenizer_of(changed(tiny, tmp_path / "model", replacing((pattern, "x"))))
+    began = time.monotonic()
+    with pytest.raises(Unfaithful, match=how):
+        encode(made, [QUESTION] * 4)
+    assert time.monotonic() - began < 60
 
 
 def test_rare_words_that_grow_are_refused(cli: Run, tiny: Path, tmp_path: Path) -> None:
