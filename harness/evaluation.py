@@ -41,6 +41,7 @@ from harness.run import (
 )
 from harness.scoring import score_run
 from harness.shards import Record, ShardWriter, records
+from harness.tokenizer_file import keeping
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         jobs = plan_jobs(request)
         require_writable(request.output)
         progress.doing("reading the tokenizer")
-        source = resolve(request.model, here_only=not world.is_first_here)
-        jobs = put_to(jobs, request, source.tokenizer)
+        with keeping():
+            source = resolve(request.model, here_only=not world.is_first_here)
+            jobs = put_to(jobs, request, source.tokenizer)
+            if world.is_first:
+                progress.doing("planning the first rows of every task")
+                found = check_first_rows(jobs, source, request)
         if world.is_first:
-            progress.doing("planning the first rows of every task")
-            found = check_first_rows(jobs, source, request)
             with progress.aside():
                 _say_what_is_asked(request, source, _without(jobs, found.left_out), found.left_out)
         if world.is_first_here:

@@ -49,8 +49,24 @@ def rehearsed(path: Path | None) -> Iterator[None]:
 
 
 @contextmanager
+def keeping() -> Iterator[None]:
+    """Keeps the process that has read a tokenizer.json for `rehearsed`: large ones take seconds to read."""
+    _KEPT.append({})
+    try:
+        yield
+    finally:
+        for process in _KEPT.pop().values():
+            process.end()
+
+
+_KEPT: list[dict[Path, confined.Answering]] = []
+
+
+@contextmanager
 def _trying(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    process = confined.Answering("harness.tokenizer_process", TOKENIZERS_PARALLELISM="false")
+    kept = _KEPT[-1] if _KEPT else {}
+    known = kept.get(path)
+    process = known or confined.Answering("harness.tokenizer_process", TOKENIZERS_PARALLELISM="false")
 
     def ask(request: dict[str, Any]) -> None:
         answer = process.ask(request, MOST_WAIT) or {"fault": "it takes too much memory or time"}
@@ -61,10 +77,13 @@ def _trying(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
             raise Unfaithful(f"{path} cannot split {asked} ({answer['fault']}): name a model with another tokenizer")
 
     try:
-        ask({"path": str(path)})
+        if known is None:
+            ask({"path": str(path)})
+        kept[path] = process
         yield ask
     finally:
-        process.end()
+        if not _KEPT or path not in kept:
+            process.end()
 
 
 def as_in_file(loaded: Any, folder: Path) -> Any:
