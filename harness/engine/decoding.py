@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
 from harness.engine.forward import Forward, Past
+from harness.models.faithful import decoded
 from harness.prompts.prompting import template_marks
 from harness.prompts.thinking import marker_ids
 from harness.tasks.base import Ints
@@ -50,12 +51,11 @@ class Decoder:
         return rows
 
     def decode(self, tokens: list[int]) -> str:
-        """Text as it stands in an observation: without special tokens, but for those around thinking."""
+        """Text as it stands in an observation: without special tokens, but for those around thinking. Raises Unfaithful
+        for a tokenizer that rewrites it."""
         text, start = "", 0
         for place in [*(place for place, token in enumerate(tokens) if token in self._markers), len(tokens)]:
-            text += self.tokenizer.decode(
-                tokens[start:place], skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
+            text += decoded(self.tokenizer, tokens[start:place])
             text += self.tokenizer.convert_ids_to_tokens(tokens[place]) if place < len(tokens) else ""
             start = place + 1
         return text

@@ -11,9 +11,9 @@ import torch
 from fflm_data.answers import is_complete
 from harness.engine.engine import Engine
 from harness.errors import UserError
+from harness.models.encoding import CannotEncodeError
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
-from harness.models.tokens import CannotEncodeError
 from harness.planning.planning import EvalRequest, other_tasks, plan_jobs, plan_rows, put_to
 from harness.planning.plans import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
 from harness.prompts.jobs import Job
@@ -79,7 +79,7 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     if prompting.chat:
         text = render(source.tokenizer, [{"role": "user", "content": question}], prompting)
     try:
-        prompt = prompt_ids([text], prompting.chat, source.tokenizer)
+        prompt = prompt_ids([text], prompting.chat, source.tokenizer, asked=False)
     except CannotEncodeError as refusal:
         raise UserError(f"{refusal}: ask in words that it has tokens for, or name another --model") from None
     plan = CompletionPlan(prompt, end_of_answer(prompting, source.tokenizer))

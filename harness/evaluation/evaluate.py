@@ -23,6 +23,7 @@ from harness.evaluation.progress import Progress, Teller, Weights
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models.loading import describe, load
 from harness.models.source import ModelSource, fetch_weights, resolve
+from harness.models.tokenizer_file import keeping
 from harness.planning.planning import EvalRequest, FirstRows, check_first_rows, plan_jobs, plan_rows, put_to
 from harness.planning.plans import Plan
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, Parcel, deal
@@ -68,11 +69,13 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         jobs = plan_jobs(request)
         require_writable(request.output)
         progress.doing("reading the tokenizer")
-        source = resolve(request.model, here_only=not world.is_first_here)
-        jobs = put_to(jobs, request, source.tokenizer)
+        with keeping():
+            source = resolve(request.model, here_only=not world.is_first_here)
+            jobs = put_to(jobs, request, source.tokenizer)
+            if world.is_first:
+                progress.doing("planning the first rows of every task")
+                found = check_first_rows(jobs, source, request)
         if world.is_first:
-            progress.doing("planning the first rows of every task")
-            found = check_first_rows(jobs, source, request)
             with progress.aside():
                 _say_what_is_asked(request, source, _without(jobs, found.left_out), found.left_out)
         if world.is_first_here:

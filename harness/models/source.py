@@ -97,7 +97,7 @@ class ModelSource:
 
     gguf_file: the file of `location` that holds all of it. tokens_from: what splits texts, "tokenizer.json" of the
     model or what "transformers" has built where it has none. template_of: whose the chat template is, if there is one,
-    the "model"'s or the "adapter"'s.
+    the "model"'s or the "adapter"'s. tokenizer_file: where tokenizer.json lies, if that splits texts.
     """
 
     name: str
@@ -110,6 +110,7 @@ class ModelSource:
     adapter: Adapter | None = None
     tokens_from: str = BUILT
     template_of: str = MODEL
+    tokenizer_file: Path | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -186,7 +187,10 @@ def resolve(request: ModelRequest, here_only: bool = False) -> ModelSource:
     if adapter is not None:
         take_over(tokenizer, adapter.folder, adapter.name)
     whose = MODEL if tokenizer.chat_template == template else ADAPTER
-    return ModelSource(name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from, whose)
+    file = files / FILE if tokens_from == FILE else None
+    return ModelSource(
+        name, location, revision, request, config, tokenizer, gguf_file, adapter, tokens_from, whose, file
+    )
 
 
 def _reading(folder: Path, gguf_file: str | None, file: str) -> AbstractContextManager[None]:

@@ -5,13 +5,14 @@ otherwise than the file that the model was trained with.
 """
 
 import json
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
 from harness.models import sandbox
+from harness.models.encoding import Unfaithful, rehearsing
 from harness.models.model_config import FaultyFile, read_object
 
 # What decides the tokens of a text, but for those that are put around it.
@@ -21,6 +22,7 @@ DECODING = ("decoder",)
 AROUND = ("add_bos_token", "add_eos_token")
 # Of these the first that a tokenizer can write shows what it puts around a text.
 SAMPLES = ("w 0", "w0", "a")
+MOST_WAIT = 600  # by the clock, where processor time has no bounds, or none is taken
 FILE, BUILT = "tokenizer.json", "transformers"
 SETTINGS, TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 TEMPLATE_OF_PROCESSOR = "chat_template.json"
@@ -30,19 +32,58 @@ TOKENIZER_FILES = (FILE, SETTINGS, TEMPLATE, TEMPLATE_OF_PROCESSOR)
 def require_bounded(path: Path) -> None:
     """Raises UserError for a tokenizer.json that cannot be read, or not within bounds on memory and time: that is tried
     in a process of its own, before anything else reads the file."""
-    if not path.is_file():
+    if path.is_file():
+        with _trying(path):
+            pass
+
+
+@contextmanager
+def rehearsed(path: Path | None) -> Iterator[None]:
+    """Has texts split by the tokenizer.json of a model in a process of its own before they are split here, where it
+    would end this process, or print a page about it. Raises Unfaithful for texts that it is not done with in time."""
+    if path is None:
+        yield
         return
-    tried = subprocess.run(
-        sandbox.command("harness.models.tokenizer_process", str(path)),
-        env=sandbox.environment() | {"TOKENIZERS_PARALLELISM": "false"},
-        capture_output=True, check=False,
-    )  # fmt: skip
+    with _trying(path) as ask, rehearsing(lambda texts, special: ask({"texts": texts, "special": special})):
+        yield
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Keeps the process that has read a tokenizer.json for `rehearsed`: large ones take seconds to read."""
+    _KEPT.append({})
     try:
-        fault = json.loads(tried.stdout)
-    except ValueError:
-        fault = "it takes too much memory or time"
-    if fault is not None:
-        raise UserError(f"{path} cannot be read ({fault}): save the tokenizer anew")
+        yield
+    finally:
+        for process in _KEPT.pop().values():
+            process.end()
+
+
+_KEPT: list[dict[Path, sandbox.Answering]] = []
+
+
+@contextmanager
+def _trying(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    kept = _KEPT[-1] if _KEPT else {}
+    known = kept.get(path)
+    process = known or sandbox.Answering("harness.models.tokenizer_process", TOKENIZERS_PARALLELISM="false")
+
+    def ask(request: dict[str, Any]) -> None:
+        answer = process.ask(request, MOST_WAIT) or {"fault": "it takes too much memory or time"}
+        if answer["fault"] is not None:
+            if "path" in request:
+                raise UserError(f"{path} cannot be read ({answer['fault']}): save the tokenizer anew")
+            asked = f"{request['texts'][0][:40]!r} and the like"
+            raise Unfaithful(f"{path} cannot split {asked} ({answer['fault']}): name a model with another tokenizer")
+
+    try:
+        if known is None:
+            ask({"path": str(path)})
+        kept[path] = process
+        yield ask
+    finally:
+        if not _KEPT or path not in kept:
+            process.end()
 
 
 def as_in_file(loaded: Any, folder: Path) -> Any:

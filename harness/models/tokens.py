@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UserError
+from harness.models.encoding import CannotEncodeError, encode_batch, lacks
+from harness.models.faithful import faithful
 from harness.tasks.base import Ints
-
-
-class CannotEncodeError(UserError):
-    """A tokenizer has no tokens for a text."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,39 @@ class Tokens:
             written -= 1
         return self.ids[:written]
 
+    @property
+    def inside(self) -> list[int]:
+        """The ids without the special tokens that a tokenizer puts around a text."""
+        first, last = self._ends
+        return list(self.encoding.ids[self.dropped :][first:last])
 
-def encode(tokenizer: Any, texts: Sequence[str], special: bool = True) -> list[Tokens]:
+    @property
+    def around(self) -> list[int]:
+        """Those that it puts around it."""
+        first, last = self._ends
+        ids = self.encoding.ids[self.dropped :]
+        return [*ids[:first], *ids[last:]]
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        special = self.encoding.special_tokens_mask[self.dropped :]
+        if 1 not in special:
+            return 0, len(special)
+        if 0 not in special:
+            return len(special), len(special)
+        return special.index(0), len(special) - special[::-1].index(0)
+
+
+def encode(tokenizer: Any, texts: Sequence[str], special: bool = True, *, asked: bool = True) -> list[Tokens]:
     """Texts with the special tokens that the tokenizer adds by default; one that opens a text opens it once.
 
-    special: whether it adds any. Raises CannotEncodeError for a text that the tokenizer cannot write.
+    special: whether it adds any. asked: whether the texts are what the harness asks, not what a model has said: their
+    tokens must say the same (`faithful`). Raises CannotEncodeError for a text that the tokenizer cannot write.
     """
     try:
-        encodings = list(tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special))
+        encodings = encode_batch(tokenizer, texts, special)
+    except UserError:
+        raise
     except Exception as error:  # tokenizers raises bare Exception for a text outside the vocabulary
         raise CannotEncodeError(
             f"the tokenizer of {tokenizer.name_or_path} cannot encode {texts[0][:40]!r}... ({error})"
@@ -56,12 +79,16 @@ def encode(tokenizer: Any, texts: Sequence[str], special: bool = True) -> list[T
     for text, encoding in zip(texts, encodings, strict=True):
         ids = np.array(encoding.ids, dtype=np.int64)
         if unknown is not None and (ids == unknown).any():
-            raise _lacks(tokenizer, text)
+            raise lacks(tokenizer, text)
         # A text that brings the opening token itself gets a second one from the tokenizer.
         twice = int(bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos)
         found.append(Tokens(ids[twice:], encoding, twice))
-        if _leaves_out(text, found[-1].spans):
-            raise _lacks(tokenizer, text)
+        if not asked and _leaves_out(text, found[-1].spans):
+            raise lacks(tokenizer, text)
+    if asked and texts:
+        known = faithful(tokenizer)
+        known.require_around(found[0].around)
+        known.require(texts, [tokens.inside for tokens in found])
     return found
 
 
@@ -72,10 +99,6 @@ def _leaves_out(text: str, spans: Ints) -> bool:
     written = spans[spans[:, 1] > spans[:, 0]]
     starts, ends = np.append(written[:, 0], len(text)), np.append(0, np.maximum.accumulate(written[:, 1]))
     return bool((letters[np.maximum(starts, ends)] > letters[ends]).any())
-
-
-def _lacks(tokenizer: Any, text: str) -> CannotEncodeError:
-    return CannotEncodeError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")
 
 
 def _unknown_token(tokenizer: Any) -> int | None:

@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from fflm_data import get_config
 from harness.errors import UserError
+from harness.models.encoding import CannotEncodeError, Unfaithful
+from harness.models.faithful import decoded
 from harness.models.source import ModelRequest, ModelSource
-from harness.models.tokens import CannotEncodeError
+from harness.models.tokenizer_file import rehearsed
 from harness.planning.plans import (
     CompletionPlan,
     DialoguePlan,
@@ -117,6 +119,11 @@ def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest)
 
     Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
     """
+    with rehearsed(source.tokenizer_file):
+        return _check_first_rows(jobs, source, request)
+
+
+def _check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest) -> FirstRows:
     continuations = request.continuations
     rendering: dict[str, dict[str, Any]] = {}
     refused: dict[str, UserError] = {}
@@ -125,6 +132,11 @@ def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest)
         try:
             rows = min(job.rows, FIRST_ROWS_CONTINUED if continuations else FIRST_ROWS)
             plan = plan_rows(job, source, job.config.table(job.split, 0, rows), continuations)
+            if isinstance(plan, CompletionPlan):
+                for prompt in plan.prompts:
+                    decoded(source.tokenizer, prompt.tolist())
+        except Unfaithful:
+            raise  # of no other task would such a tokenizer be told more
         except UserError as refusal:
             refused.setdefault(job.task.name, refusal)
             continue

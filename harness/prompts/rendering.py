@@ -52,16 +52,16 @@ def chat_texts(job: Job, rows: pa.Table, template: ChatTemplate) -> list[str]:
     said = messages(job, rows)
     texts = framed(template, said, job.prompting)
     if job.prompting.turns > 1:
-        framed(template, [[*one, *_turn("3", _asked(job))] for one in said], job.prompting)
+        framed(template, _second_turns(job, said), job.prompting)
     return texts
 
 
-def prompt_ids(texts: Sequence[str], chat: bool, tokenizer: Any) -> list[Ints]:
+def prompt_ids(texts: Sequence[str], chat: bool, tokenizer: Any, *, asked: bool = True) -> list[Ints]:
     """Prompts as token ids. A chat template brings its special tokens itself; a plain text gets those that the
-    tokenizer adds by default, but for the ones that end a text."""
+    tokenizer adds by default, but for the ones that end a text. asked: as for `harness.models.tokens.encode`."""
     if chat:
-        return [tokens.ids for tokens in encode(tokenizer, texts, special=False)]
-    return [tokens.prompt for tokens in encode(tokenizer, texts)]
+        return [tokens.ids for tokens in encode(tokenizer, texts, special=False, asked=asked)]
+    return [tokens.prompt for tokens in encode(tokenizer, texts, asked=asked)]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Exchange:
                 put = self.job.prompting
                 told += _turn(self._fitting(thinking.after_thinking(text, put.opened, put.marks) or ""), task)
             texts = framed(template_of(self.tokenizer), [told], self.job.prompting, demanded=False)
-            return prompt_ids(texts, True, self.tokenizer)[0]
+            return prompt_ids(texts, True, self.tokenizer, asked=False)[0]
         whole = [self.prompts[row]]
         for tokens, text in said:
             # The token that ends a base model's line is not part of its answer.
@@ -98,7 +98,7 @@ class Exchange:
     def _fitting(self, answer: str) -> str:
         """An answer as it is told again: written anew, broken characters may take more tokens than they were."""
         most = self.job.prompting.max_new_tokens(_asked(self.job))
-        while len(ids := encode(self.tokenizer, [answer], special=False)[0].ids) > most:
+        while len(ids := encode(self.tokenizer, [answer], special=False, asked=False)[0].ids) > most:
             answer = answer[: len(answer) * most // len(ids)]
         return answer
 
@@ -122,7 +122,10 @@ def exchange(job: Job, rows: pa.Table, prompts: list[Ints], tokenizer: Any) -> E
     if job.prompting.chat:
         said = messages(job, rows)
         _require_earlier_turns(job, said[0], tokenizer)
-        return Exchange(job, tokenizer, said, prompts, _chat_bridge(job, said[0], tokenizer))
+        bridge = _chat_bridge(job, said[0], tokenizer)
+        if bridge is None and job.prompting.turns > 1:  # what is asked later is encoded anew: its tokens are tried here
+            prompt_ids(framed(template_of(tokenizer), _second_turns(job, said), job.prompting), True, tokenizer)
+        return Exchange(job, tokenizer, said, prompts, bridge)
     task = _asked(job)
     bridge = _same_tokens(
         [(f"{plain_texts(job, rows)[0]} {answer}", task.wording.again(task.challenge)) for answer in ("3", "12")],
@@ -196,6 +199,11 @@ def _same_tokens(seams: list[tuple[str, str]], chat: bool, tokenizer: Any) -> In
 def _turn(answer: str, task: CompletionTask) -> list[Message]:
     challenge = task.challenge if isinstance(task, DialogueTask) else "?"
     return [{"role": "assistant", "content": answer.strip()}, {"role": "user", "content": challenge}]
+
+
+def _second_turns(job: Job, said: list[list[Message]]) -> list[list[Message]]:
+    """What is said up to the second question, if the answer to the first was a number."""
+    return [[*one, *_turn("3", _asked(job))] for one in said]
 
 
 def _shown(job: Job) -> list[tuple[str, str]]:

@@ -3,10 +3,8 @@
 A template is a program of a stranger, which may go on or grow without end.
 """
 
-import contextlib
 import json
 import sys
-import time
 from typing import Any
 
 from harness.models import sandbox
@@ -26,7 +24,7 @@ def main() -> None:
         try:
             texts = []
             for said in asked["conversations"]:
-                _may_take(asked["seconds"])
+                sandbox.may_take(asked["seconds"])
                 texts.append(_one(render_jinja_template, asked["template"], said, asked["variables"]))
             answer: dict[str, Any] = {"texts": texts}
         except MemoryError:
@@ -42,12 +40,3 @@ def _one(render: Any, template: str, conversation: list[dict[str, str]], variabl
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
     return str(text)
-
-
-def _may_take(seconds: int) -> None:
-    """Ends this process after so much more processor time."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, most))

@@ -1,12 +1,7 @@
 """Chat templates, rendered in a separate process with bounds on memory and time (`template_process`)."""
 
-import atexit
-import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock, Timer
 from typing import Any
 
 from harness.models import sandbox
@@ -37,67 +32,7 @@ class ChatTemplate:
         return {"text": self.text, "special_tokens": _plain(self.special), "of": of}
 
 
-class _Process:
-    """The process, started when it is first needed and after it has ended."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._started: subprocess.Popen[bytes] | None = None
-        self._by = 0  # the process that started it: a fork must not write into the same pipe
-        atexit.register(self.end)
-
-    def ask(self, request: dict[str, Any]) -> list[str]:
-        """What a template writes. Raises TemplateFault."""
-        with self._lock:
-            process = self._running()
-            late = Timer(MOST_WAIT, process.kill)
-            late.start()
-            try:
-                answer = self._answer(process, json.dumps(request).encode() + b"\n")
-            finally:
-                late.cancel()
-        if answer is None:
-            raise TemplateFault("it takes too much time or memory")
-        if "fault" in answer:
-            raise TemplateFault(answer["fault"])
-        return [str(text) for text in answer["texts"]]
-
-    def end(self) -> None:
-        """Ends it, if it runs."""
-        if self._started is not None and self._by == os.getpid():
-            self._started.kill()
-            self._started.communicate()
-        self._started = None
-
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._started is None or self._by != os.getpid() or self._started.poll() is not None:
-            self._by = os.getpid()
-            self._started = subprocess.Popen(
-                sandbox.command("harness.prompts.template_process"),
-                env=sandbox.environment() | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-        return self._started
-
-    def _answer(self, process: "subprocess.Popen[bytes]", line: bytes) -> dict[str, Any] | None:
-        """None if the process has ended over it."""
-        if process.stdin is None or process.stdout is None:
-            return None
-        try:
-            process.stdin.write(line)
-            process.stdin.flush()
-            if said := process.stdout.readline():
-                return dict(json.loads(said))
-        except (OSError, ValueError):
-            pass
-        except BaseException:  # interrupted: what it still says answers no later question
-            self.end()
-            raise
-        self.end()
-        return None
-
-
-_PROCESS = _Process()
+_PROCESS = sandbox.Answering("harness.prompts.template_process", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 
 def carry_out(
@@ -112,7 +47,12 @@ def carry_out(
     for start in range(0, len(conversations), AT_ONCE):
         part = [list(one) for one in conversations[start : start + AT_ONCE]]
         request = {"template": template.text, "conversations": part, "variables": given, "seconds": MOST_SECONDS}
-        texts += _PROCESS.ask(request)
+        answer = _PROCESS.ask(request, MOST_WAIT)
+        if answer is None:
+            raise TemplateFault("it takes too much time or memory")
+        if "fault" in answer:
+            raise TemplateFault(answer["fault"])
+        texts += map(str, answer["texts"])
     return texts
 
 

@@ -7,7 +7,6 @@ Weights take what their files do, and are read later.
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -40,13 +39,9 @@ def examine(folder: Path, questions: Questions, model: str | None = None) -> Non
     model: a folder in the place of the recorded id.
     """
     arguments = json.dumps({"folder": str(folder), "model": model, "memory": MOST_MEMORY, **asdict(questions)})
-    ended = subprocess.run(
-        sandbox.command("leaderboard.replay.examining", arguments),
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     try:
-        fault = json.loads(ended.stdout)
+        fault = sandbox.said("leaderboard.replay.examining", arguments, env=environment)
     except ValueError:
         fault = (
             f"reading the files of the model of {folder.name} takes more than {MOST_MEMORY >> 30} GiB of memory, or "

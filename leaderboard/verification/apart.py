@@ -6,39 +6,30 @@ Windows there are no such bounds on memory, the rest holds.
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from harness.models import sandbox
 from leaderboard.verification.judge import Verdict, judge
 
 MOST_MEMORY = 2 * 2**30
 MOST_SECONDS = 120
 NOBODY = "nobody"  # in the place of digests: nobody has asked who sent them
-# What a process needs of its environment; tokens and other secrets are not among it.
-_KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "HOME", "USERPROFILE", "LD_LIBRARY_PATH")
-# The package that is running, wherever it lies; the folder that a stranger's files are in is not searched for modules.
-_PROGRAM = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; from leaderboard.verification.apart import main; main(*sys.argv[2:])"
-)
 
 
 def judge_apart(
     folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
 ) -> Verdict:
     """What `judge` says; a refusal if its process ends, runs out of memory or takes too long."""
-    package = Path(__file__).parents[2]
     known = NOBODY if own is None else ",".join(sorted(own))
     arguments = [str(folder), "new" if new else "accepted", known, *([str(records)] if records else [])]
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    environment |= {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
-    environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = sandbox.environment() | {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         ended = subprocess.run(
-            [sys.executable, "-I", "-B", "-c", _PROGRAM, str(package), *arguments],
+            sandbox.command("leaderboard.verification.apart", *arguments),
             env=environment, capture_output=True, check=False, timeout=MOST_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -67,15 +58,12 @@ def main(folder: str, standing: str, known: str, records: str | None = None) -> 
 
 
 def _limit() -> None:
+    sandbox.limit(MOST_MEMORY, MOST_SECONDS)
     with contextlib.suppress(ImportError):  # Windows has no such limits
         import resource
 
-        for limit, most in ((resource.RLIMIT_DATA, MOST_MEMORY), (resource.RLIMIT_CPU, MOST_SECONDS)):
-            with contextlib.suppress(ValueError, OSError):  # it may be lower already
-                resource.setrlimit(limit, (most, most))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _refused(folder: Path, reason: str) -> Verdict:

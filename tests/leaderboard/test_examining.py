@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models.source import ModelRequest, folder_revision, resolve
+from harness.models.source import folder_revision
 from harness.runs.run import CHECKSUMS
 from leaderboard.replay import examining
 from leaderboard.replay.examining import Questions, examine
@@ -72,22 +72,23 @@ def test_hostile_files_end_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_word_of_one_row_that_takes_all_memory(
-    honest: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No sample of a tokenizer's texts would have it; the rows that are drawn have."""
+def test_a_word_of_one_row_that_takes_all_memory(honest: Path, tiny: Path, tmp_path: Path) -> None:
+    """No sample of a tokenizer's texts would have it."""
     growing = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "a" * 10**8}
-    monkeypatch.setattr(examining, "MOST_MEMORY", 3 * 2**30)
     record, model = hostile(honest, tiny, tmp_path, "tokenizer.json", lambda facts: facts.update(normalizer=growing))
-    tokenizer = resolve(ModelRequest(str(model)))
-    edit(record / "run.json", lambda run: run["model"]["tokenizer"].update(sha256=tokenizer.tokenizer_hash))
-    with pytest.raises(UserError, match=r"takes more than 3 GiB of memory, or too much time: it is not asked again"):
+    with pytest.raises(UserError, match="its normalizer makes 10,000,000 characters of one"):
         examine(record, ALL, str(model))
+
+
+def test_memory_is_bounded(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examining, "MOST_MEMORY", 2**27)
+    with pytest.raises(UserError, match=r"memory, or too much time: it is not asked again|cannot be asked"):
+        examine(honest, ALL, str(tiny))
 
 
 def test_time_is_bounded(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is ended says nothing: that is one line, too."""
-    monkeypatch.setattr(examining.confined, "command", lambda *_: ["sleep", "0"])
+    monkeypatch.setattr(examining.sandbox, "command", lambda *_: ["sleep", "0"])
     with pytest.raises(UserError, match="it is not asked again"):
         examine(honest, ALL, str(tiny))
 

@@ -1,0 +1,42 @@
+"""A replay demands of a tokenizer what an evaluation does: records by a harness that demanded less are found out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.errors import UserError
+from harness.models.faithful import Faithful
+from harness.models.surfaces import Surfaces
+from harness.runs.run import read_run
+from leaderboard.records import read_record
+from leaderboard.replay.replay import replay
+from leaderboard.submit import public_facts
+from tests.leaderboard.making import consistent, edit, make_record, only_run
+from tests.support import scripted
+
+TABLE = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "strawberry 3"}
+ANSWERS = {"type": "Replace", "pattern": {"Regex": r"[\s\S]+"}, "content": "3"}
+
+
+@pytest.mark.parametrize("part", ["normalizer", "decoder"])
+def test_a_replay_refuses_a_tokenizer_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    model = scripted.save(tmp_path / "model", "constant:2", template=scripted.CHATML)
+    path = model / "tokenizer.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts[part] = TABLE if part == "normalizer" else {"type": "Sequence", "decoders": [facts["decoder"], ANSWERS]}
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    with monkeypatch.context() as context:
+        context.setattr(Faithful, "require", lambda *_: None)
+        context.setattr(Surfaces, "says", lambda *_: True)
+        words = ["--task", "letters", "--limit", "4", "--output", str(tmp_path / "runs")]
+        assert main(["eval", "--model", str(model), *words]) == 0
+    run = only_run(tmp_path / "runs").folder
+    edit(run / "run.json", public_facts)
+    consistent(run)
+    assert read_run(run).facts["model"]["tokenizer"]["from"] == "tokenizer.json"
+    record = make_record(run, tmp_path / "records")
+    with pytest.raises(UserError, match=r"may only (cut texts into tokens|put tokens together)") as no:
+        replay(read_record(record), None, "n", "a maintainer", str(model))
+    assert "\n" not in str(no.value)
