@@ -9,7 +9,7 @@
 Names in `__all__` are public, everything else is private. Importing `harness` imports nothing heavy.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,39 @@ class Run:
             names = ", ".join(f"{name}.{part}" for name, part in jobs)
             raise UserError(f"{self.folder} has no {task}.{split}: it has {names}")
         return jobs[task, split]
+
+
+def evaluate(
+    model: Any,
+    tokenizer: Any = None,
+    *,
+    tasks: Sequence[str] = (),
+    suite: str | None = None,
+    limit: int | None = None,
+    output: str | Path = "runs",
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    **options: Any,
+) -> Run:
+    """Evaluates a model as `harness eval` does, and resumes as it does; returns the run.
+
+    model: an id of the Hub, a folder, or a causal LM of transformers in memory, with its tokenizer; the latter is
+    evaluated on its device, in evaluation mode, and left as it was. tasks: by name; without any, those of the suite
+    (default: full). limit: only the first rows of each split. output: the folder of run folders. parameters: by task,
+    what is changed of its data, such as {"flipflop": {"length": 256}}. options: as on the command line, with
+    underscores: shots=4, chat="off", thinking=512, dtype="bfloat16", revision=..., batch_size=..., strict=True, and
+    name=... of a model in memory.
+
+    Raises harness.errors.UserError for what cannot be evaluated, TypeError for an unknown option.
+    """
+    from harness.commands.eval import call_request
+    from harness.evaluation.evaluate import evaluate
+
+    options |= {"task": list(tasks), "suite": suite, "limit": limit, "output": Path(output)}
+    request = call_request(model, tokenizer, parameters or {}, options)
+    scored = evaluate(request)
+    if scored is None:
+        raise RuntimeError("only rank 0 of several processes has the run: start them with harness eval")
+    return Run(scored[0].folder)
 
 
 def load_run(folder: str | Path) -> Run:

@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import harness
 from harness.errors import UserError
 from tests.conftest import Run as Cli
+from tests.support import models
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +89,35 @@ def test_every_public_name_is_there() -> None:
     assert harness.metrics.GlitchRate.__name__ == "GlitchRate" and harness.metrics.ExactCount.__name__ == "ExactCount"
     with pytest.raises(AttributeError):
         _ = harness.nothing
+
+
+def test_a_model_in_memory_gets_the_numbers_of_its_folder(tmp_path: Path) -> None:
+    """Observations and scores are those of the saved model; the model is left as it was."""
+    folder = tmp_path / "saved"
+    models.save_tiny(folder, models.gpt2_like())
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    asked: dict[str, Any] = {"tasks": ["flipflop", "letters"], "limit": 3, "parameters": {"flipflop": {"length": 64}}}
+    saved = harness.evaluate(folder, output=tmp_path / "a", **asked)
+    model.train()
+    before = model.generation_config
+    inside = harness.evaluate(model, tokenizer, output=tmp_path / "b", name="mine", **asked)
+    assert model.training and model.generation_config is before
+    assert inside.info["model"]["id"] == "local/mine" and len(inside.info["model"]["revision"]) == 40
+    assert inside.scores().equals(saved.scores())
+    for split in ("val", "val_sparse", "val_dense"):
+        assert inside.observations("flipflop", split).equals(saved.observations("flipflop", split))
+    again = harness.evaluate(model, tokenizer, output=tmp_path / "b", name="mine", **asked)
+    assert again.folder == inside.folder
+    next(model.parameters()).data.add_(1.0)
+    assert harness.evaluate(model, tokenizer, output=tmp_path / "b", name="mine", **asked).folder != inside.folder
+
+
+def test_options_of_the_call(tmp_path: Path) -> None:
+    run = harness.evaluate("fflm/lstm", suite="quick", limit=1, output=tmp_path, strict=True)
+    assert run.info["suite"] == {"name": "quick", "version": 1} and run.info["model"]["strict"] is True
+    assert run.info["command"] == "harness eval --model fflm/lstm --suite quick --limit 1 --strict"
+    with pytest.raises(TypeError, match="no option 'shotz'"):
+        harness.evaluate("fflm/lstm", shotz=1)
+    with pytest.raises(UserError, match="needs its tokenizer"):
+        harness.evaluate(object())

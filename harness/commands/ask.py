@@ -30,14 +30,12 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--{unused[0]} is for a row of a task: leave it out, or replace the question by --task NAME")
     quiet_libraries()
     from harness.evaluation.ask import ask_freely, ask_row
-    from harness.planning.planning import EvalRequest
+    from harness.planning.request import Questions
 
     if args.question is not None:
         lines = ask_freely(model, args.question, prompts)
     else:
-        request = EvalRequest(
-            model=model, command="", tasks=(args.task,), parameters=options.data_parameters(args), prompts=prompts
-        )
-        lines = ask_row(model, request, args.split, args.row)
+        questions = Questions(tasks=(args.task,), parameters=options.data_parameters(args), prompts=prompts)
+        lines = ask_row(model, questions, args.split, args.row)
     for line in lines:
         say(line)

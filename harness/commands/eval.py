@@ -1,6 +1,10 @@
 """`harness eval`: evaluate a model, collect its outputs, score them."""
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from harness.commands import options
 from harness.console import quiet_libraries, say
@@ -18,36 +22,74 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates in this process, or starts several that do."""
     from harness.evaluation import processes
 
-    model = options.model_request(args)
-    prompts = options.prompt_request(args)
-    if args.task and args.suite:
-        raise UserError("--suite and --task both choose the tasks: leave out one of them")
+    request = eval_request(args)
     processes.end_with_launcher()
     if (args.num_processes or 1) > 1 and not processes.launched_by_other():
         return processes.launch(args.num_processes, args.arguments)
 
     quiet_libraries()
     from harness.evaluation.evaluate import evaluate
-    from harness.planning.planning import EvalRequest
     from harness.reporting import table
 
-    request = EvalRequest(
-        model=model,
-        command=options.eval_command(args),
-        tasks=tuple(dict.fromkeys(args.task)),
-        parameters=options.data_parameters(args),
-        limit=args.limit,
-        output=args.output,
-        continuations=args.exact_continuations,
-        batch_size=args.batch_size,
-        strict=args.strict,
-        processes=args.num_processes,
-        suite=args.suite or ("quick" if args.model is None else "full"),
-        prompts=prompts,
-    )
     if (scored := evaluate(request)) is not None:
         found, result = scored
         table.show(result)
         say(f"{found.folder}: run.json, observations, result.json")
         say(f"for plots and examples: harness report {found.folder}")
     return 0
+
+
+def eval_request(args: argparse.Namespace) -> Any:
+    """The EvalRequest of these options. Raises UserError for an invalid value."""
+    from harness.planning.request import EvalRequest, Execution, Questions
+
+    model, prompts = options.model_request(args), options.prompt_request(args)
+    if args.task and args.suite:
+        raise UserError("--suite and --task both choose the tasks: leave out one of them")
+    questions = Questions(
+        tasks=tuple(dict.fromkeys(args.task)),
+        suite=args.suite or ("quick" if args.model is None else "full"),
+        parameters=options.data_parameters(args),
+        limit=args.limit,
+        prompts=prompts,
+        continuations=args.exact_continuations,
+    )
+    execution = Execution(
+        output=args.output, batch_size=args.batch_size, strict=args.strict, processes=args.num_processes
+    )
+    return EvalRequest(model=model, command=options.eval_command(args), questions=questions, execution=execution)
+
+
+def call_request(
+    model: Any, tokenizer: Any, parameters: Mapping[str, Mapping[str, Any]], values: dict[str, Any]
+) -> Any:
+    """The EvalRequest of a call of `harness.evaluate`, made as that of a command line. values: of options by name.
+
+    Raises TypeError for an unknown option, UserError for an invalid value.
+    """
+    args = options.parse_command(["eval"])
+    name = values.pop("name", None)
+    for option, value in values.items():
+        if not hasattr(args, option) or option in ("model", "set", "num_processes"):
+            raise TypeError(f"harness.evaluate has no option {option!r}: it has those of harness eval")
+        setattr(args, option, value)
+    args.set = [f"{task}.{key}={_text(value)}" for task, some in parameters.items() for key, value in some.items()]
+    if isinstance(model, str | Path):
+        args.model = str(model)
+        return eval_request(args)
+    from harness.models.in_memory import InMemory
+
+    if tokenizer is None:
+        raise UserError("a model in memory needs its tokenizer: harness.evaluate(model, tokenizer)")
+    args.suite = args.suite or (None if args.task else "full")
+    request = eval_request(args)
+    return replace(
+        request,
+        model=InMemory(model, tokenizer, name),
+        command=f"harness.evaluate(model, tokenizer), with the options of {request.command}",
+    )
+
+
+def _text(value: Any) -> str:
+    """A parameter as --set takes it."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -17,17 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Writes the prompts and prints how their answers are scored."""
     from harness.evaluation.external import write_prompts
-    from harness.models.source import ModelRequest
-    from harness.planning.planning import EvalRequest
+    from harness.planning.request import Questions
 
-    request = EvalRequest(
-        model=ModelRequest(),
-        command=shlex.join(["harness", *args.arguments]),
+    questions = Questions(
         tasks=tuple(dict.fromkeys(args.task)),
         parameters=options.data_parameters(args),
         limit=args.limit,
         prompts=options.prompt_request(args),
     )
-    count = write_prompts(request, args.out)
+    count = write_prompts(questions, shlex.join(["harness", *args.arguments]), args.out)
     say(f"{args.out}: {count:,} prompts; when answers.jsonl has an answer to each:")
     say(f"harness score --outputs answers.jsonl --prompts {args.out} --model ORG/NAME")

@@ -14,8 +14,9 @@ from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
-from harness.planning.planning import EvalRequest, other_tasks, plan_jobs, plan_rows, put_to
+from harness.planning.planning import apply_prompting, other_tasks, plan_jobs, plan_rows
 from harness.planning.plans import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
+from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import PromptRequest, answer_part, render, resolve_prompting
 from harness.prompts.rendering import end_of_answer, prompt_ids
@@ -49,22 +50,22 @@ class Asked:
         return self.engine.logprobs(ids, places).exp()
 
 
-def ask_row(model: ModelRequest, request: EvalRequest, split: str | None, row: int) -> Iterator[str]:
+def ask_row(model: ModelRequest, questions: Questions, split: str | None, row: int) -> Iterator[str]:
     """One row of a split (None: the first) of a task, line by line. Raises UserError for one that is not there."""
-    jobs = {job.split: job for job in plan_jobs(request)}
+    jobs = {job.split: job for job in plan_jobs(questions)}
     if split is not None and split not in jobs:
-        raise UserError(f"{request.tasks[0]} has no split {split!r}: its splits are {', '.join(jobs)}")
+        raise UserError(f"{questions.tasks[0]} has no split {split!r}: its splits are {', '.join(jobs)}")
     first = jobs[split] if split is not None else next(iter(jobs.values()))
     if row >= first.config.rows(first.split):
         raise UserError(f"{first.name} has {first.config.rows(first.split):,} rows: name one below that with --row")
     source = resolve(model)
-    (job,) = put_to([first], request, source.tokenizer)
+    (job,) = apply_prompting([first], questions, source.tokenizer)
     rows = job.config.table(job.split, row, row + 1)
     try:
-        plan = plan_rows(job, source, rows, request.continuations)
+        plan = plan_rows(job, source, rows, questions.continuations)
     except CannotEncodeError as refusal:
-        raise UserError(f"{refusal}{other_tasks(source, request)}") from None
-    asked = _load(source, request)
+        raise UserError(f"{refusal}{other_tasks(source, questions)}") from None
+    asked = _load(source)
     yield f"{source.name} @ {source.revision[:12]}, {job.name} row {row}, version {job.task.version}, {_put(job)}"
     yield from _answer(asked, job, rows, plan)
 
@@ -86,15 +87,15 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     limit = FREE_TOKENS + prompting.thinking
     if source.context is not None and len(plan.prompts[0]) + limit > source.context:
         raise UserError(f"the context of {source.name} is {source.context:,} tokens: ask something shorter")
-    asked = _load(source, EvalRequest(model, ""))
+    asked = _load(source)
     yield f"{source.name} @ {source.revision[:12]}, {'chat' if prompting.chat else 'plain text'}"
     yield from _prompt(asked, plan.prompts[0])
     yield from _written(asked, plan, limit, None if prompting.chat else is_complete)[1]
 
 
-def _load(source: ModelSource, request: EvalRequest) -> Asked:
+def _load(source: ModelSource) -> Asked:
     fetch_weights(source)
-    return Asked(source, Engine(load(source), source.tokenizer, request.batch_size, request.strict))
+    return Asked(source, Engine(load(source), source.tokenizer))
 
 
 def _put(job: Job) -> str:

@@ -6,6 +6,7 @@ are planned for that. Every process goes through `evaluate`; rank 0 opens the ru
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from harness.evaluation.merge import first_of_each, merge, rows_done
 from harness.evaluation.processes import World
 from harness.evaluation.progress import Progress, Teller, Weights
 from harness.evaluation.shards import Record, ShardWriter, records
+from harness.models import in_memory
+from harness.models.in_memory import InMemory
 from harness.models.loading import describe, load
-from harness.models.source import ModelSource, fetch_weights, resolve
+from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
 from harness.models.tokenizer_file import keeping
-from harness.planning.planning import EvalRequest, FirstRows, check_first_rows, plan_jobs, plan_rows, put_to
+from harness.planning.planning import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
 from harness.planning.plans import Plan
+from harness.planning.request import EvalRequest, Questions
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, Parcel, deal
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of
@@ -59,55 +63,71 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone."""
     world = World()
     with Progress(world.is_first) as progress:
-        return _evaluate(request, world, progress)
+        source, jobs, found = _plan(request, world, progress)
+        if world.told(source.revision) != source.revision:
+            raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
+        progress.doing("loading the model")
+        with _loaded(request.model, source, world) as model:
+            repeats = Engine(model, source.tokenizer).reading(world.told(found.longest)).repeats
+            part = _Part(request, world, progress, source, model, jobs)
+            if world.is_first:
+                run, result = _lead(part, found, repeats)
+            else:
+                part.observe(world.told(None))
+        world.part()
+        return (run, result) if world.is_first else None
 
 
-def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[Run, dict[str, Any]] | None:
+def _plan(request: EvalRequest, world: World, progress: Progress) -> tuple[ModelSource, list[Job], FirstRows]:
+    """The model without its weights, and its jobs. Whatever can be refused is refused here; of each machine one process
+    does it first, which fetches what the others then find."""
     found = FirstRows()
     with world.first_here_goes_first():
         _check_processes(request, world)
-        jobs = plan_jobs(request)
-        require_writable(request.output)
+        jobs = plan_jobs(request.questions)
+        require_writable(request.execution.output)
         progress.doing("reading the tokenizer")
         with keeping():
-            source = resolve(request.model, here_only=not world.is_first_here)
-            jobs = put_to(jobs, request, source.tokenizer)
+            source = _source(request.model, here_only=not world.is_first_here)
+            jobs = apply_prompting(jobs, request.questions, source.tokenizer)
             if world.is_first:
                 progress.doing("planning the first rows of every task")
-                found = check_first_rows(jobs, source, request)
+                found = check_first_rows(jobs, source, request.questions)
         if world.is_first:
             with progress.aside():
-                _say_what_is_asked(request, source, _without(jobs, found.left_out), found.left_out)
-        if world.is_first_here:
+                _say_what_is_asked(request.questions, source, _without(jobs, found.left_out), found.left_out)
+        if world.is_first_here and not source.in_memory:
             progress.doing("fetching the weights")
             fetch_weights(source)
-    if world.told(source.revision) != source.revision:
-        raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
-    progress.doing("loading the model")
-    model = load(source, world.device)
-    repeats = Engine(model, source.tokenizer).reading(world.told(found.longest)).repeats
-    if not world.is_first:
-        _observe(request, world, world.told(None), source, model, jobs, progress)
-        world.part()
-        return None
-    jobs = _without(jobs, found.left_out)
-    described = describe(source, model, request.strict) | {"deterministic": repeats}
-    if any(job.prompting.chat for job in jobs):
-        described["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
-    facts = {
-        "command": request.command,
-        **request.suite_facts(),
-        "model": described,
-        "data": _data_facts(jobs, found),
-        "environment": environment(world.device),
-        "left_out": found.left_out,
-    }
+    return source, jobs, found
+
+
+def _source(model: ModelRequest | InMemory, here_only: bool) -> ModelSource:
+    return in_memory.source_of(model) if isinstance(model, InMemory) else resolve(model, here_only)
+
+
+@contextmanager
+def _loaded(model: ModelRequest | InMemory, source: ModelSource, world: World) -> Iterator[Any]:
+    """The model, ready for the engine."""
+    if isinstance(model, InMemory):
+        with in_memory.ready(model) as ready:
+            yield ready
+    else:
+        yield load(source, world.device)
+
+
+def _lead(part: "_Part", found: FirstRows, repeats: bool) -> tuple[Run, dict[str, Any]]:
+    """What rank 0 does: it opens the run, says what is left to do, does its part of it, merges and scores."""
+    request, world, progress = part.request, part.world, part.progress
+    jobs = _without(part.jobs, found.left_out)
     with progress.aside():
         if not repeats:
             say(
-                f"{source.name} is not deterministic: it gives different answers to the same text, and cannot be ranked"
+                f"{part.source.name} is not deterministic: it gives different answers to the same text, and cannot be "
+                "ranked"
             )
-        folder = run_folder(request.output, facts)
+        facts = _facts(part, jobs, found, repeats)
+        folder = run_folder(request.execution.output, facts)
     with only_writer(folder):
         run = open_run(folder, facts)
         before = first_of_each(records(run.shards))
@@ -120,26 +140,36 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         with progress.aside():
             _say_what_is_kept(run, jobs, done)
         progress.doing("weighing the rows")
-        parcels = deal(
-            jobs,
-            done,
-            1 if request.model.tensor_parallel else world.size,
-            FEW_ROWS if request.continuations else MOST_ROWS,
-        )
-        work = world.told(Work(run.folder.relative_to(request.output), start, parcels, frozenset(found.left_out)))
-        _observe(request, world, work, source, model, jobs, progress)
+        processes = 1 if request.model.tensor_parallel else world.size
+        parcels = deal(jobs, done, processes, FEW_ROWS if request.questions.continuations else MOST_ROWS)
+        below = run.folder.relative_to(request.execution.output)
+        part.observe(world.told(Work(below, start, parcels, frozenset(found.left_out))))
         progress.doing("scoring")
-        result = _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
-    world.part()
-    return run, result
+        return run, _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
+
+
+def _facts(part: "_Part", jobs: list[Job], found: FirstRows, repeats: bool) -> dict[str, Any]:
+    """run.json of a new run."""
+    request, source = part.request, part.source
+    model = describe(source, part.model, request.execution.strict) | {"deterministic": repeats}
+    if any(job.prompting.chat for job in jobs):
+        model["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
+    return {
+        "command": request.command,
+        **request.questions.suite_facts(),
+        "model": model,
+        "data": _data_facts(jobs, found),
+        "environment": environment(part.model.device),
+        "left_out": found.left_out,
+    }
 
 
 def _check_processes(request: EvalRequest, world: World) -> None:
     """Raises UserError for ways of spreading the work that do not go with the processes that were started."""
-    if request.processes not in (None, world.size):
+    if request.execution.processes not in (None, world.size):
         raise UserError(
-            f"--num-processes {request.processes} was asked, and another launcher has started {world.size}: leave it "
-            "out, or tell the launcher"
+            f"--num-processes {request.execution.processes} was asked, and another launcher has started {world.size}: "
+            "leave it out, or tell the launcher"
         )
     if request.model.device_map and world.size > world.machines:
         raise UserError(
@@ -162,10 +192,10 @@ def _data_facts(jobs: list[Job], found: FirstRows) -> dict[str, Any]:
     return data
 
 
-def _say_what_is_asked(request: EvalRequest, source: ModelSource, jobs: list[Job], left_out: dict[str, str]) -> None:
+def _say_what_is_asked(questions: Questions, source: ModelSource, jobs: list[Job], left_out: dict[str, str]) -> None:
     """The first lines: which model, what of it is asked, and what is not."""
     names = list(dict.fromkeys(job.task.name for job in jobs))
-    what = ", ".join(names) if request.tasks else f"suite {request.suite}, {len(names)} tasks"
+    what = ", ".join(names) if questions.tasks else f"suite {questions.suite}, {len(names)} tasks"
     say(f"{source.name} @ {source.revision[:12]}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in left_out.items():
         say(f"left out: {name} ({reason})")
@@ -186,43 +216,47 @@ def _without(jobs: list[Job], left_out: Collection[str]) -> list[Job]:
     return [job for job in jobs if job.task.name not in left_out]
 
 
-def _observe(  # noqa: PLR0917
-    request: EvalRequest,
-    world: World,
-    work: Work,
-    source: ModelSource,
-    model: Any,
-    jobs: list[Job],
-    progress: Progress,
-) -> None:
-    """This process's part of the work."""
-    engine = Engine(model, source.tokenizer, request.batch_size, request.strict, world.sharing)
-    jobs = _without(jobs, work.left_out)
+@dataclass(frozen=True)
+class _Part:
+    """One process of an evaluation, its model loaded."""
 
-    def planner(job: Job, rows: pa.Table) -> Plan:
-        return plan_rows(job, source, rows, request.continuations)
+    request: EvalRequest
+    world: World
+    progress: Progress
+    source: ModelSource
+    model: Any
+    jobs: list[Job]
 
-    world.open_counters()
-    require_same_folder(request.output / work.folder, work.start)
-    one_model = request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
-    parcels = iter(work.parcels) if one_model else _claimed(world, work.parcels)
-    teller = Teller(world, jobs)
+    def observe(self, work: Work) -> None:
+        """Does this process's part of the work."""
+        execution, world = self.request.execution, self.world
+        engine = Engine(self.model, self.source.tokenizer, execution.batch_size, execution.strict, world.sharing)
+        jobs = _without(self.jobs, work.left_out)
 
-    def tell(parcel: Parcel, share: float) -> None:
-        if share > 0:
-            progress.doing(jobs[parcel.job].name)
-        teller.tell(parcel, share)
+        def planner(job: Job, rows: pa.Table) -> Plan:
+            return plan_rows(job, self.source, rows, self.request.questions.continuations)
 
-    seen = observe(jobs, parcels, planner, engine, tell)
-    if one_model and not world.is_first:
-        for _ in seen:
-            pass
-        world.wait_for_all()
-        return
-    shard = request.output / work.folder / "shards" / f"{work.start:04}-{world.rank:04}.shard"
-    progress.doing("trying the model out")
-    with progress.working(world, Weights.of(jobs, work.parcels)):
-        _record(world, seen, shard)
+        world.open_counters()
+        require_same_folder(execution.output / work.folder, work.start)
+        one_model = self.request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
+        parcels = iter(work.parcels) if one_model else _claimed(world, work.parcels)
+        teller = Teller(world, jobs)
+
+        def tell(parcel: Parcel, share: float) -> None:
+            if share > 0:
+                self.progress.doing(jobs[parcel.job].name)
+            teller.tell(parcel, share)
+
+        seen = observe(jobs, parcels, planner, engine, tell)
+        if one_model and not world.is_first:
+            for _ in seen:
+                pass
+            world.wait_for_all()
+            return
+        shard = execution.output / work.folder / "shards" / f"{work.start:04}-{world.rank:04}.shard"
+        self.progress.doing("trying the model out")
+        with self.progress.working(world, Weights.of(jobs, work.parcels)):
+            _record(world, seen, shard)
 
 
 def _claimed(world: World, parcels: list[Parcel]) -> Iterator[Parcel]:

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from harness.errors import UserError
 from harness.models.suggestions import some
-from harness.planning.planning import EvalRequest, plan_jobs
+from harness.planning.planning import plan_jobs
+from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.prompts.rendering import messages, plain_texts
@@ -49,9 +50,9 @@ class Answer(NamedTuple):
     finished: bool
 
 
-def write_prompts(request: EvalRequest, out: Path) -> int:
+def write_prompts(questions: Questions, command: str, out: Path) -> int:
     """Writes the prompts of completion tasks; returns how many. Raises UserError for tasks that text cannot answer."""
-    jobs = _jobs(request)
+    jobs = _jobs(questions)
     if out.is_dir():
         raise UserError(f"{out} is a folder: name a file, such as {out / 'prompts.jsonl'}")
     require_writable(out.parent)
@@ -64,7 +65,7 @@ def write_prompts(request: EvalRequest, out: Path) -> int:
                     line = {"id": f"{_prefix(job)}-{start + place}", **asked, "max_tokens": limit}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
                     count += 1
-    facts = {"schema": PROMPTS_SCHEMA, "command": request.command, "data": data_facts(jobs)}
+    facts = {"schema": PROMPTS_SCHEMA, "command": command, "data": data_facts(jobs)}
     write_json(_facts_file(out), facts)
     partial.replace(out)
     return count
@@ -103,15 +104,15 @@ def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tupl
     return run, result
 
 
-def _jobs(request: EvalRequest) -> list[Job]:
+def _jobs(questions: Questions) -> list[Job]:
     """The jobs, each put as was asked; a chat template is the service's own, and so are its special tokens."""
-    jobs = plan_jobs(request)
+    jobs = plan_jobs(questions)
     for job in jobs:
         if isinstance(job.task, DialogueTask):
             raise UserError(f"{job.task.name} is a dialogue, whose turns depend on the answers: name another --task")
         if not isinstance(job.task, CompletionTask):
             raise UserError(f"{job.task.name} is read off probabilities, which text does not have: name another --task")
-    asked = request.prompts
+    asked = questions.prompts
     if asked.thinking:
         raise UserError("--thinking is for the service to set: leave it out")
     chat = asked.chat != "off"

@@ -141,6 +141,8 @@ def decoding(source: ModelSource, model: Any) -> dict[str, Any]:
 
     asked: dict[str, Any] = {}
     with suppress(OSError, ValueError, TypeError):
+        if source.in_memory:
+            raise OSError
         asked = GenerationConfig.from_pretrained(source.location, **source.arguments).to_diff_dict()
     ends = model.generation_config.eos_token_id
     return {"greedy": True, "ends": ends or [], "not_followed": sorted(asked.keys() & CHANGES_TEXTS)}

@@ -98,6 +98,7 @@ class ModelSource:
     gguf_file: the file of `location` that holds all of it. tokens_from: what splits texts, "tokenizer.json" of the
     model or what "transformers" has built where it has none. template_of: whose the chat template is, if there is one,
     the "model"'s or the "adapter"'s. tokenizer_file: where tokenizer.json lies, if that splits texts.
+    in_memory: whether it has no files.
     """
 
     name: str
@@ -111,6 +112,7 @@ class ModelSource:
     tokens_from: str = BUILT
     template_of: str = MODEL
     tokenizer_file: Path | None = None
+    in_memory: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:

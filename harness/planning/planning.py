@@ -1,7 +1,6 @@
 """What is asked of which model: jobs from a request, plans from their rows, and what is refused before any work."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +10,7 @@ from fflm_data import get_config
 from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError, Unfaithful
 from harness.models.faithful import decoded
-from harness.models.source import ModelRequest, ModelSource
+from harness.models.source import ModelSource
 from harness.models.tokenizer_file import rehearsed
 from harness.planning.plans import (
     CompletionPlan,
@@ -23,8 +22,9 @@ from harness.planning.plans import (
     plan_continuations,
     plan_reads,
 )
+from harness.planning.request import Questions
 from harness.prompts.jobs import Job
-from harness.prompts.prompting import PromptRequest, resolve_prompting
+from harness.prompts.prompting import resolve_prompting
 from harness.prompts.rendering import end_of_answer, exchange, prompt_ids, prompt_texts
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, all_tasks, get_task
 from harness.tasks.base import Ints
@@ -37,67 +37,36 @@ FIRST_ROWS_CONTINUED = 2
 THINKING_STEP = 64
 
 
-@dataclass(frozen=True)
-class EvalRequest:
-    """What `harness eval` was asked. parameters: by task, what is set of its data config. continuations: whether each
-    possible answer is scored as a text of its own. batch_size: the most sequences in a batch. strict: one
-    each. processes: how many of them work on it, None for as many as were started. suite: what is asked where no
-    task is named; of its tasks those are left out that the model cannot be asked."""
-
-    model: ModelRequest
-    command: str
-    tasks: tuple[str, ...] = ()
-    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
-    limit: int | None = None
-    output: Path = Path("runs")
-    continuations: bool = False
-    batch_size: int | None = None
-    strict: bool = False
-    processes: int | None = None
-    suite: str = "full"
-    prompts: PromptRequest = field(default_factory=PromptRequest)
-
-    @property
-    def challenges(self) -> int | None:
-        """How often dialogues challenge an answer, None for as often as their tasks say."""
-        asked = self.prompts.challenges
-        return get_suite(self.suite).challenges if asked is None and not self.tasks else asked
-
-    def suite_facts(self) -> dict[str, Any]:
-        """Name and version of the suite as run.json stores them; nothing where tasks are named."""
-        return {} if self.tasks else {"suite": get_suite(self.suite).facts()}
-
-
-def plan_jobs(request: EvalRequest) -> list[Job]:
+def plan_jobs(questions: Questions) -> list[Job]:
     """The jobs in order of tasks and splits. Raises UserError for an unknown task, ParameterError for a bad value."""
-    most = get_suite(request.suite).rows
-    most = dict.fromkeys(request.tasks) if request.tasks else most
+    most = get_suite(questions.suite).rows
+    most = dict.fromkeys(questions.tasks) if questions.tasks else most
     names = tuple(most)
-    for name in request.parameters:
+    for name in questions.parameters:
         get_task(name)
         if name not in names:
             raise UserError(f"--set {name}... sets a task that is not evaluated: add --task {name}")
     jobs = []
     for name in names:
-        changed = dict(request.parameters.get(name, {}))
+        changed = dict(questions.parameters.get(name, {}))
         task = get_task(name)
         if len(task.renderings) > 1:
             task = task.rendered(changed.pop("rendering", task.rendering))
         config = get_config(task.config, **{**task.parameters, **changed})
         for split in task.splits:
             if rows := config.splits().get(split):
-                limit = min(rows, request.limit or rows, most[task.name] or rows)
+                limit = min(rows, questions.limit or rows, most[task.name] or rows)
                 jobs.append(Job(task, config, split, limit))
     if not jobs:
         raise UserError("no rows are left to evaluate: leave out the --set that empties the splits")
     return jobs
 
 
-def put_to(jobs: list[Job], request: EvalRequest, tokenizer: Any) -> list[Job]:
-    """The same jobs with their questions put as was asked. Raises UserError if the tokenizer has no way for that."""
-    prompting = resolve_prompting(request.prompts, tokenizer)
+def apply_prompting(jobs: list[Job], questions: Questions, tokenizer: Any) -> list[Job]:
+    """The same jobs with the prompting that was requested. Raises UserError if the tokenizer does not allow it."""
+    prompting = resolve_prompting(questions.prompts, tokenizer)
     return [
-        replace(job, prompting=prompting.of(job.task, request.challenges))
+        replace(job, prompting=prompting.of(job.task, questions.challenges))
         if isinstance(job.task, CompletionTask)
         else job
         for job in jobs
@@ -114,17 +83,17 @@ class FirstRows:
     longest: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
-def check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest) -> FirstRows:
+def check_first_rows(jobs: list[Job], source: ModelSource, questions: Questions) -> FirstRows:
     """Plans the first rows of every job for nothing but its refusals.
 
     Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
     """
     with rehearsed(source.tokenizer_file):
-        return _check_first_rows(jobs, source, request)
+        return _check_first_rows(jobs, source, questions)
 
 
-def _check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest) -> FirstRows:
-    continuations = request.continuations
+def _check_first_rows(jobs: list[Job], source: ModelSource, questions: Questions) -> FirstRows:
+    continuations = questions.continuations
     rendering: dict[str, dict[str, Any]] = {}
     refused: dict[str, UserError] = {}
     longest = np.empty(0, dtype=np.int64)
@@ -151,7 +120,7 @@ def _check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest
         }
         if job.task.rendering != job.task.renderings[0]:
             rendering[job.task.name]["text"] = job.task.rendering
-    if refused and not request.tasks and any(name not in refused for name in rendering):
+    if refused and not questions.tasks and any(name not in refused for name in rendering):
         return FirstRows(rendering, {name: str(refusal) for name, refusal in refused.items()}, longest)
     if refused:
         worst = next(iter(refused.values()))
@@ -162,7 +131,7 @@ def _check_first_rows(jobs: list[Job], source: ModelSource, request: EvalRequest
         first_refused = next(job for job in jobs if job.task.name in refused)
         other = _other_rendering(first_refused, source, continuations)
         if isinstance(worst, CannotEncodeError) and not other and not fit:
-            other = other_tasks(source, request)
+            other = other_tasks(source, questions)
         raise UserError(f"{worst}{other}{advice}")
     return FirstRows(rendering, {}, longest)
 
@@ -179,21 +148,21 @@ def _other_rendering(job: Job, source: ModelSource, continuations: bool) -> str:
     return ""
 
 
-def other_tasks(source: ModelSource, request: EvalRequest) -> str:
+def other_tasks(source: ModelSource, questions: Questions) -> str:
     """What may be done where a tokenizer cannot encode the texts of a task, as the end of a refusal."""
-    names = [name for name, task in all_tasks().items() if _fits(task, source, request)]
+    names = [name for name, task in all_tasks().items() if _fits(task, source, questions)]
     if not names:
         return ": it can encode the texts of no task, name another --model"
     return f": ask what it can encode, {' '.join(f'--task {name}' for name in names)}, or name another --model"
 
 
-def _fits(task: Task, source: ModelSource, request: EvalRequest) -> bool:
+def _fits(task: Task, source: ModelSource, questions: Questions) -> bool:
     """Whether a model can be asked the first row of a task."""
     config = get_config(task.config, **task.parameters)
     split = next(one for one in task.splits if config.splits().get(one))
-    (job,) = put_to([Job(task, config, split, 1)], request, source.tokenizer)
+    (job,) = apply_prompting([Job(task, config, split, 1)], questions, source.tokenizer)
     try:
-        plan_rows(job, source, config.table(split, 0, 1), request.continuations)
+        plan_rows(job, source, config.table(split, 0, 1), questions.continuations)
     except UserError:
         return False
     return True

@@ -23,7 +23,7 @@ import torch
 from harness.evaluation.evaluate import evaluate
 from harness.models.loading import load
 from harness.models.source import ModelRequest, resolve
-from harness.planning.planning import EvalRequest
+from harness.planning.request import EvalRequest, Execution, Questions
 from harness.prompts.jobs import Job
 from harness.prompts.rendering import prompt_texts
 from harness.runs.observations import ROUNDING
@@ -125,7 +125,14 @@ def evaluated(folder: Path, dtype: str, rows: int, *tasks: str) -> tuple[Run, An
     """A run of `harness eval`; the same model and its tokenizer."""
     request = ModelRequest(str(folder), dtype=dtype)
     parameters = {"flipflop": {"length": LENGTH, "val_rows": 0, "val_sparse_rows": 0}}
-    scored = evaluate(EvalRequest(request, "", tasks, parameters, rows, folder / f"runs-{dtype}"))
+    scored = evaluate(
+        EvalRequest(
+            model=request,
+            command="",
+            questions=Questions(tasks=tasks, parameters=parameters, limit=rows),
+            execution=Execution(output=folder / f"runs-{dtype}"),
+        )
+    )
     assert scored is not None
     source = resolve(request)
     return scored[0], load(source, machine.device()), source.tokenizer

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
 from harness.models.source import ModelRequest
-from harness.planning.planning import EvalRequest
+from harness.planning.request import EvalRequest, Execution, Questions
 from harness.tasks.base import Floats
 from leaderboard.replay.agreement import QUANTIZED
 from tests.gpu import machine
@@ -72,11 +72,13 @@ def quantized(folder: Path, bits: str, rows: int) -> Figures:
 
 def said(folder: Path, rows: int, strict: bool = False, quantization: str | None = None) -> Floats:
     """Log-probabilities that a run records."""
+    parameters = {"flipflop": {"length": LENGTH, "val_sparse_rows": 0, "val_dense_rows": 0}}
     request = EvalRequest(
-        ModelRequest(str(folder), quantization=quantization), "", ("flipflop",),
-        {"flipflop": {"length": LENGTH, "val_sparse_rows": 0, "val_dense_rows": 0}}, rows,
-        folder / f"runs-{quantization}-{strict}", strict=strict,
-    )  # fmt: skip
+        model=ModelRequest(str(folder), quantization=quantization),
+        command="",
+        questions=Questions(tasks=("flipflop",), parameters=parameters, limit=rows),
+        execution=Execution(output=folder / f"runs-{quantization}-{strict}", strict=strict),
+    )
     scored = evaluate(request)
     assert scored is not None
     (job,) = scored[0].jobs()

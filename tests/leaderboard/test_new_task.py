@@ -9,8 +9,8 @@ import pytest
 
 import harness.tasks
 from harness.errors import OtherVersion
-from harness.models.source import ModelRequest
-from harness.planning.planning import EvalRequest, plan_jobs
+from harness.planning.planning import plan_jobs
+from harness.planning.request import Questions
 from harness.tasks import all_tasks, get_task
 from harness.tasks.suites import get_suite, suites
 from leaderboard.records import RECORDS, record_folders
@@ -82,7 +82,7 @@ def test_it_stands_in_its_order_and_group() -> None:
     names = list(all_tasks())
     assert names.index("letters") + 1 == names.index("letters-upper") == names.index("letters-spelled") - 1
     assert get_task("letters-upper").group == "letters"
-    request = EvalRequest(model=ModelRequest(), command="", suite="quick", limit=1)
+    request = Questions(suite="quick", limit=1)
     assert "letters-upper.test" in [job.name for job in plan_jobs(request)]
     cells: Any = {(name, "test"): SimpleNamespace(rows=1, baseline=0.2, guess="majority") for name in names}
     found = [(column.group, column.task) for column in columns([SimpleNamespace(cells=cells)])]  # type: ignore[list-item]

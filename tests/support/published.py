@@ -8,8 +8,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from harness.models.source import ModelRequest
-from harness.planning.planning import EvalRequest, plan_jobs
+from harness.planning.planning import plan_jobs
+from harness.planning.request import Questions
 from harness.prompts.rendering import plain_texts
 from harness.tasks import CompletionTask
 from tests.support.tokenizers import LLAMA3_CUTS
@@ -23,7 +23,7 @@ TURNS = ["<|im_start|>", "<|im_end|>"]
 @cache
 def corpus() -> tuple[str, ...]:
     texts = ["The quick brown fox jumps over the lazy dog's back, don't you know?", "user\n", "assistant\n"]
-    for job in plan_jobs(EvalRequest(ModelRequest(), "", limit=30)):
+    for job in plan_jobs(Questions(limit=30)):
         rows = job.config.table(job.split, 0, job.rows)
         texts += plain_texts(job, rows) if isinstance(job.task, CompletionTask) else job.task.texts(rows)
     return tuple(texts)

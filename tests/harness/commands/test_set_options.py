@@ -9,14 +9,14 @@ from fflm_data.config import ParameterError
 from fflm_data.names import did_you_mean
 from harness.commands import options
 from harness.errors import UserError
-from harness.models.source import ModelRequest
-from harness.planning.planning import EvalRequest, plan_jobs
+from harness.planning.planning import plan_jobs
+from harness.planning.request import Questions
 
 
 def planned(*texts: str) -> int:
     """How many jobs the tasks that they name come to."""
     parameters = options.data_parameters(argparse.Namespace(set=list(texts)))
-    return len(plan_jobs(EvalRequest(ModelRequest(), "", tuple(parameters), parameters)))
+    return len(plan_jobs(Questions(tasks=tuple(parameters), parameters=parameters)))
 
 
 @pytest.mark.parametrize(

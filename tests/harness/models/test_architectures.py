@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
 from harness.models.architectures import auto_class, context_of
 from harness.models.source import ModelRequest, resolve
-from harness.planning.planning import EvalRequest
+from harness.planning.request import EvalRequest, Execution, Questions
 from harness.prompts.prompting import PromptRequest, render, resolve_prompting
 from harness.runs.run import Run
 from tests.harness.engine import every_class
@@ -37,7 +37,10 @@ def run_of(folder: Path, *tasks: str, length: int = 60, rows: int = 4) -> Run:
     names = tasks or ("flipflop",)
     sizes = {"flipflop": {"length": length, "val_sparse_rows": 0, "val_dense_rows": 0}}
     parameters = sizes if "flipflop" in names else {}
-    asked = EvalRequest(ModelRequest(str(folder)), "", names, parameters, rows, folder / "runs")
+    questions = Questions(tasks=names, parameters=parameters, limit=rows)
+    asked = EvalRequest(
+        model=ModelRequest(str(folder)), command="", questions=questions, execution=Execution(output=folder / "runs")
+    )
     scored = evaluate(asked)
     assert scored is not None
     return scored[0]

@@ -16,9 +16,9 @@ from harness.errors import UserError
 from harness.models import encoding, tokenizer_file
 from harness.models.encoding import Unfaithful
 from harness.models.faithful import decoded, faithful
-from harness.models.source import ModelRequest
 from harness.models.tokens import encode
-from harness.planning.planning import EvalRequest, plan_jobs
+from harness.planning.planning import plan_jobs
+from harness.planning.request import Questions
 from harness.prompts.rendering import messages, plain_texts
 from harness.tasks import ChoiceTask, CompletionTask
 from tests.conftest import Run, refused
@@ -38,7 +38,7 @@ TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 def texts() -> tuple[str, ...]:
     """What all tasks ask, as plain texts and as turns of a chat."""
     found: list[str] = []
-    for job in plan_jobs(EvalRequest(ModelRequest(), "", limit=20)):
+    for job in plan_jobs(Questions(limit=20)):
         rows = job.config.table(job.split, 0, job.rows)
         if isinstance(job.task, CompletionTask):
             found += [*plain_texts(job, rows), *(TURN.format(said[-1]["content"]) for said in messages(job, rows))]

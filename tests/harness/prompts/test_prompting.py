@@ -17,7 +17,8 @@ from transformers.utils import chat_template_utils
 from fflm_data import GENERATOR_VERSION, get_config
 from harness.errors import UserError
 from harness.models.source import ModelRequest, resolve
-from harness.planning.planning import EvalRequest, plan_jobs, put_to
+from harness.planning.planning import apply_prompting, plan_jobs
+from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting, PromptRequest, render, resolve_prompting, template_marks
 from harness.prompts.rendering import end_of_answer, messages, plain_texts, prompt_ids, prompt_texts
@@ -83,8 +84,8 @@ def tokenizer(template: str | None) -> Any:
 
 def job_of(task: str, tokenizer: Any, rows: int = 3, **asked: Any) -> tuple[Job, Any]:
     """A job as `harness eval` makes it, and its rows."""
-    request = EvalRequest(ModelRequest(), "", (task,), limit=rows, prompts=PromptRequest(**asked))
-    (job,) = put_to(plan_jobs(request), request, tokenizer)
+    questions = Questions(tasks=(task,), limit=rows, prompts=PromptRequest(**asked))
+    (job,) = apply_prompting(plan_jobs(questions), questions, tokenizer)
     return job, job.config.table(job.split, 0, rows)
 
 
