@@ -14,7 +14,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from harness.engine.forward import Forward, Past, tensors_of
+from harness.engine.forward import Forward, KVState, tensors_of
 from harness.engine.memory import is_out_of_memory
 from harness.errors import UserError
 
@@ -91,7 +91,7 @@ class Completing:
     positions: whether it must be told where tokens stand. together: whether rows go side by side.
     leaving: whether some rows of what it keeps can be picked out. sharing: whether a beginning can be kept for many
     rows, each going on with several tokens. padded: whether rows of different lengths go together, padded on the
-    left. blocks, gaps: whether several tokens at once can follow what is kept of a dialogue, and whether some of it
+    left. blocks, masking: whether several tokens at once can follow what is kept of a dialogue, and whether some of it
     can be passed over. bytes_per_token: what is kept of each.
     """
 
@@ -102,7 +102,7 @@ class Completing:
     sharing: bool = False
     padded: bool = False
     blocks: bool = False
-    gaps: bool = False
+    masking: bool = False
     bytes_per_token: int = 0
 
 
@@ -168,7 +168,7 @@ def probe_sharing(forward: Forward, reading: Reading, ids: Tensor, shared: int, 
     """Whether the longest prompt, (tokens,), after its kept beginning of `shared` tokens says what it says at once."""
 
     def trial() -> bool:
-        beginning = Past()
+        beginning = KVState()
         forward.step(ids[None, :shared], beginning, way.positions)
         said = forward.step(ids[None, shared:], beginning.repeated(1), way.positions)
         return _close(forward, said, _last(forward, reading, ids))
@@ -256,8 +256,8 @@ def probe_dialogue(forward: Forward, ids: Tensor, way: Completing) -> Completing
     back is taken back.
     """
     for told in [replace(way, positions=positions) for positions in {way.positions, forward.takes("position_ids")}]:
-        if way.together and _fits(_gaps, forward, ids, way, told):
-            return replace(told, blocks=True, gaps=True)
+        if way.together and _fits(_masked_tokens, forward, ids, way, told):
+            return replace(told, blocks=True, masking=True)
     return replace(way, blocks=_fits(_blocks, forward, ids, way))
 
 
@@ -270,11 +270,11 @@ def _blocks(forward: Forward, ids: Tensor, way: Completing) -> bool:
 
 def _stepped(forward: Forward, ids: Tensor, ends: tuple[int, ...], way: Completing) -> list[Tensor]:
     """The logits after each of some blocks, that end at those places."""
-    past = Past()
-    return [forward.step(ids[None, start:end], past, way.positions) for start, end in pairwise(ends)]
+    state = KVState()
+    return [forward.step(ids[None, start:end], state, way.positions) for start, end in pairwise(ends)]
 
 
-def _gaps(forward: Forward, ids: Tensor, trusted: Completing, way: Completing) -> bool:
+def _masked_tokens(forward: Forward, ids: Tensor, trusted: Completing, way: Completing) -> bool:
     """Whether two rows, with passed-over tokens at different places between, say at their end what they say without,
     by a way that is known to be right."""
     third, last = len(ids) // 3, len(ids) - 1
@@ -288,12 +288,12 @@ def _gaps(forward: Forward, ids: Tensor, trusted: Completing, way: Completing) -
     for row, start in enumerate(starts):
         seen[row, start : start + gap] = 0
     cut = 2 * third  # in two blocks, as turns come
-    past = Past(seen[:, :cut])
-    forward.step(rows[:, :cut], past, way.positions)
-    said = forward.step(rows[:, cut:], past, way.positions, seen[:, cut:])
+    state = KVState(seen[:, :cut])
+    forward.step(rows[:, :cut], state, way.positions)
+    said = forward.step(rows[:, cut:], state, way.positions, seen[:, cut:])
     # As for rows that have finished while others go on; one token may take another path than several.
-    forward.step(other[:1].expand(2, 1), past, way.positions, torch.zeros_like(seen[:, :1]))
-    after = forward.step(ids[None, last:].expand(2, 1), past, way.positions)
+    forward.step(other[:1].expand(2, 1), state, way.positions, torch.zeros_like(seen[:, :1]))
+    after = forward.step(ids[None, last:].expand(2, 1), state, way.positions)
     return all(_close(forward, torch.stack([one, two]), expected) for one, two in zip(said, after, strict=True))
 
 
@@ -308,38 +308,38 @@ def _steps(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool
     """Whether a token at a time, after a text, says what the whole says."""
     rows = torch.stack([ids, ids.roll(1)]) if way.together else ids[None]
     expected = torch.stack([full, forward.logits(rows[-1:])[0]]) if way.together else full[None]
-    past, given = Past(), len(ids) - 2
-    said = [forward.step(rows[:, :given], past, way.positions)]
-    said += [forward.step(rows[:, place : place + 1], past, way.positions) for place in range(given, len(ids))]
+    state, given = KVState(), len(ids) - 2
+    said = [forward.step(rows[:, :given], state, way.positions)]
+    said += [forward.step(rows[:, place : place + 1], state, way.positions) for place in range(given, len(ids))]
     return _close(forward, torch.stack(said, dim=1), expected[:, given - 1 :])
 
 
 def _crossing(forward: Forward, reading: Reading, ids: Tensor, start: int, way: Completing) -> bool:
     """Whether some tokens after the first `start` say, one by one, what plain passes up to each of them say."""
-    past, ends = Past(), range(start, min(start + _AROUND_TURNING, len(ids)) + 1)
-    said = [forward.step(ids[None, :start], past, way.positions)]
-    said += [forward.step(ids[None, end - 1 : end], past, way.positions) for end in ends[1:]]
+    state, ends = KVState(), range(start, min(start + _AROUND_TURNING, len(ids)) + 1)
+    said = [forward.step(ids[None, :start], state, way.positions)]
+    said += [forward.step(ids[None, end - 1 : end], state, way.positions) for end in ends[1:]]
     return _close(forward, torch.cat(said), torch.cat([_last(forward, reading, ids[:end]) for end in ends]))
 
 
 def _leaving(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
     """Whether the second of two rows goes on when the first one has left."""
-    past, given = Past(), len(ids) - 2
-    forward.step(torch.stack([ids.roll(1), ids])[:, :given], past, way.positions)
-    past.of(torch.tensor([1], device=ids.device))
-    said = [forward.step(ids[None, place : place + 1], past, way.positions) for place in range(given, len(ids))]
+    state, given = KVState(), len(ids) - 2
+    forward.step(torch.stack([ids.roll(1), ids])[:, :given], state, way.positions)
+    state.of(torch.tensor([1], device=ids.device))
+    said = [forward.step(ids[None, place : place + 1], state, way.positions) for place in range(given, len(ids))]
     return _close(forward, torch.cat(said), full[given:])
 
 
 def _sharing(forward: Forward, ids: Tensor, full: Tensor, way: Completing) -> bool:
     """Whether two rows can follow one kept beginning, with several tokens each, and the beginning stays as it was."""
-    beginning, given, last = Past(), len(ids) // 2, len(ids) - 1
+    beginning, given, last = KVState(), len(ids) // 2, len(ids) - 1
     forward.step(ids[None, :given], beginning, way.positions)
     exact = True
     for _ in range(2):
-        past = beginning.repeated(2)
-        said = forward.step(ids[None, given:last].expand(2, -1), past, way.positions)
-        after = forward.step(ids[None, last:].expand(2, -1), past, way.positions)
+        state = beginning.repeated(2)
+        said = forward.step(ids[None, given:last].expand(2, -1), state, way.positions)
+        after = forward.step(ids[None, last:].expand(2, -1), state, way.positions)
         exact &= _close(forward, said, full[[last - 1, last - 1]]) and _close(forward, after, full[[last, last]])
     return exact
 
@@ -356,18 +356,18 @@ def _padded(forward: Forward, reading: Reading, ids: Tensor, short: int, way: Co
     rows = torch.stack([ids[:last], torch.cat([ids[-1:].expand(last - short), ids[:short]])])
     attention = torch.ones((2, last), dtype=torch.int64, device=ids.device)
     attention[1, : last - short] = 0
-    past = Past(attention)
-    said = forward.step(rows, past, way.positions)
-    after = forward.step(torch.stack([ids[last:], ids[short : short + 1]]), past, way.positions)
+    state = KVState(attention)
+    said = forward.step(rows, state, way.positions)
+    after = forward.step(torch.stack([ids[last:], ids[short : short + 1]]), state, way.positions)
     return _close(forward, said, torch.stack([end, short_end])) and _close(
         forward, after, torch.stack([step, short_step])
     )
 
 
 def _bytes_per_token(forward: Forward, ids: Tensor, way: Completing) -> int:
-    past = Past()
-    forward.step(ids[None], past, way.positions)
-    return sum(one.numel() * one.element_size() for one in tensors_of(past.kept)) // len(ids)
+    state = KVState()
+    forward.step(ids[None], state, way.positions)
+    return sum(one.numel() * one.element_size() for one in tensors_of(state.kept)) // len(ids)
 
 
 def _share(model: Any) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
-from harness.engine.forward import Forward, Past
+from harness.engine.forward import Forward, KVState
 from harness.models.faithful import decoded
 from harness.prompts.prompting import template_marks
 from harness.prompts.thinking import marker_ids
@@ -32,7 +32,7 @@ class Decoder:
         end = forward.model.generation_config.eos_token_id
         self.ends = frozenset([] if end is None else end if isinstance(end, list) else [end])
         self._markers = marker_ids(tokenizer, template_marks(tokenizer))
-        self._beginning: tuple[bytes, Past | None] = (b"", None)
+        self._beginning: tuple[bytes, KVState | None] = (b"", None)
 
     @torch.inference_mode()
     def write(self, prompts: list[Ints], shared: int, limit: "Limit", tell: Callable[[float], object]) -> "list[Row]":
@@ -68,12 +68,12 @@ class Decoder:
         attention = None
         if int(lengths.min()) < ids.shape[1]:
             attention = (torch.arange(ids.shape[1], device=device) >= ids.shape[1] - lengths[:, None]).long()
-        past = self._kept_beginning(prompts[0][:shared]).repeated(len(rows)) if shared else Past(attention)
+        state = self._kept_beginning(prompts[0][:shared]).repeated(len(rows)) if shared else KVState(attention)
         while True:
-            yield self.forward.step(ids, past, self.way.positions)
+            yield self.forward.step(ids, state, self.way.positions)
             fed = [row for row in rows if row.fed]
             if self.way.leaving and sum(row.done for row in fed) >= LEAVING * len(fed):
-                past.of(torch.tensor([place for place, row in enumerate(fed) if not row.done], device=device))
+                state.of(torch.tensor([place for place, row in enumerate(fed) if not row.done], device=device))
                 for row in fed:
                     row.fed = not row.done
             ids = torch.tensor([[row.last] for row in rows if row.fed], device=device)
@@ -90,14 +90,14 @@ class Decoder:
             for row in rows:
                 row.fed = not row.done
 
-    def _kept_beginning(self, ids: Ints) -> Past:
+    def _kept_beginning(self, ids: Ints) -> KVState:
         """What is kept of the tokens that all prompts begin with; the last ones are remembered."""
-        key, past = self._beginning
-        if past is None or key != ids.tobytes():
-            past = Past()
-            self.forward.step(torch.from_numpy(ids).to(self.forward.model.device)[None], past, self.way.positions)
-            self._beginning = (ids.tobytes(), past)
-        return past
+        key, state = self._beginning
+        if state is None or key != ids.tobytes():
+            state = KVState()
+            self.forward.step(torch.from_numpy(ids).to(self.forward.model.device)[None], state, self.way.positions)
+            self._beginning = (ids.tobytes(), state)
+        return state
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from harness.engine.abilities import Completing
 from harness.engine.decoding import Decoder, Limit, Row, take
-from harness.engine.forward import Past
+from harness.engine.forward import KVState
 from harness.planning.plans import DialoguePlan
 from harness.tasks.base import Ints
 
 
 @dataclass(frozen=True)
-class DialoguesSaid:
+class DialogueOutputs:
     """What was written in some dialogues. rows: indices into the plan; outputs: raw text by row and turn; tokens: int64
     (rows, turns), -1 where the logits were no numbers."""
 
@@ -32,7 +32,7 @@ def converse(  # noqa: PLR0917
     batch: Ints,
     limit: Limit,
     tell: Callable[[float], object],
-) -> DialoguesSaid:
+) -> DialogueOutputs:
     """All turns of some rows; of more than one only if the model's way passes over gaps. tell: is told what share of
     the turns is done."""
     kept = _Kept(decoder, way, len(batch))
@@ -51,7 +51,7 @@ def converse(  # noqa: PLR0917
         for place, row in enumerate(rows):
             said[place].append((np.array(row.tokens, dtype=np.int64), row.text))
             counts[place, turn] = row.count
-    return DialoguesSaid(batch, [[text for _, text in turns] for turns in said], counts)
+    return DialogueOutputs(batch, [[text for _, text in turns] for turns in said], counts)
 
 
 class _Kept:
@@ -66,15 +66,15 @@ class _Kept:
         self._device = decoder.forward.model.device
         self._fed: list[list[int]] = [[] for _ in range(rows)]
         self._columns: list[list[int]] = [[] for _ in range(rows)]
-        self._past: Past | None = None
+        self._state: KVState | None = None
 
     def prompts(self, prompts: list[Ints]) -> Tensor:
         """Feeds what the prompts, all of a dialogue so far, have beyond what is kept; logits of what comes next."""
         same = [self._same(row, ids) for row, ids in enumerate(prompts)]
         takes_back = any(count < len(fed) for count, fed in zip(same, self._fed, strict=True))
-        if self._past is None or (takes_back and not self._way.gaps):
+        if self._state is None or (takes_back and not self._way.masking):
             self._fed, self._columns = [[] for _ in prompts], [[] for _ in prompts]
-            self._past = None
+            self._state = None
             same = [0] * len(prompts)
         for row, count in enumerate(same):
             self._pass_over(row, count)
@@ -95,8 +95,8 @@ class _Kept:
     def _pass_over(self, row: int, count: int) -> None:
         """Forgets all but the first tokens of a row."""
         gone = self._columns[row][count:]
-        if gone and self._past is not None and self._past.attention is not None:
-            self._past.attention[row, gone] = 0
+        if gone and self._state is not None and self._state.attention is not None:
+            self._state.attention[row, gone] = 0
         del self._fed[row][count:], self._columns[row][count:]
 
     def _feed(self, tokens: list[list[int]]) -> Tensor:
@@ -108,14 +108,14 @@ class _Kept:
                 ids[row, width - len(new) :] = torch.tensor(new)
                 seen[row, width - len(new) :] = 1
         ids, seen = ids.to(self._device), seen.to(self._device)
-        if self._past is None:
-            self._past = Past(seen if self._way.gaps else None)
-        start = self._past.length
+        if self._state is None:
+            self._state = KVState(seen if self._way.masking else None)
+        start = self._state.length
         # Where blocks cannot follow what is kept, there is one row, and its tokens follow one by one.
         cut = [(0, width)] if self._way.blocks or not start else [(place, place + 1) for place in range(width)]
         for first, last in cut:
             part = seen[:, first:last]
-            logits = self._decoder.forward.step(ids[:, first:last], self._past, self._way.positions, part)
+            logits = self._decoder.forward.step(ids[:, first:last], self._state, self._way.positions, part)
         for row, new in enumerate(tokens):
             self._fed[row] += new
             self._columns[row] += range(start + width - len(new), start + width)

@@ -20,12 +20,12 @@ from harness.engine.abilities import (
     probe_sharing,
     repeats_at_length,
 )
+from harness.engine.batch_progress import BatchProgress
 from harness.engine.batches import Budget, cut, padded
-from harness.engine.beats import Beats
 from harness.engine.decoding import Decoder, Limit
-from harness.engine.dialogues import DialoguesSaid, converse
-from harness.engine.forward import Forward, Past
-from harness.engine.memory import assumed_budget, halving, measured_budget, single_row
+from harness.engine.dialogues import DialogueOutputs, converse
+from harness.engine.forward import Forward, KVState
+from harness.engine.memory import assumed_budget, measured_budget, retry_on_out_of_memory, single_row
 from harness.engine.threads import Threads
 from harness.planning.plans import CompletionPlan, DialoguePlan, Logprobs, ReadPlan
 from harness.tasks.base import Ints
@@ -40,7 +40,7 @@ PASS_TOKENS_ELSEWHERE = 4096
 
 
 @dataclass(frozen=True)
-class ReadsSaid:
+class ReadOutputs:
     """What was said in some sequences. sequences: indices into the plan. points: indices of all their points;
     logprobs: float32 (points, wanted), natural logarithms over the whole vocabulary; argmax: token ids. Where the
     logits are no numbers, logprobs are NaN and argmax is -1."""
@@ -52,7 +52,7 @@ class ReadsSaid:
 
 
 @dataclass(frozen=True)
-class CompletionsSaid:
+class CompletionOutputs:
     """What was written after some prompts. rows: indices into the plan; outputs: raw text; ids: its tokens; tokens:
     how many, -1 where the logits were no numbers."""
 
@@ -76,7 +76,7 @@ class Engine:
         self.model = model
         self.tokenizer = tokenizer
         self.forward = Forward(model, _threads(model, strict))
-        self.beats = Beats()
+        self.progress = BatchProgress()
         self._strict = strict
         self._sharing = sharing
         self._most_rows = 1 if strict else batch_size
@@ -98,21 +98,21 @@ class Engine:
         batches = cut(lengths, points[asked], budget, most_rows, same_length=apart)
         return [asked[batch] for batch in batches]
 
-    def reads(self, plan: ReadPlan) -> Iterator[ReadsSaid]:
+    def reads(self, plan: ReadPlan) -> Iterator[ReadOutputs]:
         """One teacher-forced pass a batch, all its points at once; logits at the points only."""
         if not len(plan.sequence):
             return
         asked = np.unique(plan.sequence)
-        self.beats.start(_tokens(plan, asked))
+        self.progress.start(_tokens(plan, asked))
 
-        def read(batch: Ints) -> ReadsSaid:
-            with self.beats.batch(_tokens(plan, batch)), self.beats.layers(self.model):
+        def read(batch: Ints) -> ReadOutputs:
+            with self.progress.batch(_tokens(plan, batch)), self.progress.layers(self.model):
                 return self._read(plan, batch)
 
-        yield from halving(asked, lambda left: self.read_batches(plan, left), read, self._halve(plan))
+        yield from retry_on_out_of_memory(asked, lambda left: self.read_batches(plan, left), read, self._halve(plan))
 
     @torch.inference_mode()
-    def _read(self, plan: ReadPlan, batch: Ints) -> ReadsSaid:
+    def _read(self, plan: ReadPlan, batch: Ints) -> ReadOutputs:
         ids = padded([plan.sequences[one] for one in batch.tolist()], self._padding, left=False)
         first, last = np.searchsorted(plan.sequence, [batch, batch + 1])
         points = np.concatenate([np.arange(*ends) for ends in zip(first, last, strict=True)])
@@ -131,7 +131,7 @@ class Engine:
         wanted = torch.from_numpy(np.ascontiguousarray(plan.wanted[points])).to(logits.device)
         logprobs = logits[rows[:, None], wanted] - total[rows, None]
         logprobs = logprobs.masked_fill(~total.isfinite()[rows, None], torch.nan)
-        return ReadsSaid(batch, points, logprobs.cpu().numpy(), argmax[rows].cpu().numpy())
+        return ReadOutputs(batch, points, logprobs.cpu().numpy(), argmax[rows].cpu().numpy())
 
     def _lengths_go_together(self, texts: list[Ints]) -> bool:
         """Whether texts of these lengths leave each other alone in a batch; tried once for the widest range so far."""
@@ -157,7 +157,7 @@ class Engine:
 
     def completions(
         self, plan: CompletionPlan, max_new_tokens: int, is_complete: Callable[[str], bool] | None
-    ) -> Iterator[CompletionsSaid]:
+    ) -> Iterator[CompletionOutputs]:
         """Greedy continuations, each up to the end of text, the limit, or what makes it complete (None: nothing)."""
         prompts = plan.prompts
         limit = Limit(max_new_tokens, plan.ends, is_complete)
@@ -174,21 +174,21 @@ class Engine:
             budget = self._writing_budget(way)
             return [asked[one] for one in cut(lengths[asked], np.ones_like(asked), budget, most_rows, same_length)]
 
-        def write(batch: Ints) -> CompletionsSaid:
+        def write(batch: Ints) -> CompletionOutputs:
             rows = [prompts[row] for row in batch.tolist()]
-            with self.beats.batch(lengths[batch].sum()):
-                written = decoder.write(rows, shared, limit, self.beats.within)
+            with self.progress.batch(lengths[batch].sum()):
+                written = decoder.write(rows, shared, limit, self.progress.within)
             counts = np.array([row.count for row in written], dtype=np.int64)
             ids = [np.array(row.tokens, dtype=np.int64) for row in written]
-            return CompletionsSaid(batch, [row.text for row in written], ids, counts)
+            return CompletionOutputs(batch, [row.text for row in written], ids, counts)
 
-        def too_much(batch: Ints) -> None:
+        def shrink(batch: Ints) -> None:
             budget = self._writing_budget(way)
             tokens = min(budget.tokens, len(batch) * int(lengths[batch].max()))
             self._budget = Budget(max(1, tokens // 2), budget.points)
 
-        self.beats.start(lengths.sum())
-        yield from halving(np.arange(len(prompts)), batches, write, too_much)
+        self.progress.start(lengths.sum())
+        yield from retry_on_out_of_memory(np.arange(len(prompts)), batches, write, shrink)
 
     def _way_to_write(self, prompts: list[Ints], lengths: Ints, written: int) -> tuple[int, Decoder]:
         """How many first tokens of all prompts are computed once, and how the model goes on; lengths: with all that may
@@ -212,7 +212,7 @@ class Engine:
 
     def dialogues(
         self, plan: DialoguePlan, max_new_tokens: int, is_complete: Callable[[str], bool] | None
-    ) -> Iterator[DialoguesSaid]:
+    ) -> Iterator[DialogueOutputs]:
         """Dialogues of greedy answers, with what was seen kept from turn to turn where the model keeps anything."""
         limit = Limit(max_new_tokens, plan.ends, is_complete)
         longest = int(plan.longest.max())
@@ -222,7 +222,7 @@ class Engine:
             yield from self._dialogues_anew(plan, limit)
             return
         apart = self._probe(partial(probe_dialogue, way=way), np.resize(plan.prompts[0], longest))
-        most_rows = self._most_rows if apart.gaps and decoder.reading.together else 1
+        most_rows = self._most_rows if apart.masking and decoder.reading.together else 1
 
         # Only its prompt is fed at once; the rest of a dialogue is what is kept.
         room = Budget(CACHE_BYTES // max(1, way.bytes_per_token), self._writing_budget(way).points)
@@ -230,37 +230,37 @@ class Engine:
         def batches(asked: Ints) -> list[Ints]:
             return [asked[one] for one in cut(plan.longest[asked], np.ones_like(asked), room, most_rows, False)]
 
-        def too_much(batch: Ints) -> None:
+        def shrink(batch: Ints) -> None:
             nonlocal room
             room = Budget(max(1, min(room.tokens, len(batch) * longest) // 2), room.points)
 
-        def write(batch: Ints) -> DialoguesSaid:
-            with self.beats.batch(plan.longest[batch].sum()):
-                return converse(decoder, apart, plan, batch, limit, self.beats.within)
+        def write(batch: Ints) -> DialogueOutputs:
+            with self.progress.batch(plan.longest[batch].sum()):
+                return converse(decoder, apart, plan, batch, limit, self.progress.within)
 
-        self.beats.start(plan.longest.sum())
-        yield from halving(np.arange(len(plan.prompts)), batches, write, too_much)
+        self.progress.start(plan.longest.sum())
+        yield from retry_on_out_of_memory(np.arange(len(plan.prompts)), batches, write, shrink)
 
-    def _dialogues_anew(self, plan: DialoguePlan, limit: Limit) -> Iterator[DialoguesSaid]:
+    def _dialogues_anew(self, plan: DialoguePlan, limit: Limit) -> Iterator[DialogueOutputs]:
         """For a model that keeps nothing: each turn is a completion of its own."""
         rows = np.arange(len(plan.prompts))
         said: list[list[tuple[Ints, str]]] = [[] for _ in rows]
         counts = np.zeros((len(rows), plan.turns), dtype=np.int64)
         for turn in range(plan.turns):
             prompts = plan.prompts if turn == 0 else [plan.following(row, said[row]) for row in rows.tolist()]
-            with self.beats.turns(turn, plan.turns):
+            with self.progress.turns(turn, plan.turns):
                 for part in self.completions(CompletionPlan(prompts, plan.ends), limit.tokens, limit.is_complete):
                     counts[part.rows, turn] = part.tokens
                     for row, output, ids in zip(part.rows.tolist(), part.outputs, part.ids, strict=True):
                         said[row].append((ids, output))
-        yield DialoguesSaid(rows, [[text for _, text in turns] for turns in said], counts)
+        yield DialogueOutputs(rows, [[text for _, text in turns] for turns in said], counts)
 
     @torch.inference_mode()
     def _measure_writing(self, prompt: Ints, way: Completing) -> None:
         """The budget of a run that reads nothing, from the longest prompt, where the device keeps account of memory."""
         if self._budget is None and way.steps:
             ids = torch.from_numpy(prompt).to(self.model.device)[None]
-            run = partial(self.forward.step, ids, Past(), way.positions)
+            run = partial(self.forward.step, ids, KVState(), way.positions)
             self._budget = self._measured(run, len(prompt), 1)
 
     def _writing_budget(self, way: Completing) -> Budget:
@@ -329,13 +329,13 @@ class Engine:
     def _halve(self, plan: ReadPlan) -> Callable[[Ints], None]:
         """Later batches hold half of what did not fit."""
 
-        def too_much(batch: Ints) -> None:
+        def shrink(batch: Ints) -> None:
             tokens = len(batch) * max(len(plan.sequences[one]) for one in batch.tolist())
             points = int(np.isin(plan.sequence, batch).sum())
             before = self.budget(plan)
             self._budget = Budget(max(1, min(before.tokens, tokens) // 2), max(1, min(before.points, points) // 2))
 
-        return too_much
+        return shrink
 
     @property
     def _padding(self) -> int:

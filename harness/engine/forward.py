@@ -65,32 +65,32 @@ class Forward:
         logits = self.logits(ids)
         return logits[mask.to(logits.device)]
 
-    def step(self, ids: Tensor, past: "Past", positions: bool, seen: Tensor | None = None) -> Tensor:
-        """Feeds some more tokens, (rows, tokens), after what `past` holds, and adds them to it.
+    def step(self, ids: Tensor, state: "KVState", positions: bool, seen: Tensor | None = None) -> Tensor:
+        """Feeds some more tokens, (rows, tokens), after what `state` holds, and adds them to it.
 
         positions: whether the model is told where they stand. seen: which of them are text, int64 (rows, tokens),
-        where `past` says that of earlier ones; all if None. Returns the logits after the last of them, (rows,
+        where `state` says that of earlier ones; all if None. Returns the logits after the last of them, (rows,
         vocabulary).
         """
-        attention = past.attention
+        attention = state.attention
         length = ids.shape[1]
-        if attention is not None and past.length:
+        if attention is not None and state.length:
             seen = attention.new_ones(ids.shape) if seen is None else seen
-            attention = past.attention = torch.cat([attention, seen], dim=1)
+            attention = state.attention = torch.cat([attention, seen], dim=1)
         places = None
         if positions:
-            places = torch.arange(past.length, past.length + length, device=ids.device).expand(len(ids), -1)
+            places = torch.arange(state.length, state.length + length, device=ids.device).expand(len(ids), -1)
             if attention is not None:
                 places = (attention.cumsum(-1) - 1).clamp(min=0)[:, -length:]
-        kept = {past.field: past.kept} if past.field else {}
+        kept = {state.field: state.kept} if state.field else {}
         said = self(ids, attention_mask=attention, position_ids=places, use_cache=True, logits_to_keep=1, **kept)
-        past.field = past.field or next(name for name in CACHE_FIELDS if getattr(said, name, None) is not None)
-        past.kept = getattr(said, past.field)
-        past.length += length
+        state.field = state.field or next(name for name in CACHE_FIELDS if getattr(said, name, None) is not None)
+        state.kept = getattr(said, state.field)
+        state.length += length
         return said.logits[:, -1]
 
 
-class Past:
+class KVState:
     """What a model keeps of the tokens it has seen, under the name that it gives it.
 
     attention: (rows, tokens), 0 where a row begins with padding; None if none does.
@@ -107,11 +107,11 @@ class Past:
         self.kept.reorder_cache(rows)
         self.attention = None if self.attention is None else self.attention[rows]
 
-    def repeated(self, rows: int) -> "Past":
+    def repeated(self, rows: int) -> "KVState":
         """A copy for as many rows, of what holds one."""
-        past = copy.deepcopy(self)
-        past.of(torch.zeros(rows, dtype=torch.int64, device=next(tensors_of(past.kept)).device))
-        return past
+        state = copy.deepcopy(self)
+        state.of(torch.zeros(rows, dtype=torch.int64, device=next(tensors_of(state.kept)).device))
+        return state
 
 
 def tensors_of(kept: Any) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from harness.engine.batches import Budget
 from harness.errors import UserError
 from harness.tasks.base import Ints
 
-Said = TypeVar("Said")
+Output = TypeVar("Output")
 
 # Where memory cannot be measured: activations of a layer, taken as 256 floats a token and unit of width.
 ACTIVATION_BYTES = 1024
@@ -62,25 +62,25 @@ def measured_budget(
     return fitting_budget(free // sharing, used, tokens, points, vocabulary)
 
 
-def halving(
-    rows: Ints, cut: Callable[[Ints], list[Ints]], run: Callable[[Ints], Said], too_much: Callable[[Ints], None]
-) -> Iterator[Said]:
+def retry_on_out_of_memory(
+    rows: Ints, cut: Callable[[Ints], list[Ints]], run: Callable[[Ints], Output], shrink: Callable[[Ints], None]
+) -> Iterator[Output]:
     """Runs rows batch by batch. When one does not fit into memory, what is left is cut again, and smaller.
 
-    `too_much` is told of the batch that did not fit, so that `cut` makes smaller ones. Raises UserError if a single
+    `shrink` is told of the batch that did not fit, so that `cut` makes smaller ones. Raises UserError if a single
     row does not fit.
     """
     waiting = cut(rows)[::-1]
     while waiting:
         batch = waiting.pop()
-        said = _unless_out_of_memory(run, batch)
-        if said is not None:
-            yield said[0]
+        output = _unless_out_of_memory(run, batch)
+        if output is not None:
+            yield output[0]
             continue
         _release()
         if len(batch) == 1:
             raise _no_memory()
-        too_much(batch)
+        shrink(batch)
         waiting = cut(np.concatenate([batch, *waiting[::-1]]))[::-1]
 
 
@@ -102,7 +102,7 @@ def single_row() -> Iterator[None]:
         raise
 
 
-def _unless_out_of_memory(run: Callable[[Ints], Said], batch: Ints) -> tuple[Said] | None:
+def _unless_out_of_memory(run: Callable[[Ints], Output], batch: Ints) -> tuple[Output] | None:
     # The error holds the frames of the pass, and they its tensors: it must be gone before the next try.
     try:
         return (run(batch),)

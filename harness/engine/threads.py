@@ -38,7 +38,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def deal(processes: int) -> int | None:
+def divide(processes: int) -> int | None:
     """Gives each of some processes of this machine its part of the cores; how many threads that is, None if the user
     has chosen."""
     if are_chosen():

@@ -1,4 +1,4 @@
-"""The loop: parcels of rows are planned, asked, and become observations batch by batch."""
+"""The loop: work items are planned, go through the model, and become observations batch by batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +9,10 @@ from typing import TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
-from harness.engine.dialogues import DialoguesSaid
-from harness.engine.engine import CompletionsSaid, Engine
+from harness.engine.dialogues import DialogueOutputs
+from harness.engine.engine import CompletionOutputs, Engine
 from harness.planning.plans import ChoicePlan, DialoguePlan, Logprobs, Plan, ReadPlan
-from harness.planning.work_queue import Parcel
+from harness.planning.work_queue import WorkItem
 from harness.prompts.jobs import Job
 from harness.runs import observations
 from harness.tasks import ChoiceTask, CompletionTask, ReadTask, Targets
@@ -32,24 +32,24 @@ class Observed:
 
 def observe(
     jobs: Sequence[Job],
-    parcels: Iterator[Parcel],
+    items: Iterator[WorkItem],
     planner: Callable[[Job, pa.Table], Plan],
     engine: Engine,
-    tell: Callable[[Parcel, float], object] = lambda parcel, share: None,
+    tell: Callable[[WorkItem, float], object] = lambda item, share: None,
 ) -> Iterator[Observed]:
-    """Asks the model everything that is in the parcels. tell: is told what share of a parcel is done."""
+    """Runs the model over all work items. tell: is called with the share of an item that is done."""
 
-    def prepare(parcel: Parcel) -> tuple[Parcel, pa.Table, Plan]:
-        rows = parcel.rows(jobs)
-        return parcel, rows, planner(jobs[parcel.job], rows)
+    def prepare(item: WorkItem) -> tuple[WorkItem, pa.Table, Plan]:
+        rows = item.rows(jobs)
+        return item, rows, planner(jobs[item.job], rows)
 
-    prepared = map(prepare, parcels)
-    # On an accelerator the next parcel is planned while it computes. A CPU has no such time to give: two sets of
+    prepared = map(prepare, items)
+    # On an accelerator the next item is planned while it computes. A CPU has no such time to give: two sets of
     # threads on the same cores wait for each other, at times for most of the run.
-    for parcel, rows, plan in prepared if engine.model.device.type == "cpu" else one_ahead(prepared):
-        job = jobs[parcel.job]
-        engine.beats.tell = partial(tell, parcel)
-        for ids, columns in _answers(job, parcel.ids, rows, plan, engine):
+    for item, rows, plan in prepared if engine.model.device.type == "cpu" else one_ahead(prepared):
+        job = jobs[item.job]
+        engine.progress.tell = partial(tell, item)
+        for ids, columns in _answers(job, item.ids, rows, plan, engine):
             schema = observations.schema_of(job.task, job.config)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
             yield Observed(job, np.sort(ids), pa.Table.from_arrays(arrays, schema=schema))
@@ -124,14 +124,14 @@ def _finished(plan: ReadPlan, engine: Engine) -> Iterator[tuple[Ints, Logprobs, 
             yield finished, logprobs, argmax
 
 
-def _completions(ids: Ints, said: Iterator[CompletionsSaid]) -> Iterator[tuple[Ints, list[object]]]:
+def _completions(ids: Ints, said: Iterator[CompletionOutputs]) -> Iterator[tuple[Ints, list[object]]]:
     """Completions, batch by batch."""
     for part in said:
         rows = ids[part.rows]
         yield rows, [rows, np.zeros(len(rows), dtype=np.int64), part.outputs, part.tokens]
 
 
-def _dialogues(ids: Ints, said: Iterator[DialoguesSaid]) -> Iterator[tuple[Ints, list[object]]]:
+def _dialogues(ids: Ints, said: Iterator[DialogueOutputs]) -> Iterator[tuple[Ints, list[object]]]:
     """Dialogues, batch by batch, a line a turn."""
     for part in said:
         rows, turns = ids[part.rows], part.tokens.shape[1]

@@ -30,7 +30,7 @@ from harness.models.tokenizer_file import keeping
 from harness.planning.planning import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
 from harness.planning.plans import Plan
 from harness.planning.request import EvalRequest, Questions
-from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, Parcel, deal
+from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of
 from harness.runs.run import (
@@ -55,7 +55,7 @@ class Work:
 
     folder: Path
     start: int
-    parcels: list[Parcel]
+    items: list[WorkItem]
     left_out: frozenset[str]
 
 
@@ -64,17 +64,17 @@ def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
     world = World()
     with Progress(world.is_first) as progress:
         source, jobs, found = _plan(request, world, progress)
-        if world.told(source.revision) != source.revision:
+        if world.broadcast(source.revision) != source.revision:
             raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
         progress.doing("loading the model")
         with _loaded(request.model, source, world) as model:
-            repeats = Engine(model, source.tokenizer).reading(world.told(found.longest)).repeats
+            repeats = Engine(model, source.tokenizer).reading(world.broadcast(found.longest)).repeats
             part = _Part(request, world, progress, source, model, jobs)
             if world.is_first:
                 run, result = _lead(part, found, repeats)
             else:
-                part.observe(world.told(None))
-        world.part()
+                part.observe(world.broadcast(None))
+        world.leave()
         return (run, result) if world.is_first else None
 
 
@@ -141,9 +141,9 @@ def _lead(part: "_Part", found: FirstRows, repeats: bool) -> tuple[Run, dict[str
             _say_what_is_kept(run, jobs, done)
         progress.doing("weighing the rows")
         processes = 1 if request.model.tensor_parallel else world.size
-        parcels = deal(jobs, done, processes, FEW_ROWS if request.questions.continuations else MOST_ROWS)
+        items = build_queue(jobs, done, processes, FEW_ROWS if request.questions.continuations else MOST_ROWS)
         below = run.folder.relative_to(request.execution.output)
-        part.observe(world.told(Work(below, start, parcels, frozenset(found.left_out))))
+        part.observe(world.broadcast(Work(below, start, items, frozenset(found.left_out))))
         progress.doing("scoring")
         return run, _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
 
@@ -239,15 +239,15 @@ class _Part:
         world.open_counters()
         require_same_folder(execution.output / work.folder, work.start)
         one_model = self.request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
-        parcels = iter(work.parcels) if one_model else _claimed(world, work.parcels)
+        items = iter(work.items) if one_model else _claimed(world, work.items)
         teller = Teller(world, jobs)
 
-        def tell(parcel: Parcel, share: float) -> None:
+        def tell(item: WorkItem, share: float) -> None:
             if share > 0:
-                self.progress.doing(jobs[parcel.job].name)
-            teller.tell(parcel, share)
+                self.progress.doing(jobs[item.job].name)
+            teller.tell(item, share)
 
-        seen = observe(jobs, parcels, planner, engine, tell)
+        seen = observe(jobs, items, planner, engine, tell)
         if one_model and not world.is_first:
             for _ in seen:
                 pass
@@ -255,14 +255,14 @@ class _Part:
             return
         shard = execution.output / work.folder / "shards" / f"{work.start:04}-{world.rank:04}.shard"
         self.progress.doing("trying the model out")
-        with self.progress.working(world, Weights.of(jobs, work.parcels)):
+        with self.progress.working(world, Weights.of(jobs, work.items)):
             _record(world, seen, shard)
 
 
-def _claimed(world: World, parcels: list[Parcel]) -> Iterator[Parcel]:
-    """The next parcel that no process has taken, until none is left."""
-    while (place := world.add("taken", 1) - 1) < len(parcels):
-        yield parcels[place]
+def _claimed(world: World, items: list[WorkItem]) -> Iterator[WorkItem]:
+    """The next item that no process has taken, until none is left."""
+    while (place := world.add("taken", 1) - 1) < len(items):
+        yield items[place]
 
 
 def _record(world: World, seen: Iterator[Observed], shard: Path) -> None:

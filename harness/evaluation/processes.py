@@ -108,7 +108,7 @@ class World:
         if self.is_first_here:
             self.wait_for_all()
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """What rank 0 says, on every rank. All ranks must call it."""
         if self.size == 1:
             return value
@@ -139,7 +139,7 @@ class World:
         if self.is_first:
             self._store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
             port = self._store.port
-        port = self.told(port)
+        port = self.broadcast(port)
         if not self.is_first:
             self._store = dist.TCPStore(host, port, is_master=False, timeout=PATIENCE)
 
@@ -148,7 +148,7 @@ class World:
         with _losing_nobody():
             return int(self._store.add(counter, amount))
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """Leaves the others: a process that ends as one of a group may be aborted on its way out."""
         if self._owns_group:
             import torch.distributed as dist
@@ -203,7 +203,7 @@ def _share_cores() -> None:
     import torch
 
     dealt = "SLURM_PROCID" in os.environ
-    if count := threads.deal(1 if dealt else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))):
+    if count := threads.divide(1 if dealt else int(os.environ.get("LOCAL_WORLD_SIZE", "1"))):
         torch.set_num_threads(count)
 
 
@@ -254,7 +254,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     gpus = devices()
     if processes_per_device(processes, gpus) > 1:
         say(f"{processes} processes share {gpus} GPU{'s' if gpus > 1 else ''}, a copy of the model each")
-    threads.deal(processes)
+    threads.divide(processes)
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable()  # a page about what one line of ours has said
     options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes), "-m", "harness"]

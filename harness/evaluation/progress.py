@@ -18,7 +18,7 @@ from tqdm import tqdm
 from fflm_data.terminal import say
 from harness.errors import LostProcess
 from harness.evaluation.processes import World
-from harness.planning.work_queue import Parcel
+from harness.planning.work_queue import WorkItem
 from harness.prompts.jobs import Job
 from harness.tasks import CompletionTask
 
@@ -31,12 +31,12 @@ LINES_EVERY, LINES_SHARE = 30.0, 1 / 4
 BAR = "{percentage:3.0f}% |{bar}| {desc}"
 
 
-def weight(job: Job, parcel: Parcel) -> int:
-    """What a parcel's rows take, in characters: what is read, and all that may be written."""
+def weight(job: Job, item: WorkItem) -> int:
+    """What the rows of a work item take, in characters: what is read, and all that may be written."""
     if not isinstance(job.task, CompletionTask):
-        return parcel.cost
+        return item.cost
     tokens = job.prompting.max_new_tokens(job.task) * job.prompting.turns
-    return parcel.cost + TOKEN * tokens * len(parcel.ids)
+    return item.cost + TOKEN * tokens * len(item.ids)
 
 
 class Teller:
@@ -48,15 +48,15 @@ class Teller:
         self._last = time.monotonic()
         self._told = 0
 
-    def tell(self, parcel: Parcel, share: float) -> None:
-        """So much of a parcel is done. Trying the model out, before anything is, counts as no work."""
+    def tell(self, item: WorkItem, share: float) -> None:
+        """So much of a work item is done. Trying the model out, before anything is, counts as no work."""
         now = time.monotonic()
         if share == 0:
             self._last, self._told = now, 0
         elif share == 1 or now - self._last >= TOLD_EVERY:
-            done = int(share * weight(self._jobs[parcel.job], parcel))
-            self._world.add(f"weight {parcel.job}", done - self._told)
-            self._world.add(f"milliseconds {parcel.job}", int(1000 * (now - self._last)))
+            done = int(share * weight(self._jobs[item.job], item))
+            self._world.add(f"weight {item.job}", done - self._told)
+            self._world.add(f"milliseconds {item.job}", int(1000 * (now - self._last)))
             self._last, self._told = now, done
 
 
@@ -69,11 +69,11 @@ class Weights:
     rows: int
 
     @classmethod
-    def of(cls, jobs: Sequence[Job], parcels: Sequence[Parcel]) -> "Weights":
+    def of(cls, jobs: Sequence[Job], items: Sequence[WorkItem]) -> "Weights":
         weights = [0] * len(jobs)
-        for parcel in parcels:
-            weights[parcel.job] += weight(jobs[parcel.job], parcel)
-        return cls(jobs, weights, sum(len(parcel.ids) for parcel in parcels))
+        for item in items:
+            weights[item.job] += weight(jobs[item.job], item)
+        return cls(jobs, weights, sum(len(item.ids) for item in items))
 
     def seconds_left(self, done: Sequence[int], milliseconds: Sequence[int]) -> float | None:
         """For one process, from what each job has taken so far; a job of which nothing is known is taken for as fast as

@@ -1,7 +1,7 @@
-"""Parcels: the rows still to be asked, cut into pieces of like length that are dealt to the processes, costliest first.
+"""The work queue: the rows that are left, in work items of similar length, the costliest first.
 
-Every process takes the costliest parcel that is left whenever it is free, so that a slow one takes
-fewer of them, and the small ones at the end let all finish together.
+Each process takes the next item when it is free, so that a slow process takes fewer of them, and the small items at the
+end let all processes finish together.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,13 +19,13 @@ from harness.tasks.base import Ints
 MOST_ROWS = 512
 # Of rows that are planned read by read, or candidate by candidate.
 FEW_ROWS = 8
-PARCELS_PER_PROCESS = 16
+ITEMS_PER_PROCESS = 16
 # In characters: less than this costs more to plan and to batch than it balances.
 LEAST_COST = 4_096
 
 
 @dataclass(frozen=True)
-class Parcel:
+class WorkItem:
     """Rows of one job, by id, longest first; cost in characters."""
 
     job: int
@@ -39,19 +39,19 @@ class Parcel:
         return window.take(pa.array(self.ids - first * CHUNK_ROWS))
 
 
-def deal(
+def build_queue(
     jobs: Sequence[Job], done: Sequence[npt.NDArray[np.bool_]], processes: int, most_rows: int = MOST_ROWS
-) -> list[Parcel]:
-    """All rows that are not done, costliest parcel first. done: by job, bool (rows,)."""
+) -> list[WorkItem]:
+    """The work items of all rows that are not done, the costliest first. done: by job, bool (rows,)."""
     windows = [part for job in range(len(jobs)) for part in _windows(job, jobs[job], done[job])]
     whole = sum(int(lengths.sum()) for _, _, lengths in windows)
-    most = max(LEAST_COST, whole // (PARCELS_PER_PROCESS * processes)) if processes > 1 else whole
-    parcels = [
-        parcel
+    most = max(LEAST_COST, whole // (ITEMS_PER_PROCESS * processes)) if processes > 1 else whole
+    items = [
+        item
         for job, ids, lengths in windows
-        for parcel in _cut(job, ids, lengths, (most, min(most_rows, _most_rows(jobs[job]))))
+        for item in _cut(job, ids, lengths, (most, min(most_rows, _most_rows(jobs[job]))))
     ]
-    return sorted(parcels, key=lambda parcel: -parcel.cost)
+    return sorted(items, key=lambda item: -item.cost)
 
 
 def _most_rows(job: Job) -> int:
@@ -70,12 +70,12 @@ def _windows(job: int, asked: Job, done: npt.NDArray[np.bool_]) -> Iterable[tupl
             yield job, left[order] + start, lengths[order]
 
 
-def _cut(job: int, ids: Ints, lengths: Ints, most: tuple[int, int]) -> Iterable[Parcel]:
+def _cut(job: int, ids: Ints, lengths: Ints, most: tuple[int, int]) -> Iterable[WorkItem]:
     """Consecutive ids; most: what their lengths may add up to, and how many they may be."""
     start, cost = 0, 0
     for position, length in enumerate(lengths.tolist()):
         if position > start and (cost + length > most[0] or position - start == most[1]):
-            yield Parcel(job, ids[start:position], cost)
+            yield WorkItem(job, ids[start:position], cost)
             start, cost = position, 0
         cost += length
-    yield Parcel(job, ids[start:], cost)
+    yield WorkItem(job, ids[start:], cost)

@@ -22,13 +22,13 @@ def demonstrations(task: CompletionTask, config: Config, split: str, shots: int)
     a row of the split, of any number, is passed over.
     """
     rows = config.table(split)
-    taken = set(task.keys(rows))
+    taken = set(task.leakage_keys(rows))
     found: list[pa.Table] = []
     for number in range(MOST_BLOCKS):
         block = config.block(TRAIN, number).select([name for name in rows.column_names if name != "id"])
-        for place in np.flatnonzero(task.shown(block)).tolist():
+        for place in np.flatnonzero(task.few_shot_eligible(block)).tolist():
             one = block.slice(place, 1)
-            (key,) = task.keys(one)
+            (key,) = task.leakage_keys(one)
             if key not in taken:
                 taken.add(key)
                 found.append(one)

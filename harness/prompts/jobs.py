@@ -37,7 +37,7 @@ class Job:
         return f"{self.task.name}.{self.split}"
 
     def window(self, first: int, last: int) -> pa.Table:
-        """The rows of some chunks; the last ones asked for are kept, since parcels of one follow each other."""
+        """The rows of some chunks; the last ones asked for are kept, since items of one follow each other."""
         return _window(self.config, self.split, first * CHUNK_ROWS, min(self.rows, (last + 1) * CHUNK_ROWS))
 
     def chunks(self) -> Iterator[tuple[int, pa.Table]]:

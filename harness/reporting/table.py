@@ -77,7 +77,7 @@ def _parts(
     among = scores.get(("accuracy_among_symbols", None), whole)
     if among["errors"] != whole["errors"]:
         yield "among its symbols", _numbers(among, None, None)
-    for group in all_tasks()[task].beside if task in all_tasks() else ():
+    for group in all_tasks()[task].headline_groups if task in all_tasks() else ():
         if ("accuracy", group) in scores:
             yield group, _numbers(scores[("accuracy", group)], scores.get(("skill", group)), None)
 

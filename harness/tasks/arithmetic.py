@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from harness.tasks.base import Bools, Membership, NumberTask, Suites, column, parts
+from harness.tasks.base import Bools, Membership, NumberTask, Suites, column, group_by
 from harness.tasks.wording import NUMBER
 
 
@@ -36,9 +36,9 @@ class ArithmeticTask(NumberTask):
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
         digits = column(rows, "a").astype(str)
-        lengths = parts("digits", [len(number) for number in digits.tolist()])
+        lengths = group_by("digits", [len(number) for number in digits.tolist()])
         small = column(rows, "a") < 1_000
-        operations = parts("operation", column(rows, "operation"))
+        operations = group_by("operation", column(rows, "operation"))
         found = {name: inside & small for name, inside in operations.items()}
         return found | {
             f"operation=+,{name}": inside & ~small for name, inside in lengths.items() if (inside & ~small).any()

@@ -54,8 +54,8 @@ class Task(ABC):
 
     same_prompts_since: the first version that asks what this one asks, so that what was said to it can be read again
     by the rules of today; None for this version alone. parameters: what it sets of its data config, unless `--set`
-    says otherwise. beside: the groups that the table of scores has lines for. renderings: the ways to write a row that
-    `--set TASK.rendering=` takes, the usual one first; rendering: the one that is taken.
+    says otherwise. headline_groups: groups that have a line of their own in the table of scores. renderings: the ways
+    to write a row that `--set TASK.rendering=` takes, the default first; rendering: the one that is used.
     """
 
     name: ClassVar[str]
@@ -67,7 +67,7 @@ class Task(ABC):
     order: ClassVar[int]
     group: ClassVar[str]
     suites: ClassVar[Suites]
-    beside: ClassVar[tuple[str, ...]] = ()
+    headline_groups: ClassVar[tuple[str, ...]] = ()
     renderings: ClassVar[tuple[str, ...]] = ("",)
 
     def __init__(self) -> None:
@@ -187,11 +187,11 @@ class CompletionTask(Task):
     def answers(self, rows: pa.Table) -> list[str]:
         """The right answers as a demonstration gives them."""
 
-    def shown(self, rows: pa.Table) -> Bools:
+    def few_shot_eligible(self, rows: pa.Table) -> Bools:
         """Which rows, of the train side, are fit to be demonstrations; bool (rows,)."""
         return np.ones(rows.num_rows, dtype=bool)
 
-    def keys(self, rows: pa.Table) -> list[str]:
+    def leakage_keys(self, rows: pa.Table) -> list[str]:
         """What a demonstration must not share with any row that is asked."""
         return self.texts(rows)
 
@@ -260,7 +260,7 @@ def column(rows: pa.Table, name: str) -> npt.NDArray[Any]:
     return np.asarray(rows[name].to_pylist())
 
 
-def parts(name: str, values: npt.NDArray[Any] | Sequence[Any]) -> dict[str, Bools]:
+def group_by(name: str, values: npt.NDArray[Any] | Sequence[Any]) -> dict[str, Bools]:
     """Rows by the value of something: `name=value` for each that occurs."""
     array = np.asarray(values)
     return {f"{name}={value}": array == value for value in np.unique(array).tolist()}

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data.facts import facts_of, in_a_sentence
-from harness.tasks.base import Bools, ChoiceTask, Ints, Membership, Suites, column, parts
+from harness.tasks.base import Bools, ChoiceTask, Ints, Membership, Suites, column, group_by
 
 
 class CapitalsTask(ChoiceTask):
@@ -49,7 +49,7 @@ class CapitalsTask(ChoiceTask):
         return np.array([numbers.setdefault(fact, len(numbers)) for fact in about], dtype=np.int64)
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
-        return parts("relation", column(rows, "relation"))
+        return group_by("relation", column(rows, "relation"))
 
 
 @cache

@@ -29,7 +29,7 @@ class FlipFlopPiecewiseTask(FlipFlopTask):
     }
     config = "flipflop-piecewise"
     splits = ("test",)
-    beside = ("head", "tail")
+    headline_groups = ("head", "tail")
 
     def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
         asked = cast(FlipFlopPiecewise, config)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fflm_data.config import Config
 from fflm_data.flipflop.prose import STATES
-from harness.tasks.base import Bools, Ints, Membership, ReadTask, Suites, Targets, column, parts
+from harness.tasks.base import Bools, Ints, Membership, ReadTask, Suites, Targets, column, group_by
 
 
 class FlipFlopProseTask(ReadTask):
@@ -53,7 +53,7 @@ class FlipFlopProseTask(ReadTask):
         )
 
     def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
-        return parts("length", position + 1) | super().groups(config, position, gap)
+        return group_by("length", position + 1) | super().groups(config, position, gap)
 
     def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         lengths = column(rows, "length")

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from harness.tasks.base import Bools, Membership, NumberTask, Suites, column, parts
+from harness.tasks.base import Bools, Membership, NumberTask, Suites, column, group_by
 
 
 class LettersTask(NumberTask):
@@ -31,16 +31,16 @@ class LettersTask(NumberTask):
     config = "letters"
     splits = ("test",)
 
-    def keys(self, rows: pa.Table) -> list[str]:
+    def leakage_keys(self, rows: pa.Table) -> list[str]:
         return [str(word) for word in rows["word"].to_pylist()]
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
         lengths = np.array([len(word) for word in rows["word"].to_pylist()], dtype=np.int64)
-        answers = parts("answer", self.gold(rows))
+        answers = group_by("answer", self.gold(rows))
         cells = {
             f"{answer},{length}": inside & here
             for answer, inside in answers.items()
-            for length, here in parts("length", lengths).items()
+            for length, here in group_by("length", lengths).items()
             if (inside & here).any()
         }
-        return parts("stratum", column(rows, "stratum")) | answers | cells
+        return group_by("stratum", column(rows, "stratum")) | answers | cells

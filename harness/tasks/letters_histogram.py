@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from harness.tasks.base import Bools, HistogramTask, Membership, Suites, column, parts
+from harness.tasks.base import Bools, HistogramTask, Membership, Suites, column, group_by
 
 
 class LettersHistogramTask(HistogramTask):
@@ -43,9 +43,9 @@ class LettersHistogramTask(HistogramTask):
     def gold(self, rows: pa.Table) -> list[dict[str, int]]:
         return [dict(Counter(word)) for word in rows["word"].to_pylist()]
 
-    def keys(self, rows: pa.Table) -> list[str]:
+    def leakage_keys(self, rows: pa.Table) -> list[str]:
         return [str(word) for word in rows["word"].to_pylist()]
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
         most = np.array([max(counts.values()) for counts in self.gold(rows)], dtype=np.int64)
-        return parts("stratum", column(rows, "stratum")) | parts("most", most)
+        return group_by("stratum", column(rows, "stratum")) | group_by("most", most)

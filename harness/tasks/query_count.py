@@ -36,9 +36,9 @@ class QueryCountTask(NumberTask):
     }
     config = "query-count"
     splits = ("test",)
-    beside = ("sequences", "control")
+    headline_groups = ("sequences", "control")
 
-    def shown(self, rows: pa.Table) -> Bools:
+    def few_shot_eligible(self, rows: pa.Table) -> Bools:
         sizes = column(rows, "vocabulary")
         return np.asarray(sizes <= max(SHORT, sizes.min()))
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from harness.tasks.base import Bools, DialogueTask, Membership, Suites, column, parts
+from harness.tasks.base import Bools, DialogueTask, Membership, Suites, column, group_by
 from harness.tasks.wording import CHALLENGE
 
 
@@ -33,8 +33,8 @@ class StrawberryTask(DialogueTask):
     challenge = CHALLENGE
     challenges = 36
 
-    def keys(self, rows: pa.Table) -> list[str]:
+    def leakage_keys(self, rows: pa.Table) -> list[str]:
         return [str(word) for word in rows["word"].to_pylist()]
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
-        return parts("stratum", column(rows, "stratum"))
+        return group_by("stratum", column(rows, "stratum"))

@@ -73,7 +73,7 @@ def _read_all(folder: Path, model: str | None, memory: int, questions: Questions
     from harness.models.architectures import auto_class
     from harness.models.source import strangers_files
     from harness.planning.planning import plan_rows
-    from harness.planning.work_queue import Parcel
+    from harness.planning.work_queue import WorkItem
     from leaderboard.records import read_record
     from leaderboard.replay.reasking import continued, recorded_source
 
@@ -86,7 +86,7 @@ def _read_all(folder: Path, model: str | None, memory: int, questions: Questions
         auto_class(source.config, source.name).from_config(source.config)
     for job, ids in asked:
         for start in range(0, len(ids), CHUNK_ROWS):
-            table = Parcel(0, ids[start : start + CHUNK_ROWS], 0).rows([job])
+            table = WorkItem(0, ids[start : start + CHUNK_ROWS], 0).rows([job])
             plan_rows(job, source, table, job.task.name in continued(run))
 
 

@@ -28,7 +28,7 @@ from harness.models.source import (
 )
 from harness.planning.planning import plan_rows
 from harness.planning.plans import Plan
-from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, Parcel, deal
+from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
 from harness.runs.run import Run
@@ -197,22 +197,22 @@ def continued(run: Run) -> frozenset[str]:
 
 
 def ask_again(again: Again, jobs: Sequence[Job], chosen: Mapping[str, Sequence[int]]) -> Iterator[Said]:
-    """What is said to the chosen rows, ids by job, a parcel at a time."""
+    """What is said to the chosen rows, ids by job, a item at a time."""
     for job in jobs:
         if job.name not in chosen:
             continue
         left_alone = np.ones(job.rows, dtype=bool)
         left_alone[list(chosen[job.name])] = False
         continuations = job.task.name in again.continuations
-        for parcel in deal([job], [left_alone], 1, FEW_ROWS if continuations else MOST_ROWS):
-            yield _said(again, job, np.sort(parcel.ids), continuations)
+        for item in build_queue([job], [left_alone], 1, FEW_ROWS if continuations else MOST_ROWS):
+            yield _said(again, job, np.sort(item.ids), continuations)
 
 
 def _said(again: Again, job: Job, ids: Ints, continuations: bool) -> Said:
-    parcel = Parcel(0, ids, 0)
-    rows = parcel.rows([job])
+    item = WorkItem(0, ids, 0)
+    rows = item.rows([job])
     plan = plan_rows(job, again.source, rows, continuations)
-    parts = observe([job], iter([parcel]), lambda asked, rows: plan, again.engine)
+    parts = observe([job], iter([item]), lambda asked, rows: plan, again.engine)
     return Said(job, ids, rows, plan, in_order([part.table for part in parts]))
 
 

@@ -23,7 +23,7 @@ from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, resolve
 from harness.planning.planning import plan_rows
 from harness.planning.plans import Plan, ReadPlan
-from harness.planning.work_queue import deal
+from harness.planning.work_queue import build_queue
 from harness.prompts.jobs import Job
 from harness.tasks import ReadTask, get_task
 from harness.tasks.base import Floats, Ints
@@ -107,8 +107,8 @@ def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | N
         return plan_rows(job, case.source, rows, False)
 
     engine = engine or Engine(case.model, case.source.tokenizer, batch_size)
-    parcels = deal([job], [np.zeros(job.rows, dtype=bool)], 1)
-    yield from observe([job], iter(parcels), planner, engine)
+    items = build_queue([job], [np.zeros(job.rows, dtype=bool)], 1)
+    yield from observe([job], iter(items), planner, engine)
 
 
 def ours(case: Case, job: Job, engine: Engine | None = None) -> tuple[pa.Table, float]:
@@ -190,8 +190,8 @@ def against_bare(
 def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
     """The engine's way to logits at some positions, and its batches for a job."""
     batches: list[Batch] = []
-    for parcel in deal([job], [np.zeros(job.rows, dtype=bool)], 1):
-        rows = parcel.rows([job])
+    for item in build_queue([job], [np.zeros(job.rows, dtype=bool)], 1):
+        rows = item.rows([job])
         position = cast(ReadTask, job.task).targets(rows).position
         plan = cast(ReadPlan, plan_rows(job, case.source, rows, False))
         for batch in engine.read_batches(plan):
@@ -202,7 +202,7 @@ def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
                 mask[line, torch.from_numpy(plan.at[those] - 1)] = True
             every = np.concatenate(points)
             device = case.model.device
-            row = parcel.ids[plan.row[plan.sequence[every]]]
+            row = item.ids[plan.row[plan.sequence[every]]]
             batches.append(Batch(ids.to(device), mask.to(device), row, position[every], plan.candidates))
     return engine.reading(plan.sequences[0]).kept, batches
 

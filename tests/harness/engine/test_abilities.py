@@ -14,7 +14,7 @@ from harness.errors import UserError
 from tests.support import families, models
 
 LENGTHS = (60, 31, 12)
-# Rounding to bfloat16 hides what disturbs these: padding without positions or past a chunk, several tokens after a
+# Rounding to bfloat16 hides what disturbs these: padding without positions or state a chunk, several tokens after a
 # recurrent state; and the mambas give float32 logits whatever they compute in.
 pytestmark = pytest.mark.usefixtures("one_thread")
 SUBTLE = ["hunyuan_v1_dense", "llama4_text", "jamba", "zamba", "mamba", "mamba2", "minimax", "gpt2", "llama", "xlstm"]

@@ -15,8 +15,8 @@ from harness.engine.memory import (
     SHARE,
     assumed_budget,
     fitting_budget,
-    halving,
     is_out_of_memory,
+    retry_on_out_of_memory,
 )
 from harness.errors import UserError
 from harness.tasks.base import Ints
@@ -145,7 +145,7 @@ def test_what_does_not_fit_is_cut_until_it_does(sizes: list[int], most: int) -> 
             raise MemoryError
         return batch.tolist()
 
-    said = list(halving(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
+    said = list(retry_on_out_of_memory(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
     assert [row for part in said for row in part] == list(range(ends[-1]))
     assert all(len(part) <= most for part in said) and all(size > most for size in failed)
     assert len(failed) == len(set(failed))  # what is waiting is cut too, and does not fail again
@@ -157,7 +157,11 @@ def test_one_row_is_not_cut() -> None:
 
     failed: list[Ints] = []
     with pytest.raises(UserError, match="not enough memory for a single row"):
-        list(halving(np.arange(4), lambda rows: np.array_split(rows, 2 ** len(failed)), run, failed.append))
+        list(
+            retry_on_out_of_memory(
+                np.arange(4), lambda rows: np.array_split(rows, 2 ** len(failed)), run, failed.append
+            )
+        )
     assert [len(batch) for batch in failed] == [4, 2]
 
 

@@ -102,7 +102,7 @@ def test_the_user_chooses(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.delenv(other, raising=False)
     assert not threads.are_chosen()
     monkeypatch.setenv(name, "3")
-    assert threads.are_chosen() and threads.deal(1) is None and "FFLM_CORES_DEALT" not in os.environ
+    assert threads.are_chosen() and threads.divide(1) is None and "FFLM_CORES_DEALT" not in os.environ
     before = torch.get_num_threads()
     with threads.a_single_one():
         assert torch.get_num_threads() == before
@@ -116,7 +116,7 @@ def test_cores_are_dealt(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")  # so that what is set here is taken back
         monkeypatch.delenv(name)
     for processes, expected in ((1, 8), (3, 2), (20, 1), (2, 4)):
-        assert threads.deal(processes) == expected
+        assert threads.divide(processes) == expected
         assert os.environ["OMP_NUM_THREADS"] == str(expected) and not threads.are_chosen()
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert threads.are_chosen()

@@ -22,7 +22,7 @@ from harness.evaluation import progress
 from harness.evaluation.processes import World
 from harness.evaluation.progress import Progress, Teller, Weights, weight
 from harness.planning.plans import CompletionPlan
-from harness.planning.work_queue import Parcel
+from harness.planning.work_queue import WorkItem
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.tasks import get_task
@@ -40,14 +40,14 @@ def job(name: str, rows: int, **prompting: Any) -> Job:
     return Job(task, get_config(task.config, **task.parameters), task.splits[0], rows, Prompting(**prompting))
 
 
-def parcel(number: int, rows: int, cost: int) -> Parcel:
-    return Parcel(number, np.arange(rows), cost)
+def item(number: int, rows: int, cost: int) -> WorkItem:
+    return WorkItem(number, np.arange(rows), cost)
 
 
 def shares(engine: Engine, kind: str) -> list[float]:
     """What is told while a plan of a kind is worked on."""
     told: list[float] = []
-    engine.beats.tell = told.append
+    engine.progress.tell = told.append
     if kind == "reads":
         list(engine.reads(read_plan((20, 31, 12, 25))))
     elif kind == "completions":
@@ -75,11 +75,11 @@ def test_turns_of_a_model_that_keeps_nothing() -> None:
 
 def test_what_is_written_has_weight() -> None:
     reads, asked, thinking = job("flipflop", 4), job("letters", 4), job("letters", 4, template="x", thinking=500)
-    assert weight(reads, parcel(0, 4, 900)) == 900
-    assert weight(asked, parcel(0, 4, 900)) == 900 + 4 * 4 * asked.prompting.max_new_tokens(asked.task)  # type: ignore[arg-type]
-    assert weight(thinking, parcel(0, 4, 900)) >= weight(asked, parcel(0, 4, 900)) + 4 * 4 * 500
+    assert weight(reads, item(0, 4, 900)) == 900
+    assert weight(asked, item(0, 4, 900)) == 900 + 4 * 4 * asked.prompting.max_new_tokens(asked.task)  # type: ignore[arg-type]
+    assert weight(thinking, item(0, 4, 900)) >= weight(asked, item(0, 4, 900)) + 4 * 4 * 500
     turns = job("strawberry", 4, turns=10), job("strawberry", 4, turns=1)
-    assert weight(turns[0], parcel(0, 4, 0)) == 10 * weight(turns[1], parcel(0, 4, 0))
+    assert weight(turns[0], item(0, 4, 0)) == 10 * weight(turns[1], item(0, 4, 0))
 
 
 def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +87,9 @@ def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.open_counters()
     jobs = [job("flipflop", 8), job("letters", 8)]
-    parcels = [parcel(1, 3, 100), parcel(0, 5, 777), parcel(0, 3, 1)]
-    teller, weights = Teller(world, jobs), Weights.of(jobs, parcels)
-    for one in parcels:
+    items = [item(1, 3, 100), item(0, 5, 777), item(0, 3, 1)]
+    teller, weights = Teller(world, jobs), Weights.of(jobs, items)
+    for one in items:
         for share in (0.0, 0.1, 0.1, 0.77, 1.0):
             teller.tell(one, share)
             time.sleep(0.002)
@@ -115,7 +115,7 @@ def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(progress, "LINES_EVERY", 0.2)
     world, jobs, stream = World(), [job("flipflop", 100)], io.StringIO()
     world.open_counters()
-    work = parcel(0, 100, 100_000)
+    work = item(0, 100, 100_000)
     teller = Teller(world, jobs)
     with Progress(stream=stream) as shown, shown.working(world, Weights.of(jobs, [work])):
         shown.doing("flipflop.val")

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 
-class Beats:
+class BatchProgress:
     """Tells `tell` the share of the plan that is done, from 0 to 1, never a smaller one than before."""
 
     def __init__(self) -> None:
