@@ -71,9 +71,9 @@ class Run:
         import pandas
 
         from harness.scoring.comparison import said
-        from harness.scoring.grading import judge
+        from harness.scoring.grading import grade
 
-        graded = judge(self._run, self._job(task, split))
+        graded = grade(self._run, self._job(task, split))
         items = np.arange(len(graded.row))
         places, targets, predicted = said(graded, items)
         groups: list[list[str]] = [[] for _ in items]

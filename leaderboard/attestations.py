@@ -19,9 +19,9 @@ from typing import Any
 from harness.errors import UserError
 from harness.runs.run import read_run, write_json
 from leaderboard.attested import require_fresh, require_replay, require_time
-from leaderboard.verification.forms import require_form
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused
+from leaderboard.verification.schema import require_form
 
 ATTESTATION_SCHEMA = "fflm-attestation/1"
 REPLAY, FRESH, WITHDRAWN = "replay", "fresh", "withdrawn"

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.records import Record
-from leaderboard.standing import dispute_of
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused
+from leaderboard.verification_level import dispute_of
 
 # Of the lines of two tables that are the same, and how close their log-probabilities are: a copy may have been moved.
 _SAME_SHARE, _SAME_WITHIN = 0.99, 1e-3

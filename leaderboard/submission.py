@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.commands.options import require_one_of
 from harness.errors import UserError
-from leaderboard.verification.forms import choices, require_form
 from leaderboard.verification.refusal import Refused
+from leaderboard.verification.schema import choices, require_form
 from leaderboard.verification.secrets import masked
 from leaderboard.verification.terms import is_example, require_terms
 

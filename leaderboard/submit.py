@@ -28,7 +28,7 @@ from harness.scoring.scores import score_run
 from leaderboard.hub import repository
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
 from leaderboard.submission import SUBMISSION_FILE, Submission
-from leaderboard.verification.apart import judge_apart
+from leaderboard.verification.sandbox import verify_in_sandbox
 from leaderboard.verification.texts import fault_of
 
 NOT_SAID = "for a reason that is kept out of the record"
@@ -91,7 +91,7 @@ def prepared(folder: Path, submission: Submission, records: Path | None = None) 
             )
     with tempfile.TemporaryDirectory() as temporary:
         staged = _stage(run, submission, Path(temporary).resolve())
-        verdict = judge_apart(staged, records)
+        verdict = verify_in_sandbox(staged, records)
         if not verdict.accepted or verdict.result is None:
             raise UserError(f"{folder} is refused: {'; '.join(verdict.reasons)}")
         yield Prepared(read_record(staged), verdict.result, verdict.remarks)

@@ -19,11 +19,11 @@ from harness.errors import UserError
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
 from leaderboard.records import PLACES, Record, read_record, record_folders, records_of
-from leaderboard.replay.lots import usual_count
-from leaderboard.verification.apart import judge_apart
-from leaderboard.verification.changes import added_records, contents
-from leaderboard.verification.judge import Verdict
+from leaderboard.replay.sampling import usual_count
+from leaderboard.verification.diff import added_records, contents
+from leaderboard.verification.record import Verdict
 from leaderboard.verification.refusal import Refused
+from leaderboard.verification.sandbox import verify_in_sandbox
 
 USUAL = "usual"
 
@@ -91,7 +91,7 @@ def command(
 
 def _verdict(folder: Path, opened: "Opened") -> Verdict:
     """The judge's, of a record and of what is attested of it."""
-    verdict = judge_apart(folder, opened.records, new=opened.new, own=opened.own)
+    verdict = verify_in_sandbox(folder, opened.records, new=opened.new, own=opened.own)
     if not verdict.accepted:
         return verdict
     try:

@@ -174,7 +174,7 @@ def test_whoever_reads_may_stop(tmp_path: Path) -> None:
 
 
 # One writes JSON of ASCII for the process that started it, one is for the makers of the data.
-OTHERS = {"fflm_data/terminal.py", "leaderboard/verification/apart.py", "fflm_data/facts/make.py"}
+OTHERS = {"fflm_data/terminal.py", "leaderboard/verification/sandbox.py", "fflm_data/facts/make.py"}
 # What they write is read by the process that has started them.
 CHILDREN = {
     "harness/prompts/template_process.py",

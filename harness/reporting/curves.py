@@ -1,4 +1,4 @@
-"""From judged observations to the arrays that are plotted. Pure; every interval is one of `harness.scoring.statistics`.
+"""From graded observations to the arrays that are plotted. Pure; every interval is one of `harness.scoring.statistics`.
 
 Items whose logits were no numbers are left out everywhere. The trivial guess at a point is the best one there.
 """
@@ -14,7 +14,7 @@ import pyarrow as pa
 from fflm_data.answers import ANSWERED
 from fflm_data.flipflop import FlipFlop, FlipFlopPiecewise
 from harness.reporting.series import Answers, Curve, Floats, Grid, Ints
-from harness.scoring.grading import Judged, JudgedChoices, JudgedHistograms, JudgedNumbers, JudgedReads
+from harness.scoring.grading import Graded, GradedChoices, GradedHistograms, GradedNumbers, GradedReads
 from harness.scoring.statistics import Interval, mean_interval, proportion_interval
 
 Bools = npt.NDArray[np.bool_]
@@ -33,10 +33,10 @@ class Place(NamedTuple):
     inside: Bools
 
 
-def columns(judged: Judged, *names: str) -> list[npt.NDArray[Any]]:
+def columns(graded: Graded, *names: str) -> list[npt.NDArray[Any]]:
     """Columns of the rows, an element for each item."""
-    rows = pa.concat_tables(chunk.select(names) for _, chunk in judged.job.chunks())
-    return [np.asarray(rows[name].to_pylist())[judged.row] for name in names]
+    rows = pa.concat_tables(chunk.select(names) for _, chunk in graded.job.chunks())
+    return [np.asarray(rows[name].to_pylist())[graded.row] for name in names]
 
 
 def share_interval(right: Bools, rows: Ints) -> Interval:
@@ -47,17 +47,17 @@ def share_interval(right: Bools, rows: Ints) -> Interval:
 
 
 def share_curve(
-    judged: Judged, label: str, places: Sequence[Place], right: Bools | None = None, *, one_guess: bool = False
+    graded: Graded, label: str, places: Sequence[Place], right: Bools | None = None, *, one_guess: bool = False
 ) -> Curve:
     """The share that is right at each place where anything was counted.
 
     one_guess: beside it stands the best trivial guess of all, not that of each place: where places are right answers,
     each has a guess that is always right.
     """
-    right = judged.right if right is None else right
-    kept = [Place(name, x, inside & judged.counted) for name, x, inside in places]
+    right = graded.right if right is None else right
+    kept = [Place(name, x, inside & graded.counted) for name, x, inside in places]
     kept = [place for place in kept if place.inside.any()]
-    ends = [share_interval(right[inside], judged.cluster[inside]) for _, _, inside in kept]
+    ends = [share_interval(right[inside], graded.cluster[inside]) for _, _, inside in kept]
     n = np.array([inside.sum() for _, _, inside in kept], dtype=np.int64)
     sums = np.array([right[inside].sum() for _, _, inside in kept], dtype=np.int64)
     return Curve(
@@ -69,17 +69,17 @@ def share_curve(
         high=np.array([high for _, high in ends]),
         n=n,
         errors=n - sums,
-        baseline=_guess_curve(judged, kept, one_guess) if judged.baselines else None,
+        baseline=_guess_curve(graded, kept, one_guess) if graded.baselines else None,
     )
 
 
-def _guess_curve(judged: Judged, places: Sequence[Place], one_guess: bool) -> Floats:
+def _guess_curve(graded: Graded, places: Sequence[Place], one_guess: bool) -> Floats:
     """How often the best trivial guess is right at each place."""
     if not one_guess:
-        return np.array([judged.best_guess(place.inside)[1].mean() for place in places])
-    right = np.zeros(len(judged.row))
-    if judged.counted.any():
-        right[judged.counted] = judged.best_guess(judged.counted)[1]
+        return np.array([graded.best_guess(place.inside)[1].mean() for place in places])
+    right = np.zeros(len(graded.row))
+    if graded.counted.any():
+        right[graded.counted] = graded.best_guess(graded.counted)[1]
     return np.array([right[place.inside].mean() for place in places])
 
 
@@ -90,27 +90,27 @@ def wrong(curve: Curve) -> Curve:
                  curve.errors, baseline, curve.of)  # fmt: skip
 
 
-def gaps(judged: JudgedReads) -> list[Place]:
+def gaps(graded: GradedReads) -> list[Place]:
     """Octaves of the distance from write to read: 1, 2-3, 4-7, ..., at their geometric middle."""
     found, low = [], 1
-    while low <= judged.gap.max(initial=0):
+    while low <= graded.gap.max(initial=0):
         high = 2 * low - 1
-        inside = (judged.gap >= low) & (judged.gap <= high)
+        inside = (graded.gap >= low) & (graded.gap <= high)
         found.append(Place(_span(low, high), float(np.sqrt(low * high)), inside))
         low *= 2
     return found
 
 
-def string_length(judged: JudgedReads) -> int:
+def string_length(graded: GradedReads) -> int:
     """How many symbols the strings of a job have."""
-    return cast(FlipFlop | FlipFlopPiecewise, judged.job.config).length
+    return cast(FlipFlop | FlipFlopPiecewise, graded.job.config).length
 
 
-def positions(judged: JudgedReads) -> list[Place]:
+def positions(graded: GradedReads) -> list[Place]:
     """Equal parts of a string, at their middle."""
-    edges = np.unique(np.linspace(0, string_length(judged), POSITION_BINS + 1).round().astype(int)).tolist()
+    edges = np.unique(np.linspace(0, string_length(graded), POSITION_BINS + 1).round().astype(int)).tolist()
     return [
-        Place(_span(low, high - 1), (low + high - 1) / 2, (judged.position >= low) & (judged.position < high))
+        Place(_span(low, high - 1), (low + high - 1) / 2, (graded.position >= low) & (graded.position < high))
         for low, high in pairwise(edges)
     ]
 
@@ -120,26 +120,26 @@ def values(quantity: npt.NDArray[Any]) -> list[Place]:
     return [Place(f"{value:,}", float(value), quantity == value) for value in np.unique(quantity).tolist()]
 
 
-def groups(judged: Judged) -> list[Place]:
+def groups(graded: Graded) -> list[Place]:
     """The parts of a split that its task scores apart."""
-    return [Place(name, float(i), inside) for i, (name, inside) in enumerate(judged.groups.items())]
+    return [Place(name, float(i), inside) for i, (name, inside) in enumerate(graded.groups.items())]
 
 
 def errors(
-    judged: JudgedNumbers, label: str, places: Sequence[Place], *, signed: bool, guess: str | None = None
+    graded: GradedNumbers, label: str, places: Sequence[Place], *, signed: bool, guess: str | None = None
 ) -> Curve:
     """The mean error of the numbers said, absolute or as said minus true; answers without a number are left out.
 
     guess: the trivial guess to draw beside it.
     """
-    spoken = np.array([number is not None for number in judged.said], dtype=bool) & judged.counted
-    numbers = np.array([0 if number is None else float(number) for number in judged.said])
-    off = numbers - judged.gold.astype(np.float64)
+    spoken = np.array([number is not None for number in graded.said], dtype=bool) & graded.counted
+    numbers = np.array([0 if number is None else float(number) for number in graded.said])
+    off = numbers - graded.gold.astype(np.float64)
     off = off if signed else np.abs(off)
     kept = [place for place in places if (place.inside & spoken).any()]
     samples = [off[place.inside & spoken] for place in kept]
     ends = [mean_interval(sample, least=-np.inf if signed else 0.0) or Interval(np.nan, np.nan) for sample in samples]
-    other = None if guess is None else judged.guesses[guess] - judged.gold.astype(np.float64)
+    other = None if guess is None else graded.guesses[guess] - graded.gold.astype(np.float64)
     other = other if signed or other is None else np.abs(other)
     return Curve(
         label=label,
@@ -153,39 +153,39 @@ def errors(
     )
 
 
-def by_word(judged: JudgedNumbers, inside: Bools) -> Grid:
+def by_word(graded: GradedNumbers, inside: Bools) -> Grid:
     """Share right by how often the letter occurs and by the length of the word."""
-    (words,) = columns(judged, "word")
+    (words,) = columns(graded, "word")
     lengths = np.array([len(word) for word in words.tolist()], dtype=np.int64)
-    inside = inside & judged.counted
-    times = np.unique(judged.gold[inside]).tolist()
+    inside = inside & graded.counted
+    times = np.unique(graded.gold[inside]).tolist()
     rows, names = [], []
     for low, high in WORD_LENGTHS:
         fits = (lengths >= low) & (lengths <= (lengths.max() if high is None else high)) & inside
         if fits.any():
             names.append(f"{low}+" if high is None else f"to {high}" if low == 0 else _span(low, high))
             rows.append(
-                [(int((cell := fits & (judged.gold == t)).sum()), int(judged.right[cell].sum())) for t in times]
+                [(int((cell := fits & (graded.gold == t)).sum()), int(graded.right[cell].sum())) for t in times]
             )
     table = np.array(rows, dtype=np.int64).reshape(len(names), len(times), 2)
     n, sums = table[..., 0].T, table[..., 1].T
     return Grid(tuple(map(str, times)), tuple(names), sums / np.maximum(n, 1), n)
 
 
-def answers(judged: JudgedNumbers, inside: Bools) -> Answers:
+def answers(graded: GradedNumbers, inside: Bools) -> Answers:
     """What was said of some items where the model gave numbers at all."""
-    chosen = np.flatnonzero(inside & judged.counted).tolist()
+    chosen = np.flatnonzero(inside & graded.counted).tolist()
     return Answers(
-        [int(judged.gold[i]) for i in chosen], [judged.said[i] for i in chosen], [judged.kind[i] for i in chosen]
+        [int(graded.gold[i]) for i in chosen], [graded.said[i] for i in chosen], [graded.kind[i] for i in chosen]
     )
 
 
-def tally(judged: JudgedNumbers, inside: Bools) -> tuple[list[tuple[str, int]], list[tuple[str, int]], int]:
+def tally(graded: GradedNumbers, inside: Bools) -> tuple[list[tuple[str, int]], list[tuple[str, int]], int]:
     """How often each number was said, from the least to the largest, and each kind of other output; the right number.
 
     The right number stands among the numbers even if it was never said. Of more than 12 numbers the rarest are one.
     """
-    told = answers(judged, inside)
+    told = answers(graded, inside)
     right = told.gold[0]
     counts = {right: 0}
     for number in told.said:
@@ -199,13 +199,13 @@ def tally(judged: JudgedNumbers, inside: Bools) -> tuple[list[tuple[str, int]], 
     return numbers, kinds, [name for name, _ in numbers].index(f"{right:,}")
 
 
-def standing(judged: JudgedNumbers, label: str, *, still: bool) -> Curve | None:
+def standing(graded: GradedNumbers, label: str, *, still: bool) -> Curve | None:
     """The share of a dialogue's rows that is right after k challenges; None if there is nothing to count.
 
     still: of the rows that are right at first, those that are right at every turn up to it.
     """
-    turns = int(judged.turn.max()) + 1
-    right = judged.right.reshape(-1, turns)[judged.counted.reshape(-1, turns).all(axis=1)]
+    turns = int(graded.turn.max()) + 1
+    right = graded.right.reshape(-1, turns)[graded.counted.reshape(-1, turns).all(axis=1)]
     if still:
         right = np.logical_and.accumulate(right, axis=1)[right[:, 0]]
     if not len(right):
@@ -214,19 +214,19 @@ def standing(judged: JudgedNumbers, label: str, *, still: bool) -> Curve | None:
     return _counted(label, asked, [right[:, k] for k in asked], np.arange(len(right)))
 
 
-def ranks(judged: JudgedChoices, label: str, inside: Bools) -> Curve:
+def ranks(graded: GradedChoices, label: str, inside: Bools) -> Curve:
     """The share of facts whose right answer is among the first so many candidates."""
-    inside = inside & judged.counted
-    rank, facts = judged.rank[inside], judged.cluster[inside]
-    most = int(judged.rank[judged.counted].max(initial=1))
+    inside = inside & graded.counted
+    rank, facts = graded.rank[inside], graded.cluster[inside]
+    most = int(graded.rank[graded.counted].max(initial=1))
     asked = [k for k in RANKS if k < most] + [next((k for k in RANKS if k >= most), most)]
     found = [rank <= k for k in asked]
     return _counted(label, asked, found, facts)
 
 
-def most_of_a_letter(judged: JudgedHistograms) -> Ints:
+def most_of_a_letter(graded: GradedHistograms) -> Ints:
     """How often the most frequent letter of each word occurs."""
-    return np.array([max(counts.values()) for counts in judged.gold], dtype=np.int64)
+    return np.array([max(counts.values()) for counts in graded.gold], dtype=np.int64)
 
 
 def _counted(label: str, x: Sequence[int], found: Sequence[Bools], rows: Ints) -> Curve:

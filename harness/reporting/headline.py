@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.reporting.curves import Bools
-from harness.scoring.grading import Judged, JudgedNumbers
+from harness.scoring.grading import Graded, GradedNumbers
 from harness.scoring.scores import score
 from harness.scoring.statistics import Comparison, Interval, paired_comparison
 
@@ -44,24 +44,24 @@ def skill_text(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def scored(judged: Judged) -> Bools:
+def scored(graded: Graded) -> Bools:
     """The items that the accuracy of a task is over: of a dialogue the first answers."""
-    return judged.turn == 0 if isinstance(judged, JudgedNumbers) else np.ones(len(judged.row), dtype=bool)
+    return graded.turn == 0 if isinstance(graded, GradedNumbers) else np.ones(len(graded.row), dtype=bool)
 
 
-def headline(judged: Judged) -> Headline | None:
+def headline(graded: Graded) -> Headline | None:
     """The line of one task and split, from its scores; None if the model gave numbers nowhere."""
-    scores = {(one.metric, one.group): one for one in score(judged)}
+    scores = {(one.metric, one.group): one for one in score(graded)}
     accuracy, skill = scores.get(("accuracy", None)), scores.get(("skill", None))
     if accuracy is None or skill is None:
         return None
     guesses = {str(group): one.value or 0.0 for (metric, group), one in scores.items() if metric == "baseline_accuracy"}
     lost = scores.get(("not_a_number", None))
     return Headline(
-        task=judged.job.task.name,
-        split=judged.job.split,
-        rows=judged.job.rows,
-        of=judged.job.config.rows(judged.job.split),
+        task=graded.job.task.name,
+        split=graded.job.split,
+        rows=graded.job.rows,
+        of=graded.job.config.rows(graded.job.split),
         n=accuracy.n,
         errors=accuracy.errors or 0,
         lost=(lost.errors or 0) if lost else 0,
@@ -74,16 +74,16 @@ def headline(judged: Judged) -> Headline | None:
     )
 
 
-def difference(judged: Judged, other: Judged) -> Comparison | None:
+def difference(graded: Graded, other: Graded) -> Comparison | None:
     """The first against another run on the rows that both were asked; None unless these are the same items."""
-    if judged.job.config != other.job.config or judged.job.split != other.job.split:
+    if graded.job.config != other.job.config or graded.job.split != other.job.split:
         return None
-    rows = min(judged.job.rows, other.job.rows)
-    inside, inside_other = (one.row[scored(one)] < rows for one in (judged, other))
-    counted = judged.counted[scored(judged)][inside] & other.counted[scored(other)][inside_other]
+    rows = min(graded.job.rows, other.job.rows)
+    inside, inside_other = (one.row[scored(one)] < rows for one in (graded, other))
+    counted = graded.counted[scored(graded)][inside] & other.counted[scored(other)][inside_other]
     if not counted.any():
         return None
-    right = judged.right[scored(judged)][inside][counted]
+    right = graded.right[scored(graded)][inside][counted]
     return paired_comparison(
-        right, other.right[scored(other)][inside_other][counted], judged.cluster[scored(judged)][inside][counted]
+        right, other.right[scored(other)][inside_other][counted], graded.cluster[scored(graded)][inside][counted]
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.reporting.error_examples import telling
 from harness.reporting.headline import difference, headline, skill_text
 from harness.reporting.labels import labels
 from harness.reporting.parts import sections
@@ -15,10 +16,9 @@ from harness.reporting.series import NOTHING, Plot, figures
 from harness.reporting.style import page_css
 from harness.reporting.subjects import Section, Subject
 from harness.reporting.table import percent
-from harness.reporting.telling import telling
 from harness.runs.run import Run, require_writable
 from harness.scoring.comparison import remarks
-from harness.scoring.grading import Judged, judge
+from harness.scoring.grading import Graded, grade
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,7 +28,7 @@ def write_report(run: Run) -> Path:
 
     Raises UserError if its observations are not there or not those of its rows.
     """
-    subject = Subject(run.facts["model"]["id"], run, _judged(run))
+    subject = Subject(run.facts["model"]["id"], run, _graded(run))
     parts = sections([subject])
     return _write(run.folder, "report.html", render_report(subject, parts), parts)
 
@@ -38,32 +38,32 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     others are compared with."""
     require_writable(out)
     names = labels([run.facts["model"] for run in runs])
-    subjects = [Subject(label, run, _judged(run)) for label, run in zip(names, runs, strict=True)]
+    subjects = [Subject(label, run, _graded(run)) for label, run in zip(names, runs, strict=True)]
     parts = sections(subjects)
     return _write(out, "compare.html", render_comparison(subjects, parts), parts)
 
 
 def render_report(subject: Subject, parts: list[Section]) -> str:
     """The page of one run."""
-    lines = [line for line in map(headline, subject.judged.values()) if line]
+    lines = [line for line in map(headline, subject.graded.values()) if line]
     return _environment().get_template("report.html").render(
         css=page_css(), model=subject.run.facts["model"], supplied=subject.run.supplied, lines=lines, sections=parts,
-        wrong=telling(list(subject.judged.values())), facts=provenance(subject.run),
-        mute=[judged.job.name for judged in subject.judged.values() if not judged.counted.any()],
+        wrong=telling(list(subject.graded.values())), facts=provenance(subject.run),
+        mute=[graded.job.name for graded in subject.graded.values() if not graded.counted.any()],
     )  # fmt: skip
 
 
 def render_comparison(subjects: Sequence[Subject], parts: list[Section]) -> str:
     """The page of several runs."""
-    keys = dict.fromkeys(key for subject in subjects for key in subject.judged)
+    keys = dict.fromkeys(key for subject in subjects for key in subject.graded)
     table = []
     for key in keys:
-        first = subjects[0].judged.get(key)
+        first = subjects[0].graded.get(key)
         cells = []
         for subject in subjects:
-            judged = subject.judged.get(key)
-            paired = difference(judged, first) if judged and first and subject is not subjects[0] else None
-            cells.append((headline(judged) if judged else None, paired))
+            graded = subject.graded.get(key)
+            paired = difference(graded, first) if graded and first and subject is not subjects[0] else None
+            cells.append((headline(graded) if graded else None, paired))
         table.append((key, cells))
     base, *others = subjects
     unequal = [one for other in others for one in remarks(base.run, other.run, (base.label, other.label))]
@@ -114,8 +114,8 @@ def _flat(value: dict[str, Any], name: str) -> list[tuple[str, str]]:
     return rows
 
 
-def _judged(run: Run) -> dict[tuple[str, str], Judged]:
-    return {(job.task.name, job.split): judge(run, job) for job in run.jobs()}
+def _graded(run: Run) -> dict[tuple[str, str], Graded]:
+    return {(job.task.name, job.split): grade(run, job) for job in run.jobs()}
 
 
 def _write(folder: Path, name: str, text: str, parts: list[Section]) -> Path:

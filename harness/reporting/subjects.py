@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.reporting.series import Curve, Plot
 from harness.runs.run import Run
-from harness.scoring.grading import Judged
+from harness.scoring.grading import Graded
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Subject:
 
     label: str
     run: Run
-    judged: dict[tuple[str, str], Judged]
+    graded: dict[tuple[str, str], Graded]
 
-    def of(self, task: str) -> list[Judged]:
+    def of(self, task: str) -> list[Graded]:
         """The splits of a task in which the model gave numbers at all."""
-        return [judged for (name, _), judged in self.judged.items() if name == task and judged.counted.any()]
+        return [graded for (name, _), graded in self.graded.items() if name == task and graded.counted.any()]
 
 
 @dataclass(frozen=True)

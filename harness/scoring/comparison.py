@@ -16,7 +16,7 @@ from harness.errors import UserError
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.runs.run import Run, differences
-from harness.scoring.grading import Judged, JudgedChoices, JudgedHistograms, JudgedNumbers, JudgedReads, judge
+from harness.scoring.grading import Graded, GradedChoices, GradedHistograms, GradedNumbers, GradedReads, grade
 from harness.scoring.statistics import Comparison, paired_comparison
 from harness.tasks.base import Bools, Ints
 
@@ -62,17 +62,17 @@ def compare_runs(run_a: Run, run_b: Run) -> list[JobComparison]:
     shared = [(job, jobs_b[_key(job)]) for job in run_a.jobs() if _key(job) in jobs_b]
     if not shared:
         raise _nothing_shared(run_a, run_b)
-    return [found for job_a, job_b in shared for found in compare_jobs(judge(run_a, job_a), judge(run_b, job_b))]
+    return [found for job_a, job_b in shared for found in compare_jobs(grade(run_a, job_a), grade(run_b, job_b))]
 
 
-def compare_jobs(judged_a: Judged, judged_b: Judged) -> Iterator[JobComparison]:
+def compare_jobs(graded_a: Graded, graded_b: Graded) -> Iterator[JobComparison]:
     """One job as two models answered it; of dialogues first the first answers, then all turns that both have."""
-    job_a, job_b = judged_a.job, judged_b.job
+    job_a, job_b = graded_a.job, graded_b.job
     rows = min(job_a.rows, job_b.rows)
     turns = min(job_a.prompting.turns, job_b.prompting.turns)
-    yield _compare(judged_a, judged_b, rows=rows, turns=1, group=None)
+    yield _compare(graded_a, graded_b, rows=rows, turns=1, group=None)
     if turns > 1:
-        yield _compare(judged_a, judged_b, rows=rows, turns=turns, group="all turns")
+        yield _compare(graded_a, graded_b, rows=rows, turns=turns, group="all turns")
 
 
 def remarks(run_a: Run, run_b: Run, names: tuple[str, str]) -> list[str]:
@@ -95,12 +95,12 @@ def _key(job: Job) -> tuple[str, str, str]:
     return job.task.name, job.config.fingerprint(), job.split
 
 
-def _compare(judged_a: Judged, judged_b: Judged, *, rows: int, turns: int, group: str | None) -> JobComparison:
-    items_a, items_b = _asked(judged_a, rows, turns), _asked(judged_b, rows, turns)
-    counted = judged_a.counted[items_a] & judged_b.counted[items_b]
+def _compare(graded_a: Graded, graded_b: Graded, *, rows: int, turns: int, group: str | None) -> JobComparison:
+    items_a, items_b = _asked(graded_a, rows, turns), _asked(graded_b, rows, turns)
+    counted = graded_a.counted[items_a] & graded_b.counted[items_b]
     items_a, items_b = items_a[counted], items_b[counted]
-    right_a, right_b = judged_a.right[items_a], judged_b.right[items_b]
-    job, any_left = judged_a.job, bool(counted.any())
+    right_a, right_b = graded_a.right[items_a], graded_b.right[items_b]
+    job, any_left = graded_a.job, bool(counted.any())
     return JobComparison(
         job.task.name,
         job.split,
@@ -108,17 +108,17 @@ def _compare(judged_a: Judged, judged_b: Judged, *, rows: int, turns: int, group
         group,
         float(right_a.mean()) if any_left else None,
         float(right_b.mean()) if any_left else None,
-        paired_comparison(right_a, right_b, judged_a.cluster[items_a]) if any_left else None,
-        _unlike(judged_a, judged_b, items_a[right_a != right_b], items_b[right_a != right_b]),
+        paired_comparison(right_a, right_b, graded_a.cluster[items_a]) if any_left else None,
+        _unlike(graded_a, graded_b, items_a[right_a != right_b], items_b[right_a != right_b]),
         int((~counted).sum()),
     )
 
 
-def _asked(judged: Judged, rows: int, turns: int) -> Ints:
+def _asked(graded: Graded, rows: int, turns: int) -> Ints:
     """The items of the first rows and turns: in both runs the same, in the same order."""
-    inside: Bools = judged.row < rows
-    if isinstance(judged, JudgedNumbers):
-        inside = inside & (judged.turn < turns)
+    inside: Bools = graded.row < rows
+    if isinstance(graded, GradedNumbers):
+        inside = inside & (graded.turn < turns)
     return np.flatnonzero(inside)
 
 
@@ -148,53 +148,53 @@ def _requested(prompting: Prompting) -> dict[str, Any]:
     }
 
 
-def _unlike(judged_a: Judged, judged_b: Judged, items_a: Ints, items_b: Ints) -> pa.Table:
+def _unlike(graded_a: Graded, graded_b: Graded, items_a: Ints, items_b: Ints) -> pa.Table:
     """The table of the items where exactly one model is right."""
-    place, gold, said_a = said(judged_a, items_a)
-    _, _, said_b = said(judged_b, items_b)
-    right = np.where(judged_a.right[items_a], "a", "b").tolist()
-    return pa.table([judged_a.row[items_a], place, gold, said_a, said_b, right], schema=ITEMS)
+    place, gold, said_a = said(graded_a, items_a)
+    _, _, said_b = said(graded_b, items_b)
+    right = np.where(graded_a.right[items_a], "a", "b").tolist()
+    return pa.table([graded_a.row[items_a], place, gold, said_a, said_b, right], schema=ITEMS)
 
 
 Said = tuple[list[int | None], list[str], list[str]]
 
 
 @singledispatch
-def said(judged: Judged, items: Ints) -> Said:
+def said(graded: Graded, items: Ints) -> Said:
     """Of some items: the place within the row, the right answer, and what the model said."""
-    raise TypeError(f"no answers of {type(judged).__name__} to compare")
+    raise TypeError(f"no answers of {type(graded).__name__} to compare")
 
 
 @said.register
-def _reads(judged: JudgedReads, items: Ints) -> Said:
-    task: Any = judged.job.task
-    names = (*task.symbols(judged.job.config), "another token")  # -1 is the last
-    gold, answers = ([names[one] for one in column[items].tolist()] for column in (judged.gold, judged.said))
-    return judged.position[items].tolist(), gold, answers
+def _reads(graded: GradedReads, items: Ints) -> Said:
+    task: Any = graded.job.task
+    names = (*task.symbols(graded.job.config), "another token")  # -1 is the last
+    gold, answers = ([names[one] for one in column[items].tolist()] for column in (graded.gold, graded.said))
+    return graded.position[items].tolist(), gold, answers
 
 
 @said.register
-def _numbers(judged: JudgedNumbers, items: Ints) -> Said:
-    answers = [judged.kind[one] if judged.said[one] is None else str(judged.said[one]) for one in items.tolist()]
-    turns = judged.turn[items].tolist() if judged.job.prompting.turns > 1 else [None] * len(items)
-    return turns, list(map(str, judged.gold[items].tolist())), answers
+def _numbers(graded: GradedNumbers, items: Ints) -> Said:
+    answers = [graded.kind[one] if graded.said[one] is None else str(graded.said[one]) for one in items.tolist()]
+    turns = graded.turn[items].tolist() if graded.job.prompting.turns > 1 else [None] * len(items)
+    return turns, list(map(str, graded.gold[items].tolist())), answers
 
 
 @said.register
-def _histograms(judged: JudgedHistograms, items: Ints) -> Said:
+def _histograms(graded: GradedHistograms, items: Ints) -> Said:
     chosen = items.tolist()
-    answers = [judged.kind[one] if judged.said[one] is None else _counts(judged.said[one]) for one in chosen]
-    return [None] * len(chosen), [_counts(judged.gold[one]) for one in chosen], answers
+    answers = [graded.kind[one] if graded.said[one] is None else _counts(graded.said[one]) for one in chosen]
+    return [None] * len(chosen), [_counts(graded.gold[one]) for one in chosen], answers
 
 
 @said.register
-def _choices(judged: JudgedChoices, items: Ints) -> Said:
-    task: Any = judged.job.task
-    endings = [ending for _, rows in judged.job.chunks() for ending in task.candidates(rows)]
-    chosen = [endings[row] for row in judged.row[items].tolist()]
+def _choices(graded: GradedChoices, items: Ints) -> Said:
+    task: Any = graded.job.task
+    endings = [ending for _, rows in graded.job.chunks() for ending in task.candidates(rows)]
+    chosen = [endings[row] for row in graded.row[items].tolist()]
     gold, answers = (
         [ending[one].strip() for ending, one in zip(chosen, column[items].tolist(), strict=True)]
-        for column in (judged.gold, judged.said)
+        for column in (graded.gold, graded.said)
     )
     return [None] * len(chosen), gold, answers
 

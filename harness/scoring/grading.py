@@ -1,6 +1,6 @@
 """From rows and observations to what each answer was worth: the one place where right and wrong is decided.
 
-Scores, comparisons and reports are made of what is judged here. What is right is derived from the
+Scores, comparisons and reports are made of what is graded here. What is right is derived from the
 regenerated rows; a table of reads says only which token writes which answer. All kinds of answers stand in this
 file, so that what is demanded of observations is read in one place.
 """
@@ -27,7 +27,7 @@ MAJORITY = "majority"
 
 
 @dataclass(frozen=True)
-class Judged:
+class Graded:
     """The answers of one job, an item each, in the order of its table. All arrays are (items,).
 
     row: the id of its row. cluster: items of one cluster share what they are asked about, and are no
@@ -60,7 +60,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class JudgedReads(Judged):
+class GradedReads(Graded):
     """position, gap, gold as in `Targets`. said: the symbol that was the most probable token, -1 for another one.
     among: whether the right symbol was more probable than all others. logprobs: float32 (items, symbols)."""
 
@@ -73,7 +73,7 @@ class JudgedReads(Judged):
 
 
 @dataclass(frozen=True)
-class JudgedCompletions(Judged):
+class GradedCompletions(Graded):
     """output: raw text. kind: whether it was answered, unparsed, refused or cut off."""
 
     output: list[str]
@@ -81,7 +81,7 @@ class JudgedCompletions(Judged):
 
 
 @dataclass(frozen=True)
-class JudgedNumbers(JudgedCompletions):
+class GradedNumbers(GradedCompletions):
     """turn: of a dialogue, 0 for the first answer. gold: int64. said: the number or None. guesses: by name, the numbers
     of trivial guesses."""
 
@@ -92,7 +92,7 @@ class JudgedNumbers(JudgedCompletions):
 
 
 @dataclass(frozen=True)
-class JudgedHistograms(JudgedCompletions):
+class GradedHistograms(GradedCompletions):
     """gold, said: counts of letters by word, None where none were said."""
 
     gold: list[dict[str, int]]
@@ -100,7 +100,7 @@ class JudgedHistograms(JudgedCompletions):
 
 
 @dataclass(frozen=True)
-class JudgedChoices(Judged):
+class GradedChoices(Graded):
     """gold, said: indices of the right and of the most probable candidate. rank: 1 if the right one is the most
     probable. probability: of the right one among the candidates. written: whether greedy decoding writes it."""
 
@@ -111,21 +111,21 @@ class JudgedChoices(Judged):
     written: Bools
 
 
-def judge(run: Run, job: Job) -> Any:
-    """A job of a run, as the Judged of its kind. Raises UserError if its observations are not those of its rows."""
-    return judge_table(
+def grade(run: Run, job: Job) -> Any:
+    """A job of a run, as the Graded of its kind. Raises UserError if its observations are not those of its rows."""
+    return grade_table(
         job.task, job, observations.read(run.require_table(job), observations.schema_of(job.task, job.config))
     )
 
 
 @singledispatch
-def judge_table(task: Task, job: Job, table: pa.Table) -> Judged:
+def grade_table(task: Task, job: Job, table: pa.Table) -> Graded:
     """The same from a table of observations."""
     raise TypeError(f"no judging for {type(task).__name__}")
 
 
-@judge_table.register
-def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
+@grade_table.register
+def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
     said = {name: table[name].to_numpy() for name in ("id", "position", "gap", "gold", "gold_token", "argmax")}
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols)
@@ -159,7 +159,7 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
     for answer, token in answer_tokens.items():
         symbol[said["argmax"] == token] = answer
     position = said["position"].astype(np.int64)
-    return JudgedReads(
+    return GradedReads(
         job=job,
         row=row,
         cluster=row,
@@ -181,15 +181,15 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> JudgedReads:
     )
 
 
-@judge_table.register
-def _numbers(task: NumberTask, job: Job, table: pa.Table) -> JudgedNumbers:
+@grade_table.register
+def _numbers(task: NumberTask, job: Job, table: pa.Table) -> GradedNumbers:
     rows, turns = _asked(job, table)
     turn = table["turn"].to_numpy().astype(np.int64)
     readings = [task.read(*said) for said in _said(task, job, table)]
     gold = np.repeat(task.gold(rows), turns)
     guesses = {name: np.repeat(guess, turns) for name, guess in job.config.guesses(rows).items()}
     said = [reading.value for reading in readings]
-    return JudgedNumbers(
+    return GradedNumbers(
         **_completed(task, job, table, rows, turns),
         right=np.array([value == answer for value, answer in zip(said, gold.tolist(), strict=True)], dtype=bool),
         baselines={name: (guess == gold).astype(np.float64) for name, guess in guesses.items()},
@@ -202,14 +202,14 @@ def _numbers(task: NumberTask, job: Job, table: pa.Table) -> JudgedNumbers:
     )
 
 
-@judge_table.register
-def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> JudgedHistograms:
+@grade_table.register
+def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> GradedHistograms:
     rows, turns = _asked(job, table)
     readings = [task.read(*said) for said in _said(task, job, table)]
     gold = task.gold(rows)
     once = [max(counts.values()) == 1 for counts in gold]
     said = [reading.value for reading in readings]
-    return JudgedHistograms(
+    return GradedHistograms(
         **_completed(task, job, table, rows, turns),
         right=np.array([value == answer for value, answer in zip(said, gold, strict=True)], dtype=bool),
         baselines={"every letter once": np.array(once, dtype=np.float64)},
@@ -220,8 +220,8 @@ def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> JudgedHistogr
     )
 
 
-@judge_table.register
-def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> JudgedChoices:
+@grade_table.register
+def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
     rows = pa.concat_tables(chunk for _, chunk in job.chunks())
     gold, candidates = task.gold(rows), task.candidates(rows)
     if not np.array_equal(table["id"].to_numpy(), np.arange(job.rows)) or not np.array_equal(
@@ -245,7 +245,7 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> JudgedChoices:
         float(np.exp(own - np.logaddexp.reduce(line.astype(np.float64))))
         for line, own in zip(lines, golds, strict=True)
     ]
-    return JudgedChoices(
+    return GradedChoices(
         job=job,
         row=np.arange(job.rows),
         cluster=task.facts(rows),
@@ -283,7 +283,7 @@ def _said(task: CompletionTask, job: Job, table: pa.Table) -> list[tuple[str, bo
 
 
 def _completed(task: CompletionTask, job: Job, table: pa.Table, rows: pa.Table, turns: int) -> dict[str, Any]:
-    """What all judged completions have."""
+    """What all graded completions have."""
     return {
         "job": job,
         "row": table["id"].to_numpy(),
@@ -294,9 +294,9 @@ def _completed(task: CompletionTask, job: Job, table: pa.Table, rows: pa.Table, 
     }
 
 
-def answered(judged: JudgedCompletions) -> Bools:
+def answered(graded: GradedCompletions) -> Bools:
     """Which items say an answer, right or wrong."""
-    return np.array([kind == ANSWERED for kind in judged.kind], dtype=bool)
+    return np.array([kind == ANSWERED for kind in graded.kind], dtype=bool)
 
 
 def impossible(job: Job) -> UserError:

@@ -1,4 +1,4 @@
-"""From what is judged to scores: pure functions, wherever the observations came from.
+"""From what is graded to scores: pure functions, wherever the observations came from.
 
 One function for each kind of answer, and under them the few scores that all kinds are made of: in one file, so that
 all metrics of a result.json are found in it.
@@ -17,13 +17,13 @@ from fflm_data.answers import CUT_OFF, REFUSED, UNPARSED
 from harness.prompts.jobs import Job
 from harness.runs.run import Run
 from harness.scoring.grading import (
-    Judged,
-    JudgedChoices,
-    JudgedCompletions,
-    JudgedHistograms,
-    JudgedNumbers,
-    JudgedReads,
-    judge,
+    Graded,
+    GradedChoices,
+    GradedCompletions,
+    GradedHistograms,
+    GradedNumbers,
+    GradedReads,
+    grade,
 )
 from harness.scoring.statistics import Interval, error_interval, mean_interval, skill_interval
 from harness.tasks import DialogueTask
@@ -56,7 +56,7 @@ class Score:
 
 def score_run(run: Run) -> dict[str, Any]:
     """result.json of a run. Raises UserError if its observations are not there or not those of its rows."""
-    return result_of(run, [one for job in run.jobs() for one in score(judge(run, job))])
+    return result_of(run, [one for job in run.jobs() for one in score(grade(run, job))])
 
 
 def result_of(run: Run, scores: Sequence[Score]) -> dict[str, Any]:
@@ -73,161 +73,161 @@ def result_of(run: Run, scores: Sequence[Score]) -> dict[str, Any]:
 
 
 @singledispatch
-def score(judged: Judged) -> list[Score]:
+def score(graded: Graded) -> list[Score]:
     """All scores of one job."""
-    raise TypeError(f"no scores for {type(judged).__name__}")
+    raise TypeError(f"no scores for {type(graded).__name__}")
 
 
 @score.register
-def _reads(judged: JudgedReads) -> list[Score]:
-    lost = _not_a_number(judged)
-    if not judged.counted.any():
+def _reads(graded: GradedReads) -> list[Score]:
+    lost = _not_a_number(graded)
+    if not graded.counted.any():
         return lost
-    counted = judged.counted
-    rows, job = judged.row[counted], judged.job
-    among = proportion(job, "accuracy_among_symbols", judged.among[counted], rows, _best(judged, counted)[1])
-    clean = np.bincount(rows, ~judged.right[counted], job.rows) == 0
-    told = np.bincount(judged.row, ~counted, job.rows) == 0
+    counted = graded.counted
+    rows, job = graded.row[counted], graded.job
+    among = proportion(job, "accuracy_among_symbols", graded.among[counted], rows, _best(graded, counted)[1])
+    clean = np.bincount(rows, ~graded.right[counted], job.rows) == 0
+    told = np.bincount(graded.row, ~counted, job.rows) == 0
     whole = [proportion(job, "sequences_without_glitch", clean[told], np.flatnonzero(told))] if told.any() else []
     return [
         *lost,
-        *_accuracy(judged, counted),
+        *_accuracy(graded, counted),
         among,
         *whole,
-        *_baselines(judged),
-        *_by_group(judged, partial(_bare_accuracy, judged)),
+        *_baselines(graded),
+        *_by_group(graded, partial(_bare_accuracy, graded)),
     ]
 
 
 @score.register
-def _choices(judged: JudgedChoices) -> list[Score]:
-    lost = _not_a_number(judged)
-    if not judged.counted.any():
+def _choices(graded: GradedChoices) -> list[Score]:
+    lost = _not_a_number(graded)
+    if not graded.counted.any():
         return lost
 
     def of(inside: Bools, group: str | None = None) -> list[Score]:
         written = proportion(
-            judged.job, "accuracy_written", judged.written[inside], judged.cluster[inside], group=group
+            graded.job, "accuracy_written", graded.written[inside], graded.cluster[inside], group=group
         )
         return [
-            *_accuracy(judged, inside, group),
+            *_accuracy(graded, inside, group),
             written,
-            mean(judged.job, "mean_probability", _by_cluster(judged, judged.probability, inside), group, within=(0, 1)),
+            mean(graded.job, "mean_probability", _by_cluster(graded, graded.probability, inside), group, within=(0, 1)),
             mean(
-                judged.job, "mean_reciprocal_rank", _by_cluster(judged, 1 / judged.rank, inside), group, within=(0, 1)
+                graded.job, "mean_reciprocal_rank", _by_cluster(graded, 1 / graded.rank, inside), group, within=(0, 1)
             ),
         ]
 
-    return [*lost, *of(judged.counted), *_baselines(judged), *_by_group(judged, of)]
+    return [*lost, *of(graded.counted), *_baselines(graded), *_by_group(graded, of)]
 
 
 @score.register
-def _numbers(judged: JudgedNumbers) -> list[Score]:
-    lost = _not_a_number(judged)
-    first = judged.counted & (judged.turn == 0)
+def _numbers(graded: GradedNumbers) -> list[Score]:
+    lost = _not_a_number(graded)
+    first = graded.counted & (graded.turn == 0)
     if not first.any():
         return lost
 
     def of(inside: Bools, group: str | None = None) -> list[Score]:
         inside = inside & first
-        return [*_accuracy(judged, inside, group), *_errors(judged, inside, group), *_unanswered(judged, inside, group)]
+        return [*_accuracy(graded, inside, group), *_errors(graded, inside, group), *_unanswered(graded, inside, group)]
 
-    dialogue = _dialogue(judged) if isinstance(judged.job.task, DialogueTask) else []
-    return [*lost, *of(first), *_baselines(judged, first), *dialogue, *_by_group(judged, of, first)]
+    dialogue = _dialogue(graded) if isinstance(graded.job.task, DialogueTask) else []
+    return [*lost, *of(first), *_baselines(graded, first), *dialogue, *_by_group(graded, of, first)]
 
 
 @score.register
-def _histograms(judged: JudgedHistograms) -> list[Score]:
-    lost = _not_a_number(judged)
-    if not judged.counted.any():
+def _histograms(graded: GradedHistograms) -> list[Score]:
+    lost = _not_a_number(graded)
+    if not graded.counted.any():
         return lost
 
     def of(inside: Bools, group: str | None = None) -> list[Score]:
-        return [*_accuracy(judged, inside, group), *_unanswered(judged, inside, group)]
+        return [*_accuracy(graded, inside, group), *_unanswered(graded, inside, group)]
 
-    return [*lost, *of(judged.counted), *_baselines(judged), *_letters(judged), *_by_group(judged, of)]
+    return [*lost, *of(graded.counted), *_baselines(graded), *_letters(graded), *_by_group(graded, of)]
 
 
-def _by_group(judged: Judged, of: Callable[[Bools, str], list[Score]], counted: Bools | None = None) -> Iterator[Score]:
+def _by_group(graded: Graded, of: Callable[[Bools, str], list[Score]], counted: Bools | None = None) -> Iterator[Score]:
     """The same scores of the parts in which anything was counted."""
-    counted = judged.counted if counted is None else counted
-    for name, members in judged.groups.items():
+    counted = graded.counted if counted is None else counted
+    for name, members in graded.groups.items():
         if (inside := members & counted).any():
             yield from of(inside, name)
 
 
-def _not_a_number(judged: Judged) -> list[Score]:
+def _not_a_number(graded: Graded) -> list[Score]:
     """How often the logits were NaN or infinite, if ever: what is asked there is neither right nor wrong."""
-    count, n = int((~judged.counted).sum()), len(judged.counted)
-    return [Score(judged.job.task.name, judged.job.split, "not_a_number", count / n, None, None, n, count)] * bool(
+    count, n = int((~graded.counted).sum()), len(graded.counted)
+    return [Score(graded.job.task.name, graded.job.split, "not_a_number", count / n, None, None, n, count)] * bool(
         count
     )
 
 
-def _best(judged: Judged, inside: Bools) -> tuple[Floats, float]:
+def _best(graded: Graded, inside: Bools) -> tuple[Floats, float]:
     """The trivial guess that is right most often on some items: where it is right, and how often."""
-    _, best = judged.best_guess(inside)
+    _, best = graded.best_guess(inside)
     return best, float(best.mean())
 
 
-def _bare_accuracy(judged: Judged, inside: Bools, group: str | None = None) -> list[Score]:
-    guess = _best(judged, inside)[1]
-    return [proportion(judged.job, "accuracy", judged.right[inside], judged.cluster[inside], guess, group)]
+def _bare_accuracy(graded: Graded, inside: Bools, group: str | None = None) -> list[Score]:
+    guess = _best(graded, inside)[1]
+    return [proportion(graded.job, "accuracy", graded.right[inside], graded.cluster[inside], guess, group)]
 
 
-def _accuracy(judged: Judged, inside: Bools, group: str | None = None) -> list[Score]:
+def _accuracy(graded: Graded, inside: Bools, group: str | None = None) -> list[Score]:
     """Accuracy, and skill: what part of the way from the best trivial guess on the same items to perfection."""
-    right, rows = judged.right[inside], judged.cluster[inside]
-    guess, base = _best(judged, inside)
-    accuracy = proportion(judged.job, "accuracy", right, rows, base, group)
+    right, rows = graded.right[inside], graded.cluster[inside]
+    guess, base = _best(graded, inside)
+    accuracy = proportion(graded.job, "accuracy", right, rows, base, group)
     interval = skill_interval(right, guess, rows)
     skill = None if base >= 1 else (float(right.mean()) - base) / (1 - base)
-    return [accuracy, _score(judged.job, "skill", skill, interval, len(right), group=group)]
+    return [accuracy, _score(graded.job, "skill", skill, interval, len(right), group=group)]
 
 
-def _baselines(judged: Judged, counted: Bools | None = None) -> list[Score]:
+def _baselines(graded: Graded, counted: Bools | None = None) -> list[Score]:
     """Every trivial guess on the same items, by name."""
-    counted = judged.counted if counted is None else counted
+    counted = graded.counted if counted is None else counted
     return [
-        _score(judged.job, "baseline_accuracy", float(guess.mean()), None, int(counted.sum()), group=name)
-        for name, guess in judged.guesses_at(counted).items()
+        _score(graded.job, "baseline_accuracy", float(guess.mean()), None, int(counted.sum()), group=name)
+        for name, guess in graded.guesses_at(counted).items()
     ]
 
 
-def _errors(judged: JudgedNumbers, inside: Bools, group: str | None) -> list[Score]:
+def _errors(graded: GradedNumbers, inside: Bools, group: str | None) -> list[Score]:
     """How far the numbers that were said are from the right ones, and to which side."""
-    place = [one for one in np.flatnonzero(inside).tolist() if judged.said[one] is not None]
-    gold = judged.gold[place]
+    place = [one for one in np.flatnonzero(inside).tolist() if graded.said[one] is not None]
+    gold = graded.gold[place]
     # In Python's numbers: two of 18 digits may differ by more than int64 holds.
-    off = np.array([float(int(judged.said[one] or 0) - int(judged.gold[one])) for one in place])
-    guesses = [float(np.abs(guess[place] - gold).mean()) for guess in judged.guesses.values() if place]
+    off = np.array([float(int(graded.said[one] or 0) - int(graded.gold[one])) for one in place])
+    guesses = [float(np.abs(guess[place] - gold).mean()) for guess in graded.guesses.values() if place]
     best = min(guesses, default=None)
     return [
-        mean(judged.job, "mean_absolute_error", np.abs(off), group, best, within=(0, np.inf)),
-        mean(judged.job, "mean_signed_error", off, group),
+        mean(graded.job, "mean_absolute_error", np.abs(off), group, best, within=(0, np.inf)),
+        mean(graded.job, "mean_signed_error", off, group),
     ]
 
 
-def _unanswered(judged: JudgedCompletions, inside: Bools, group: str | None) -> list[Score]:
+def _unanswered(graded: GradedCompletions, inside: Bools, group: str | None) -> list[Score]:
     """How often nothing was answered, by how: those are wrong answers too."""
-    kinds = np.array(judged.kind)[inside]
-    rows = judged.cluster[inside]
+    kinds = np.array(graded.kind)[inside]
+    rows = graded.cluster[inside]
     named = {"parse_failures": UNPARSED, "refusals": REFUSED, "cut_off": CUT_OFF}
-    return [share(judged.job, metric, kinds == kind, rows, group) for metric, kind in named.items()]
+    return [share(graded.job, metric, kinds == kind, rows, group) for metric, kind in named.items()]
 
 
-def _by_cluster(judged: Judged, values: Floats, inside: Bools) -> Floats:
+def _by_cluster(graded: Graded, values: Floats, inside: Bools) -> Floats:
     """The mean of each cluster: those are independent draws, and as large as one another."""
-    _, cluster = np.unique(judged.cluster[inside], return_inverse=True)
+    _, cluster = np.unique(graded.cluster[inside], return_inverse=True)
     return np.bincount(cluster, values[inside]) / np.bincount(cluster)
 
 
-def _dialogue(judged: JudgedNumbers) -> list[Score]:
+def _dialogue(graded: GradedNumbers) -> list[Score]:
     """What becomes of answers that are challenged: still right after k challenges, changes of mind from one number to
     another, and how often nothing was answered."""
-    job, turns = judged.job, judged.job.prompting.turns
-    right = judged.right.reshape(-1, turns)
-    whole = judged.counted.reshape(-1, turns).all(axis=1)
+    job, turns = graded.job, graded.job.prompting.turns
+    right = graded.right.reshape(-1, turns)
+    whole = graded.counted.reshape(-1, turns).all(axis=1)
     standing = np.logical_and.accumulate(right, axis=1)[whole]
     at_first = standing[standing[:, 0]]
     scores = [
@@ -239,7 +239,7 @@ def _dialogue(judged: JudgedNumbers) -> list[Score]:
     scores += [
         proportion(job, "right_at_turn", right[whole, turn], rows, group=f"challenges={turn}") for turn in range(turns)
     ] * bool(len(rows))
-    said = [judged.said[row * turns : (row + 1) * turns] for row in rows.tolist()]
+    said = [graded.said[row * turns : (row + 1) * turns] for row in rows.tolist()]
     numbers = [[one for one in turn if one is not None] for turn in said]
     changes = np.array([sum(a != b for a, b in pairwise(row)) for row in numbers], dtype=np.float64)
     silent = np.array([one is None for row in said for one in row], dtype=bool)
@@ -247,21 +247,21 @@ def _dialogue(judged: JudgedNumbers) -> list[Score]:
     return [*scores, mean(job, "changes_of_mind", changes, None, within=(0, turns - 1))]
 
 
-def _letters(judged: JudgedHistograms) -> list[Score]:
+def _letters(graded: GradedHistograms) -> list[Score]:
     """Letters that occur, by how often they do; those of an answer that says no counts are wrong."""
     rows, times, right = [], [], []
-    for place in np.flatnonzero(judged.counted).tolist():
-        said = judged.said[place] or {}
-        for letter, count in judged.gold[place].items():
-            rows.append(int(judged.row[place]))
+    for place in np.flatnonzero(graded.counted).tolist():
+        said = graded.said[place] or {}
+        for letter, count in graded.gold[place].items():
+            rows.append(int(graded.row[place]))
             times.append(count)
             right.append(said.get(letter) == count)
     row, count, good = np.array(rows), np.array(times), np.array(right)
-    found = [proportion(judged.job, "letter_accuracy", good, row)]
+    found = [proportion(graded.job, "letter_accuracy", good, row)]
     for multiplicity in np.unique(count).tolist():
         inside = count == multiplicity
         found.append(
-            proportion(judged.job, "letter_accuracy", good[inside], row[inside], group=f"multiplicity={multiplicity}")
+            proportion(graded.job, "letter_accuracy", good[inside], row[inside], group=f"multiplicity={multiplicity}")
         )
     return found
 

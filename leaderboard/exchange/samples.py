@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fflm_data.answers import ANSWERED
 from harness.runs.run import Run
-from harness.scoring.grading import judge
+from harness.scoring.grading import grade
 from harness.tasks import CompletionTask, DialogueTask
 
 
@@ -21,11 +21,11 @@ def samples(run: Run, shared: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not isinstance(job.task, CompletionTask):
             continue
         rows = pa.concat_tables(chunk for _, chunk in job.chunks())
-        judged = judge(run, job)
+        graded = grade(run, job)
         asked = zip(job.task.texts(rows), job.task.answers(rows), strict=True)
         for row, (question, answer) in enumerate(asked):
             first = row * job.prompting.turns
-            if judged.counted[first]:
+            if graded.counted[first]:
                 yield {
                     **shared,
                     "evaluation_name": job.name,
@@ -33,46 +33,46 @@ def samples(run: Run, shared: dict[str, Any]) -> Iterator[dict[str, Any]]:
                     "sample_id": str(row),
                     "sample_hash": hashlib.sha256((question + answer).encode()).hexdigest(),
                     "input": {"raw": question, "reference": [answer]},
-                    **_said(job.task, judged, question, range(first, first + job.prompting.turns)),
+                    **_said(job.task, graded, question, range(first, first + job.prompting.turns)),
                     "evaluation": {
-                        "score": float(judged.right[first]),
-                        "is_correct": bool(judged.right[first]),
+                        "score": float(graded.right[first]),
+                        "is_correct": bool(graded.right[first]),
                         "num_turns": job.prompting.turns,
                     },
-                    "metadata": {"kind": judged.kind[first]},
+                    "metadata": {"kind": graded.kind[first]},
                 }
 
 
-def _said(task: CompletionTask, judged: Any, question: str, turns: range) -> dict[str, Any]:
+def _said(task: CompletionTask, graded: Any, question: str, turns: range) -> dict[str, Any]:
     """What was written, and what of the first answer counts. turns: the items of a row."""
     if not isinstance(task, DialogueTask):
         said: dict[str, Any] = {
             "interaction_type": "single_turn",
-            "output": {"raw": [judged.output[turns[0]]]},
+            "output": {"raw": [graded.output[turns[0]]]},
         }
-        return said | {"answer_attribution": _attribution(judged, turns[0], 0, "output.raw")}
+        return said | {"answer_attribution": _attribution(graded, turns[0], 0, "output.raw")}
     messages = []
     for item in turns:
         asked = question if item == turns[0] else task.challenge
-        messages += [("user", asked), ("assistant", judged.output[item])]
+        messages += [("user", asked), ("assistant", graded.output[item])]
     said = {
         "interaction_type": "multi_turn",
         "messages": [
             {"turn_idx": number, "role": role, "content": content} for number, (role, content) in enumerate(messages)
         ],
     }
-    return said | {"answer_attribution": _attribution(judged, turns[0], 1, "messages[1].content")}
+    return said | {"answer_attribution": _attribution(graded, turns[0], 1, "messages[1].content")}
 
 
-def _attribution(judged: Any, item: int, turn: int, source: str) -> list[dict[str, Any]]:
+def _attribution(graded: Any, item: int, turn: int, source: str) -> list[dict[str, Any]]:
     """Where the answer of an item stands; nothing if it says none."""
-    if judged.kind[item] != ANSWERED:
+    if graded.kind[item] != ANSWERED:
         return []
     return [
         {
             "turn_idx": turn,
             "source": source,
-            "extracted_value": str(judged.said[item]),
+            "extracted_value": str(graded.said[item]),
             "extraction_method": "custom",
             "is_terminal": True,
         }

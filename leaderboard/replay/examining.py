@@ -75,7 +75,7 @@ def _read_all(folder: Path, model: str | None, memory: int, questions: Questions
     from harness.planning.planning import plan_rows
     from harness.planning.work_queue import WorkItem
     from leaderboard.records import read_record
-    from leaderboard.replay.reasking import continued, recorded_source
+    from leaderboard.replay.rerun import continued, recorded_source
 
     run = read_record(folder).run
     asked = [*_asked(folder, questions)]
@@ -96,7 +96,7 @@ def _asked(folder: Path, questions: Questions) -> Iterator[tuple[Job, Ints]]:
 
     from leaderboard.records import read_record
     from leaderboard.replay.fresh import rows_anew
-    from leaderboard.replay.lots import draw, seed_of
+    from leaderboard.replay.sampling import draw, seed_of
 
     record = read_record(folder)
     jobs = record.run.jobs()

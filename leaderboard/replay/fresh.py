@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from harness.prompts.jobs import CHUNK_ROWS, Job
 from harness.runs.run import environment
-from harness.scoring.grading import Judged, judge, judge_table
+from harness.scoring.grading import Graded, grade, grade_table
 from harness.scoring.scores import score
 from harness.scoring.statistics import Interval, difference_interval
 from leaderboard.attestations import FRESH, Attestation, require_writable
 from leaderboard.records import Record
-from leaderboard.replay.lots import seed_of
-from leaderboard.replay.reasking import Again, ask_again, in_order, now, recorded_model
+from leaderboard.replay.rerun import Again, ask_again, in_order, now, recorded_model
+from leaderboard.replay.sampling import seed_of
 
 MOST_ROWS = 500
 # Of the rows that another seed gives, the part that may be among the public ones. Lists of words give a few hundredths.
@@ -47,7 +47,7 @@ def fresh(record: Record, nonce: str, by: str, model: str | None = None, rows: i
     gaps = []
     with tqdm(total=sum(job.rows for job in anew), desc="fresh", unit="row") as bar:
         for job, new in zip(asked, anew, strict=True):
-            public, other = _accuracy(judge(run, job)), _accuracy(_judged(again, new, bar))
+            public, other = _accuracy(grade(run, job)), _accuracy(_graded(again, new, bar))
             if public and other:
                 gaps.append(_gap(job, public, other))
     details = {
@@ -73,18 +73,18 @@ def rows_anew(job: Job, seed: int, rows: int | None) -> Job:
     return replace(job, config=config, rows=min(wanted, config.rows(job.split)))
 
 
-def _judged(again: Again, job: Job, bar: "tqdm[Any]") -> Judged:
-    """What the model says to all rows of a job, as its observations would be judged."""
+def _graded(again: Again, job: Job, bar: "tqdm[Any]") -> Graded:
+    """What the model says to all rows of a job, as its observations would be graded."""
     tables: list[pa.Table] = []
     for said in ask_again(again, [job], {job.name: range(job.rows)}):
         tables.append(said.table)
         bar.update(len(said.ids))
-    return judge_table(job.task, job, in_order(tables))
+    return grade_table(job.task, job, in_order(tables))
 
 
-def _accuracy(judged: Judged) -> dict[str, float] | None:
+def _accuracy(graded: Graded) -> dict[str, float] | None:
     """The score of a whole split, its interval and what was counted; None if nothing was said in numbers."""
-    for one in score(judged):
+    for one in score(graded):
         if one.metric == METRIC and one.group is None:
             return {name: getattr(one, name) for name in COUNTED}
     return None

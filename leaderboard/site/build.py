@@ -27,11 +27,11 @@ from leaderboard.site.board import Board, put_together
 from leaderboard.site.entries import Source
 from leaderboard.site.feeds import feed, index, scores
 from leaderboard.site.files import ASSETS, is_site, other_files
-from leaderboard.site.judged import NO_FINDINGS, Findings, find
 from leaderboard.site.pages import badge, pages
 from leaderboard.site.table import tabulate
-from leaderboard.standing import Standing, standing_of
+from leaderboard.site.verified import NO_FINDINGS, Findings, find
 from leaderboard.submission import SUBMISSION_FILE
+from leaderboard.verification_level import Standing, standing_of
 
 # It stands in markdown and in attributes: nothing in it may end either.
 _PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")

@@ -13,9 +13,9 @@ from harness.errors import UserError
 from harness.runs.run import Run
 from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
-from leaderboard.site.judged import Findings
-from leaderboard.standing import STANDINGS, Standing
+from leaderboard.site.verified import Findings
 from leaderboard.submission import Submission
+from leaderboard.verification_level import STANDINGS, Standing
 
 MEMORY_TASK = "flipflop"
 YOUR_RUN = "your run"

@@ -8,18 +8,18 @@ from typing import Any
 
 from fflm_data import GENERATOR_VERSION
 from harness.prompts.preview import show
+from harness.reporting.error_examples import Wrong
 from harness.reporting.headline import skill_text
 from harness.reporting.page import provenance
 from harness.reporting.table import percent
-from harness.reporting.telling import Wrong
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import Task, all_tasks
 from leaderboard.records import record_files
 from leaderboard.site import plots, texts
 from leaderboard.site.board import LARGEST, NO_SIZE, SIZES, Board, size_of
 from leaderboard.site.entries import Cell, Entry, Source
-from leaderboard.site.judged import MOST_ROWS
-from leaderboard.standing import REPORTED, STANDINGS
+from leaderboard.site.verified import MOST_ROWS
+from leaderboard.verification_level import REPORTED, STANDINGS
 
 DISPUTED = "disputed"
 TEMPLATES = Path(__file__).parent / "templates"

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests`
 
 from harness.cli import main as harness
 from harness.errors import UserError
-from leaderboard.verification.apart import judge_apart
-from leaderboard.verification.judge import Verdict, judge
+from leaderboard.verification.record import Verdict, verify_record
+from leaderboard.verification.sandbox import verify_in_sandbox
 from tests.leaderboard.making import consistent, edit, make_record, only_run, rewrite, signed, with_id
 from tests.support import models
 
@@ -155,7 +155,7 @@ def main() -> None:
     edit(run / "run.json", lambda facts: facts | {"command": facts["command"].replace(str(model), "tiny")})
     consistent(run)
     honest = make_record(run, work / "honest")
-    assert judge(honest).accepted
+    assert verify_record(honest).accepted
     ends: Counter[str] = Counter()
     end, number = time.monotonic() + 60 * given.minutes, 0
     while time.monotonic() < end:
@@ -165,7 +165,7 @@ def main() -> None:
         folder = case(honest, records, draw)
         number += 1
         try:
-            verdict = judge_apart(folder, records) if number % APART == 0 else judge(folder, records)
+            verdict = verify_in_sandbox(folder, records) if number % APART == 0 else verify_record(folder, records)
             assert isinstance(verdict, Verdict) and json.dumps(verdict.to_json())
             ended = any("ends the process" in reason for reason in verdict.reasons)
             ends["process ended" if ended else "accepted" if verdict.accepted else "refused"] += 1

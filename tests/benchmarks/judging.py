@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from harness.runs.run import read_run
 from leaderboard.records import record_folders
-from leaderboard.verification.apart import judge_apart
+from leaderboard.verification.sandbox import verify_in_sandbox
 
 TURNS = 3
 
@@ -28,11 +28,11 @@ def main() -> None:
     whole, started, floor = [], [], []
     for _ in range(TURNS):
         start = time.perf_counter()
-        assert judge_apart(folder).accepted
+        assert verify_in_sandbox(folder).accepted
         whole.append(time.perf_counter() - start)
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", "import leaderboard.verification.judge, scipy.special, jsonschema"], check=True
+            [sys.executable, "-c", "import leaderboard.verification.record, scipy.special, jsonschema"], check=True
         )
         started.append(time.perf_counter() - start)
         start = time.perf_counter()

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from harness.tasks.base import Floats, Ints
 from leaderboard.records import RECORDS
 from leaderboard.replay.agreement import QUANTIZED, TOLERANCES, Tolerance, differ
-from leaderboard.replay.leaning import Tally, leanings
+from leaderboard.replay.bias_test import Tally, leanings
 
 COUNTS = (32, 64, 96, 128, 192, 256, 512)
-# Of what is allowed, as a root mean square: what SmolLM2-135M uses in other batches (leaderboard.replay.leaning).
+# Of what is allowed, as a root mean square: what SmolLM2-135M uses in other batches (leaderboard.replay.bias_test).
 NOISE = {"float32": 0.001, "float16": 0.11, "bfloat16": 0.11, "quantized": 0.11}
 ALLOWED = {**TOLERANCES, "quantized": QUANTIZED}
 

@@ -13,7 +13,7 @@ from leaderboard.site import pages, serve
 from leaderboard.site.board import put_together
 from leaderboard.site.entries import Asking, Cell, Entry, Source
 from leaderboard.site.table import Table
-from leaderboard.standing import Standing
+from leaderboard.verification_level import Standing
 from tests.leaderboard.sites import DAY, Built
 
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}

@@ -20,13 +20,13 @@ from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import Record, find_records, read_record
-from leaderboard.replay.lots import draw, seed_of
-from leaderboard.site import build, judged
+from leaderboard.replay.sampling import draw, seed_of
+from leaderboard.site import build, verified
 from leaderboard.site.board import put_together
 from leaderboard.site.entries import Source
 from leaderboard.site.table import tabulate
-from leaderboard.standing import Standing
 from leaderboard.submission import Submission
+from leaderboard.verification_level import Standing
 from tests.leaderboard.making import PRETRAINED, TRAINED, make_record, resign
 
 HOSTILE = (
@@ -194,7 +194,7 @@ def hostile_site(site: Built, folder: Path) -> Path:
     """A site with a row in which every text is an attack, those too that are refused when they are read."""
     records = {record.run.facts["model"]["id"]: record for record in find_records(site.records)}
     record = records["org/model-0"]
-    findings = judged.find_one(record.run, DAY)
+    findings = verified.find_one(record.run, DAY)
     wrong = [replace(one, prompt=HOSTILE, right=HOSTILE, said=HOSTILE, why=HOSTILE) for one in findings.telling]
     asked = {**record.run.facts["data"]["tasks"]["letters"], "prompting": asdict(Prompting(HOSTILE, 1, HOSTILE))}
     facts = record.run.facts | {

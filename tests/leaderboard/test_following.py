@@ -11,8 +11,8 @@ import pytest
 from harness.cli import main
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.records import read_record
-from leaderboard.replay.lots import draw
-from leaderboard.verification.judge import judge
+from leaderboard.replay.sampling import draw
+from leaderboard.verification.record import verify_record
 from tests.leaderboard.making import SUBMISSION as TERMS
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, index_of, spoken
@@ -156,14 +156,14 @@ def test_the_judge_says_that_it_was_disputed(
 ) -> None:
     doubted(record, *differences)
     copy = _again(record, records, move, disclosure="Sent again.", supersedes=(record.name,))
-    verdict = judge(copy, records)
+    verdict = verify_record(copy, records)
     assert verdict.accepted and any("it stays disputed until" in remark for remark in verdict.remarks)
 
 
 @pytest.mark.parametrize("move", [float, lambda one: min(one - 2.0**-16, 0.0)], ids=["same", "bit"])
 def test_the_judge_says_that_it_was_withdrawn(record: Path, records: Path, move: Callable[[float], float]) -> None:
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
-    verdict = judge(_again(record, records, move, disclosure="Sent again."), records)
+    verdict = verify_record(_again(record, records, move, disclosure="Sent again."), records)
     assert verdict.accepted and any("it counts nowhere until all of it" in remark for remark in verdict.remarks)
     assert any("which was withdrawn" in remark for remark in verdict.remarks)
 
@@ -172,7 +172,7 @@ def test_what_is_moved_far_is_noted(record: Path, records: Path) -> None:
     """Too far for the finding to follow by itself, not too far to be seen."""
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
     copy = _again(record, records, lambda one: one - 0.01 * (one < -1), disclosure="Sent again.")
-    verdict = judge(copy, records)
+    verdict = verify_record(copy, records)
     assert verdict.accepted and any("which was withdrawn" in remark for remark in verdict.remarks)
     assert not any("counts nowhere" in remark for remark in verdict.remarks)
 
@@ -181,4 +181,4 @@ def test_an_honest_record_beside_a_withdrawn_one(record: Path, records: Path, tm
     """Another model's, which has only right answers in common with it."""
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
     other = _again(record, records, lambda one: one - (3 + one % 1) * (one < -1), disclosure="Another run.")
-    assert judge(other, records).remarks == ()
+    assert verify_record(other, records).remarks == ()

@@ -15,7 +15,7 @@ from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
 from leaderboard.site.texts import visible
 from leaderboard.submit import public_facts
-from leaderboard.verification.judge import Verdict, judge
+from leaderboard.verification.record import Verdict, verify_record
 from tests.leaderboard.making import Json, consistent, edit, make_record, only_run, resign
 from tests.leaderboard.sites import attest, index_of, spoken
 from tests.support import scripted
@@ -67,7 +67,7 @@ def with_template(text: str, **tokens: Any) -> Callable[[Json], None]:
 
 
 def judged(record: Path, records: Path, **options: Any) -> Verdict:
-    return judge(record, records, **options)
+    return verify_record(record, records, **options)
 
 
 def test_a_run_says_its_template(finished: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from harness.prompts.jobs import CHUNK_ROWS
 from harness.runs import observations
 from leaderboard.submit import public_facts
 from leaderboard.verification import tables
-from leaderboard.verification.apart import judge_apart
-from leaderboard.verification.changes import contents
-from leaderboard.verification.judge import Verdict, judge
+from leaderboard.verification.diff import contents
 from leaderboard.verification.names import pass_for_each_other, skeleton
+from leaderboard.verification.record import Verdict, verify_record
+from leaderboard.verification.sandbox import verify_in_sandbox
 from leaderboard.verification.texts import fault_of
 from tests.conftest import Run, refused
 from tests.leaderboard.making import (
@@ -76,7 +77,7 @@ def record(finished: Path, records: Path) -> Path:
 def judged(folder: Path, records: Path) -> Verdict:
     """The verdict, and that nothing was written."""
     before = contents(records)
-    verdict = judge(folder, records)
+    verdict = verify_record(folder, records)
     assert contents(records) == before
     return verdict
 
@@ -225,7 +226,7 @@ def test_contacts_and_disclosures(record: Path, records: Path, path: str, text: 
     """Of others, of nobody, of everybody, and with the key of an account in them."""
     edit(record / "submission.json", lambda value: value | {path: text})
     folder = resign(record, records)
-    assert said in reason(folder, records) and judge(folder).reasons == judge(folder, records).reasons
+    assert said in reason(folder, records) and verify_record(folder).reasons == verify_record(folder, records).reasons
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_a_contact_of_who_attested(record: Path, records: Path) -> None:
     consistent(draft)
     folder = resign(draft, records)
     assert "passes for the maintainers" in reason(folder, records)
-    assert judge(folder, records, new=False).accepted
+    assert verify_record(folder, records, new=False).accepted
 
 
 @pytest.mark.parametrize(
@@ -492,7 +493,7 @@ def test_names_that_are_none_everywhere(record: Path, records: Path, name: str, 
     edit(record / "run.json", _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}")))
     consistent(record)
     folder = resign(record, records)
-    for verdict in judge(folder, records), judge(folder):  # among others, and alone
+    for verdict in verify_record(folder, records), verify_record(folder):  # among others, and alone
         assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
 
 
@@ -521,7 +522,7 @@ def test_names_of_reported_models(record: Path, records: Path, there: str, name:
     change = _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}"))
     edit(record / "run.json", change)
     consistent(record)
-    reasons = judge(resign(record, records), records).reasons
+    reasons = verify_record(resign(record, records), records).reasons
     assert said in "".join(reasons) and bool(reasons) == bool(said)
 
 
@@ -619,7 +620,7 @@ def test_a_copy_with_other_numbers_among_them(record: Path, records: Path, share
     edit(folder / "run.json", _both(_model(id="org/other"), _command("--model tiny", "--model org/other")))
     consistent(folder)
     folder = resign(folder, records)
-    assert judge(folder, records).accepted != copy
+    assert verify_record(folder, records).accepted != copy
     assert not copy or "are those of 'local/tiny'" in reason(folder, records)
 
 
@@ -761,7 +762,7 @@ def test_continuations_that_no_model_has(
     _continued(record)
     rewrite(record / VAL, change)
     consistent(record)
-    assert said in reason(resign(record, records), records) if said else judge(resign(record, records)).accepted
+    assert said in reason(resign(record, records), records) if said else verify_record(resign(record, records)).accepted
 
 
 @pytest.mark.parametrize(
@@ -778,7 +779,7 @@ def test_choices_that_no_model_makes(record: Path, records: Path, written: int, 
     rewrite(record / CAPITALS, _replace("written", _first(written)))
     rewrite(record / CAPITALS, _replace("logprobs", lambda lists: [line + [-99.0] * (len(lists[0]) - 2), *lists[1:]]))
     consistent(record)
-    assert said in reason(resign(record, records), records) if said else judge(resign(record, records)).accepted
+    assert said in reason(resign(record, records), records) if said else verify_record(resign(record, records)).accepted
 
 
 def test_log_probabilities_below_all_logits(record: Path, records: Path) -> None:
@@ -806,7 +807,7 @@ def test_what_was_accepted_stays_accepted(record: Path, records: Path) -> None:
     edit(other / "submission.json", lambda facts: facts | {"disclosure": "Sent again."})
     folder = resign(other, records)
     assert "says what" in reason(folder, records)
-    verdict = judge(record, records, new=False)
+    verdict = verify_record(record, records, new=False)
     assert verdict.accepted and any(folder.name in remark for remark in verdict.remarks)
 
 
@@ -939,7 +940,7 @@ def _deep(record: Path) -> None:
 )  # fmt: skip
 def test_other_files(record: Path, records: Path, change: Callable[[Path], Any], said: str) -> None:
     change(record)
-    verdict = judge(record, records)
+    verdict = verify_record(record, records)
     assert said in verdict.reasons[0]
 
 
@@ -953,7 +954,7 @@ def test_a_folder_of_another_name(record: Path, records: Path, name: str) -> Non
 def test_large_files_are_not_read(record: Path, records: Path) -> None:
     with (record / VAL).open("r+b") as file:
         file.truncate(2**40)  # of which nothing is on the disk
-    assert "at most" in judge(record, records).reasons[0]
+    assert "at most" in verify_record(record, records).reasons[0]
 
 
 @pytest.mark.parametrize("file", ["run.json", "submission.json", "result.json"])
@@ -1059,7 +1060,7 @@ def test_tables_that_carry_more(
     record: Path, records: Path, file: str, write: Callable[[pa.Table, Path], Any], said: str
 ) -> None:
     write(pq.read_table(record / file), record / file)
-    verdict = judge(resign(record, records), records)
+    verdict = verify_record(resign(record, records), records)
     assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
 
 
@@ -1164,7 +1165,7 @@ def test_tokens_that_no_vocabulary_has(
     for file in (VAL, SPARSE, DENSE):
         rewrite(record / file, change)
     consistent(record)
-    verdict = judge(resign(record, records), records)
+    verdict = verify_record(resign(record, records), records)
     assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
 
 
@@ -1205,21 +1206,29 @@ def test_a_table_that_does_not_fit_into_memory(record: Path, records: Path) -> N
     """A million times the same megabyte: 1 TB of text in a file of under 100 KB. Its process is ended, not ours."""
     bomb(pq.read_schema(record / LETTERS), 10**6, record / LETTERS, "x" * 2**20)
     assert (record / LETTERS).stat().st_size < 10**5
-    verdict = judge_apart(resign(record, records), records)
+    verdict = verify_in_sandbox(resign(record, records), records)
     assert not verdict.accepted and verdict.reasons
 
 
 def test_an_honest_record_judged_apart(record: Path, records: Path) -> None:
-    assert judge_apart(record, records) == judge(record, records)
+    assert verify_in_sandbox(record, records) == verify_record(record, records)
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Another program in the place of the one that verifies."""
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setattr(
+        "harness.models.sandbox.command", lambda module, *words: [sys.executable, "-B", "-c", program, root, *words]
+    )
 
 
 def test_a_process_that_ends_is_a_refusal(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever kills it."""
-    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", "import os; os.kill(os.getpid(), 9)")
-    assert "by signal 9" in judge_apart(record, records).reasons[0]
-    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", "import time; time.sleep(60)")
-    monkeypatch.setattr("leaderboard.verification.apart.MOST_SECONDS", 1)
-    assert "more than 1 seconds" in judge_apart(record, records).reasons[0]
+    instead(monkeypatch, "import os; os.kill(os.getpid(), 9)")
+    assert "by signal 9" in verify_in_sandbox(record, records).reasons[0]
+    instead(monkeypatch, "import time; time.sleep(60)")
+    monkeypatch.setattr("leaderboard.verification.sandbox.MOST_SECONDS", 1)
+    assert "more than 1 seconds" in verify_in_sandbox(record, records).reasons[0]
 
 
 @pytest.mark.parametrize(("error", "memory"), [("ZeroDivisionError", False), ("MemoryError", True)])
@@ -1227,14 +1236,14 @@ def test_a_judge_that_fails_is_a_refusal(
     record: Path, monkeypatch: pytest.MonkeyPatch, error: str, memory: bool
 ) -> None:
     program = (
-        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom leaderboard.verification import apart\n"
-        f"def fail(*_, **__): raise {error}\napart.judge = fail; apart.main(*sys.argv[2:])"
+        "import sys; sys.path[:0] = [sys.argv[1]]\nfrom leaderboard.verification import sandbox\n"
+        f"def fail(*_, **__): raise {error}\nsandbox.verify_record = fail; sandbox.main(*sys.argv[2:])"
     )
-    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", program)
-    (said,) = judge_apart(record).reasons
+    instead(monkeypatch, program)
+    (said,) = verify_in_sandbox(record).reasons
     assert f"the judge failed on it ({error}" in said and ("memory" in said) == memory
-    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", "raise SystemExit(3)")
-    assert "with status 3)" in judge_apart(record).reasons[0]
+    instead(monkeypatch, "raise SystemExit(3)")
+    assert "with status 3)" in verify_in_sandbox(record).reasons[0]
 
 
 def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
@@ -1242,14 +1251,14 @@ def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
 ) -> None:
     program = (
         "import os, sys, json; sys.path[:0] = [sys.argv[1]]\n"
-        "from leaderboard.verification import apart; apart._limit()\n"
+        "from leaderboard.verification import sandbox; sandbox._limit()\n"
         f"try:\n with open({str(tmp_path / 'written')!r}, 'w') as file: file.write('x'); file.flush(); said = 'wrote'\n"
         "except OSError: said = 'could not'\n"
         "print(json.dumps({'path': said, 'reasons': [str('HF_TOKEN' in os.environ)], 'remarks': []}))"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr("leaderboard.verification.apart._PROGRAM", program)
-    verdict = judge_apart(record)
+    instead(monkeypatch, program)
+    verdict = verify_in_sandbox(record)
     assert (verdict.path, verdict.reasons) == ("could not", ("False",))
 
 

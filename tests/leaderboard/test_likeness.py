@@ -10,8 +10,8 @@ import pytest
 
 from harness.cli import main
 from leaderboard.submit import public_facts
-from leaderboard.verification.judge import Verdict, judge
 from leaderboard.verification.likeness import compared, gist
+from leaderboard.verification.record import Verdict, verify_record
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.runs import supplied_run
 from tests.support import models
@@ -74,7 +74,7 @@ def under_another_name(record: Path, records: Path) -> Path:
 
 def judged(draft: Path, records: Path) -> Verdict:
     consistent(draft)
-    return judge(resign(draft, records), records)
+    return verify_record(resign(draft, records), records)
 
 
 def moved(draft: Path, change: Change) -> None:
@@ -156,7 +156,7 @@ def test_models_of_other_weights_are_not_flagged(tiny: Path, lstm: Path, tmp_pat
     run = only_run(tmp_path / "runs").folder
     edit(run / "run.json", public_facts)
     consistent(run)
-    verdict = judge(make_record(run, records), records)
+    verdict = verify_record(make_record(run, records), records)
     assert verdict.accepted and verdict.remarks == ()
 
 

@@ -15,7 +15,7 @@ from harness.tasks import all_tasks, get_task
 from harness.tasks.suites import get_suite, suites
 from leaderboard.records import RECORDS, record_folders
 from leaderboard.site.columns import columns
-from leaderboard.verification.judge import judge
+from leaderboard.verification.record import verify_record
 
 NEW_TASK = '''
 """
@@ -60,7 +60,7 @@ def test_the_shipped_records_stay_accepted() -> None:
     folders = record_folders(RECORDS)
     assert len(folders) >= 2
     for folder in folders:
-        assert judge(folder, RECORDS, new=False).accepted
+        assert verify_record(folder, RECORDS, new=False).accepted
 
 
 @pytest.mark.usefixtures("new_task")

@@ -23,18 +23,18 @@ from harness.engine.decoding import Limit
 from harness.errors import UserError
 from harness.models.source import folder_revision
 from harness.planning.plans import ChoicePlan
-from harness.scoring.grading import judge
+from harness.scoring.grading import grade
 from harness.tasks.base import Ints
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import Record, read_record
-from leaderboard.replay import reasking
 from leaderboard.replay import replay as module
+from leaderboard.replay import rerun
 from leaderboard.replay.agreement import Tolerance, beginnings, differ, tolerance_of
+from leaderboard.replay.bias_test import Tally, clusters, leanings
 from leaderboard.replay.fresh import fresh
-from leaderboard.replay.leaning import Tally, clusters, leanings
-from leaderboard.replay.lots import draw
+from leaderboard.replay.greedy_path import Writer, retrace
 from leaderboard.replay.replay import replay
-from leaderboard.replay.retracing import Writer, retrace
+from leaderboard.replay.sampling import draw
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.harness.models.test_loading import with_program
 from tests.leaderboard.recorded import copied, edited, record_of, told
@@ -436,9 +436,9 @@ def test_an_undecided_model_agrees(tmp_path: Path, undecided: Path, dtype: str, 
 
 def test_answers_are_right_as_the_judge_says(honest: Path, tiny: Path) -> None:
     record = read_record(honest)
-    judged = [judge(record.run, job) for job in record.run.jobs()]
-    right = sum(int((one.right & one.counted).sum()) for one in judged)
-    of = sum(len(one.right) for one in judged)
+    graded = [grade(record.run, job) for job in record.run.jobs()]
+    right = sum(int((one.right & one.counted).sum()) for one in graded)
+    of = sum(len(one.right) for one in graded)
     assert asked(record, tiny).details["right"] == {"recorded": right, "replayed": right, "of": of}
 
 
@@ -446,9 +446,9 @@ def test_answers_are_about_what_the_judge_says(honest: Path) -> None:
     """However few rows are looked at, here every other one."""
     run = read_record(honest).run
     for job in run.jobs():
-        table, judged = pq.read_table(run.table(job)), judge(run, job)
+        table, graded = pq.read_table(run.table(job)), grade(run, job)
         some = np.flatnonzero(table["id"].to_numpy() % 2)
-        assert (clusters(job, table.take(some)) == judged.cluster[some]).all()
+        assert (clusters(job, table.take(some)) == graded.cluster[some]).all()
 
 
 @pytest.mark.parametrize(
@@ -694,7 +694,7 @@ def test_programs_of_a_model_are_not_run(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_cannot_be_attested_is_not_asked(
     honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, by: str, nonce: str
 ) -> None:
-    monkeypatch.setattr(reasking, "resolve", lambda request: pytest.fail("it was loaded"))
+    monkeypatch.setattr(rerun, "resolve", lambda request: pytest.fail("it was loaded"))
     record = read_record(honest)
     asks = (lambda: replay(record, 1, nonce, by, str(tiny)), lambda: fresh(record, nonce, by, str(tiny)))
     for ask in asks:

@@ -12,10 +12,10 @@ from leaderboard import verify
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import RECORDS, read_record
 from leaderboard.replay import replay as module
+from leaderboard.replay.bias_test import Tally
 from leaderboard.replay.devices import accuses, kind_of, rounds_otherwise
-from leaderboard.replay.leaning import Tally
-from leaderboard.replay.lots import usual_count
-from leaderboard.standing import standing_of
+from leaderboard.replay.sampling import usual_count
+from leaderboard.verification_level import standing_of
 from tests.benchmarks.replays import is_found, tables_of
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.making import Json

@@ -14,8 +14,8 @@ import pytest
 from harness.cli import main
 from harness.errors import UserError
 from leaderboard.attestations import require_writable
-from leaderboard.verification.forms import require_form
 from leaderboard.verification.refusal import Refused, shown
+from leaderboard.verification.schema import require_form
 from leaderboard.verification.secrets import has_secret, masked
 from tests.leaderboard.making import SUBMISSION, TERMS
 

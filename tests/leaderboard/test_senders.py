@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from leaderboard.hub.repository import _author_of
-from leaderboard.verification.judge import judge
+from leaderboard.verification.record import verify_record
 from tests.conftest import Run
 from tests.hub import Hub
 from tests.leaderboard.making import SUBMISSION, edit, make_record, resign
@@ -40,9 +40,9 @@ def test_a_contact_is_no_identity(finished: Path, records: Path) -> None:
     folder = again(record, records)
     assert SUBMISSION.contact in (folder / "submission.json").read_text(encoding="utf-8")
     for own in ((), ("0" * 12,), (folder.name,)):
-        (reason,) = judge(folder, records, own=own).reasons
+        (reason,) = verify_record(folder, records, own=own).reasons
         assert STRANGE in reason and record.name in reason
-    assert judge(folder, records, own=(record.name, "0" * 12)).accepted
+    assert verify_record(folder, records, own=(record.name, "0" * 12)).accepted
 
 
 def test_another_contact_of_the_same_account_may(finished: Path, records: Path) -> None:
@@ -50,12 +50,12 @@ def test_another_contact_of_the_same_account_may(finished: Path, records: Path) 
     draft = records / "draft"
     again(record, records).rename(draft)
     edit(draft / "submission.json", lambda facts: facts | {"contact": "a new address"})
-    assert judge(resign(draft, records), records, own=[record.name]).accepted
+    assert verify_record(resign(draft, records), records, own=[record.name]).accepted
 
 
 def test_where_nobody_was_asked_it_is_said(finished: Path, records: Path) -> None:
     record = make_record(finished, records)
-    verdict = judge(again(record, records), records)
+    verdict = verify_record(again(record, records), records)
     assert verdict.accepted and f"that {record.name} was sent by the same is for the host to say" in verdict.remarks
 
 

@@ -12,7 +12,7 @@ from harness.prompts.prompting import Prompting
 from leaderboard.attestations import REPLAY, Attestation
 from leaderboard.hub import space
 from leaderboard.site import build
-from leaderboard.standing import RE_RUN, RESCORED, SPOT_CHECKED, standing_of
+from leaderboard.verification_level import RE_RUN, RESCORED, SPOT_CHECKED, standing_of
 from tests.leaderboard.making import TRAINED
 from tests.leaderboard.sites import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, spoken
 

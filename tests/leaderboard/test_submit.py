@@ -21,8 +21,8 @@ from leaderboard import submit
 from leaderboard.commands.submit import add_arguments
 from leaderboard.records import find_records, read_record
 from leaderboard.submission import stated
-from leaderboard.verification.changes import added_records, contents
-from leaderboard.verification.judge import judge
+from leaderboard.verification.diff import added_records, contents
+from leaderboard.verification.record import verify_record
 from leaderboard.verification.refusal import Refused
 from tests.conftest import Run, refused
 from tests.hub import Hub
@@ -51,7 +51,7 @@ def test_a_record_is_written_once_and_whole(cli: Run, run_folder: Path, checkout
     assert "trained on fflm" in result.stdout and "git add" in result.stdout and "flipflop" in result.stdout
     (record,) = find_records(records(checkout))
     assert record.submission.contact == "a tester" and record.submission.licence == "CC0-1.0"
-    assert judge(record.folder, records(checkout)).accepted
+    assert verify_record(record.folder, records(checkout)).accepted
     assert not list(checkout.rglob("*.partial"))
     assert "is there already" in refused(cli("harness", "submit", run_folder, "--to", checkout, *TERMS))
     edit(record.folder / "run.json", lambda facts: facts | {"left_out": {"letters": "changed"}})
@@ -268,7 +268,7 @@ def test_an_interrupted_submission_leaves_the_records_whole(run_folder: Path, ch
     assert list(find_records(records(checkout))) == []
     submit.add(read_record(record), records(checkout))
     (found,) = find_records(records(checkout))
-    assert judge(found.folder, records(checkout)).accepted
+    assert verify_record(found.folder, records(checkout)).accepted
     assert not list(checkout.rglob("*.partial"))
 
 
@@ -287,7 +287,7 @@ def test_submissions_at_once(run_folder: Path, checkout: Path, tmp_path: Path) -
     assert sorted(process.exitcode or 0 for process in processes) == [0, 0, 0, 1, 1, 1]
     found = list(find_records(records(checkout)))
     assert sorted(one.folder.name for one in found) == sorted(one.name for one in staged)
-    assert all(judge(one.folder, None).accepted for one in found)
+    assert all(verify_record(one.folder, None).accepted for one in found)
 
 
 # What a pull request may do.
@@ -431,7 +431,7 @@ def test_withdrawing(cli: Run, run_folder: Path, checkout: Path) -> None:
     (found,) = find_records(records(checkout))
     assert found.withdrawn is not None and found.withdrawn.details == {"reason": "Wrong weights."}
     assert "was withdrawn" in refused(cli("harness", "leaderboard", "withdraw", record, "--reason", "Again."))
-    assert judge(read_run(record).folder, records(checkout)).accepted
+    assert verify_record(read_run(record).folder, records(checkout)).accepted
 
 
 def test_attestations_of_another_record_are_refused(cli: Run, run_folder: Path, checkout: Path) -> None:

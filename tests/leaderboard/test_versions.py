@@ -10,8 +10,8 @@ from harness.errors import OtherVersion
 from harness.runs.run import read_run
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, all_tasks, get_task
-from leaderboard.site.judged import find_one
-from leaderboard.verification.judge import judge
+from leaderboard.site.verified import find_one
+from leaderboard.verification.record import verify_record
 from tests.leaderboard.making import consistent, edit, make_record, replaced, rewrite
 from tests.leaderboard.runs import supplied_run
 
@@ -60,7 +60,7 @@ def overall(scores: list[dict[str, Any]]) -> float:
 
 def test_a_record_read_by_older_rules_stays_accepted(finished: Path, tmp_path: Path) -> None:
     folder = of_version(LETTERS.version - 1, finished, tmp_path, none_right)
-    verdict = judge(folder, tmp_path / "others", new=False)
+    verdict = verify_record(folder, tmp_path / "others", new=False)
     assert verdict.accepted, verdict.reasons
     assert overall((verdict.result or {})["scores"]) == pytest.approx(6 / 7, abs=0.01)  # what is read today
     assert overall(find_one(read_run(folder), "2026-11-01").result["scores"]) == pytest.approx(6 / 7, abs=0.01)
@@ -69,22 +69,22 @@ def test_a_record_read_by_older_rules_stays_accepted(finished: Path, tmp_path: P
 def test_a_new_record_has_the_scores_of_today(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     wrong = of_version(LETTERS.version - 1, finished, tmp_path / "a", none_right)
-    (reason,) = judge(wrong, tmp_path / "a" / "others", new=True).reasons
+    (reason,) = verify_record(wrong, tmp_path / "a" / "others", new=True).reasons
     assert "accuracy of letters.test is 0.0 there" in reason
     (tmp_path / "b").mkdir()
     right = of_version(LETTERS.version - 1, finished, tmp_path / "b")
-    assert judge(right, tmp_path / "b" / "others", new=True).accepted
+    assert verify_record(right, tmp_path / "b" / "others", new=True).accepted
 
 
 def test_scores_of_this_version_are_compared_whenever(finished: Path, tmp_path: Path) -> None:
     folder = of_version(LETTERS.version, finished, tmp_path, none_right)
-    assert not judge(folder, tmp_path / "others", new=False).accepted
+    assert not verify_record(folder, tmp_path / "others", new=False).accepted
 
 
 @pytest.mark.parametrize("field", ["model", "command", "environment"])
 def test_nothing_else_of_an_older_result_may_differ(finished: Path, tmp_path: Path, field: str) -> None:
     folder = of_version(LETTERS.version - 1, finished, tmp_path, lambda result: result.update({field: {}}))
-    assert f"result.json, {field}" in judge(folder, tmp_path / "others", new=False).reasons[0]
+    assert f"result.json, {field}" in verify_record(folder, tmp_path / "others", new=False).reasons[0]
 
 
 @pytest.mark.parametrize("version", [1, 2, LETTERS.version + 1])
@@ -92,7 +92,7 @@ def test_other_questions_are_not_read(finished: Path, tmp_path: Path, version: i
     folder = of_version(version, finished, tmp_path)
     with pytest.raises(OtherVersion, match=f"has version {version} of task letters, this is version {LETTERS.version}"):
         read_run(folder).jobs()
-    assert f"version {version} of task letters" in judge(folder, tmp_path / "others", new=False).reasons[0]
+    assert f"version {version} of task letters" in verify_record(folder, tmp_path / "others", new=False).reasons[0]
 
 
 def test_an_older_run_is_scored_again(finished: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from harness.reporting import curves, grids, lines
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Draw, Section, Subject, Variant, family
-from harness.scoring.grading import JudgedNumbers
+from harness.scoring.grading import GradedNumbers
 
 TASKS = {"query-count": "a given word", "most-frequent": "the most frequent word"}
 SERIES = (("sequence", "sequences", False), ("control", "binary control", True))
@@ -23,17 +23,17 @@ def section(subjects: Sequence[Subject]) -> Section:
     """The plots of both counting tasks."""
     plots = []
     for task, counted in TASKS.items():
-        judged = [one for subject in subjects for one in subject.of(task) if isinstance(one, JudgedNumbers)]
-        if judged:
-            guess = next((name for name in judged[0].guesses if name.startswith("always")), None)
-            sizes = np.unique(np.concatenate([curves.columns(one, "vocabulary")[0] for one in judged])).tolist()
+        graded = [one for subject in subjects for one in subject.of(task) if isinstance(one, GradedNumbers)]
+        if graded:
+            guess = next((name for name in graded[0].guesses if name.startswith("always")), None)
+            sizes = np.unique(np.concatenate([curves.columns(one, "vocabulary")[0] for one in graded])).tolist()
             for kind, title in (("right", f"Counting {counted}"), ("absolute", "How far off"), ("signed", "Which way")):
                 variants = [_variant(task, *series, kind=kind, guess=guess) for series in SERIES]
                 heading = title if kind == "right" else f"{title}: {counted}"
                 plots += family(subjects, f"{task}-{kind}", heading, variants, _draw(kind, sizes, guess))
-        if judged and len(subjects) == 1:
-            (binary,) = curves.columns(judged[0], "control")
-            told = curves.answers(judged[0], ~binary)
+        if graded and len(subjects) == 1:
+            (binary,) = curves.columns(graded[0], "control")
+            told = curves.answers(graded[0], ~binary)
             if told.gold:
                 title = f"Said and true: {counted}"
                 plots.append(grids.said_against_true(f"{task}-said", title, told, x_label="true count",
@@ -43,14 +43,14 @@ def section(subjects: Sequence[Subject]) -> Section:
 
 def _variant(task: str, name: str, label: str, control: bool, *, kind: str, guess: str | None) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
-        for judged in subject.of(task):
-            if isinstance(judged, JudgedNumbers):
-                sizes, binary = curves.columns(judged, "vocabulary", "control")
+        for graded in subject.of(task):
+            if isinstance(graded, GradedNumbers):
+                sizes, binary = curves.columns(graded, "vocabulary", "control")
                 places = [one._replace(inside=one.inside & (binary == control)) for one in curves.values(sizes)]
                 if kind == "right":
-                    return curves.share_curve(judged, label, places)
+                    return curves.share_curve(graded, label, places)
                 shown = guess if kind == "absolute" else None
-                return curves.errors(judged, label, places, signed=kind == "signed", guess=shown)
+                return curves.errors(graded, label, places, signed=kind == "signed", guess=shown)
         return None
 
     return Variant(name, label, curve)

@@ -6,7 +6,7 @@ from harness.reporting import curves, lines
 from harness.reporting.parts.others import by_part
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
-from harness.scoring.grading import JudgedChoices
+from harness.scoring.grading import GradedChoices
 
 TEXT = (
     "A sentence ends with a capital, a country, a continent or an internet domain. Every answer of the relation is "
@@ -17,8 +17,8 @@ TEXT = (
 def section(subjects: Sequence[Subject]) -> Section:
     """Cumulative ranks by relation."""
     keys = dict.fromkeys(
-        key for subject in subjects for key, judged in subject.judged.items()
-        if isinstance(judged, JudgedChoices) and judged.counted.any()
+        key for subject in subjects for key, graded in subject.graded.items()
+        if isinstance(graded, GradedChoices) and graded.counted.any()
     )  # fmt: skip
     plots = []
     for task, split in keys:
@@ -31,10 +31,10 @@ def section(subjects: Sequence[Subject]) -> Section:
 
 def _variant(task: str, group: str) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
-        for judged in subject.of(task):
-            inside = judged.groups.get(group)
-            if isinstance(judged, JudgedChoices) and inside is not None and (inside & judged.counted).any():
-                return curves.ranks(judged, label, inside)
+        for graded in subject.of(task):
+            inside = graded.groups.get(group)
+            if isinstance(graded, GradedChoices) and inside is not None and (inside & graded.counted).any():
+                return curves.ranks(graded, label, inside)
         return None
 
     name = group.rpartition("=")[2]

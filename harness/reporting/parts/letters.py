@@ -7,7 +7,7 @@ import numpy as np
 from harness.reporting import curves, grids, lines
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
-from harness.scoring.grading import JudgedHistograms, JudgedNumbers
+from harness.scoring.grading import GradedHistograms, GradedNumbers
 
 TASKS = {"letters": "words as they are", "letters-spelled": "words spelled out"}
 STRATA = {"english": "English words", "random": "random strings"}
@@ -23,9 +23,9 @@ def section(subjects: Sequence[Subject]) -> Section:
     plots = family(subjects, "letters-right", "Counting a letter", variants, _by_count)
     if len(subjects) == 1:
         for task, label in TASKS.items():
-            for judged in subjects[0].of(task):
-                if isinstance(judged, JudgedNumbers):
-                    plots += _grids(judged, label)
+            for graded in subjects[0].of(task):
+                if isinstance(graded, GradedNumbers):
+                    plots += _grids(graded, label)
     words = [_histogram(name, label) for name, label in STRATA.items()]
     plots += family(subjects, "letters-histogram", "All letters of a word", words, _by_most)
     return Section("Counting letters", TEXT, plots)
@@ -33,26 +33,26 @@ def section(subjects: Sequence[Subject]) -> Section:
 
 def _right(task: str, label: str) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
-        for judged in subject.of(task):
-            if isinstance(judged, JudgedNumbers):
-                return curves.share_curve(judged, label, curves.values(judged.gold), one_guess=True)
+        for graded in subject.of(task):
+            if isinstance(graded, GradedNumbers):
+                return curves.share_curve(graded, label, curves.values(graded.gold), one_guess=True)
         return None
 
     return Variant(task, label, curve)
 
 
-def _grids(judged: JudgedNumbers, label: str) -> list[Plot]:
+def _grids(graded: GradedNumbers, label: str) -> list[Plot]:
     """Two maps, and what was said against what is true."""
-    task = judged.job.task.name
-    (strata,) = curves.columns(judged, "stratum")
+    task = graded.job.task.name
+    (strata,) = curves.columns(graded, "stratum")
     spelled = ", spelled out" if task == "letters-spelled" else ""
     plots = [
         grids.heat_map(f"{task}-{name}", f"{words[0].upper()}{words[1:]}{spelled}",
-                       curves.by_word(judged, strata == name),
+                       curves.by_word(graded, strata == name),
                        x_label="letters in the word", y_label="how often the letter occurs", what="right")
-        for name, words in STRATA.items() if (judged.counted & (strata == name)).any()
+        for name, words in STRATA.items() if (graded.counted & (strata == name)).any()
     ]  # fmt: skip
-    everything = curves.answers(judged, np.ones(len(judged.row), dtype=bool))
+    everything = curves.answers(graded, np.ones(len(graded.row), dtype=bool))
     return [
         *plots,
         grids.said_against_true(f"{task}-said", f"Said and true: {label}", everything, x_label="true count"),
@@ -61,12 +61,12 @@ def _grids(judged: JudgedNumbers, label: str) -> list[Plot]:
 
 def _histogram(stratum: str, label: str) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
-        for judged in subject.of("letters-histogram"):
-            if isinstance(judged, JudgedHistograms):
-                (strata,) = curves.columns(judged, "stratum")
-                places = curves.values(curves.most_of_a_letter(judged))
+        for graded in subject.of("letters-histogram"):
+            if isinstance(graded, GradedHistograms):
+                (strata,) = curves.columns(graded, "stratum")
+                places = curves.values(curves.most_of_a_letter(graded))
                 inside = [one._replace(inside=one.inside & (strata == stratum)) for one in places]
-                return curves.share_curve(judged, label, inside)
+                return curves.share_curve(graded, label, inside)
         return None
 
     return Variant(stratum, label, curve)

@@ -8,7 +8,7 @@ import numpy as np
 from harness.reporting import curves, lines
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
-from harness.scoring.grading import JudgedReads
+from harness.scoring.grading import GradedReads
 
 PROSE = "flipflop-prose"
 OCTAVES = [2.0**power for power in range(15)]
@@ -28,21 +28,21 @@ def section(subjects: Sequence[Subject]) -> Section:
 
 
 def _of_strings(subjects: Sequence[Subject], task: str, kind: str) -> list[Plot]:
-    keys = dict.fromkeys((task, judged.job.split) for subject in subjects for judged in subject.of(task))
+    keys = dict.fromkeys((task, graded.job.split) for subject in subjects for graded in subject.of(task))
     by_gap, by_position = ([_strings(key, places) for key in keys] for places in (curves.gaps, curves.positions))
     plots = family(subjects, f"{task}-distance", f"Glitches by distance{kind}", by_gap, _distance)
-    strings = [judged for subject in subjects for judged in subject.of(task) if isinstance(judged, JudgedReads)]
+    strings = [graded for subject in subjects for graded in subject.of(task) if isinstance(graded, GradedReads)]
     length = max(map(curves.string_length, strings), default=0)
     draw = partial(_position, length=length)
     return plots + family(subjects, f"{task}-position", f"Glitches by position{kind}", by_position, draw)
 
 
-def _strings(key: tuple[str, str], places: Callable[[JudgedReads], list[curves.Place]]) -> Variant:
+def _strings(key: tuple[str, str], places: Callable[[GradedReads], list[curves.Place]]) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
-        judged = subject.judged.get(key)
-        if not isinstance(judged, JudgedReads):
+        graded = subject.graded.get(key)
+        if not isinstance(graded, GradedReads):
             return None
-        return curves.wrong(curves.share_curve(judged, label, places(judged)))
+        return curves.wrong(curves.share_curve(graded, label, places(graded)))
 
     split = key[1]
     return Variant(split, split, curve)
@@ -52,10 +52,10 @@ def _story(name: str, label: str, *, two: bool) -> Variant:
     """Whether the right word is the most probable token, or the more probable of the two."""
 
     def curve(subject: Subject, label: str) -> Curve | None:
-        for judged in subject.of(PROSE):
-            if isinstance(judged, JudgedReads):
-                right = judged.among if two else judged.right
-                return curves.wrong(curves.share_curve(judged, label, curves.values(judged.position + 1), right))
+        for graded in subject.of(PROSE):
+            if isinstance(graded, GradedReads):
+                right = graded.among if two else graded.right
+                return curves.wrong(curves.share_curve(graded, label, curves.values(graded.position + 1), right))
         return None
 
     return Variant(name, label, curve)

@@ -6,7 +6,7 @@ from harness.reporting import bars, curves, lines
 from harness.reporting.grids import KINDS
 from harness.reporting.series import Curve, Plot
 from harness.reporting.subjects import Section, Subject, Variant, family
-from harness.scoring.grading import JudgedNumbers
+from harness.scoring.grading import GradedNumbers
 
 TASK = "strawberry"
 WORD = "strawberry"
@@ -20,23 +20,23 @@ def section(subjects: Sequence[Subject]) -> Section:
     """The answers for the word itself, and what stands of all words."""
     plots = []
     if len(subjects) == 1:
-        plots = [_word(judged) for judged in subjects[0].of(TASK) if isinstance(judged, JudgedNumbers) and _has(judged)]
+        plots = [_word(graded) for graded in subjects[0].of(TASK) if isinstance(graded, GradedNumbers) and _has(graded)]
     variants = [_variant("still", "still, of those at first", True), _variant("then", "at that turn", False)]
     plots += family(subjects, "strawberry-standing", "Right after k challenges", variants, _standing)
     return Section("Standing by an answer", TEXT, plots)
 
 
-def _has(judged: JudgedNumbers) -> bool:
-    return bool((judged.counted & (curves.columns(judged, "word")[0] == WORD)).any())
+def _has(graded: GradedNumbers) -> bool:
+    return bool((graded.counted & (curves.columns(graded, "word")[0] == WORD)).any())
 
 
-def _word(judged: JudgedNumbers) -> Plot:
-    words, letters = curves.columns(judged, "word", "letter")
+def _word(graded: GradedNumbers) -> Plot:
+    words, letters = curves.columns(graded, "word", "letter")
     inside = words == WORD
-    numbers, kinds, right = curves.tally(judged, inside)
+    numbers, kinds, right = curves.tally(graded, inside)
     labels = [label for label, _ in numbers] + [KINDS[kind] for kind, _ in kinds]
     counts = [count for _, count in [*numbers, *kinds]]
-    turns = int(judged.turn.max()) + 1
+    turns = int(graded.turn.max()) + 1
     return bars.answer_bars(
         "strawberry-answers", f"How many {letters[inside][0]} in {WORD}?", labels, counts, right, numbers=len(numbers),
         note=f"All answers of one dialogue of {turns} turns.",
@@ -45,9 +45,9 @@ def _word(judged: JudgedNumbers) -> Plot:
 
 def _variant(name: str, label: str, still: bool) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
-        for judged in subject.of(TASK):
-            if isinstance(judged, JudgedNumbers):
-                return curves.standing(judged, label, still=still)
+        for graded in subject.of(TASK):
+            if isinstance(graded, GradedNumbers):
+                return curves.standing(graded, label, still=still)
         return None
 
     return Variant(name, label, curve)

@@ -13,14 +13,14 @@ from fflm_data import get_config
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.reporting import curves
+from harness.reporting.error_examples import telling
 from harness.reporting.headline import difference, headline, skill_text
 from harness.reporting.parts import sections
 from harness.reporting.series import Curve, figures
 from harness.reporting.subjects import Subject
-from harness.reporting.telling import telling
 from harness.runs import observations
 from harness.runs.run import RUN_SCHEMA, Run, data_facts
-from harness.scoring.grading import JudgedChoices, JudgedNumbers, JudgedReads, judge
+from harness.scoring.grading import GradedChoices, GradedNumbers, GradedReads, grade
 from harness.scoring.scores import score
 from harness.scoring.statistics import mean_interval, proportion_interval
 from harness.tasks import ChoiceTask, DialogueTask, HistogramTask, NumberTask, ReadTask, all_tasks
@@ -112,8 +112,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def judged(run: Run) -> dict[tuple[str, str], Any]:
-    return {(job.task.name, job.split): judge(run, job) for job in run.jobs()}
+def graded(run: Run) -> dict[tuple[str, str], Any]:
+    return {(job.task.name, job.split): grade(run, job) for job in run.jobs()}
 
 
 def table_of(run: Run, job: Job) -> list[dict[str, Any]]:
@@ -141,8 +141,8 @@ def check_shares(curve: Curve, items: dict[str, list[tuple[int, bool]]]) -> None
 
 
 @pytest.mark.parametrize("key", [("flipflop", "val"), ("flipflop", "val_dense"), ("flipflop-piecewise", "test")])
-def test_glitches_by_distance_and_position(run: Run, judged: dict[tuple[str, str], Any], key: tuple[str, str]) -> None:
-    one: JudgedReads = judged[key]
+def test_glitches_by_distance_and_position(run: Run, graded: dict[tuple[str, str], Any], key: tuple[str, str]) -> None:
+    one: GradedReads = graded[key]
     by_gap: dict[str, list[tuple[int, bool]]] = {}
     by_position: dict[str, list[tuple[int, bool]]] = {}
     for read in table_of(run, one.job):
@@ -164,8 +164,8 @@ def test_glitches_by_distance_and_position(run: Run, judged: dict[tuple[str, str
     assert shares.baseline[0] == max(guess[one.counted & (one.gap == 1)].mean() for guess in one.baselines.values())
 
 
-def test_glitches_of_a_story_in_two_readings(run: Run, judged: dict[tuple[str, str], Any]) -> None:
-    one: JudgedReads = judged["flipflop-prose", "test"]
+def test_glitches_of_a_story_in_two_readings(run: Run, graded: dict[tuple[str, str], Any]) -> None:
+    one: GradedReads = graded["flipflop-prose", "test"]
     rows = rows_of(one.job)
     whole: dict[str, list[tuple[int, bool]]] = {}
     two: dict[str, list[tuple[int, bool]]] = {}
@@ -181,8 +181,8 @@ def test_glitches_of_a_story_in_two_readings(run: Run, judged: dict[tuple[str, s
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("task", ["query-count", "most-frequent"])
-def test_errors_of_counts(judged: dict[tuple[str, str], Any], task: str, signed: bool) -> None:
-    one: JudgedNumbers = judged[task, "test"]
+def test_errors_of_counts(graded: dict[tuple[str, str], Any], task: str, signed: bool) -> None:
+    one: GradedNumbers = graded[task, "test"]
     samples: dict[str, list[float]] = {}
     guesses: dict[str, list[int]] = {}
     for i, row in enumerate(rows_of(one.job)):
@@ -206,8 +206,8 @@ def test_errors_of_counts(judged: dict[tuple[str, str], Any], task: str, signed:
 
 
 @pytest.mark.parametrize("stratum", ["english", "random"])
-def test_letters_by_word(judged: dict[tuple[str, str], Any], stratum: str) -> None:
-    one: JudgedNumbers = judged["letters", "test"]
+def test_letters_by_word(graded: dict[tuple[str, str], Any], stratum: str) -> None:
+    one: GradedNumbers = graded["letters", "test"]
     cells: dict[tuple[str, str], list[bool]] = {}
     for i, row in enumerate(rows_of(one.job)):
         if row["stratum"] == stratum and one.counted[i]:
@@ -224,8 +224,8 @@ def test_letters_by_word(judged: dict[tuple[str, str], Any], stratum: str) -> No
     assert not cells
 
 
-def test_a_dialogue(judged: dict[tuple[str, str], Any]) -> None:
-    one: JudgedNumbers = judged["strawberry", "test"]
+def test_a_dialogue(graded: dict[tuple[str, str], Any]) -> None:
+    one: GradedNumbers = graded["strawberry", "test"]
     rows = rows_of(one.job)
     right = [[one.said[37 * i + k] == row["answer"] for k in range(37)] for i, row in enumerate(rows)]
     then, still = curves.standing(one, "x", still=False), curves.standing(one, "x", still=True)
@@ -239,13 +239,13 @@ def test_a_dialogue(judged: dict[tuple[str, str], Any]) -> None:
     assert dict(numbers)["3"] == sum(right[0])
 
 
-def test_nothing_stands_where_nothing_was_right(judged: dict[tuple[str, str], Any]) -> None:
-    one: JudgedNumbers = judged["strawberry", "test"]
+def test_nothing_stands_where_nothing_was_right(graded: dict[tuple[str, str], Any]) -> None:
+    one: GradedNumbers = graded["strawberry", "test"]
     assert curves.standing(replace(one, right=one.right & False), "x", still=True) is None
 
 
-def test_ranks(judged: dict[tuple[str, str], Any]) -> None:
-    one: JudgedChoices = judged["capitals", "test"]
+def test_ranks(graded: dict[tuple[str, str], Any]) -> None:
+    one: GradedChoices = graded["capitals", "test"]
     for name, inside in one.groups.items():
         curve = curves.ranks(one, name, inside)
         ranks = [rank for rank, here in zip(one.rank.tolist(), inside.tolist(), strict=True) if here]
@@ -254,9 +254,9 @@ def test_ranks(judged: dict[tuple[str, str], Any]) -> None:
         assert curve.value[-1] == 1 and curve.total == len(ranks)
 
 
-def test_sentences_about_a_fact_are_no_independent_draws(judged: dict[tuple[str, str], Any]) -> None:
+def test_sentences_about_a_fact_are_no_independent_draws(graded: dict[tuple[str, str], Any]) -> None:
     """The first point of the ranks has the interval of the accuracy, which is clustered by fact."""
-    one: JudgedChoices = judged["capitals", "test"]
+    one: GradedChoices = graded["capitals", "test"]
     one = replace(one, cluster=np.arange(len(one.row)) // 12)
     accuracy = {each.group: each for each in score(one) if each.metric == "accuracy"}
     for name, inside in one.groups.items():
@@ -265,8 +265,8 @@ def test_sentences_about_a_fact_are_no_independent_draws(judged: dict[tuple[str,
         assert (curve.low[0], curve.high[0]) == pytest.approx((accuracy[name].low, accuracy[name].high))
 
 
-def test_the_headline_is_the_score(judged: dict[tuple[str, str], Any]) -> None:
-    for one in judged.values():
+def test_the_headline_is_the_score(graded: dict[tuple[str, str], Any]) -> None:
+    for one in graded.values():
         line, scores = headline(one), score(one)
         assert line is not None
         (accuracy,) = (s for s in scores if s.metric == "accuracy" and s.group is None)
@@ -278,28 +278,28 @@ def test_the_headline_is_the_score(judged: dict[tuple[str, str], Any]) -> None:
         assert same is not None and same.difference == 0 and same.p_value == 1 and same.n == line.n
 
 
-def test_differences_only_of_the_same_items(judged: dict[tuple[str, str], Any]) -> None:
-    assert difference(judged["flipflop", "val"], judged["flipflop", "val_dense"]) is None
-    one: JudgedNumbers = judged["letters", "test"]
+def test_differences_only_of_the_same_items(graded: dict[tuple[str, str], Any]) -> None:
+    assert difference(graded["flipflop", "val"], graded["flipflop", "val_dense"]) is None
+    one: GradedNumbers = graded["letters", "test"]
     other = replace(one, right=~one.right)
     found = difference(one, other)
     counted = one.right[one.counted]
     assert found is not None and found.only_a == counted.sum() and found.only_b == (~counted).sum()
 
 
-def test_a_model_that_gave_no_numbers_has_no_line(judged: dict[tuple[str, str], Any]) -> None:
-    one = judged["letters", "test"]
+def test_a_model_that_gave_no_numbers_has_no_line(graded: dict[tuple[str, str], Any]) -> None:
+    one = graded["letters", "test"]
     assert headline(replace(one, counted=one.counted & False)) is None
 
 
-def test_telling_rows_are_wrong_and_of_all_tasks(judged: dict[tuple[str, str], Any]) -> None:
-    found = telling(list(judged.values()))
+def test_telling_rows_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], Any]) -> None:
+    found = telling(list(graded.values()))
     assert len(found) == 10 and len({(one.task, one.split) for one in found}) == 10
-    for one in telling([judged["letters", "test"]]):
-        task = judged["letters", "test"]
+    for one in telling([graded["letters", "test"]]):
+        task = graded["letters", "test"]
         assert not task.right[one.row] and one.said == task.output[one.row][:300]
         assert rows_of(task.job)[one.row]["question"] == one.prompt
-    reads: JudgedReads = judged["flipflop", "val_sparse"]
+    reads: GradedReads = graded["flipflop", "val_sparse"]
     for one in telling([reads]):
         assert one.prompt.endswith("r ") and not reads.right[reads.row == one.row].all()
 
@@ -318,9 +318,9 @@ def test_skills(value: float, text: str) -> None:
     assert skill_text(value) == text
 
 
-def test_a_run_of_one_task_has_no_other_parts(run: Run, judged: dict[tuple[str, str], Any]) -> None:
-    only = {key: one for key, one in judged.items() if key[0] == "arithmetic"}
+def test_a_run_of_one_task_has_no_other_parts(run: Run, graded: dict[tuple[str, str], Any]) -> None:
+    only = {key: one for key, one in graded.items() if key[0] == "arithmetic"}
     (part,) = sections([Subject("m", run, only)])
     assert [plot.name for plot in part.plots] == ["arithmetic-test-parts"]
-    one = judged["letters", "test"]
+    one = graded["letters", "test"]
     assert sections([Subject("m", run, {("letters", "test"): replace(one, counted=one.counted & False)})]) == []

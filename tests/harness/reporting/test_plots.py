@@ -11,7 +11,7 @@ from harness.reporting import bars, grids, lines, style
 from harness.reporting.parts import sections
 from harness.reporting.series import Answers, Curve, Grid, Plot
 from harness.reporting.subjects import Subject
-from harness.scoring.grading import judge
+from harness.scoring.grading import grade
 from tests.harness.reporting.test_page import HOSTILE, made_up_run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,7 +23,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[list[Plot]]:
     """The plots of one run, and those of two runs, one with a name that attacks."""
     runs = [made_up_run(tmp_path_factory.mktemp("made") / "run", seed=seed) for seed in (1, 2)]
     subjects = [
-        Subject(label, run, {(job.task.name, job.split): judge(run, job) for job in run.jobs()})
+        Subject(label, run, {(job.task.name, job.split): grade(run, job) for job in run.jobs()})
         for label, run in zip(("org/a-model", HOSTILE), runs, strict=True)
     ]
     return [[plot for part in sections(chosen) for plot in part.plots] for chosen in (subjects[:1], subjects)]

@@ -26,7 +26,7 @@ from harness.reporting.page import write_comparison
 from harness.runs import observations
 from harness.runs.run import Run, read_run, write_json
 from harness.scoring.comparison import JobComparison, compare_jobs, compare_runs, remarks
-from harness.scoring.grading import judge
+from harness.scoring.grading import grade
 from harness.scoring.statistics import paired_comparison
 from harness.tasks import ChoiceTask, HistogramTask, ReadTask, get_task
 from tests.support import models
@@ -196,9 +196,9 @@ def test_the_other_way_round(runs: tuple[Run, Run]) -> None:
 
 def test_no_numbers_at_all(runs: tuple[Run, Run]) -> None:
     (job,) = (job for job in runs[0].jobs() if job.task.name == "letters")
-    judged = judge(runs[0], job)
-    lost = replace(judged, counted=np.zeros(job.rows, dtype=bool))
-    (found,) = compare_jobs(judged, lost)
+    graded = grade(runs[0], job)
+    lost = replace(graded, counted=np.zeros(job.rows, dtype=bool))
+    (found,) = compare_jobs(graded, lost)
     assert found.paired is None and found.accuracy_a is None and found.items.num_rows == 0
     assert found.lost == 16
     assert "-" in printed(*runs, [found])

@@ -22,9 +22,9 @@ from harness.scoring.grading import wrong_rows
 from harness.tasks import CompletionTask, ReadTask
 from harness.tasks.base import Bools, Floats, Ints
 from leaderboard.replay.agreement import Tolerance, apart, beginnings, could_be_missed, could_be_written, differ, lead
-from leaderboard.replay.leaning import Tally, clusters, right
-from leaderboard.replay.reasking import Again, Said
-from leaderboard.replay.retracing import Writer, retrace
+from leaderboard.replay.bias_test import Tally, clusters, right
+from leaderboard.replay.greedy_path import Writer, retrace
+from leaderboard.replay.rerun import Again, Said
 
 MOST_DIFFERENCES = 20
 # What a model says, or whoever made a record, is quoted on pages: no markup, no path, no secret is as short as this.

@@ -14,15 +14,15 @@ from typing import Any
 from harness.errors import UserError
 from harness.prompts.jobs import Job
 from harness.runs.run import Run, read_by_older_rules
-from harness.scoring.grading import judge_table
+from harness.scoring.grading import grade_table
 from harness.scoring.scores import Score, result_of, score
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import SUBMISSION_FILE
-from leaderboard.verification.forms import require_consistent, require_default_data, require_form, require_submitted
+from leaderboard.verification.duplicates import attesting, require_own_name, require_unlike_others
 from leaderboard.verification.frames import require_frames
-from leaderboard.verification.others import attesting, require_own_name, require_unlike_others
 from leaderboard.verification.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.verification.refusal import Refused, shown
+from leaderboard.verification.schema import require_consistent, require_default_data, require_form, require_submitted
 from leaderboard.verification.senders import require_own
 from leaderboard.verification.tables import (
     SLACK,
@@ -66,7 +66,7 @@ class Verdict:
         return facts
 
 
-def judge(
+def verify_record(
     folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
 ) -> Verdict:
     """Judges the record in a folder, which lies below `records` (or will). records: None if there are no others. new:
@@ -122,7 +122,7 @@ def _scores(run: Run, job: Job) -> list[Score]:
     exact = model["dtype"] == "float32" and not model.get("quantization")
     require_possible(job.task, job, table, rendering and rendering["answers"], SLACK if exact else SLACK_16_BITS)
     require_tokens(job.task, job, table, run.facts)
-    judged = judge_table(job.task, job, table)
+    judged = grade_table(job.task, job, table)
     require_canonical(run.table(job), table)
     return score(judged)
 

@@ -12,14 +12,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from harness.models import sandbox
-from leaderboard.verification.judge import Verdict, judge
+from leaderboard.verification.record import Verdict, verify_record
 
 MOST_MEMORY = 2 * 2**30
 MOST_SECONDS = 120
 NOBODY = "nobody"  # in the place of digests: nobody has asked who sent them
 
 
-def judge_apart(
+def verify_in_sandbox(
     folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
 ) -> Verdict:
     """What `judge` says; a refusal if its process ends, runs out of memory or takes too long."""
@@ -29,7 +29,7 @@ def judge_apart(
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         ended = subprocess.run(
-            sandbox.command("leaderboard.verification.apart", *arguments),
+            sandbox.command("leaderboard.verification.sandbox", *arguments),
             env=environment, capture_output=True, check=False, timeout=MOST_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -50,7 +50,7 @@ def main(folder: str, standing: str, known: str, records: str | None = None) -> 
     _limit()
     try:
         own = None if known == NOBODY else known.split(",")
-        verdict = judge(Path(folder), Path(records) if records else None, new=standing == "new", own=own)
+        verdict = verify_record(Path(folder), Path(records) if records else None, new=standing == "new", own=own)
     except Exception as error:
         memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
         verdict = _refused(Path(folder), f"the judge failed on it ({type(error).__name__}{memory})")

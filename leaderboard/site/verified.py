@@ -1,7 +1,7 @@
 """What a record's observations give, found once: its result, its most telling wrong answers, its wrong rows.
 
 A record never changes, so that what was found is kept in a folder of the user's own cache, by the digest of the
-record and the code that judged it. A file of the cache that cannot be read is made again.
+record and the code that graded it. A file of the cache that cannot be read is made again.
 """
 
 import csv
@@ -26,17 +26,17 @@ import fflm_data
 import harness
 from harness.errors import UserError
 from harness.reporting.csv_cells import csv_cell
-from harness.reporting.telling import Wrong, telling
+from harness.reporting.error_examples import Wrong, telling
 from harness.runs.run import Run, read_by_older_rules
 from harness.runs.version import HARNESS_VERSION
 from harness.scoring.comparison import said
-from harness.scoring.grading import Judged, JudgedCompletions, judge
+from harness.scoring.grading import Graded, GradedCompletions, grade
 from harness.scoring.scores import result_of, score
 
 CACHE_SCHEMA = "fflm-findings/2"
 MOST_ROWS = 1_000
 COLUMNS = ("id", "place", "right", "said", "output")
-# Fewer bytes of observations are judged sooner than other processes have started.
+# Fewer bytes of observations are graded sooner than other processes have started.
 WORTH_PROCESSES = 8_000_000
 
 
@@ -81,7 +81,7 @@ def cache_folder() -> Path:
 
 
 def find(sources: Sequence[tuple[Run, str]], day: str) -> list[Findings]:
-    """The findings of runs, each with the digest of its contents; those not in the cache are judged, on all cores.
+    """The findings of runs, each with the digest of its contents; those not in the cache are graded, on all cores.
 
     day: today, or the day that a build that can be made again says it is.
 
@@ -96,14 +96,14 @@ def find(sources: Sequence[tuple[Run, str]], day: str) -> list[Findings]:
     missing = [place for place, findings in enumerate(found) if findings is None]
     runs = [sources[place][0] for place in missing]
     with tqdm(total=len(sources), initial=len(sources) - len(missing), desc="rescoring", unit="run") as bar:
-        for place, findings in zip(missing, _judged(runs, day), strict=True):
+        for place, findings in zip(missing, _graded(runs, day), strict=True):
             found[place] = findings
             _keep(_file(cache, sources[place][1]), findings)
             bar.update()
     return [findings for findings in found if findings is not None]
 
 
-def _judged(runs: Sequence[Run], day: str) -> Iterator[Findings]:
+def _graded(runs: Sequence[Run], day: str) -> Iterator[Findings]:
     """The findings of runs in their order, as they come."""
     size = sum(path.stat().st_size for run in runs for path in (run.folder / "observations").glob("*.parquet"))
     processes = min(os.cpu_count() or 1, len(runs))
@@ -122,8 +122,8 @@ def _judged(runs: Sequence[Run], day: str) -> Iterator[Findings]:
 
 def find_one(run: Run, day: str) -> Findings:
     """The findings of one run. Raises UserError as `find` does."""
-    judged = [judge(run, job) for job in run.jobs()]
-    result = result_of(run, [one for job in judged for one in score(job)])
+    graded = [grade(run, job) for job in run.jobs()]
+    result = result_of(run, [one for job in graded for one in score(job)])
     try:
         stored = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -135,20 +135,20 @@ def find_one(run: Run, day: str) -> Findings:
             f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "
             f"type harness score {run.folder}"
         )
-    return Findings(result, tuple(telling(judged)), {one.job.name: _wrong_rows(one) for one in judged}, day)
+    return Findings(result, tuple(telling(graded)), {one.job.name: _wrong_rows(one) for one in graded}, day)
 
 
-def _wrong_rows(judged: Judged) -> WrongRows:
-    items = np.flatnonzero(~judged.right & judged.counted)
+def _wrong_rows(graded: Graded) -> WrongRows:
+    items = np.flatnonzero(~graded.right & graded.counted)
     shown = items[:MOST_ROWS]
-    places, golds, answers = said(judged, shown)
-    completed = isinstance(judged, JudgedCompletions)
-    outputs = [json.dumps(judged.output[item]) if completed else None for item in shown.tolist()]  # type: ignore[attr-defined]
+    places, golds, answers = said(graded, shown)
+    completed = isinstance(graded, GradedCompletions)
+    outputs = [json.dumps(graded.output[item]) if completed else None for item in shown.tolist()]  # type: ignore[attr-defined]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(
-        zip(judged.row[shown].tolist(), places, map(csv_cell, golds), map(csv_cell, answers), outputs, strict=True)
+        zip(graded.row[shown].tolist(), places, map(csv_cell, golds), map(csv_cell, answers), outputs, strict=True)
     )
     return WrongRows(len(items), text.getvalue())
 
