@@ -25,41 +25,45 @@ def _add_verbs(verbs: Any) -> None:
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the site goes")
     build.add_argument(
         "--run", dest="runs", type=Path, nargs="+", action="extend", default=[], metavar="RUN",
-        help="run folders to show beside the records (repeatable)",
+        help="run folders to show with the records (repeatable)",
     )  # fmt: skip
     build.add_argument(
-        "--records", metavar="DIR", help="a checkout, or ORG/NAME of the Hub (default: what came with fflm)"
+        "--records", metavar="DIR", help="a checkout, or ORG/NAME of the Hub (default: the records of this package)"
     )
-    build.add_argument("--url", metavar="URL", help="where the site will lie, for its feed")
+    build.add_argument("--url", metavar="URL", help="the address of the site, for its feed")
     build.set_defaults(action=_build)
 
-    serve = verbs.add_parser("serve", help="look at a site here")
+    serve = verbs.add_parser("serve", help="serve a site on this machine")
     serve.add_argument("folder", type=Path, nargs="?", default=Path("site"), metavar="DIR", help="default: site")
     serve.add_argument("--port", type=options.not_negative, default=8000, help="default: 8000; 0 takes a free one")
     serve.set_defaults(action=_serve)
 
     publish = verbs.add_parser("publish", help="push a site to the Hub as a static Space")
-    publish.add_argument("--space", required=True, metavar="ORG/NAME", help="the Space, made if need be")
+    publish.add_argument("--space", required=True, metavar="ORG/NAME", help="the Space, created if it does not exist")
     publish.add_argument(
         "--site", type=Path, default=Path("site"), metavar="DIR", help="the built site (default: site)"
     )
     publish.set_defaults(action=_publish)
 
-    export = verbs.add_parser("export", help="write a record in the schema of Every Eval Ever")
+    export = verbs.add_parser("export", help="write a record in the format of Every Eval Ever")
     export.add_argument("record", type=Path, metavar="RECORD", help="a record's folder")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the file goes")
     export.set_defaults(action=_export)
 
-    takes = verbs.add_parser("import", help="take results from models' own pages, as reported ones")
+    takes = verbs.add_parser("import", help="import results from model pages, as reported")
     takes.add_argument("models", nargs="+", metavar="MODEL", help="ids of the Hub")
-    takes.add_argument("--dataset", required=True, metavar="ORG/NAME", help="the published data they must speak of")
+    takes.add_argument(
+        "--dataset", required=True, metavar="ORG/NAME", help="the published dataset that they must refer to"
+    )
     takes.add_argument("--to", type=Path, required=True, metavar="CHECKOUT", help="a checkout of a results repository")
     takes.set_defaults(action=_import)
 
-    withdraw = verbs.add_parser("withdraw", help="say beside a record that it no longer counts")
+    withdraw = verbs.add_parser("withdraw", help="mark a record as withdrawn")
     withdraw.add_argument("record", type=Path, metavar="RECORD", help="a record's folder")
-    withdraw.add_argument("--reason", required=True, metavar="TEXT", help="why, for readers")
-    withdraw.add_argument("--by", default="a maintainer", metavar="NAME", help="who says so (default: a maintainer)")
+    withdraw.add_argument("--reason", required=True, metavar="TEXT", help="the reason, shown to readers")
+    withdraw.add_argument(
+        "--by", default="a maintainer", metavar="NAME", help="who withdraws it (default: a maintainer)"
+    )
     withdraw.set_defaults(action=_withdraw)
 
 

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
     parser.add_argument("--to", metavar="TARGET", help="ORG/NAME of the Hub (opens a pull request) or a git checkout")
-    terms = parser.add_argument_group("who submits, on which terms (or --about FILE, a TOML file of the same names)")
+    terms = parser.add_argument_group("sender and terms (or --about FILE, a TOML file with the same names)")
     terms.add_argument("--contact", metavar="TEXT", help="whom to ask: a name of the Hub, or an address")
     terms.add_argument("--licence", metavar="NAME", help="of the observations, such as CC-BY-4.0")
     terms.add_argument("--division", metavar="NAME", help="pretrained, or 'trained on fflm'")
@@ -22,17 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what ties you to the model; what of these rows may be in its training data",
     )
     terms.add_argument(
-        "--supersedes", action="append", metavar="DIGEST", help="a record that this one takes the place of (repeatable)"
+        "--supersedes", action="append", metavar="DIGEST", help="an earlier record that this one replaces (repeatable)"
     )
     terms.add_argument("--about", type=Path, metavar="FILE", help="the same in a TOML file")
-    parser.add_argument("--dry-run", action="store_true", help="judge it and show its row, and send nothing")
+    parser.add_argument("--dry-run", action="store_true", help="verify it and show its row; send nothing")
     parser.add_argument(
         "--hub-results",
         action="store_true",
         help="open a pull request with .eval_results/fflm.yaml on the model's page",
     )
-    parser.add_argument("--dataset", metavar="ORG/NAME", help="the published data that --hub-results speaks of")
-    parser.add_argument("--source-url", metavar="URL", help="where --hub-results says that the outputs are")
+    parser.add_argument("--dataset", metavar="ORG/NAME", help="the published dataset that --hub-results refers to")
+    parser.add_argument("--source-url", metavar="URL", help="the address of the outputs for --hub-results")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -15,37 +15,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path", metavar="PATH", help="a record, a checkout, a folder of records, or ORG/NAME of the Hub"
     )
     parser.add_argument(
-        "--base", type=Path, metavar="DIR", help="the checkout before: judge what is new, refuse changes"
+        "--base", type=Path, metavar="DIR", help="the checkout before: verify what is new, refuse changes"
     )
-    parser.add_argument("--pull-request", type=options.positive, metavar="N", help="judge this request of ORG/NAME")
+    parser.add_argument(
+        "--pull-request", type=options.positive, metavar="N", help="verify this pull request of ORG/NAME"
+    )
     parser.add_argument(
         "--attested",
         action="append",
         default=[],
         metavar="FILE",
-        help="the name of an attestation that you wrote, which may be added (repeatable)",
+        help="an attestation of yours that may be added (repeatable)",
     )
     parser.add_argument(
         "--own",
         action="append",
         default=[],
         metavar="DIGEST",
-        help="an earlier record that the same account sent, by its host, and may supersede (repeatable)",
+        help="a record of the same sender, as its host says, that may be superseded (repeatable)",
     )
-    parser.add_argument("--json", action="store_true", help="verdicts for machines")
-    again = parser.add_argument_group("asking the model again (writes attestations beside the record)")
+    parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    again = parser.add_argument_group("running the model again (writes attestations beside the record)")
     again.add_argument(
         "--replay", type=_count, nargs="?", default=0, const="usual", metavar="K",
-        help="ask K sequences again, or all, and compare (without K: 32 of each table, 64 of a model of 16 bits or "
+        help="run K sequences again, or all, and compare (without K: 32 of each table, 64 for a model of 16 bits or "
         "fewer)",
     )  # fmt: skip
-    again.add_argument("--fresh", action="store_true", help="ask rows of a new seed, and record the gap")
+    again.add_argument("--fresh", action="store_true", help="run rows of a new seed, and record the gap")
     again.add_argument(
-        "--rows", type=options.positive, metavar="N", help="of each split for --fresh (default: at most 500)"
+        "--rows", type=options.positive, metavar="N", help="rows of each split for --fresh (default: at most 500)"
     )
-    again.add_argument("--nonce", metavar="TEXT", help="what makes the choice unforeseeable (default: drawn now)")
-    again.add_argument("--by", default="a maintainer", metavar="NAME", help="who asks (default: a maintainer)")
-    again.add_argument("--model", metavar="ID", help="the model, where the record's id is that of a folder (local/...)")
+    again.add_argument("--nonce", metavar="TEXT", help="makes the choice of sequences unpredictable (default: random)")
+    again.add_argument("--by", default="a maintainer", metavar="NAME", help="who runs it (default: a maintainer)")
+    again.add_argument("--model", metavar="ID", help="the model, if the record is of a folder (local/...)")
 
 
 def run(args: argparse.Namespace) -> int:
