@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fflm_data.arrays import Bools
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.records import Record
 from leaderboard.verification.reading import read_json
@@ -29,8 +29,6 @@ _ROW = re.compile(r" row ([0-9]{1,7})\b")
 _LINE = ("id", "position", "turn")
 # So many wrong answers of two models are not the same by chance.
 _FEWEST_WRONG = 20
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.tasks.base import Ints
+from fflm_data.arrays import Ints
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fflm_data.arrays import Ints
 from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
 from harness.engine.forward import Forward, KVState
 from harness.models.faithful import decoded
 from harness.prompts.prompting import template_marks
 from harness.prompts.thinking import marker_ids
-from harness.tasks.base import Ints
 
 # Copying keys and values costs about a step: it is done when this part of the rows has finished.
 LEAVING = 0.25

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fflm_data.arrays import Ints
 from harness.engine.abilities import Completing
 from harness.engine.decoding import Decoder, Limit, Row, take
 from harness.engine.forward import KVState
 from harness.planning.plans import DialoguePlan
-from harness.tasks.base import Ints
 
 
 @dataclass(frozen=True)

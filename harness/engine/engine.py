@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fflm_data.arrays import Ints, Logprobs
 from harness.engine.abilities import (
     Completing,
     Reading,
@@ -27,8 +28,7 @@ from harness.engine.dialogues import DialogueOutputs, converse
 from harness.engine.forward import Forward, KVState
 from harness.engine.memory import assumed_budget, measured_budget, retry_on_out_of_memory, single_row
 from harness.engine.threads import Threads
-from harness.planning.plans import CompletionPlan, DialoguePlan, Logprobs, ReadPlan
-from harness.tasks.base import Ints
+from harness.planning.plans import CompletionPlan, DialoguePlan, ReadPlan
 
 # What the keys and values of a batch may take.
 CACHE_BYTES = 2**31

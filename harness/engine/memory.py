@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from fflm_data.arrays import Ints
 from harness.engine.batches import Budget
 from harness.errors import UserError
-from harness.tasks.base import Ints
 
 Output = TypeVar("Output")
 

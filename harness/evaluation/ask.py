@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from fflm_data.answers import is_complete
+from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError
@@ -21,7 +22,7 @@ from harness.prompts.jobs import Job
 from harness.prompts.prompting import PromptRequest, answer_part, render, resolve_prompting
 from harness.prompts.rendering import end_of_answer, prompt_ids
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, NumberTask, ReadTask
-from harness.tasks.base import HistogramTask, Ints
+from harness.tasks.base import HistogramTask
 
 TOP = 4
 BOUNDARY = "|"

@@ -9,14 +9,14 @@ from typing import TypeVar, cast
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Ints, Logprobs
 from harness.engine.dialogues import DialogueOutputs
 from harness.engine.engine import CompletionOutputs, Engine
-from harness.planning.plans import ChoicePlan, DialoguePlan, Logprobs, Plan, ReadPlan
+from harness.planning.plans import ChoicePlan, DialoguePlan, Plan, ReadPlan
 from harness.planning.work_queue import WorkItem
 from harness.prompts.jobs import Job
 from harness.runs import observations
 from harness.tasks import ChoiceTask, CompletionTask, ReadTask, Targets
-from harness.tasks.base import Ints
 
 Made = TypeVar("Made")
 

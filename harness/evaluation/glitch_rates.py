@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from fflm_data import get_config
+from fflm_data.arrays import Bools, Ints
 from fflm_data.flipflop import FIRST_SYMBOL, Ids, encode, reads
 from harness.errors import UserError
 from harness.scoring.statistics import error_interval
-from harness.tasks.base import Bools, Ints
 
 SETS = ("val", "val_sparse", "val_dense")
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from harness.tasks.base import Ints
+from fflm_data.arrays import Ints
 
 MAX_HEADER = 2**22
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fflm_data.arrays import Ints
 from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError, encode_batch, lacks
 from harness.models.faithful import faithful
-from harness.tasks.base import Ints
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data import get_config
+from fflm_data.arrays import Ints
 from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError, Unfaithful
 from harness.models.faithful import decoded
@@ -27,7 +28,6 @@ from harness.prompts.jobs import Job
 from harness.prompts.prompting import resolve_prompting
 from harness.prompts.rendering import end_of_answer, exchange, prompt_ids, prompt_texts
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, ReadTask, Task, all_tasks, get_task
-from harness.tasks.base import Ints
 from harness.tasks.suites import get_suite
 
 FIRST_ROWS = 64

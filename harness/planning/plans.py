@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fflm_data.arrays import Ints, Logprobs
 from harness.errors import UserError
 from harness.models.tokens import Tokens, encode
-from harness.tasks.base import Ints, Targets
+from harness.tasks.base import Targets
 
-Logprobs = npt.NDArray[np.float32]
 Following = Callable[[int, Sequence[tuple[Ints, str]]], Ints]
 
 

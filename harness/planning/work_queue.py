@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fflm_data.arrays import Ints
 from harness.prompts.jobs import CHUNK_ROWS, Job
 from harness.tasks import ChoiceTask
-from harness.tasks.base import Ints
 
 # What one process plans and holds at a time; more rows would only be a longer wait for the first batch.
 MOST_ROWS = 512

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Ints
 from harness.errors import UserError
 from harness.models.tokens import encode
 from harness.prompts import thinking
@@ -15,7 +16,7 @@ from harness.prompts.framing import framed
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting, render, template_of
 from harness.prompts.templates import ChatTemplate, Message
-from harness.tasks.base import CompletionTask, DialogueTask, Ints
+from harness.tasks.base import CompletionTask, DialogueTask
 
 BETWEEN = "\n\n"  # demonstrations of a plain text
 

@@ -12,12 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.answers import ANSWERED
+from fflm_data.arrays import Bools, Floats, Ints
 from fflm_data.flipflop import FlipFlop, FlipFlopPiecewise
-from harness.reporting.series import Answers, Curve, Floats, Grid, Ints
+from harness.reporting.series import Answers, Curve, Grid
 from harness.scoring.grading import Graded, GradedChoices, GradedHistograms, GradedNumbers, GradedReads
 from harness.scoring.statistics import Interval, mean_interval, proportion_interval
-
-Bools = npt.NDArray[np.bool_]
 
 POSITION_BINS = 8
 WORD_LENGTHS = ((0, 5), (6, 6), (7, 7), (8, 8), (9, 9), (10, 11), (12, None))

@@ -9,9 +9,8 @@ from typing import cast
 import numpy as np
 
 from fflm_data.answers import ANSWERED
-from harness.reporting.curves import Bools
+from fflm_data.arrays import Bools, Floats
 from harness.reporting.grids import KINDS
-from harness.reporting.series import Floats
 from harness.scoring.grading import (
     Graded,
     GradedChoices,

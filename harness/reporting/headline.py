@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.reporting.curves import Bools
+from fflm_data.arrays import Bools
 from harness.scoring.grading import Graded, GradedNumbers
 from harness.scoring.scores import score
 from harness.scoring.statistics import Comparison, Interval, paired_comparison

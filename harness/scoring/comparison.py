@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Bools, Ints
 from harness.errors import UserError
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.runs.run import Run, differences
 from harness.scoring.grading import Graded, GradedChoices, GradedHistograms, GradedNumbers, GradedReads, grade
 from harness.scoring.statistics import Comparison, paired_comparison
-from harness.tasks.base import Bools, Ints
 
 ITEMS = pa.schema(
     [

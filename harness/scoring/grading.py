@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.answers import ANSWERED
+from fflm_data.arrays import Bools, Floats, Ints
 from fflm_data.config import majority
 from harness.errors import UserError
 from harness.prompts.jobs import Job
@@ -21,7 +22,7 @@ from harness.prompts.prompting import answer_part
 from harness.runs import observations
 from harness.runs.run import Run
 from harness.tasks import ChoiceTask, HistogramTask, NumberTask, ReadTask, Task
-from harness.tasks.base import Bools, CompletionTask, Floats, Ints
+from harness.tasks.base import CompletionTask
 
 MAJORITY = "majority"
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fflm_data.answers import CUT_OFF, REFUSED, UNPARSED
+from fflm_data.arrays import Bools, Floats, Ints
 from harness.prompts.jobs import Job
 from harness.runs.run import Run
 from harness.scoring.grading import (
@@ -27,7 +28,6 @@ from harness.scoring.grading import (
 )
 from harness.scoring.statistics import Interval, error_interval, mean_interval, skill_interval
 from harness.tasks import DialogueTask
-from harness.tasks.base import Bools, Floats, Ints
 
 RESULT_SCHEMA = "fflm-result/1"
 DECIMALS = 8

@@ -9,17 +9,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from fflm_data.arrays import Bools, Floats, Ints
 
 LEVEL = 0.95
 # With fewer erring sequences than this, how errors cluster cannot be told from the data.
 FEW_SEQUENCES = 10
 # How closely the end of an interval is searched for.
 PRECISION = 1e-12
-
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):

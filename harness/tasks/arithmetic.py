@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from harness.tasks.base import Bools, Membership, NumberTask, Suites, column, group_by
+from fflm_data.arrays import Bools
+from harness.tasks.base import Membership, NumberTask, Suites, column, group_by
 from harness.tasks.wording import NUMBER
 
 

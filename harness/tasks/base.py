@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fflm_data.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
+from fflm_data.arrays import Bools, Floats, Ints
 from fflm_data.config import Config
 from fflm_data.names import did_you_mean
 from harness.errors import UserError
@@ -25,10 +26,6 @@ from harness.tasks.wording import HISTOGRAM, NUMBER, Wording
 # An object, or a list of them.
 _OPENS_JSON = re.compile(r"[\[{]")
 _CLOSES = {"[": "]", "{": "}"}
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

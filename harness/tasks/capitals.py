@@ -14,8 +14,9 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Bools, Ints
 from fflm_data.facts import facts_of, in_a_sentence
-from harness.tasks.base import Bools, ChoiceTask, Ints, Membership, Suites, column, group_by
+from harness.tasks.base import ChoiceTask, Membership, Suites, column, group_by
 
 
 class CapitalsTask(ChoiceTask):

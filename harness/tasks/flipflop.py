@@ -15,9 +15,10 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Bools, Ints
 from fflm_data.config import Config, ParameterError
 from fflm_data.flipflop import FIRST_SYMBOL, Ids, encode, pieces, previous_symbol_right, reads, symbol_names
-from harness.tasks.base import Bools, Ints, Membership, ReadTask, Suites, Targets
+from harness.tasks.base import Membership, ReadTask, Suites, Targets
 
 STRETCHES = 16
 # What stands between two symbols.

@@ -10,9 +10,10 @@ baselines: chance; the most frequent symbol; the previous data symbol
 
 from typing import ClassVar, cast
 
+from fflm_data.arrays import Bools, Ints
 from fflm_data.config import Config
 from fflm_data.flipflop import FlipFlopPiecewise
-from harness.tasks.base import Bools, Ints, Membership, Suites
+from harness.tasks.base import Membership, Suites
 from harness.tasks.flipflop import FlipFlopTask
 
 

@@ -14,9 +14,10 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Bools, Ints
 from fflm_data.config import Config
 from fflm_data.flipflop.prose import STATES
-from harness.tasks.base import Bools, Ints, Membership, ReadTask, Suites, Targets, column, group_by
+from harness.tasks.base import Membership, ReadTask, Suites, Targets, column, group_by
 
 
 class FlipFlopProseTask(ReadTask):

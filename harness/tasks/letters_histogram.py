@@ -14,7 +14,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from harness.tasks.base import Bools, HistogramTask, Membership, Suites, column, group_by
+from fflm_data.arrays import Bools
+from harness.tasks.base import HistogramTask, Membership, Suites, column, group_by
 
 
 class LettersHistogramTask(HistogramTask):

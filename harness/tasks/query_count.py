@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fflm_data.arrays import Bools, Ints
 from fflm_data.config import Config
 from fflm_data.counting import Counting
-from harness.tasks.base import Bools, Ints, Membership, NumberTask, Suites, column
+from harness.tasks.base import Membership, NumberTask, Suites, column
 
 # Demonstrations are of the smallest vocabularies: a list of 2,000 words would leave no room for the question.
 SHORT = 10

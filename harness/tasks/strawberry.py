@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from harness.tasks.base import Bools, DialogueTask, Membership, Suites, column, group_by
+from fflm_data.arrays import Bools
+from harness.tasks.base import DialogueTask, Membership, Suites, column, group_by
 from harness.tasks.wording import CHALLENGE
 
 

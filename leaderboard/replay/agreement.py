@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.planning.plans import ChoicePlan, Logprobs
-from harness.tasks.base import Bools, Floats, Ints
+from fflm_data.arrays import Bools, Floats, Ints, Logprobs
+from harness.planning.plans import ChoicePlan
 
 
 @dataclass(frozen=True)

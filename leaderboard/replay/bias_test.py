@@ -20,10 +20,10 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Bools, Floats, Ints
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import answer_part
 from harness.tasks import ChoiceTask, HistogramTask, NumberTask, ReadTask
-from harness.tasks.base import Bools, Floats, Ints
 
 # How often noise may be taken for a lean. Answers of one sequence are no independent draws.
 LEVEL, LEVEL_OF_ANSWERS = 1e-3, 1e-6

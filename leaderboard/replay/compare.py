@@ -14,13 +14,13 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Bools, Floats, Ints
 from harness.engine.abilities import Completing
 from harness.engine.decoding import Decoder, Limit
 from harness.planning.plans import ChoicePlan, CompletionPlan, ContinuationPlan, DialoguePlan, ReadPlan
 from harness.prompts.jobs import Job
 from harness.scoring.grading import wrong_rows
 from harness.tasks import CompletionTask, ReadTask
-from harness.tasks.base import Bools, Floats, Ints
 from leaderboard.replay.agreement import Tolerance, apart, beginnings, could_be_missed, could_be_written, differ, lead
 from leaderboard.replay.bias_test import Tally, clusters, right
 from leaderboard.replay.greedy_path import Writer, retrace

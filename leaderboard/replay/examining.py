@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fflm_data.arrays import Ints
 from harness.errors import UserError
 from harness.models import sandbox
 from harness.prompts.jobs import CHUNK_ROWS, Job
-from harness.tasks.base import Ints
 
 MOST_MEMORY = 8 * 2**30
 # Of processor time: for reading and building, and for each hundred rows.

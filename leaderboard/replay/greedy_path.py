@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fflm_data.arrays import Ints
 from harness.engine.decoding import Limit
 from harness.errors import UserError
 from harness.models.tokens import encode
-from harness.tasks.base import Ints
 from leaderboard.replay.agreement import Tolerance, near_best
 
 # Passes beyond two a token: near ties in a row are few where a text is right.

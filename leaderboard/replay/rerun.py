@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.collect import observe
@@ -32,7 +33,6 @@ from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_que
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
 from harness.runs.run import Run
-from harness.tasks.base import Ints
 
 LOCAL = "local/"
 SAME = ("class", "parameters", "dtype")

@@ -25,10 +25,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fflm_data.arrays import Floats
 from harness.prompts.jobs import Job
 from harness.tasks import CompletionTask, HistogramTask, NumberTask, ReadTask
 
-Floats = npt.NDArray[np.float64]
 # Groups of rows that are compared, drawn for each record: whoever makes one cannot know which ones.
 _GROUPS = 2
 # What two good models are both sure of says nothing: a number counts where one of them is below this (nats).

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from fflm_data import answers, get_config
+from fflm_data.arrays import Ints
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.prompts.rendering import plain_texts
 from harness.tasks import ReadTask
-from harness.tasks.base import Ints
 from harness.tasks.letters import LettersTask
 from tests.benchmarks import lm_eval_side
 from tests.benchmarks.cases import Case, logprobs_at, otherwise, ours, reads_job

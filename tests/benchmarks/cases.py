@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
 from fflm_data import get_config
+from fflm_data.arrays import Floats, Ints
 from harness.engine.abilities import Kept
 from harness.engine.batches import padded
 from harness.engine.engine import Engine
@@ -26,7 +27,6 @@ from harness.planning.plans import Plan, ReadPlan
 from harness.planning.work_queue import build_queue
 from harness.prompts.jobs import Job
 from harness.tasks import ReadTask, get_task
-from harness.tasks.base import Floats, Ints
 from tests.benchmarks.measuring import Ratio, say, take_turns
 from tests.conftest import CACHE, SMOLLM2_FILE
 from tests.support import models

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from harness.tasks.base import Floats, Ints
+from fflm_data.arrays import Floats, Ints
 from leaderboard.records import RECORDS
 from leaderboard.replay.agreement import QUANTIZED, TOLERANCES, Tolerance, differ
 from leaderboard.replay.bias_test import Tally, leanings

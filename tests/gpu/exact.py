@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from fflm_data.arrays import Floats
 from harness.evaluation.evaluate import evaluate
 from harness.models.loading import load
 from harness.models.source import ModelRequest, resolve
@@ -52,8 +52,6 @@ FULL = (
 )
 # fmt: on
 HALVES = ("bfloat16", "float16")
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import cast
 import numpy as np
 import torch
 
+from fflm_data.arrays import Floats, Ints
 from harness.engine.batches import Budget
 from harness.engine.engine import Engine
 from harness.planning.planning import plan_rows
 from harness.planning.plans import ReadPlan
 from harness.prompts.jobs import Job
-from harness.tasks.base import Floats, Ints
 from tests.benchmarks.cases import Case, ours, random_llama, reads_job
 from tests.gpu import machine
 from tests.gpu.results import Figures, Part

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from fflm_data.arrays import Floats
 from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
 from harness.models.source import ModelRequest
 from harness.planning.request import EvalRequest, Execution, Questions
-from harness.tasks.base import Floats
 from leaderboard.replay.agreement import QUANTIZED
 from tests.gpu import machine
 from tests.gpu.results import Figures, NotMeasuredError, Part

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fflm_data.arrays import Floats
 from harness.cli import main
 from harness.models.loading import load
 from harness.models.source import ModelRequest, resolve
 from harness.runs.run import Run, read_run
-from harness.tasks.base import Floats
 from leaderboard.replay.agreement import TOLERANCES
 from tests.benchmarks.cases import Case, reads_job, seen
 from tests.conftest import CACHE, SMOLLM2_FILE

@@ -19,12 +19,12 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from fflm_data.arrays import Ints
 from harness.engine.decoding import Limit
 from harness.errors import UserError
 from harness.models.source import folder_revision
 from harness.planning.plans import ChoicePlan
 from harness.scoring.grading import grade
-from harness.tasks.base import Ints
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import Record, read_record
 from leaderboard.replay import replay as module

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fflm_data.arrays import Ints
 from harness.engine.batches import Budget, cut, padded
 from harness.engine.memory import (
     ASSUMED_LOGITS,
@@ -19,7 +20,6 @@ from harness.engine.memory import (
     retry_on_out_of_memory,
 )
 from harness.errors import UserError
-from harness.tasks.base import Ints
 
 ROWS = st.lists(st.tuples(st.integers(1, 300), st.integers(0, 50)), min_size=1, max_size=60)
 BUDGETS = st.builds(Budget, st.integers(1, 5000), st.integers(1, 400))

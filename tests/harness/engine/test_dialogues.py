@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.planning.plans import DialoguePlan
-from harness.tasks.base import Ints
 from tests.harness.engine.test_families import MARGIN, TOKENIZER, Ends, drawn, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")

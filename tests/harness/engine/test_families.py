@@ -11,11 +11,11 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.models.source import ModelRequest, resolve
 from harness.planning.plans import CompletionPlan, ReadPlan
-from harness.tasks.base import Ints
 from tests.support import families, models
 
 pytestmark = pytest.mark.usefixtures("one_thread")

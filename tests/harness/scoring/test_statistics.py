@@ -8,11 +8,9 @@ import pytest
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import binomtest
 
+from fflm_data.arrays import Bools, Floats, Ints
 from harness.scoring.statistics import (
-    Bools,
-    Floats,
     Interval,
-    Ints,
     clopper_pearson,
     difference_interval,
     mean_interval,
