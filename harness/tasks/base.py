@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +41,10 @@ class Membership:
 
 
 Suites = Mapping[str, tuple[Membership, ...]]
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-class Task(ABC):
+class Task(ABC, Generic[ConfigT]):
     """What all tasks declare. `version` changes with anything that changes a prompt or what is scored.
 
     order: the place of the task in tables and pages, ascending. group: the heading of its columns on the site. suites:
@@ -70,7 +71,7 @@ class Task(ABC):
     def __init__(self) -> None:
         self.rendering = self.renderings[0]
 
-    def rendered(self, rendering: object) -> "Task":
+    def rendered(self, rendering: object) -> "Task[ConfigT]":
         """The same task with its rows written another way. Raises UserError for one that it does not have."""
         if rendering not in self.renderings:
             raise UserError(
@@ -94,7 +95,7 @@ class Task(ABC):
         """About how many characters the model reads and writes for each row."""
         return np.array([len(text) for text in self.texts(rows)], dtype=np.int64)
 
-    def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
+    def advice(self, config: ConfigT, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         """Which sizes fit a context that is too short, and the option that sets them; "" if none does."""
         return ""
 
@@ -117,18 +118,18 @@ class Targets:
     baselines: dict[str, Floats] = field(default_factory=dict)
 
 
-class ReadTask(Task):
+class ReadTask(Task[ConfigT]):
     """Answers stand inside the text and are read off one teacher-forced pass over it."""
 
     @abstractmethod
-    def symbols(self, config: Config) -> tuple[str, ...]:
+    def symbols(self, config: ConfigT) -> tuple[str, ...]:
         """The possible answers, as they stand in the text."""
 
     @abstractmethod
     def targets(self, rows: pa.Table) -> Targets:
         """Where in the rows the answers stand, and what is right there."""
 
-    def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
+    def groups(self, config: ConfigT, position: Ints, gap: Ints) -> dict[str, Bools]:
         """By name, the parts of the reads that are also scored apart: here the distance to the write, in octaves."""
         found, low = {}, 1
         while low <= gap.max(initial=0):
@@ -137,7 +138,7 @@ class ReadTask(Task):
         return {name: inside for name, inside in found.items() if inside.any()}
 
 
-class ChoiceTask(Task):
+class ChoiceTask(Task[Config]):
     """One of many candidates ends a text; each is scored as a continuation of its own."""
 
     def costs(self, rows: pa.Table) -> Ints:
@@ -160,7 +161,7 @@ class ChoiceTask(Task):
         """By name, the parts of the rows that are also scored apart."""
 
 
-class CompletionTask(Task):
+class CompletionTask(Task[Config]):
     """The answer is what the model writes after a question."""
 
     wording: ClassVar[Wording]

@@ -10,22 +10,33 @@ baselines: chance; the most frequent symbol; the previous data symbol
 """
 
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from fflm_data.arrays import Bools, Ints
-from fflm_data.config import Config, ParameterError
-from fflm_data.flipflop import FIRST_SYMBOL, Ids, encode, pieces, previous_symbol_right, reads, symbol_names
+from fflm_data.config import ParameterError
+from fflm_data.flipflop import (
+    FIRST_SYMBOL,
+    FlipFlop,
+    FlipFlopPiecewise,
+    Ids,
+    encode,
+    pieces,
+    previous_symbol_right,
+    reads,
+    symbol_names,
+)
 from harness.tasks.base import Membership, ReadTask, Suites, Targets
 
+StringsT = TypeVar("StringsT", bound=FlipFlop | FlipFlopPiecewise)
 STRETCHES = 16
 # What stands between two symbols.
 BETWEEN = {"spaced": " ", "plain": ""}
 
 
-class FlipFlopTask(ReadTask):
+class FlipFlopTask(ReadTask[StringsT]):
     """The reads of flip-flop strings."""
 
     name = "flipflop"
@@ -41,8 +52,8 @@ class FlipFlopTask(ReadTask):
     splits: ClassVar[tuple[str, ...]] = ("val", "val_sparse", "val_dense")
     renderings: ClassVar[tuple[str, ...]] = tuple(BETWEEN)
 
-    def symbols(self, config: Config) -> tuple[str, ...]:
-        return symbol_names(cast(Any, config).symbols)
+    def symbols(self, config: StringsT) -> tuple[str, ...]:
+        return symbol_names(config.symbols)
 
     def texts(self, rows: pa.Table) -> list[str]:
         return [BETWEEN[self.rendering].join(symbols) for symbols in map(pieces, rows["text"].to_pylist())]
@@ -61,9 +72,9 @@ class FlipFlopTask(ReadTask):
             baselines={"previous symbol": previous.astype(np.float64)},
         )
 
-    def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
+    def groups(self, config: StringsT, position: Ints, gap: Ints) -> dict[str, Bools]:
         """By distance to the write, and along the string in equal stretches."""
-        length = cast(Any, config).length
+        length = config.length
         width = -(-length // STRETCHES)
         stretches = {
             f"position={low}-{min(low + width, length) - 1}": (position >= low) & (position < low + width)
@@ -71,13 +82,13 @@ class FlipFlopTask(ReadTask):
         }
         return super().groups(config, position, gap) | {name: there for name, there in stretches.items() if there.any()}
 
-    def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
-        length = cast(Any, config).length
+    def advice(self, config: StringsT, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
+        length = config.length
         tokens = int(tokens_per_row.max())
         per_symbol = round(tokens / length)
         fits = (context - (tokens - per_symbol * length)) // per_symbol // 2 * 2
         try:
-            replace(cast(Any, config), length=max(fits, 0))
+            replace(config, length=max(fits, 0))
         except ParameterError:
             return ""
         return f"lengths up to {fits} fit: add --set {self.name}.length={fits}"

@@ -8,16 +8,15 @@ rendering: the symbols joined by single spaces, nothing before them, or plain, a
 baselines: chance; the most frequent symbol; the previous data symbol
 """
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from fflm_data.arrays import Bools, Ints
-from fflm_data.config import Config
 from fflm_data.flipflop import FlipFlopPiecewise
 from harness.tasks.base import Membership, Suites
 from harness.tasks.flipflop import FlipFlopTask
 
 
-class FlipFlopPiecewiseTask(FlipFlopTask):
+class FlipFlopPiecewiseTask(FlipFlopTask[FlipFlopPiecewise]):
     """The reads of strings with a head and a tail."""
 
     name = "flipflop-piecewise"
@@ -32,7 +31,6 @@ class FlipFlopPiecewiseTask(FlipFlopTask):
     splits = ("test",)
     headline_groups = ("head", "tail")
 
-    def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:
-        asked = cast(FlipFlopPiecewise, config)
-        tail = position >= asked.length - asked.tail
+    def groups(self, config: FlipFlopPiecewise, position: Ints, gap: Ints) -> dict[str, Bools]:
+        tail = position >= config.length - config.tail
         return {"head": ~tail, "tail": tail} | super().groups(config, position, gap)

@@ -20,7 +20,7 @@ from fflm_data.flipflop.prose import STATES
 from harness.tasks.base import Membership, ReadTask, Suites, Targets, column, group_by
 
 
-class FlipFlopProseTask(ReadTask):
+class FlipFlopProseTask(ReadTask[Config]):
     """The last read of each story, by its length and by the distance to the write."""
 
     name = "flipflop-prose"
