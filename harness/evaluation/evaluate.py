@@ -198,7 +198,7 @@ def _say_what_is_asked(questions: Questions, source: ModelSource, jobs: list[Job
     what = ", ".join(names) if questions.tasks else f"suite {questions.suite}, {len(names)} tasks"
     say(f"{source.name} @ {source.revision[:12]}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in left_out.items():
-        say(f"left out: {name} ({reason})")
+        say(f"skipped: {name} ({reason})")
 
 
 def _is_finished(run: Run, job: Job) -> bool:
@@ -209,7 +209,7 @@ def _is_finished(run: Run, job: Job) -> bool:
 def _say_what_is_kept(run: Run, jobs: list[Job], done: Sequence[Any]) -> None:
     for job, rows in zip(jobs, done, strict=True):
         if rows.any():
-            say(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows observed before, kept ({run.folder})")
+            say(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows done before, resuming ({run.folder})")
 
 
 def _without(jobs: list[Job], left_out: Collection[str]) -> list[Job]:

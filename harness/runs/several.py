@@ -27,7 +27,7 @@ def of_each(folders: Sequence[Path], make: Callable[[Run], Made]) -> list[Made]:
     if not made and refused:
         raise refused[0]
     for reason in refused:
-        say(f"left out: {reason}", file=sys.stderr)
+        say(f"skipped: {reason}", file=sys.stderr)
     return made
 
 

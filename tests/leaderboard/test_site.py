@@ -73,7 +73,7 @@ def test_runs_that_cannot_be_shown_are_named_and_left_out(
     capsys.readouterr()
     build.command(tmp_path / "site", [*found.values(), tmp_path / "runs" / "empty"], records, None)
     told = capsys.readouterr()
-    left_out = [line for line in told.err.splitlines() if line.startswith("left out: ")]
+    left_out = [line for line in told.err.splitlines() if line.startswith("skipped: ")]
     reasons = ("has no observations of letters.test yet", "is not finished", "length=32", "is not a run folder")
     assert all(reason in line for reason, line in zip(reasons, left_out, strict=True)) and "1 row," in told.out
     models = json.loads((tmp_path / "site" / "index.json").read_text(encoding="utf-8"))["models"]

@@ -40,7 +40,7 @@ def test_the_demonstration(cli: Run, tmp_path: Path) -> None:
     result = cli("harness", "eval")
     assert result.returncode == 0, result.stderr
     # Each with a reason of its own.
-    assert "left out: flipflop-prose (" in result.stdout and "left out: query-count (" in result.stdout
+    assert "skipped: flipflop-prose (" in result.stdout and "skipped: query-count (" in result.stdout
     assert "fflm/lstm" in result.stdout
     run = only_run(tmp_path / "runs")
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
@@ -81,7 +81,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
         if task.name != "flipflop-prose"  # its tokenizer writes " on" in several tokens
     }
     left_out = json.loads((run / "run.json").read_text(encoding="utf-8"))["left_out"]
-    assert list(left_out) == ["flipflop-prose"] and "left out: flipflop-prose (the tokenizer" in result.stdout
+    assert list(left_out) == ["flipflop-prose"] and "skipped: flipflop-prose (the tokenizer" in result.stdout
 
     reads = load_dataset("parquet", data_files=str(run / "observations" / "flipflop.val_dense.parquet"), split="train")
     texts = get_config().table("val_dense", 0, 6)["text"].to_pylist()
@@ -112,7 +112,7 @@ def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> 
     (run / "observations" / "flipflop.val_dense.parquet").unlink()
     (run / "observations" / "flipflop.val_dense.parquet.partial").write_bytes(b"torn")
     again = cli(*arguments)
-    assert again.returncode == 0 and "flipflop.val: 20 of 20 rows observed before, kept" in again.stdout
+    assert again.returncode == 0 and "flipflop.val: 20 of 20 rows done before, resuming" in again.stdout
     assert (run / "observations" / "flipflop.val.parquet").stat().st_mtime_ns == kept.st_mtime_ns
     assert (run / "result.json").read_bytes() == result
     assert not list((run / "observations").glob("*.partial"))

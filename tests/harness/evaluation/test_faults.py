@@ -50,7 +50,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def kept(done: "subprocess.CompletedProcess[str]") -> int:
     """How many rows a start says it has kept of earlier ones."""
-    lines = [line for line in done.stdout.splitlines() if "observed before, kept" in line]
+    lines = [line for line in done.stdout.splitlines() if "done before, resuming" in line]
     return sum(int(line.split(": ")[1].split(" of ")[0].replace(",", "")) for line in lines)
 
 

@@ -143,7 +143,7 @@ def test_the_first_line(cli: Run) -> None:
     suite = cli("harness", "eval", "--suite", "quick", "--limit", "1")
     first, second = suite.stdout.splitlines()[:2]
     assert re.fullmatch(r"fflm/lstm @ [0-9a-f]{12}: suite quick, 2 tasks, \d+ rows", first)
-    assert second.startswith("left out: ")
+    assert second.startswith("skipped: ")
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -285,7 +285,7 @@ def test_what_is_recorded(cli: Run, tmp_path: Path) -> None:
         ids = ids_of(*job_of("letters", made, **request), made)[0]
         assert asked["rendering"]["first_tokens"] == ids[:8]
         assert " ".join(options) in runs[new]["command"]
-        assert "4 of 4 rows observed before, kept" in cli(*ASKED, *options).stdout  # the same command finds it again
+        assert "4 of 4 rows done before, resuming" in cli(*ASKED, *options).stdout  # the same command finds it again
         assert facts_by_run(tmp_path).keys() == seen
     assert len(seen) == len(cases)
 

@@ -110,7 +110,7 @@ def test_a_model_of_characters(cli: Run, tmp_path: Path) -> None:
     for verb in ("score", "report"):
         assert cli("harness", verb, run).returncode == 0
     assert (run / "result.json").read_bytes() == before
-    assert "rows observed before, kept" in cli("harness", "eval", *asked, *PLAIN).stdout
+    assert "rows done before, resuming" in cli("harness", "eval", *asked, *PLAIN).stdout
     assert "w0" in cli("harness", "ask", "--model", "model", "--task", "flipflop", *PLAIN).stdout.replace("|", "")
 
 

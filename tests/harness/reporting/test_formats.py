@@ -127,7 +127,7 @@ def test_of_several_runs_those_that_cannot_be_taken_are_named(
     done = cli("harness", verb, *named)
     assert done.returncode == 0, done.stderr
     left_out = done.stderr.strip().splitlines()
-    assert len(left_out) == 2 and all(line.startswith("left out: ") for line in left_out)
+    assert len(left_out) == 2 and all(line.startswith("skipped: ") for line in left_out)
     assert f"{runs[1]} has no observations of letters.test yet" in left_out[0] and "empty is not a run" in left_out[1]
     assert [path.parent.name for path in sorted(tmp_path.glob("runs/*/*/report.html"))] == (
         ["a", "c"] if verb == "report" else []

@@ -78,7 +78,7 @@ def test_resume_finds_it_and_makes_it_again(cli: Run, run: Path) -> None:
     assert "has changed since it was written" in refused(cli("harness", "eval", *TASKS))
     path.unlink()
     done = cli("harness", "eval", *TASKS)
-    assert done.returncode == 0 and "flipflop.val_dense: 5 of 5 rows observed before, kept" in done.stdout
+    assert done.returncode == 0 and "flipflop.val_dense: 5 of 5 rows done before, resuming" in done.stdout
     assert (run / "result.json").read_bytes() == before
     assert cli("harness", "score", run).returncode == 0
 
