@@ -15,7 +15,7 @@ from leaderboard.replay.lots import draw
 from leaderboard.verification.judge import judge
 from tests.leaderboard.making import SUBMISSION as TERMS
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
-from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, index_of, spoken
+from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, compared_of, index_of, spoken
 
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
 SAID_AGAIN = replace(SUBMISSION, disclosure="sent again")
@@ -120,8 +120,9 @@ def doubted(folder: Path, *differences: str) -> None:
     record = read_record(folder)
     sizes = {job.name: job.rows for job in record.run.jobs()}
     of = sum(sizes.values())
-    details = REPLAYED | {"asked": of, "of": of, "compared": of, "differences": list(differences)}
+    details = REPLAYED | {"asked": of, "of": of, "differences": list(differences)}
     details["tasks"] = dict.fromkeys(draw(record.digest, "n", sizes, of), "all")
+    details["compared"] = compared_of(record, details["tasks"])
     write_attestation(
         folder, Attestation(record.digest, "replay", _after(record.run.facts), "a maintainer", "n", False, details)
     )
