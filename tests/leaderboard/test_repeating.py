@@ -163,6 +163,16 @@ def test_an_honest_run_of_other_weights_counts(records: Path, change: Change) ->
     assert followed(record, sent(record, records, reworded(change))) == ()
 
 
+def test_a_better_revision_counts(records: Path) -> None:
+    """Half of what was wrong is still wrong in the same way, as after more training."""
+    varied = reworded(lambda text, row: text if row % 7 else str(int(text) + 1 + row % 3))
+    record = sent(spoken(records, "org/m", wrong=7), records, varied)
+    attest(record, WITHDRAWN, None, reason="The weights were another model's.")
+    better = reworded(lambda text, row: text if row % 14 else str(GOLD[row]))
+    assert followed(record, sent(record, records, better, revision="b" * 40)) == ()
+    assert followed(record, sent(record, records, reworded(EDITS["dot"]), revision="b" * 40)) == ("letters.test",)
+
+
 def test_good_revisions_are_alike(records: Path) -> None:
     """Right nearly everywhere, as models are that have learned a task: only the same weights are taken for a copy."""
     record = spoken(records, "org/m", wrong=200)
