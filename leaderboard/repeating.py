@@ -144,8 +144,10 @@ def _pair(origin: Record, record: Record, jobs: tuple[Job, Job]) -> Pair:
     rows = min(job.rows for job in jobs)
     tables = [_first_rows(path, rows) for path in paths]
     graded = [judge_table(job.task, replace(job, rows=rows), one) for job, one in zip(jobs, tables, strict=True)]
-    near = likeness(jobs[1], paths[1], paths[0], record.digest) is not None
-    return Pair(jobs[0], (tables[0], tables[1]), (graded[0], graded[1]), near, _is_asked_alike(origin, record, jobs[0]))
+    found = likeness(jobs[1], paths[1], paths[0], record.digest)
+    near = found is not None and not found.partly
+    same_weights = _is_asked_alike(origin, record, jobs[0])
+    return Pair(jobs[0], (tables[0], tables[1]), (graded[0], graded[1]), near, same_weights)
 
 
 def _first_rows(path: Path, rows: int) -> pa.Table:
