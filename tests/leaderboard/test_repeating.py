@@ -15,7 +15,7 @@ from fflm_data import get_config
 from harness.cli import main
 from leaderboard.attestations import WITHDRAWN
 from leaderboard.following import following
-from leaderboard.records import read_record
+from leaderboard.records import RECORDS, read_record
 from leaderboard.replay.differences import Difference, read_difference
 from tests.leaderboard.making import SUBMISSION as TERMS
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
@@ -188,6 +188,58 @@ def test_what_always_says_the_same_is_no_copy(records: Path) -> None:
     attest(record, WITHDRAWN, None, reason="The weights were another model's.")
     other = sent(record, records, reworded(lambda text, row: "It is 2." if row % 3 else "2!"), revision="b" * 40)
     assert followed(record, other) == ()
+
+
+def test_fewer_rows_than_were_named_are_disputed(records: Path) -> None:
+    """A record of the first rows, none of which a replay names."""
+    told = [f"letters.test row {row}: '{GOLD[row]}' recorded, '{as_replayed(row)}' replayed" for row in FORGED[-20:]]
+    record = doubted(records, differences=told)
+    assert followed(record, spoken(records, "org/m", wrong=7, rows=60)) == ("letters.test",)
+    assert followed(record, spoken(records, "org/m", wrong=9, rows=60)) == ()
+
+
+# ---- Choices
+
+
+@pytest.mark.parametrize(
+    ("change", "disputed"),
+    [
+        (lambda one: one, True),
+        (lambda one: one - 0.002, True),
+        (lambda one: one - 0.3, True),
+        (lambda one: one + 0.2, True),
+        (lambda one: one - 1, False),
+        (lambda one: one - 1.1, False),
+    ],
+)
+def test_candidates_of_choices(records: Path, change: Callable[[float], float], disputed: bool) -> None:
+    (folder,) = RECORDS.glob("local--SmolLM2-135M-Instruct.Q4_1/*/791c5b86141e")
+    record = records / folder.relative_to(RECORDS)
+    shutil.copytree(folder, record)
+    lines = pq.read_table(record / "observations" / "capitals.test.parquet").to_pylist()
+    # The least probable one of each row, so that nothing else changes.
+    least = [min(range(len(line["logprobs"])), key=line["logprobs"].__getitem__) for line in lines]
+    told = [
+        f"capitals.test row {row}: log-probability of candidate {one} "
+        f"recorded {lines[row]['logprobs'][one]:.4f}, replayed {lines[row]['logprobs'][one] - 1:.4f}"
+        for row, one in enumerate(least)
+    ]
+    attest(record, "replay", False, differences=told, at="2026-11-22T10:00:00Z")
+
+    def edited(draft: Path) -> None:
+        rewrite(
+            draft / "observations" / "capitals.test.parquet",
+            lambda table: replaced(
+                table,
+                "logprobs",
+                lambda lists: [
+                    [change(value) if place == one else value for place, value in enumerate(line)]
+                    for line, one in zip(lists, least, strict=True)
+                ],
+            ),
+        )
+
+    assert followed(record, sent(record, records, edited)) == ("capitals.test",) * disputed
 
 
 # ---- Numbers
