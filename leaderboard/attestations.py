@@ -19,6 +19,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.runs.run import read_run, write_json
 from leaderboard.attested import require_fresh, require_replay, require_time
+from leaderboard.counted import require_counts
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.schema import require_form
@@ -114,6 +115,7 @@ def _require_of(record_folder: Path, facts: dict[str, Any]) -> None:
         require_time(facts["at"], run)
         if facts["kind"] == REPLAY:
             require_replay(run, facts)
+            require_counts(record_folder, run, facts)
         elif facts["kind"] == FRESH:
             require_fresh(run, facts)
     except (KeyError, TypeError, AttributeError):

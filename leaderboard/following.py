@@ -1,14 +1,14 @@
 """What was found out follows the observations: a record that says again what was disputed or withdrawn is so, too.
 
-By what is recorded, whatever the record is called and whoever sends it. A dispute follows into a record with the same
-table as one that was found to differ, and of the same model into one that repeats at least half of the rows that a
-replay names, within what it allows. A withdrawal follows into a record with the same log-probabilities, or, where the
-two have none in common, the same texts. Right answers of two models are the same: texts say something only where enough
-of them are wrong. A later replay lifts either: of as many sequences as were doubted, or of all of what was withdrawn.
+By what is recorded, whatever the record is called and whoever sends it. Into a record of another model either follows
+with the same log-probabilities, or, where the two have none in common, the same texts. Right answers of two models are
+the same: texts say something only where enough of them are wrong. Of the same model less is enough: what answers give,
+however numbers and words were edited (`leaderboard.repeating`). A later replay lifts either: of as many sequences as
+were doubted, or of all of what was withdrawn.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fflm_data.arrays import Bools
+from harness.errors import UserError
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.records import Record
+from leaderboard.repeating import is_of_same_name, pairs, repeats_disputed, repeats_withdrawn
+from leaderboard.replay.differences import Difference, read_difference
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification_level import dispute_of
 
 # Of the lines of two tables that are the same, and how close their log-probabilities are: a copy may have been moved.
 _SAME_SHARE, _SAME_WITHIN = 0.99, 1e-3
-_ROW = re.compile(r" row ([0-9]{1,7})\b")
 _LINE = ("id", "position", "turn")
 # So many wrong answers of two models are not the same by chance.
 _FEWEST_WRONG = 20
@@ -82,13 +84,25 @@ def _troubles(origin: Record) -> Iterator[Attestation]:
 def _repeated(origin: Record, one: Attestation, record: Record) -> tuple[str, ...]:
     """The tables in which a record says again what is attested of another one."""
     try:
+        if is_of_same_name(origin, record):
+            with suppress(UserError):  # of another version, whose answers are not graded
+                return _repeated_by_answers(origin, one, record)
         if one.kind == WITHDRAWN:
             return _tables(origin, record)
-        doubted = _doubted(one)
-        named = [name for name in doubted if _is_there(name, origin, record)]
-        return tuple(name for name in named if _repeats(origin, record, name, doubted[name]))
+        named = [name for name in _doubted(one) if _is_there(name, origin, record)]
+        return tuple(name for name in named if _is_same(origin, record, name))
     except (OSError, ValueError, KeyError, Refused):  # what cannot be read is refused elsewhere
         return ()
+
+
+def _repeated_by_answers(origin: Record, one: Attestation, record: Record) -> tuple[str, ...]:
+    """The same of a record of the same model, by what its answers say."""
+    names = [path.stem for path in sorted((origin.folder / "observations").glob("*.parquet"))]
+    names = [name for name in names if _is_there(name, record)]
+    if one.kind == WITHDRAWN:
+        return repeats_withdrawn(pairs(origin, record, names))
+    asked = pairs(origin, record, [name for name in names if name in one.details["tasks"]])
+    return repeats_disputed(asked, _doubted(one), one.details)
 
 
 def _is_there(name: str, *records: Record) -> bool:
@@ -133,30 +147,15 @@ def _wrong(record: Record, name: str) -> int:
     return int(found[0] or 0) if found else 0
 
 
-def _doubted(replay: Attestation) -> Mapping[str, set[int]]:
-    """By table, the rows that a replay says to differ; none of a table that differs as a whole."""
-    found: dict[str, set[int]] = {}
+def _doubted(replay: Attestation) -> Mapping[str, list[Difference]]:
+    """By table that a replay doubts, what it names of its rows; nothing of a table that differs as a whole."""
+    found: dict[str, list[Difference]] = {}
     for difference in replay.details["differences"]:
         names = [name for name in replay.details["tasks"] if difference.startswith((f"{name} ", f"{name}:"))]
-        row = _ROW.match(difference[len(names[0]) :]) if names else None
+        row = read_difference(difference, names[0]) if names else None
         for name in names or replay.details["tasks"]:
-            found.setdefault(name, set()).update([int(row.group(1))] if row else [])
+            found.setdefault(name, []).extend([row] if row else [])
     return found
-
-
-def _repeats(origin: Record, record: Record, name: str, rows: set[int]) -> bool:
-    if not rows or not _is_of_one_model(origin, record):
-        return _is_same(origin, record, name)
-    one, other = _both(origin, record, name)
-    from leaderboard.replay.agreement import tolerance_of
-
-    within = tolerance_of(origin.run.facts["model"])
-    asked = [row for row in rows if (one["id"].to_numpy() == row).any() and (other["id"].to_numpy() == row).any()]
-    same = 0
-    for row in asked:
-        lines = [table.filter(pa.array(table["id"].to_numpy() == row)) for table in (one, other)]
-        same += _same_share(lines[0], lines[1], within.absolute, within.relative) == 1
-    return bool(asked) and 2 * same >= len(asked)
 
 
 def _both(origin: Record, record: Record, name: str) -> tuple[pa.Table, pa.Table]:
@@ -170,7 +169,7 @@ def _both(origin: Record, record: Record, name: str) -> tuple[pa.Table, pa.Table
     return cut[0], cut[1]
 
 
-def _same_share(one: pa.Table, other: pa.Table, absolute: float = _SAME_WITHIN, relative: float = 0.0) -> float:
+def _same_share(one: pa.Table, other: pa.Table) -> float:
     """Which part of the lines of two tables is the same, 0 if they are of other things."""
     if len(one) != len(other) or one.column_names != other.column_names or not len(one):
         return 0.0
@@ -179,7 +178,7 @@ def _same_share(one: pa.Table, other: pa.Table, absolute: float = _SAME_WITHIN, 
     same = np.ones(len(one), dtype=bool)
     for name in one.column_names:
         mine, theirs = (table[name].combine_chunks() for table in (one, other))
-        same &= _same_lists(mine, theirs, absolute, relative) if name == "logprobs" else _same_values(mine, theirs)
+        same &= _same_lists(mine, theirs) if name == "logprobs" else _same_values(mine, theirs)
     return float(same.mean())
 
 
@@ -187,11 +186,11 @@ def _same_values(mine: pa.Array, theirs: pa.Array) -> Bools:
     return np.array([one == other for one, other in zip(mine.to_pylist(), theirs.to_pylist(), strict=True)], dtype=bool)
 
 
-def _same_lists(mine: pa.Array, theirs: pa.Array, absolute: float, relative: float) -> Bools:
+def _same_lists(mine: pa.Array, theirs: pa.Array) -> Bools:
     lengths = [one.value_lengths().to_numpy() for one in (mine, theirs)]
     if (lengths[0] != lengths[1]).any():
         return np.zeros(len(mine), dtype=bool)
     one, other = (lists.flatten().to_numpy().astype(np.float64) for lists in (mine, theirs))
-    apart = np.abs(one - other) > absolute + relative * np.abs(one)
+    apart = np.abs(one - other) > _SAME_WITHIN
     line = np.repeat(np.arange(len(mine)), lengths[0])
     return np.asarray(np.bincount(line, apart, len(mine)) == 0, dtype=bool)

@@ -6,7 +6,6 @@ ties broken otherwise. NaN is never the same. Whether all of it leans to one sid
 All kinds of observations stand in this file, so that what is demanded of a replay is read in one place.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -23,12 +22,11 @@ from harness.scoring.grading import wrong_rows
 from harness.tasks import CompletionTask, ReadTask
 from leaderboard.replay.agreement import Tolerance, apart, beginnings, could_be_missed, could_be_written, differ, lead
 from leaderboard.replay.bias_test import Tally, clusters, right
+from leaderboard.replay.differences import quoted
 from leaderboard.replay.greedy_path import Writer, retrace
 from leaderboard.replay.rerun import Again, Said
 
 MOST_DIFFERENCES = 20
-# What a model says, or whoever made a record, is quoted on pages: no markup, no path, no secret is as short as this.
-QUOTED = 15
 
 
 @dataclass
@@ -224,8 +222,8 @@ class Recheck:
             retraced = None if self.findings.hopeless else retrace(writer, prompt, text, count)
             if retraced is None:
                 where = f"{place}, turn {turn}" if len(was) > 1 else place
-                now = "" if was[:turn] != replayed[:turn] else f", {_quoted(replayed[turn][0])} replayed"
-                self.findings.differs(f"{where}: {_quoted(text)} recorded{now}, and it was no near tie")
+                now = "" if was[:turn] != replayed[:turn] else f", {quoted(replayed[turn][0])} replayed"
+                self.findings.differs(f"{where}: {quoted(text)} recorded{now}, and it was no near tie")
                 return
             said.append((retraced.tokens, text))
             flips += retraced.flips
@@ -238,8 +236,3 @@ class Recheck:
         is_complete = None if job.prompting.chat else task.is_complete
         limit = Limit(job.prompting.max_new_tokens(task), plan.ends | decoder.ends, is_complete)
         return Writer(engine.logprobs, decoder.decode, engine.tokenizer, limit, self.tolerance)
-
-
-def _quoted(text: str) -> str:
-    """How a text begins, with the signs that cannot do anything."""
-    return re.sub(r"[^\w .,+='\"\\-]|_", "?", ascii(text[:QUOTED]))

@@ -7,7 +7,10 @@ beyond all of that:
 
 - As many numbers lie closer to each other than those of two models do, though others, or all, were moved a little.
 - Numbers correlate, or those of the reads that one of both gets wrong do, by which noise is outlived.
-- Wrong answers are the same, whatever is written around them.
+- One number in fifty is the same to the last bit, beyond chance (of those LSTMs at most one in a thousand), or one in
+  four of the right symbols that both are sure of.
+- One in twenty is nearly so, though others were moved far.
+- Wrong answers are the same, whatever is written around them, or those that the one gives are mostly the other's, too.
 
 Two models may truly be alike: the same weights in other numbers, under another name, or trained a little further. Only
 what is the same to a thousandth of a nat, or to the letter, is certain.
@@ -27,6 +30,7 @@ import pyarrow.parquet as pq
 
 from fflm_data.arrays import Floats
 from harness.prompts.jobs import Job
+from harness.runs.observations import ROUNDING
 from harness.tasks import CompletionTask, HistogramTask, NumberTask, ReadTask
 
 # Groups of rows that are compared, drawn for each record: whoever makes one cannot know which ones.
@@ -39,8 +43,17 @@ _SAME_SHARE, _SAME_WITHIN = 0.3, 1e-3
 # Of a copy with noise of 0.01 nats: how close the closest of them are, as a part of what chance gives (0.013), and how
 # they correlate (0.9998); with noise of 0.05 nats the margins of wrong reads still do (0.98).
 _CLOSE, _CORRELATED, _CORRELATED_WRONG = 0.02, 0.998, 0.95
+# The share of the numbers by whose distance they are close: a third, or what was left in a copy that was moved far.
+_CLOSEST = (_SAME_SHARE, 0.05)
+# So many numbers that are the same to the last bit, and so many of all beyond chance.
+_FEWEST_EQUAL, _EQUAL_SHARE = 16, 0.02
+# Log-probabilities of symbols that models are sure of lie in few bits: what is next to 0 says nothing, and more of the
+# others must be equal.
+_SATURATED, _EQUAL_SHARE_OF_SURE = -8 * ROUNDING, 0.25
 # The same wrong answers, beyond those that chance gives, as Cohen's kappa.
 _AGREE, _FEWEST_TEXTS, _FEWEST_SURE = 0.9, 20, 50
+# The same of what one of both gets wrong alone, where the other may have other wrong answers beside it.
+_AGREE_ONE_WAY = 0.75
 _MOST_BY_CHANCE = 0.9
 # Fewer answers than that to what has one right answer are taken together with others.
 _FEWEST_OF_GOLD = 5
@@ -48,10 +61,12 @@ _FEWEST_OF_GOLD = 5
 
 @dataclass(frozen=True)
 class Likeness:
-    """what: of a table that is alike, in words. sure: whether no two models are as alike as that."""
+    """what: of a table that is alike, in words. sure: whether no two models are as alike as that. partly: whether what
+    the one says beside it is its own, as of a model that was trained further."""
 
     what: str
     sure: bool
+    partly: bool = False
 
 
 def likeness(job: Job, mine: Path, theirs: Path, digest: str) -> Likeness | None:
@@ -91,6 +106,10 @@ def _numbers(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
     found = compared(one, other, job.name)
     if found is None and isinstance(job.task, ReadTask):
         gold = mine["gold"].to_numpy()
+        right = (np.arange(len(one) // len(gold)) == gold[:, None]).ravel()
+        right &= np.minimum(one, other) < _SATURATED
+        if have_equal_bits(one[right], other[right], _EQUAL_SHARE_OF_SURE):
+            return Likeness(f"many of its log-probabilities of {job.name} are to the last bit", False)
         margins = [_margins(values.reshape(len(gold), -1), gold) for values in (one, other)]
         wrong = (margins[0] < 0) | (margins[1] < 0)
         if wrong.sum() >= _FEWEST_WRONG and _correlation(*(margin[wrong] for margin in margins)) >= _CORRELATED_WRONG:
@@ -109,10 +128,25 @@ def compared(one: Floats, other: Floats, name: str) -> Likeness | None:
     share, chance = ((distances <= _SAME_WITHIN).mean() for distances in (apart, by_chance))
     if share > max(_SAME_SHARE, 3 * chance):
         return Likeness(f"its log-probabilities of {name} are", True)
-    closest, usual = (np.quantile(distances, _SAME_SHARE) for distances in (apart, by_chance))
-    if closest < _CLOSE * usual or _correlation(one, other) >= _CORRELATED:
+    closest, usual = (np.quantile(distances, _CLOSEST) for distances in (apart, by_chance))
+    if (closest < _CLOSE * usual).any() or _correlation(one, other) >= _CORRELATED:
         return Likeness(f"its log-probabilities of {name} are nearly", False)
+    if have_equal_bits(one, other, _EQUAL_SHARE):
+        return Likeness(f"many of its log-probabilities of {name} are to the last bit", False)
     return None
+
+
+def have_equal_bits(one: Floats, other: Floats, share: float) -> bool:
+    """Whether so many numbers of the same things are equal to the last bit beyond those that chance makes."""
+    if len(one) == 0:
+        return False
+    values, places = np.unique(np.concatenate([one, other]), return_inverse=True)
+    times = [np.bincount(places[half], minlength=len(values)) for half in (slice(len(one)), slice(len(one), None))]
+    by_chance = float((times[0] / len(one) * (times[1] / len(other))).sum())
+    same = one == other
+    if same.sum() < _FEWEST_EQUAL or by_chance > _MOST_BY_CHANCE:
+        return False
+    return bool(same.mean() - by_chance >= share * (1 - by_chance) and same.mean() > 3 * by_chance)
 
 
 def _margins(logprobs: Floats, gold: npt.NDArray[Any]) -> Floats:
@@ -144,6 +178,7 @@ def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
     ]
     places = [place for place in said[0] if place in said[1] and place[0] < len(golds)]
     lines = [(golds[place[0]], said[0][place], said[1][place]) for place in places]
+    wrong = [[line for line in lines if sorted(gist(line[which])) != list(line[0])] for which in (1, 2)]
     telling = [line for line in lines if any(sorted(gist(text)) != list(line[0]) for text in line[1:])]
     if len(telling) < _FEWEST_TEXTS:
         return None
@@ -151,6 +186,8 @@ def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
         return Likeness(f"its answers to {job.name} are", True)
     if _kappa(telling, gist) >= _AGREE:
         return Likeness(f"its wrong answers to {job.name} are nearly", False)
+    if any(len(said) >= _FEWEST_TEXTS and _kappa(said, gist) >= _AGREE_ONE_WAY for said in wrong):
+        return Likeness(f"most of its wrong answers to {job.name} are nearly", False, partly=True)
     return None
 
 

@@ -1,11 +1,13 @@
 """A site of known records, built once for the tests of it: a run of the LSTM, and records of answers made here."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fflm_data import get_config
@@ -123,7 +125,17 @@ def _rows(record: Record, asked: int | None) -> dict[str, Any]:
     of = sum(sizes.values())
     drawn = draw(record.digest, "n0nce", sizes, asked or of)
     tasks = {name: "all" if len(ids) == sizes[name] else ids for name, ids in drawn.items()}
-    return {"asked": asked or of, "of": of, "compared": asked or of, "tasks": tasks}
+    return {"asked": asked or of, "of": of, "compared": compared_of(record, tasks), "tasks": tasks}
+
+
+def compared_of(record: Record, tasks: Mapping[str, Any]) -> int:
+    """How many numbers and tokens a replay of some rows compares, counted line by line."""
+    count = 0
+    for name, ids in tasks.items():
+        for line in pq.read_table(record.folder / "observations" / f"{name}.parquet").to_pylist():
+            if ids == "all" or line["id"] in ids:
+                count += 1 + (max(line["tokens"], 0) if "tokens" in line else len(line["logprobs"]))
+    return count
 
 
 class Built(NamedTuple):

@@ -15,7 +15,7 @@ from leaderboard.replay.sampling import draw
 from leaderboard.verification.record import verify_record
 from tests.leaderboard.making import SUBMISSION as TERMS
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
-from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, index_of, spoken
+from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, compared_of, index_of, spoken
 
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
 SAID_AGAIN = replace(SUBMISSION, disclosure="sent again")
@@ -120,8 +120,9 @@ def doubted(folder: Path, *differences: str) -> None:
     record = read_record(folder)
     sizes = {job.name: job.rows for job in record.run.jobs()}
     of = sum(sizes.values())
-    details = REPLAYED | {"asked": of, "of": of, "compared": of, "differences": list(differences)}
+    details = REPLAYED | {"asked": of, "of": of, "differences": list(differences)}
     details["tasks"] = dict.fromkeys(draw(record.digest, "n", sizes, of), "all")
+    details["compared"] = compared_of(record, details["tasks"])
     write_attestation(
         folder, Attestation(record.digest, "replay", _after(record.run.facts), "a maintainer", "n", False, details)
     )
@@ -168,17 +169,22 @@ def test_the_judge_says_that_it_was_withdrawn(record: Path, records: Path, move:
     assert any("which was withdrawn" in remark for remark in verdict.remarks)
 
 
-def test_what_is_moved_far_is_noted(record: Path, records: Path) -> None:
-    """Too far for the finding to follow by itself, not too far to be seen."""
+@pytest.mark.parametrize("by", [0.002, 0.01, 0.3, 0.5])
+def test_what_is_moved_further_was_withdrawn(record: Path, records: Path, by: float) -> None:
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
-    copy = _again(record, records, lambda one: one - 0.01 * (one < -1), disclosure="Sent again.")
-    verdict = verify_record(copy, records)
-    assert verdict.accepted and any("which was withdrawn" in remark for remark in verdict.remarks)
-    assert not any("counts nowhere" in remark for remark in verdict.remarks)
+    verdict = verify_record(
+        _again(record, records, lambda one: one - by * (one < -1), disclosure="Sent again."), records
+    )
+    assert verdict.accepted and any("it counts nowhere until all of it" in remark for remark in verdict.remarks)
 
 
-def test_an_honest_record_beside_a_withdrawn_one(record: Path, records: Path, tmp_path: Path) -> None:
-    """Another model's, which has only right answers in common with it."""
+def test_an_honest_record_beside_a_withdrawn_one(record: Path, records: Path) -> None:
+    """Other weights, which have only right answers in common with it."""
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
-    other = _again(record, records, lambda one: one - (3 + one % 1) * (one < -1), disclosure="Another run.")
+    shutil.copytree(record, records / "draft")
+    edit(records / "draft" / "run.json", lambda facts: facts["model"].update(revision="b" * 40))
+    consistent(records / "draft")
+    trained_again = resign(records / "draft", records)
+    other = _again(trained_again, records, lambda one: one - (3 + one % 1) * (one < -1), disclosure="Another run.")
+    shutil.rmtree(trained_again)
     assert verify_record(other, records).remarks == ()

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli import main
 from leaderboard.submit import public_facts
-from leaderboard.verification.likeness import compared, gist
+from leaderboard.verification.likeness import compared, gist, have_equal_bits
 from leaderboard.verification.record import Verdict, verify_record
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.runs import supplied_run
@@ -131,6 +131,49 @@ def test_what_may_be_the_same_weights_is_flagged(
     assert any("nearly those of" in remark and "replay it" in remark for remark in verdict.remarks)
 
 
+def wrong_symbols(size: float) -> Change:
+    """Those that the model does not say, which costs nothing."""
+    return lambda values, rng: np.where(values < -1, values - np.abs(rng.normal(0, size, values.shape)), values)
+
+
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [
+        ("lstm", wrong_symbols(0.5)),
+        ("lstm", wrong_symbols(2)),
+        ("lstm", noise(0.5, 0.9)),
+        ("tiny", noise(0.5, 0.9)),
+        (
+            "lstm",
+            lambda values, rng: noise(2, 0.9)(values, rng) * (values < -1) + noise(0.05)(values, rng) * (values >= -1),
+        ),
+        ("tiny", noise(0.05, 0.95)),
+        ("lstm", lambda values, rng: noise(0.5, 0.9)(noise(1e-4)(values, rng), rng)),
+    ],
+)
+def test_what_was_kept_of_a_copy_is_flagged(
+    request: pytest.FixtureRequest, records: Path, model: str, change: Change
+) -> None:
+    record = make_record(request.getfixturevalue(model), records)
+    draft = under_another_name(record, records)
+    moved(draft, change)
+    verdict = judged(draft, records)
+    assert verdict.accepted, verdict.reasons
+    assert any("those of" in remark and "replay it" in remark for remark in verdict.remarks)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_models_that_are_sure_are_alike(seed: int) -> None:
+    """Many right symbols as probable as can be, in both at about the same places."""
+    rng = np.random.default_rng(seed)
+    hard = rng.normal(size=4_000)
+    one, other = (-np.round(np.exp(2 + 1.5 * (hard + rng.normal(0, 0.3, 4_000)))) * 2.0**-16 for _ in range(2))
+    telling = np.minimum(one, other) < -8 * 2.0**-16
+    assert (one == other).mean() > 0.1
+    assert not have_equal_bits(one[telling], other[telling], 0.25)
+    assert have_equal_bits(one[telling], np.where(rng.random(telling.sum()) < 0.4, one[telling], other[telling]), 0.25)
+
+
 def test_wrong_reads_outlive_noise(tiny: Path, records: Path) -> None:
     """Which are wrong, and by how much."""
     record = make_record(tiny, records)
@@ -214,6 +257,9 @@ def _other_wrong(text: str, place: int) -> str:
         (lambda text, place: f"The answer is {text}.", False, True),
         (lambda text, place: f" {text}\n", False, True),
         (lambda text, place: text if place % 140 else str(place), False, True),
+        (lambda text, place: text if place % 9 else str(place % 7), False, True),
+        (lambda text, place: f"It is {text}." if place % 8 else "I do not know.", False, True),
+        (lambda text, place: text if place % 6 else "17", False, True),
         (_other_wrong, False, False),
         (lambda text, place: str(int(text) - (place % 7 == 0) + (place % 9 == 0)), False, False),
     ],

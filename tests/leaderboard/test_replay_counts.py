@@ -20,7 +20,7 @@ from tests.benchmarks.replays import is_found, tables_of
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.making import Json
 from tests.leaderboard.recorded import copied, edited, record_of, told
-from tests.leaderboard.sites import REPLAYED
+from tests.leaderboard.sites import REPLAYED, compared_of
 from tests.support import models
 
 SMOLLM2 = next(RECORDS.glob("local--SmolLM2*"))
@@ -191,7 +191,13 @@ def test_a_device_that_is_no_excuse(
     record = read_record(folder)
     tasks = {job.name: "all" for job in record.run.jobs()}
     of = sum(job.rows for job in record.run.jobs())
-    facts = REPLAYED | {"asked": of, "of": of, "compared": of, "tasks": tasks, "environment": {"device": "cpu"}}
+    facts = REPLAYED | {
+        "asked": of,
+        "of": of,
+        "compared": compared_of(record, tasks),
+        "tasks": tasks,
+        "environment": {"device": "cpu"},
+    }
     facts = facts | {"differences": ["flipflop.val row 3"], **details}
     at, agrees = record.run.facts["created"].replace("+00:00", "Z"), not facts["differences"]
     write_attestation(folder, Attestation(record.digest, "replay", at, "a maintainer", "n", agrees, facts))
