@@ -55,14 +55,9 @@ class Work:
     left_out: frozenset[str]
 
 
-def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
+def evaluate(request: EvalRequest, progress: Progress) -> tuple[Run, dict[str, Any]] | None:
     """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone."""
     world = World()
-    with Progress(world.is_first) as progress:
-        return _evaluate(request, world, progress)
-
-
-def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[Run, dict[str, Any]] | None:
     found = FirstRows()
     with world.first_here_goes_first():
         _check_processes(request, world)
@@ -91,13 +86,10 @@ def _evaluate(request: EvalRequest, world: World, progress: Progress) -> tuple[R
         world.part()
         return None
     jobs = _without(jobs, found.left_out)
-    described = describe(source, model, request.strict) | {"deterministic": repeats}
-    if any(job.prompting.chat for job in jobs):
-        described["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
     facts = {
         "command": request.command,
         **request.suite_facts(),
-        "model": described,
+        "model": _model_facts(request, source, model, jobs) | {"deterministic": repeats},
         "data": _data_facts(jobs, found),
         "environment": environment(world.device),
         "left_out": found.left_out,
@@ -153,6 +145,13 @@ def _check_processes(request: EvalRequest, world: World) -> None:
         )
     if request.model.tensor_parallel and world.size == 1:
         raise UserError("--tensor-parallel spreads the model over processes: add --num-processes N")
+
+
+def _model_facts(request: EvalRequest, source: ModelSource, model: Any, jobs: list[Job]) -> dict[str, Any]:
+    facts = describe(source, model, request.strict)
+    if any(job.prompting.chat for job in jobs):
+        facts["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
+    return facts
 
 
 def _data_facts(jobs: list[Job], found: FirstRows) -> dict[str, Any]:
