@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from fflm_data.card import CARD_FILE, write_card
 from fflm_data.config import Config, ParameterError
 from fflm_data.eval_yaml import EVAL_FILE, write_eval_yaml
 from fflm_data.figures import write_figures
 from fflm_data.manifest import MANIFEST_FILE, Manifest, RowHash, Split, file_hash
+from fflm_data.terminal import Bar
 
 # In memory, uncompressed: a file is the unit of download and of parallel reading, a row group that of streaming.
 FILE_BYTES = 2**25
@@ -71,7 +71,7 @@ def _write_split(folder: Path, config: Config, split: str) -> Split:
     ends = [rows * (number + 1) // files for number in range(files)]
     queue, done = chain([first], groups), 0
     left: pa.Table | None = None
-    with tqdm(total=rows, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
+    with Bar(total=rows, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
         for path, end in zip(paths, ends, strict=True):
             with pq.ParquetWriter(folder / path, config.schema, compression="zstd") as writer:
                 while done < end:

@@ -7,11 +7,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from fflm_data.config import Config, ParameterError
 from fflm_data.hub import DATASET, HubError, hub_errors
 from fflm_data.manifest import MANIFEST_FILE, Manifest, RowHash
+from fflm_data.terminal import Bar
 
 BATCH = 1024
 
@@ -70,7 +70,7 @@ def check(source: str, manifest: Manifest, revision: str | None = None) -> Itera
 def _check_split(source: str, config: Config, split: str, manifest: Manifest, revision: str | None) -> Finding:
     digest, rows, fault = RowHash(), 0, ""
     total = config.rows(split)
-    with tqdm(total=total, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
+    with Bar(total=total, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
         pairs = zip_longest(_batches(config.tables(split)), _rows_of(source, config, split, revision))
         try:
             for expected, found in pairs:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fflm_data.config import ParameterError, require, require_integer
 from fflm_data.flipflop import FIRST_SYMBOL, IGNORE, READ, WRITE, Ids, encode, faults, reads, validate
 from fflm_data.hub import hub_errors
+from fflm_data.terminal import Bar
 
 BATCH = 4096
 KINDS = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".arrow": "arrow"}
@@ -137,7 +137,7 @@ def _estimate(label: str, rows: Any, limit: int | None) -> Estimate:
     column = _text_column(rows)
     estimate = Estimate(label)
     texts = (row[column] or "" for row in islice(iter(rows.select_columns([column])), limit))
-    with tqdm(desc=label, unit="row", unit_scale=True, disable=None) as progress:
+    with Bar(desc=label, unit="row", unit_scale=True, disable=None) as progress:
         while batch := list(islice(texts, BATCH)):
             estimate.add(batch)
             progress.update(len(batch))

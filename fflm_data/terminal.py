@@ -1,11 +1,36 @@
 """What is printed: names and texts out of files may hold anything, and a terminal must not obey them.
 
-Every line that the command lines print goes through `say`, every cell of a table through `visible`.
+Every line that the command lines print goes through `say`, every cell of a table through `visible`, every bar is a
+`Bar`.
 """
 
+import os
 import sys
 import unicodedata
-from typing import TextIO
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+# How wide a terminal is that does not say so, and how high all are taken to be: a bar takes one line.
+COLUMNS, ROWS = 80, 24
+
+
+class Bar(tqdm):
+    """tqdm's progress bar, as wide as the terminal is now; also on one that reports no size, as those of containers and
+    CI do, where tqdm shows nothing."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+        """Draws it."""
+        self.ncols, self.nrows = columns(self.fp), ROWS
+        return super().display(msg, pos)
+
+
+def columns(stream: TextIO) -> int:
+    """How many characters fit on a line of a stream's terminal; one less than it has, as some wrap a full line."""
+    try:
+        return max(1, (os.get_terminal_size(stream.fileno()).columns or COLUMNS) - 1)
+    except (OSError, ValueError, AttributeError):  # no terminal, no file, or one that is closed
+        return COLUMNS - 1
 
 
 def visible(text: object, lines: bool = False) -> str:

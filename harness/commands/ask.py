@@ -28,14 +28,21 @@ def run(args: argparse.Namespace) -> None:
     unused = [name for name in ("split", "row", "set", "shots", "challenges") if getattr(args, name)]
     if args.question is not None and unused:
         raise UserError(f"--{unused[0]} is for a row of a task: leave it out, or replace the question by --task NAME")
-    quiet_libraries()
-    from harness.evaluation.ask import ask_freely, ask_row
-    from harness.planning.request import Questions
+    from harness.evaluation.progress import IMPORTING, Progress
 
-    if args.question is not None:
-        lines = ask_freely(model, args.question, prompts)
-    else:
-        questions = Questions(tasks=(args.task,), parameters=options.data_parameters(args), prompts=prompts)
-        lines = ask_row(model, questions, args.split, args.row)
+    with Progress() as progress:
+        progress.doing(IMPORTING)
+        quiet_libraries()
+        from harness.evaluation.ask import ask_freely, ask_row
+        from harness.planning.request import Questions
+
+        progress.doing("reading the question and the model")
+        if args.question is not None:
+            lines = ask_freely(model, args.question, prompts)
+        else:
+            questions = Questions(tasks=(args.task,), parameters=options.data_parameters(args), prompts=prompts)
+            lines = ask_row(model, questions, args.split, args.row)
+        first = next(lines)
+    say(first)
     for line in lines:
         say(line)

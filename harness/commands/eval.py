@@ -1,6 +1,7 @@
 """`harness eval`: evaluate a model, collect its outputs, score them."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,17 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates in this process, or starts several that do."""
     from harness.evaluation import processes
+    from harness.evaluation.progress import IMPORTING, Progress
 
     request = eval_request(args)
     processes.end_with_launcher()
     if (args.num_processes or 1) > 1 and not processes.launched_by_other():
+        say(f"starting {args.num_processes} processes ...", file=sys.stderr)
         return processes.launch(args.num_processes, args.arguments)
 
-    quiet_libraries()
-    from harness.evaluation.evaluate import evaluate
-    from harness.reporting import table
+    with Progress(processes.is_first()) as progress:
+        progress.doing(IMPORTING)
+        quiet_libraries()
+        from harness.evaluation.evaluate import evaluate
+        from harness.reporting import table
 
-    if (scored := evaluate(request)) is not None:
+        scored = evaluate(request, progress)
+    if scored is not None:
         found, result = scored
         table.show(result)
         say(f"{found.folder}: run.json, observations, result.json")

@@ -19,7 +19,7 @@ from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.collect import Observed, observe
 from harness.evaluation.merge import first_of_each, merge, rows_done
-from harness.evaluation.processes import World
+from harness.evaluation.processes import World, is_first
 from harness.evaluation.progress import Progress, Teller, Weights
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models import in_memory
@@ -59,23 +59,26 @@ class Work:
     left_out: frozenset[str]
 
 
-def evaluate(request: EvalRequest) -> tuple[Run, dict[str, Any]] | None:
-    """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone."""
+def evaluate(request: EvalRequest, progress: Progress | None = None) -> tuple[Run, dict[str, Any]] | None:
+    """Runs the model over the tasks; returns the run folder and its result, on rank 0 alone. progress: one that is
+    shown already."""
+    if progress is None:
+        with Progress(is_first()) as shown:
+            return evaluate(request, shown)
     world = World()
-    with Progress(world.is_first) as progress:
-        source, jobs, found = _plan(request, world, progress)
-        if world.broadcast(source.revision) != source.revision:
-            raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
-        progress.doing("loading the model")
-        with _loaded(request.model, source, world) as model:
-            repeats = Engine(model, source.tokenizer).reading(world.broadcast(found.longest)).repeats
-            part = _Part(request, world, progress, source, model, jobs)
-            if world.is_first:
-                run, result = _lead(part, found, repeats)
-            else:
-                part.observe(world.broadcast(None))
-        world.leave()
-        return (run, result) if world.is_first else None
+    source, jobs, found = _plan(request, world, progress)
+    if world.broadcast(source.revision) != source.revision:
+        raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
+    progress.doing("loading the model")
+    with _loaded(request.model, source, world) as model:
+        repeats = Engine(model, source.tokenizer).reading(world.broadcast(found.longest)).repeats
+        part = _Part(request, world, progress, source, model, jobs)
+        if world.is_first:
+            run, result = _lead(part, found, repeats)
+        else:
+            part.observe(world.broadcast(None))
+    world.leave()
+    return (run, result) if world.is_first else None
 
 
 def _plan(request: EvalRequest, world: World, progress: Progress) -> tuple[ModelSource, list[Job], FirstRows]:

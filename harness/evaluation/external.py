@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
+from fflm_data.terminal import Bar
 from harness.errors import UserError
 from harness.models.suggestions import some
 from harness.planning.planning import plan_jobs
@@ -60,7 +60,7 @@ def write_prompts(questions: Questions, command: str, out: Path) -> int:
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         for job in jobs:
             limit = job.prompting.max_new_tokens(_completion(job))
-            for start, rows in tqdm(job.chunks(), desc=job.name, unit="chunk"):
+            for start, rows in Bar(job.chunks(), desc=job.name, unit="chunk"):
                 for place, asked in enumerate(_asked(job, rows)):
                     line = {"id": f"{_prefix(job)}-{start + place}", **asked, "max_tokens": limit}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -235,6 +235,12 @@ def first_host(nodes: str) -> str:
     return "".join(part or "" for part in match.groups()) if match else nodes
 
 
+def is_first() -> bool:
+    """Whether this process will be rank 0: what `World` says, known before torch is imported."""
+    of_step = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0") if of_step else "0") == "0"
+
+
 def launched_by_other() -> bool:
     """Whether accelerate, torchrun or Slurm started this process as one of several."""
     return {"RANK", "WORLD_SIZE"} <= set(os.environ) or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1

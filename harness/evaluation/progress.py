@@ -2,7 +2,10 @@
 
 Work is weighed in characters that the model reads and may write, so that the bar moves as evenly as time. Every process
 tells the counters that all share how far it is, also within a batch; rank 0 draws. On a terminal that is one line,
-renewed every half second; elsewhere a line now and then, ever more rarely.
+renewed every half second; elsewhere a line in the first seconds, one for each step that comes seconds later, and then
+one now and then, ever more rarely.
+
+Nothing heavy is imported: importing torch is the first thing that is shown.
 """
 
 import sys
@@ -13,9 +16,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TextIO, cast
 
-from tqdm import tqdm
-
-from fflm_data.terminal import say
+from fflm_data.terminal import Bar, say
 from harness.errors import LostProcess
 from harness.evaluation.processes import World
 from harness.planning.work_queue import WorkItem
@@ -26,8 +27,11 @@ from harness.tasks import CompletionTask
 TOKEN = 4
 DRAWN_EVERY = 0.5
 TOLD_EVERY = 0.25
-# Where no terminal is, lines are so many seconds apart at least, and this part of what has passed.
+# Where no terminal is, the first line comes after so many seconds; one that names another step, so many after the last.
+FIRST_LINE, NEXT_STEP = 1.0, 5.0
+# Others are so many seconds apart at least, and this part of what has passed.
 LINES_EVERY, LINES_SHARE = 30.0, 1 / 4
+IMPORTING = "importing torch and transformers"
 BAR = "{percentage:3.0f}% |{bar}| {desc}"
 
 
@@ -102,11 +106,10 @@ class Progress:
         self._shown = shown
         self._stream = stream or sys.stderr
         self._is_terminal = self._stream.isatty()
-        self._bar = tqdm(
-            total=0, bar_format="{desc}", file=self._stream, leave=False, dynamic_ncols=True,
-            disable=not (shown and self._is_terminal),
-        )  # fmt: skip
-        self._phase = ""
+        self._bar = Bar(
+            total=0, bar_format="{desc}", file=self._stream, leave=False, disable=not (shown and self._is_terminal)
+        )
+        self._phase = self._said = ""
         self._since = time.monotonic()
         self._line_at = self._since
         self._estimated = False
@@ -129,7 +132,7 @@ class Progress:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Around what is printed meanwhile: it stands above what is drawn."""
-        with tqdm.external_write_mode(file=self._stream):
+        with Bar.external_write_mode(file=self._stream):
             yield
             sys.stdout.flush()
 
@@ -162,8 +165,10 @@ class Progress:
                     self._show_work(self._work, self._world)
 
     def _show_phase(self) -> None:
-        self._bar.set_description_str(f"{self._phase} ... {clock(time.monotonic() - self._since)}")
-        self._line(self._phase, at_once=False)
+        phase, now = self._phase, time.monotonic()
+        self._bar.set_description_str(f"{phase} ... {clock(now - self._since)}")
+        patience = NEXT_STEP if self._said else FIRST_LINE
+        self._line(f"{phase} ...", at_once=phase != self._said and now - self._line_at >= patience)
 
     def _show_work(self, work: Weights, world: World) -> None:
         done = [world.add(f"weight {job}", 0) for job in range(len(work.jobs))]
@@ -184,10 +189,10 @@ class Progress:
         now = time.monotonic()
         apart = max(LINES_EVERY, LINES_SHARE * (now - self._since))
         if not self._is_terminal and (at_once or now - self._line_at >= apart):
-            self._line_at = now
+            self._line_at, self._said = now, self._phase
             say(text, file=self._stream)
 
 
 def clock(seconds: float) -> str:
     """Minutes and seconds, with hours where there are any."""
-    return cast(str, tqdm.format_interval(seconds))
+    return cast(str, Bar.format_interval(seconds))

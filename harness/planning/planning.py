@@ -1,6 +1,7 @@
 """What is asked of which model: jobs from a request, plans from their rows, and what is refused before any work."""
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, cast
 
 import numpy as np
@@ -221,19 +222,37 @@ def _prompts(job: Job, tokenizer: Any, rows: pa.Table) -> CompletionPlan:
 
 def _advice(job: Job, plan: Plan, lengths: Ints, rows: pa.Table, context: int) -> str:
     """What makes a task fit a context."""
-    turns = plan.turns if isinstance(plan, DialoguePlan) else 1
-    room = job.prompting.thinking + int(context - lengths.max()) // turns
+    if isinstance(plan, DialoguePlan):
+        return _dialogue_advice(job, plan, context)
+    room = job.prompting.thinking + int(context - lengths.max())
     if job.prompting.thinking and room > 0:
         # Rounded down: later rows may be longer than the ones that were looked at.
         return f"think less: add --thinking {room // THINKING_STEP * THINKING_STEP or room}"
-    if isinstance(plan, DialoguePlan):
-        first = np.array([len(prompt) for prompt in plan.prompts])
-        turn = int(((lengths - first) // plan.turns).max()) + 1
-        fits = (context - int(first.max())) // turn - 1
-        return (
-            f"{fits} challenges fit: add --challenges {fits}" if fits > 0 else "no dialogue fits, name another --task"
-        )
     advice = job.task.advice(job.config, lengths, rows, context) if len(lengths) == rows.num_rows else ""
     if not advice and job.prompting.shots:
         return "ask with fewer demonstrations: lower --shots"
     return advice or "no size of it fits, name a model with a longer context"
+
+
+def _dialogue_advice(job: Job, plan: DialoguePlan, context: int) -> str:
+    """What makes a dialogue fit a context: less thinking, fewer challenges, or both."""
+    thinking, turns = job.prompting.thinking, plan.turns
+    first = np.array([len(prompt) for prompt in plan.prompts])
+    taken = int((plan.longest - first).max())
+    answer = job.prompting.max_new_tokens(cast(CompletionTask, job.task))
+    challenge = (taken - turns * answer) // max(1, turns - 1)
+    room = context - int(first.max())
+
+    def budget(turns: int, step: int) -> int:
+        """How much may be thought in each of so many turns, rounded down as later rows may be longer."""
+        return max(0, (room - (turns - 1) * challenge) // turns - (answer - thinking)) // step * step
+
+    if thinking and (less := budget(turns, THINKING_STEP)):
+        return f"think less: add --thinking {less}"
+    fits = room // (taken // turns + 1) - 1
+    if fits > 0:
+        return f"{fits} challenges fit: add --challenges {fits}"
+    for step, fewer in product((THINKING_STEP, 1), (turns, 2, 1)) if thinking else ():
+        if fewer <= turns and (less := budget(fewer, step)):
+            return f"think and challenge less: add --thinking {less} --challenges {fewer - 1}"
+    return "no challenge fits: add --challenges 0" if fits == 0 else "no dialogue fits, name another --task"

@@ -42,6 +42,14 @@ MODEL_FORMS = {"id": r"[\w.-]+(/[\w.-]+)?", "revision": r"[0-9a-f]{40}", "dtype"
 
 # So much of a value is told where it has changed: a digest whole, of JSON nothing that would have to be cut.
 MOST_TOLD = 64
+# Changes of a task that follow from others, which alone are told.
+_OTHER_ROWS = r"(?:parameters|version)\b|all: data\.generator"
+FOLLOWS = {
+    r"fingerprint|splits\.[^.]*(?:\.of)?": _OTHER_ROWS,
+    r"prompting\.opened": r"prompting\.(?:template|thinking)",
+    r"prompting\.(?:switch|marks)": r"prompting\.template",
+    r"rendering\.first_token(?:s|_is_bos)": rf"{_OTHER_ROWS}|prompting\b|rendering\.text|all: model\.",
+}
 
 
 @dataclass(frozen=True)
@@ -230,7 +238,8 @@ def _say_why_new(folder: Path, facts: dict[str, Any]) -> None:
         newest = max(related, key=lambda run: (run.facts["created"], run.folder.name))
         before = _tasks(newest)
         shared = asked.keys() & before.keys()
-        reasons = differences(_compared(newest.facts, shared), _compared(facts, shared)) + _other_tasks(before, asked)
+        changes = _causes(_changes(_compared(newest.facts, shared), _compared(facts, shared)))
+        reasons = [_told(path, *values) for path, values in changes.items()] + _other_tasks(before, asked)
         say(f"nothing of {newest.folder} is used: {'; '.join(reasons) or 'it is of another kind'}")
 
 
@@ -251,24 +260,53 @@ def _compared(facts: dict[str, Any], tasks: Collection[str]) -> dict[str, Any]:
     return {"harness": facts["environment"].get("fflm"), "model": _identity(facts["model"]), "data": data}
 
 
+Names = tuple[str, ...]
+Changes = dict[Names, tuple[Any, Any]]
+
+
 def differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """What has changed between two values of JSON, a phrase each."""
+    """What has changed between two values of JSON, a phrase each. name: what the values are called."""
+    return [_told(path, *values) for path, values in _changes(before, now, (name,) if name else ()).items()]
+
+
+def _changes(before: Any, now: Any, path: Names = ()) -> Changes:
+    """By the names that lead there, what was and what is."""
     if before == now:
-        return []
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = [*before, *(key for key in now if key not in before)]
-        return [
-            change
-            for key in keys
-            for change in differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
-        ]
-    told = [value if isinstance(value, str) else json.dumps(value) for value in (before, now)]
-    if any(
-        len(text) > MOST_TOLD and not isinstance(value, str) for text, value in zip(told, (before, now), strict=True)
-    ):
-        return [f"{name} is another one"]
+        return {}
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return {path: (before, now)}
+    found: Changes = {}
+    for key in [*before, *(key for key in now if key not in before)]:
+        found |= _changes(before.get(key), now.get(key), (*path, str(key)))
+    return found
+
+
+def _causes(changes: Changes) -> Changes:
+    """Those that do not merely follow from others of them."""
+    return {path: values for path, values in changes.items() if not _follows(path, changes)}
+
+
+def _follows(path: Names, changes: Changes) -> bool:
+    """Whether a change of a task follows from another one, of the same task or of all."""
+    if path[:2] != ("data", "tasks"):
+        return False
+    if path[3:4] == ("splits",) and path[-1] == "rows" and changes.get((*path[:-1], "of")) == changes[path]:
+        return True  # all rows were asked, and there are more or fewer
+    what = ".".join(path[3:])
+    others = [".".join(other[3:]) if other[:3] == path[:3] else f"all: {'.'.join(other)}" for other in changes]
+    return any(
+        re.fullmatch(consequence, what) and any(re.match(cause, other) for other in others)
+        for consequence, cause in FOLLOWS.items()
+    )
+
+
+def _told(path: Names, before: Any, now: Any) -> str:
+    name, values = ".".join(path), (before, now)
+    told = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    if any(len(text) > MOST_TOLD and not isinstance(value, str) for text, value in zip(told, values, strict=True)):
+        return f"{name} is another one"
     was, is_now = (text if len(text) <= MOST_TOLD else text[:MOST_TOLD] + "..." for text in told)
-    return [f"{name} was {was}, is {is_now}"]
+    return f"{name} was {was}, is {is_now}"
 
 
 def read_run(folder: Path) -> Run:

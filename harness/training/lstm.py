@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fflm_data.flipflop import FFL, Ids, reads, sample
+from fflm_data.terminal import Bar
 from harness.engine import threads
 
 
@@ -35,7 +36,6 @@ class Recipe:
 def train_lstm(output: Path, recipe: Recipe, ffl: FFL | None = None) -> float:
     """Trains the LSTM, writes model, tokenizer and recipe to `output` and returns the last loss (nats)."""
     import torch
-    from tqdm import trange
 
     from harness.models.reference.lstm import LSTMConfig, LSTMForCausalLM
 
@@ -46,7 +46,7 @@ def train_lstm(output: Path, recipe: Recipe, ffl: FFL | None = None) -> float:
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.999), weight_decay=recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, recipe.learning_rate_factor)
-    progress = trange(recipe.steps, desc="training the LSTM", unit="step")
+    progress = Bar(range(recipe.steps), desc="training the LSTM", unit="step")
     for step in progress:
         ids = sample(ffl, recipe.batch_size, seed=recipe.data_seed, start=step * recipe.batch_size)
         loss = model(input_ids=torch.from_numpy(ids.astype("int64")), labels=torch.from_numpy(read_labels(ids))).loss

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
+from fflm_data.terminal import Bar
 from harness.prompts.jobs import CHUNK_ROWS, Job
 from harness.runs.run import environment
 from harness.scoring.grading import Graded, grade, grade_table
@@ -45,7 +45,7 @@ def fresh(record: Record, nonce: str, by: str, model: str | None = None, rows: i
     anew = [rows_anew(job, seed, rows) for job in asked]
     again = recorded_model(run, jobs, model)
     gaps = []
-    with tqdm(total=sum(job.rows for job in anew), desc="fresh", unit="row") as bar:
+    with Bar(total=sum(job.rows for job in anew), desc="fresh", unit="row") as bar:
         for job, new in zip(asked, anew, strict=True):
             public, other = _accuracy(grade(run, job)), _accuracy(_graded(again, new, bar))
             if public and other:
@@ -73,7 +73,7 @@ def rows_anew(job: Job, seed: int, rows: int | None) -> Job:
     return replace(job, config=config, rows=min(wanted, config.rows(job.split)))
 
 
-def _graded(again: Again, job: Job, bar: "tqdm[Any]") -> Graded:
+def _graded(again: Again, job: Job, bar: Bar) -> Graded:
     """What the model says to all rows of a job, as its observations would be graded."""
     tables: list[pa.Table] = []
     for said in ask_again(again, [job], {job.name: range(job.rows)}):

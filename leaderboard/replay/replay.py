@@ -11,8 +11,8 @@ was made on another kind of device in numbers that it rounds otherwise, "elsewhe
 from dataclasses import asdict
 
 import pyarrow as pa
-from tqdm import tqdm
 
+from fflm_data.terminal import Bar
 from harness.prompts.jobs import Job
 from harness.runs import observations
 from harness.runs.run import Run, environment
@@ -43,7 +43,7 @@ def replay(record: Record, count: int | None, nonce: str, by: str, model: str | 
     again = recorded_model(run, jobs, model)
     recheck = Recheck(again, tolerance_of(run.facts["model"]))
     asked = sum(map(len, chosen.values()))
-    with tqdm(total=asked, desc="replay", unit="row") as bar:
+    with Bar(total=asked, desc="replay", unit="row") as bar:
         for said in ask_again(again, jobs, chosen):
             recheck.check(said, tables[said.job.name])
             bar.update(len(said.ids))

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import fflm_data
 import harness
+from fflm_data.terminal import Bar
 from harness.errors import UserError
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.error_examples import Wrong, telling
@@ -95,7 +95,7 @@ def find(sources: Sequence[tuple[Run, str]], day: str) -> list[Findings]:
         found = [findings and replace(findings, day=day) for findings in found]
     missing = [place for place, findings in enumerate(found) if findings is None]
     runs = [sources[place][0] for place in missing]
-    with tqdm(total=len(sources), initial=len(sources) - len(missing), desc="rescoring", unit="run") as bar:
+    with Bar(total=len(sources), initial=len(sources) - len(missing), desc="rescoring", unit="run") as bar:
         for place, findings in zip(missing, _graded(runs, day), strict=True):
             found[place] = findings
             _keep(_file(cache, sources[place][1]), findings)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,7 +29,7 @@ from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models.reference.lstm import LSTMForCausalLM
 from harness.prompts.jobs import Job
 from harness.runs.observations import COMPLETIONS
-from harness.runs.run import differences
+from harness.runs.run import _causes, _changes, differences
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import get_task
 from tests.conftest import Run, refused
@@ -311,6 +312,80 @@ def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, chan
     assert f"nothing of {before.relative_to(tmp_path)} is used: " in done.stdout and reason in done.stdout
     assert "kept" not in done.stdout
     assert len(list(tmp_path.glob("runs/fflm--lstm/*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        (["--set", "flipflop.length=32"], ["data.tasks.flipflop.parameters.length was 512, is 32"]),
+        (["--set", "flipflop.seed=1", "--limit", "4"], [
+            "data.tasks.flipflop.parameters.seed was 0, is 1",
+            *(f"data.tasks.flipflop.splits.{split}.rows was 3, is 4" for split in ("val", "val_sparse", "val_dense")),
+        ]),
+        (["--set", "flipflop.val_rows=0"], ["data.tasks.flipflop.parameters.val_rows was 1000, is 0"]),
+        (["--set", "flipflop.val_rows=2"], [
+            "data.tasks.flipflop.parameters.val_rows was 1000, is 2", "data.tasks.flipflop.splits.val.rows was 3, is 2",
+        ]),
+        (["--strict"], ["model.strict was false, is true"]),
+        (["--exact-continuations"], ["data.tasks.flipflop.rendering.answers was tokens, is continuations"]),
+    ],
+)  # fmt: skip
+def test_only_what_was_changed_is_told(cli: Run, change: list[str], reasons: list[str]) -> None:
+    """Another length makes other rows, with another fingerprint and other first tokens."""
+    asked = ("harness", "eval", "--task", "flipflop", "--limit", "3")
+    assert cli(*asked).returncode == 0
+    done = cli(*asked, *change)
+    assert done.returncode == 0, done.stderr
+    (told,) = re.findall(r"nothing of .* is used: (.*)\n", done.stdout)
+    assert told.split("; ") == reasons
+
+
+def facts(task: dict[str, Any], **other: Any) -> dict[str, Any]:
+    return {"harness": "1", "model": {}, "data": {"generator": 1, "tasks": {"letters": task}}} | other
+
+
+FIRST = {"rendering": {"first_tokens": [1], "first_token_is_bos": True}}
+OTHER = {"rendering": {"first_tokens": [2], "first_token_is_bos": False}}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (facts(FIRST), facts(OTHER), {"first_tokens", "first_token_is_bos"}),
+        (facts(FIRST), facts(OTHER, model={"revision": "x"}), {"revision"}),
+        (facts(FIRST), facts(OTHER, harness="2"), {"harness", "first_tokens", "first_token_is_bos"}),
+        (
+            facts(FIRST | {"version": 1, "fingerprint": "a"}),
+            facts(OTHER | {"version": 2, "fingerprint": "b"}),
+            {"version"},
+        ),
+        (facts({"fingerprint": "a"}), facts({"fingerprint": "b"}), {"fingerprint"}),
+        (
+            facts(FIRST | {"prompting": {"thinking": 0, "opened": False, "shots": 0}}),
+            facts(OTHER | {"prompting": {"thinking": 9, "opened": True, "shots": 0}}),
+            {"thinking"},
+        ),
+        (
+            facts({"prompting": {"template": "a", "switch": None, "opened": False}}),
+            facts({"prompting": {"template": "b", "switch": "thinking", "opened": True}}),
+            {"template"},
+        ),
+        (facts({"prompting": {"opened": False}}), facts({"prompting": {"opened": True}}), {"opened"}),
+        (
+            facts({"parameters": {"test": 9}, "splits": {"test": {"rows": 9, "of": 9}}}),
+            facts({"parameters": {"test": 5}, "splits": {"test": {"rows": 5, "of": 5}}}),
+            {"test"},
+        ),
+        (
+            facts({"parameters": {"seed": 9}, "splits": {"test": {"rows": 9, "of": 9}}}),
+            facts({"parameters": {"seed": 5}, "splits": {"test": {"rows": 5, "of": 9}}}),
+            {"seed", "rows"},
+        ),
+        (facts("x"), facts({"fingerprint": "b"}), {"letters"}),  # type: ignore[arg-type]
+    ],
+)
+def test_causes_without_what_follows(before: dict[str, Any], now: dict[str, Any], told: set[str]) -> None:
+    assert {path[-1] for path in _causes(_changes(before, now))} == told
 
 
 def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.evaluation.processes import first_host, processes_per_device
-from tests.conftest import Run
+from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.support import models, running
 
@@ -182,8 +182,7 @@ def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undis
 )
 def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     done = running.evaluate(tmp_path, *arguments)
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
+    line = refused(done)
     assert message in line
     assert not list(tmp_path.glob("runs/*/*"))
 

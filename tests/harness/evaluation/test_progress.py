@@ -7,6 +7,7 @@ import pty
 import re
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -19,7 +20,7 @@ import pytest
 from fflm_data import get_config
 from harness.engine.engine import Engine
 from harness.evaluation import progress
-from harness.evaluation.processes import World
+from harness.evaluation.processes import World, is_first
 from harness.evaluation.progress import Progress, Teller, Weights, weight
 from harness.planning.plans import CompletionPlan
 from harness.planning.work_queue import WorkItem
@@ -139,22 +140,88 @@ def test_ranks_other_than_0_show_nothing(capfd: pytest.CaptureFixture[str]) -> N
 def test_the_first_line(cli: Run) -> None:
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "4")
     assert re.match(r"fflm/lstm @ [0-9a-f]{12}: flipflop, 12 rows\n", done.stdout), done.stdout
-    assert re.fullmatch(r"100%: 12 rows in \d\d:\d\d\n", done.stderr), done.stderr
+    assert re.fullmatch(r"([a-z ]+ \.\.\.\n)*100%: 12 rows in \d\d:\d\d\n", done.stderr), done.stderr
     suite = cli("harness", "eval", "--suite", "quick", "--limit", "1")
     first, second = suite.stdout.splitlines()[:2]
     assert re.fullmatch(r"fflm/lstm @ [0-9a-f]{12}: suite quick, 2 tasks, \d+ rows", first)
     assert second.startswith("skipped: ")
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_on_a_terminal_it_moves(tmp_path: Path, processes: int) -> None:
-    """Every second something is drawn, from loading to the last row."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 110, 0, 0))
+SLOW_IMPORTS = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            time.sleep(2.5)
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+@pytest.mark.parametrize("words", [("eval", "--task", "flipflop", "--limit", "2"), ("ask", "w 1 i 0 r")])
+def test_slow_imports_are_named_before_they_are_done(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORTS)
+    path = f"{tmp_path}{os.pathsep}{running.ENVIRONMENT['PYTHONPATH']}"
+    done = running.run(tmp_path, *running.HARNESS, *words, PYTHONPATH=path)
+    assert done.stderr.startswith("importing torch and transformers ...\n"), done.stderr
+    assert done.returncode == 0 and "fflm/lstm @ " in done.stdout
+
+
+def test_each_slow_step_has_a_line_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one soon, steps that are over at once none, and a slow one only one."""
+    monkeypatch.setattr(progress, "DRAWN_EVERY", 0.01)
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.2)
+    monkeypatch.setattr(progress, "NEXT_STEP", 0.8)
+    stream = io.StringIO()
+    with Progress(stream=stream) as shown:
+        for step, seconds in (("importing", 0.5), ("planning", 0.01), ("loading", 1.2)):
+            shown.doing(step)
+            time.sleep(seconds)
+    assert stream.getvalue() == "importing ...\nloading ...\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, False),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, False),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"}, True),
+        ({"SLURM_PROCID": "3"}, True),  # of a batch script without srun
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4", "RANK": "2"}, False),
+    ],
+)
+def test_who_shows_it(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], first: bool) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first() is first
+
+
+# No size at all is what `script` gives without a terminal, `docker run -t` and some CI.
+@pytest.mark.parametrize(("processes", "rows", "columns"), [(1, 40, 110), (2, 40, 110), (1, 0, 0), (2, 1, 0)])
+def test_on_a_terminal_it_moves(tmp_path: Path, processes: int, rows: int, columns: int) -> None:
+    """Every second something is drawn, from importing to the last row."""
     words = ["eval", "--task", "flipflop", "--limit", "120", "--batch-size", "4", "--num-processes", processes]
-    process = subprocess.Popen(
-        [*running.HARNESS, *map(str, words)], cwd=tmp_path, env=running.ENVIRONMENT, stdout=theirs, stderr=theirs
-    )
+    drawn = on_a_terminal(tmp_path, rows, columns, *running.HARNESS, *map(str, words))
+    phases = [line for line in drawn if re.fullmatch(r"[a-z ]+ \.\.\. \d\d:\d\d", line)]
+    assert any(line.startswith("reading the tokenizer") for line in phases)
+    assert any(line.startswith("importing torch") for line in phases)
+    bars = [re.match(r"(\d+)% \|.*\| ([\d,]+) of 360 rows, \d\d:\d\d, ", line) for line in drawn]
+    percents = [int(bar.group(1)) for bar in bars if bar]
+    assert len(percents) >= 2 and percents == sorted(percents)
+    assert sum("100%: 360 rows in" in line for line in drawn) == 1
+    assert max(map(len, filter(None, [bar and bar.string for bar in bars]))) < (columns or 80)
+
+
+def on_a_terminal(folder: Path, rows: int, columns: int, *words: str) -> list[str]:
+    """What a command draws on a terminal that says it has such a size, each time that it goes back to the left."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    process = subprocess.Popen(words, cwd=folder, env=running.ENVIRONMENT, stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen = bytearray()
 
@@ -170,10 +237,23 @@ def test_on_a_terminal_it_moves(tmp_path: Path, processes: int) -> None:
     assert process.wait(running.DEADLINE) == 0
     looking.join()
     os.close(ours)
-    drawn = [line.strip() for line in re.split(r"[\r\n]+", seen.decode())]
-    phases = [line for line in drawn if re.fullmatch(r"[a-z ]+ \.\.\. \d\d:\d\d", line)]
-    assert any(line.startswith("reading the tokenizer") for line in phases)
-    bars = [re.match(r"(\d+)% \|.*\| ([\d,]+) of 360 rows, \d\d:\d\d, ", line) for line in drawn]
-    percents = [int(bar.group(1)) for bar in bars if bar]
-    assert len(percents) >= 2 and percents == sorted(percents)
-    assert sum("100%: 360 rows in" in line for line in drawn) == 1
+    return [line.strip() for line in re.split(r"[\r\n]+", seen.decode())]
+
+
+def test_other_bars_show_on_a_terminal_without_size_too(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "fflm_data.cli", "build", "data", "--config", "letters"]
+    drawn = on_a_terminal(tmp_path, 0, 0, *words)
+    bars = [line for line in drawn if re.match(r"letters/\w+: +\d+%\|", line)]
+    assert bars and max(map(len, bars)) < 80, drawn
+
+
+def test_no_bars_but_ours() -> None:
+    """tqdm's own show nothing on a terminal that does not say its size."""
+    root = Path(progress.__file__).parents[2]
+    users = {
+        str(path.relative_to(root))
+        for package in ("fflm_data", "harness", "leaderboard")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"^\s*(from tqdm|import tqdm)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert users == {"fflm_data/terminal.py"}

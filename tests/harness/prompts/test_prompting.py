@@ -522,6 +522,56 @@ def test_thinking_that_does_not_fit_is_told_what_does(cli: Run, tmp_path: Path, 
     assert "think less" in refused(cli(*command, *words))
 
 
+def small(folder: Path, context: int) -> list[object]:
+    """The command that asks a small model that can think, with such a context."""
+    words = tokenizer(SWITCHED)
+    made = models.save_tiny(folder / "small", words.backend_tokenizer, context=context)
+    words.save_pretrained(made)
+    return ["harness", "eval", "--model", made, "--limit", 2]
+
+
+@pytest.mark.parametrize(
+    ("context", "words", "advised"),
+    [
+        (1024, ["--thinking", 2048], ["--thinking", "--challenges"]),
+        (1024, ["--thinking", 2048, "--challenges", 12], ["--thinking", "--challenges"]),
+        (2500, ["--thinking", 64], ["--challenges"]),
+        (600, ["--thinking", 300, "--challenges", 1], ["--thinking"]),
+        (340, ["--thinking", 2048, "--challenges", 1], ["--thinking", "--challenges"]),
+        (400, ["--thinking", 300, "--challenges", 0], ["--thinking"]),
+        (1024, [], ["--challenges"]),
+        (300, ["--challenges", 5], ["--challenges"]),
+    ],
+)
+def test_what_makes_a_dialogue_fit(
+    cli: Run, tmp_path: Path, context: int, words: list[object], advised: list[str]
+) -> None:
+    command = [*small(tmp_path, context), "--task", "strawberry"]
+    message = refused(cli(*command, *words))
+    advice = re.findall(r"(--[a-z]+) (\d+)", message.rpartition(": ")[2])
+    assert [flag for flag, _ in advice] == advised, message
+    # The last of an option counts.
+    advised_words = [word for pair in advice for word in pair]
+    done = cli(*command, *words, *advised_words)
+    assert done.returncode == 0, done.stderr
+    more = [word for flag, number in advice for word in (flag, int(number) + (128 if flag == "--thinking" else 2))]
+    assert "takes up to" in refused(cli(*command, *words, *more))
+
+
+def test_a_suite_leaves_out_dialogues_with_the_same_advice(cli: Run, tmp_path: Path) -> None:
+    command = [*small(tmp_path, 1024), "--suite", "quick"]
+    done = cli(*command, "--thinking", 512)
+    reason = re.search(r"left out: strawberry \(.*: think and challenge less: add (.*)\)\n", done.stdout)
+    assert done.returncode == 0 and reason is not None, done
+    done = cli(*command, *reason[1].split())
+    assert done.returncode == 0 and "left out: strawberry" not in done.stdout
+
+
+def test_no_dialogue_fits(cli: Run, tmp_path: Path) -> None:
+    command = [*small(tmp_path, 80), "--task", "strawberry"]
+    assert refused(cli(*command, "--thinking", 64)).endswith("no dialogue fits, name another --task")
+
+
 def test_thinking_is_off_where_it_can_be(cli: Run, tmp_path: Path) -> None:
     folder(tmp_path, SWITCHED, "thinks:1000")
     assert cli(*ASKED).returncode == 0
