@@ -287,6 +287,8 @@ def _require_there(request: ModelRequest, folder: Path) -> None:
         raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
     with strangers_files(request.model):
         files_of_model(folder, request.gguf_file)
+    if suggestions.is_model(folder):
+        _require_no_adapter(folder, request.model)
     if not request.gguf_file:
         suggestions.require_model_folder(folder)
     elif not (folder / request.gguf_file).is_file():
@@ -299,6 +301,16 @@ def _require_there(request: ModelRequest, folder: Path) -> None:
         require_parts(folder, request.gguf_file)
 
 
+def _require_no_adapter(folder: Path, model: str) -> None:
+    """Raises UserError for an adapter among the files of a model: transformers would load it too, pickled or not, and
+    the model that it names in the place of one of the Hub, all under this model's name."""
+    if suggestions.is_adapter(folder):
+        raise UserError(
+            f"{model} is a model and an adapter in one ({ADAPTER_FILES[0]} beside {CONFIG}), and which one is meant "
+            f"cannot be told: name the adapter with --adapter {model}, and with --model {suggestions.base(folder)}"
+        )
+
+
 def fetch_weights(source: ModelSource) -> None:
     """Brings the weights of a Hub model to this machine. Raises UserError if it has none that are safe to load."""
     from huggingface_hub import hf_hub_download
@@ -308,11 +320,13 @@ def fetch_weights(source: ModelSource) -> None:
         return  # a GGUF file came with the revision
     fetch = partial(hf_hub_download, source.location, revision=source.revision)
     with strangers_files(source.request.model):
-        for name in (GENERATION, "adapter_config.json"):  # asked for while loading; seldom there
+        for name in (GENERATION, ADAPTER_FILES[0]):  # asked for while loading; seldom there
             with suppress(EntryNotFoundError):
                 path = Path(fetch(name))
                 if name == GENERATION:
                     require_generation(path)
+                else:
+                    _require_no_adapter(path.parent, source.request.model)
         try:
             folder = Path(fetch(INDEX)).parent
         except EntryNotFoundError:

@@ -1,4 +1,4 @@
-"""Symbolic links in folders of models and adapters: those that stay in the folder are read, and a snapshot's."""
+"""What is read of a folder: no links out of it but those of a snapshot in the cache, and no adapter unasked."""
 
 import shutil
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from harness.errors import UserError
@@ -14,6 +15,7 @@ from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, folder_revision, resolve
 from tests.conftest import Run, refused
 from tests.harness.models.test_gguf_files import write
+from tests.hub import Hub
 from tests.support import models
 
 ASKED = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
@@ -267,6 +269,26 @@ def test_links_that_nobody_reads_are_left_alone(tmp_path: Path, tiny: Path) -> N
     (folder / ".#config.json").symlink_to("somebody@machine.1234")
     (folder / "gone.bin").symlink_to("nowhere")
     assert resolve(ModelRequest(str(folder))).revision == folder_revision(tiny, None)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_an_adapter_among_the_files_of_a_model_is_not_loaded_in_silence(
+    cli: Run, tmp_path: Path, tiny: Path, adapter: Path, pickled: bool
+) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "both")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copyfile(adapter / name, folder / name)
+    if pickled:
+        torch.save(load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.bin")
+        (folder / "adapter_model.safetensors").unlink()
+    assert "both is a model and an adapter in one (adapter_config.json beside config.json)" in (line := said(folder))
+    assert f"--model the model it was trained on ({tiny})" in line
+    with Hub(tmp_path / "hub") as hub:
+        hub.add_repository("model", "org/both", folder)
+        environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
+        assert "org/both is a model and an adapter in one" in refused(
+            cli("harness", "eval", "--model", "org/both", *ASKED, **environment)
+        )
 
 
 def test_what_is_not_there_is_no_link(tmp_path: Path) -> None:
