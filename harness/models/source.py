@@ -114,6 +114,18 @@ class ModelSource:
     tokenizer_file: Path | None = None
 
     @property
+    def named(self) -> dict[str, Any]:
+        """What says which model this is, as it stands in run.json."""
+        adapter = self.adapter
+        return {
+            "id": self.name,
+            "revision": self.revision,
+            "gguf_file": self.request.gguf_file,
+            "quantization": self.request.quantization,
+            "adapter": {"id": adapter.name, "revision": adapter.revision} if adapter else None,
+        }
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """What every from_pretrained call gets beside the location, once the files are here."""
         return _arguments(self.location, self.revision, self.gguf_file)

@@ -28,7 +28,8 @@ def write_report(run: Run) -> Path:
 
     Raises UserError if its observations are not there or not those of its rows.
     """
-    subject = Subject(run.facts["model"]["id"], run, _judged(run))
+    (label,) = labels([run.facts["model"]])
+    subject = Subject(label, run, _judged(run))
     parts = sections([subject])
     return _write(run.folder, "report.html", render_report(subject, parts), parts)
 
@@ -47,7 +48,8 @@ def render_report(subject: Subject, parts: list[Section]) -> str:
     """The page of one run."""
     lines = [line for line in map(headline, subject.judged.values()) if line]
     return _environment().get_template("report.html").render(
-        css=page_css(), model=subject.run.facts["model"], supplied=subject.run.supplied, lines=lines, sections=parts,
+        css=page_css(), label=subject.label, model=subject.run.facts["model"], supplied=subject.run.supplied,
+        lines=lines, sections=parts,
         wrong=telling(list(subject.judged.values())), facts=provenance(subject.run),
         mute=[judged.job.name for judged in subject.judged.values() if not judged.counted.any()],
     )  # fmt: skip

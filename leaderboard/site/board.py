@@ -60,7 +60,7 @@ def put_together(table: Table, reported: "Sequence[Reported]", day: str, address
 
 
 def labels(entries: Sequence[Entry]) -> dict[str, str]:
-    """By slug, the model's id, with what tells its rows apart if it has several."""
+    """By slug, the model's id, in what form it was loaded, and what tells its rows apart if it has several."""
     by_id: dict[str, list[Entry]] = {}
     for entry in entries:
         by_id.setdefault(str(entry.model["id"]), []).append(entry)
@@ -69,7 +69,11 @@ def labels(entries: Sequence[Entry]) -> dict[str, str]:
         details = [_details(entry) for entry in alike]
         differ = [len(set(texts)) > 1 for texts in zip(*details, strict=True)]
         for entry, own in zip(alike, details, strict=True):
-            told = [text or "plain" for text, differs in zip(own, differ, strict=True) if differs]
+            told = [
+                text or "plain"
+                for text, differs in zip(own, differ, strict=True)
+                if differs or text == entry.variant != ""
+            ]
             found[entry.slug] = f"{name} ({', '.join(told)})" if told else name
     return found
 
