@@ -1,4 +1,4 @@
-"""Two models that differ in an adapter, in quantization or in a GGUF file are called differently wherever people read."""
+"""Two models that differ in an adapter, in quantization or in a GGUF file are called differently for people."""
 
 import io
 from pathlib import Path
@@ -29,7 +29,12 @@ PLAIN: dict[str, Any] = {"adapter": None, "quantization": None, "gguf_file": Non
         ({}, "", "", ""),
         (PLAIN, "", "", ""),
         (LORA, " + adapter org/lora @ 0123456789ab", " + adapter org/lora", "adapter org/lora @ 0123456789ab"),
-        (OTHER, " + adapter local/other @ 0123456789ab", " + adapter local/other", "adapter local/other @ 0123456789ab"),
+        (
+            OTHER,
+            " + adapter local/other @ 0123456789ab",
+            " + adapter local/other",
+            "adapter local/other @ 0123456789ab",
+        ),
         (FOUR, ", 4bit", ", 4bit", "4bit"),
         (FOUR | LORA, ", 4bit + adapter org/lora @ 0123456789ab", ", 4bit + adapter org/lora", None),
         (Q4, ", m.Q4.gguf", "", "m.Q4.gguf"),
