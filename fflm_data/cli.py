@@ -15,6 +15,7 @@ from fflm_data.config import Config, ParameterError
 from fflm_data.names import did_you_mean
 from fflm_data.registry import CONFIGS, STREAMS, get_config, parse_assignment
 from fflm_data.terminal import say, visible
+from fflm_data.version import PACKAGE_VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +53,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fflm-data", description="The data of fflm, generated on the spot.")
+    parser.add_argument(
+        "--version", action="version", version=f"fflm {PACKAGE_VERSION}", help="show the version and exit"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="the configs, their splits and rows")

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 
-from harness.console import Parser, refuse, say
+from harness.console import Parser, ShowVersion, refuse, say
 from harness.engine import threads
 from harness.errors import LostProcess, UserError
 from harness.models import packages
-from harness.runs.version import HARNESS_VERSION
 
 VERBS = "fflm.verbs"
 
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     """The parser of every verb; an error in the arguments ends the process with status 2."""
     harness = Parser(prog="harness", description="Whether a language model can hold one bit and count to n.")
-    harness.add_argument("--version", action="version", version=f"fflm {HARNESS_VERSION}")
+    harness.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     subparsers = harness.add_subparsers(required=True, metavar="VERB")
     for name, verb in find_verbs().items():
         subparser = subparsers.add_parser(name, help=verb.HELP)

@@ -47,6 +47,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {visible(message)}: see {self.prog} --help\n")
 
 
+class ShowVersion(argparse.Action):
+    """`--version`; the number is imported when it is asked for: `--help` imports nothing heavy."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from fflm_data.version import PACKAGE_VERSION
+
+        say(f"fflm {PACKAGE_VERSION}")
+        parser.exit()
+
+
 def quiet_libraries() -> None:
     """Turns off the warnings and progress bars of the libraries, which would hide our own."""
     from huggingface_hub.utils import logging as hub_logging

@@ -21,6 +21,7 @@ from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import PromptRequest, answer_part, render, resolve_prompting
 from harness.prompts.rendering import end_of_answer, prompt_ids
+from harness.runs.naming import title
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, NumberTask, ReadTask
 from harness.tasks.base import HistogramTask
 
@@ -67,7 +68,7 @@ def ask_row(model: ModelRequest, questions: Questions, split: str | None, row: i
     except CannotEncodeError as refusal:
         raise UserError(f"{refusal}{other_tasks(source, questions)}") from None
     asked = _load(source)
-    yield f"{source.name} @ {source.revision[:12]}, {job.name} row {row}, version {job.task.version}, {_put(job)}"
+    yield f"{title(source.named)}, {job.name} row {row}, version {job.task.version}, {_put(job)}"
     yield from _answer(asked, job, rows, plan)
 
 
@@ -89,7 +90,7 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     if source.context is not None and len(plan.prompts[0]) + limit > source.context:
         raise UserError(f"the context of {source.name} is {source.context:,} tokens: ask something shorter")
     asked = _load(source)
-    yield f"{source.name} @ {source.revision[:12]}, {'chat' if prompting.chat else 'plain text'}"
+    yield f"{title(source.named)}, {'chat' if prompting.chat else 'plain text'}"
     yield from _prompt(asked, plan.prompts[0])
     yield from _written(asked, plan, limit, None if prompting.chat else is_complete)[1]
 

@@ -33,6 +33,7 @@ from harness.planning.request import EvalRequest, Questions
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of
+from harness.runs.naming import title
 from harness.runs.run import (
     Run,
     data_facts,
@@ -199,7 +200,7 @@ def _say_what_is_asked(questions: Questions, source: ModelSource, jobs: list[Job
     """The first lines: which model, what of it is asked, and what is not."""
     names = list(dict.fromkeys(job.task.name for job in jobs))
     what = ", ".join(names) if questions.tasks else f"suite {questions.suite}, {len(names)} tasks"
-    say(f"{source.name} @ {source.revision[:12]}: {what}, {sum(job.rows for job in jobs):,} rows")
+    say(f"{title(source.named)}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in left_out.items():
         say(f"skipped: {name} ({reason})")
 

@@ -28,6 +28,14 @@ MEETING = timedelta(minutes=10)
 LAUNCHER = "FFLM_LAUNCHER"
 # What torchrun tells every process that it starts.
 TORCHRUN = "TORCHELASTIC_RUN_ID"
+# In errors of torch and gloo: where they were raised, by whom that was called, and what they are about.
+_SOURCE = re.compile(r"\[[^\[\]]*\.(cc|cpp|cu|h|hpp):\d+\]\s*|\s*\(at [^()]*\.(cc|cpp|cu|h|hpp):\d+\)")
+_CALLERS = re.compile(r"\s*Exception raised from |\s*This is typically caused by |\s*frame #0")
+_TIMEOUT = re.compile(r"timed? ?out|timeout", re.IGNORECASE)
+_CONNECTION = re.compile(
+    r"connection|broken pipe|reset by peer|closed by|end of file|\brecv\b|\bsend\b|socket", re.IGNORECASE
+)
+MOST_SAID = 160
 
 
 class World:
@@ -59,7 +67,7 @@ class World:
             self._state = PartialState(cpu=cpu, **options)
         except (ValueError, RuntimeError) as error:
             raise UserError(
-                f"the processes of the run do not find each other ({_short(error)}): start them with --num-processes, "
+                f"the processes of the run do not find each other ({_plain(error)}): start them with --num-processes, "
                 "torchrun or srun, and set MASTER_PORT to a free port if that one is taken"
             ) from None
         self.rank: int = self._state.process_index
@@ -99,6 +107,11 @@ class World:
         """The one process of this machine that talks to the Hub."""
         return bool(self._state.is_local_main_process)
 
+    @property
+    def _another(self) -> str:
+        """Which process is lost if one is: of more than two nobody says which."""
+        return f"process {1 - self.rank}" if self.size == 2 else "another process"
+
     @contextmanager
     def first_here_goes_first(self) -> Iterator[None]:
         """The body runs on one process of each machine, then on its others; if it fails there, these end."""
@@ -116,7 +129,7 @@ class World:
         import torch.distributed as dist
 
         holder = [value]
-        with _losing_nobody():
+        with _losing_nobody(self._another):
             dist.broadcast_object_list(holder, src=0, group=self._group, device=torch.device("cpu"))
         return holder[0]
 
@@ -125,7 +138,7 @@ class World:
         if self.size > 1:
             import torch.distributed as dist
 
-            with _losing_nobody():
+            with _losing_nobody(self._another):
                 dist.barrier(group=self._group)
 
     def open_counters(self) -> None:
@@ -145,7 +158,7 @@ class World:
 
     def add(self, counter: str, amount: int) -> int:
         """Adds to a counter that all ranks share; returns the new value."""
-        with _losing_nobody():
+        with _losing_nobody(self._another if self.is_first else "process 0"):  # which keeps them
             return int(self._store.add(counter, amount))
 
     def leave(self) -> None:
@@ -172,18 +185,30 @@ class _Alone:
 
 
 @contextmanager
-def _losing_nobody() -> Iterator[None]:
+def _losing_nobody(who: str) -> Iterator[None]:
     """What torch raises when another rank is gone, in one line."""
     try:
         yield
     except RuntimeError as error:
-        raise LostProcess(
-            f"another process of this run has ended ({_short(error)}): what is done is kept, the same command goes on"
-        ) from None
+        raise LostProcess(f"{_loss(error, who)}: what is done is kept, the same command goes on") from None
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+def _loss(error: RuntimeError, who: str) -> str:
+    """What has become of another process, by what torch and gloo raise over it: pages for their own developers."""
+    said = _plain(error)
+    if _TIMEOUT.search(said):
+        return f"{who} of this run does not answer"
+    if _CONNECTION.search(said):
+        return f"{who} of this run has ended"
+    return f"{who} of this run cannot be reached ({said})"
+
+
+def _plain(error: Exception) -> str:
+    """The first sentences that an error says, without places in the source of a library and what called it."""
+    said = _CALLERS.split(" ".join(_SOURCE.sub("", str(error)).split()))[0].strip()
+    if len(said) <= MOST_SAID:
+        return said
+    return said[:MOST_SAID].rpartition(" ")[0].rstrip(" ,.:;") + " ..."
 
 
 def devices() -> int:

@@ -219,17 +219,17 @@ def _quantization(request: ModelRequest, device: Any) -> Any:
 
 def describe(source: ModelSource, model: Any, strict: bool = False) -> dict[str, Any]:
     """The model as it stands in run.json."""
-    request, adapter = source.request, source.adapter
+    request, named = source.request, source.named
     return {
-        "id": source.name,
-        "revision": source.revision,
+        "id": named["id"],
+        "revision": named["revision"],
         "class": type(model).__name__,
         "parameters": _parameters(model),
         "dtype": str(model.dtype).removeprefix("torch."),
         "requested_dtype": request.dtype,
-        "gguf_file": request.gguf_file,
-        "quantization": request.quantization,
-        "adapter": {"id": adapter.name, "revision": adapter.revision} if adapter else None,
+        "gguf_file": named["gguf_file"],
+        "quantization": named["quantization"],
+        "adapter": named["adapter"],
         "attention": request.attention,
         "compiled": request.compile,
         "strict": strict,

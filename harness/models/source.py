@@ -29,6 +29,7 @@ from harness.models.checkpoint import (
 )
 from harness.models.gguf_files import joined, parts_of, require_parts, stem_of
 from harness.models.hub import files_of, require_reachable
+from harness.models.links import require_own
 from harness.models.model_config import (
     CONFIG,
     GENERATION,
@@ -113,6 +114,18 @@ class ModelSource:
     template_of: str = MODEL
     tokenizer_file: Path | None = None
     in_memory: bool = False
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What says which model this is, as it stands in run.json."""
+        adapter = self.adapter
+        return {
+            "id": self.name,
+            "revision": self.revision,
+            "gguf_file": self.request.gguf_file,
+            "quantization": self.request.quantization,
+            "adapter": {"id": adapter.name, "revision": adapter.revision} if adapter else None,
+        }
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -286,6 +299,10 @@ def _require_there(request: ModelRequest, folder: Path) -> None:
         return
     if request.revision:
         raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
+    with strangers_files(request.model):
+        files_of_model(folder, request.gguf_file)
+    if suggestions.is_model(folder):
+        _require_no_adapter(folder, request.model)
     if not request.gguf_file:
         suggestions.require_model_folder(folder)
     elif not (folder / request.gguf_file).is_file():
@@ -298,6 +315,16 @@ def _require_there(request: ModelRequest, folder: Path) -> None:
         require_parts(folder, request.gguf_file)
 
 
+def _require_no_adapter(folder: Path, model: str) -> None:
+    """Raises UserError for an adapter among the files of a model: transformers would load it too, pickled or not, and
+    the model that it names in the place of one of the Hub, all under this model's name."""
+    if suggestions.is_adapter(folder):
+        raise UserError(
+            f"{model} is a model and an adapter in one ({ADAPTER_FILES[0]} beside {CONFIG}), and which one is meant "
+            f"cannot be told: name the adapter with --adapter {model}, and with --model {suggestions.base(folder)}"
+        )
+
+
 def fetch_weights(source: ModelSource) -> None:
     """Brings the weights of a Hub model to this machine. Raises UserError if it has none that are safe to load."""
     from huggingface_hub import hf_hub_download
@@ -307,11 +334,13 @@ def fetch_weights(source: ModelSource) -> None:
         return  # a GGUF file came with the revision
     fetch = partial(hf_hub_download, source.location, revision=source.revision)
     with strangers_files(source.request.model):
-        for name in (GENERATION, "adapter_config.json"):  # asked for while loading; seldom there
+        for name in (GENERATION, ADAPTER_FILES[0]):  # asked for while loading; seldom there
             with suppress(EntryNotFoundError):
                 path = Path(fetch(name))
                 if name == GENERATION:
                     require_generation(path)
+                else:
+                    _require_no_adapter(path.parent, source.request.model)
         try:
             folder = Path(fetch(INDEX)).parent
         except EntryNotFoundError:
@@ -348,10 +377,15 @@ def weight_files(folder: Path, here: bool = True) -> list[str]:
     shards = index.get("weight_map") if isinstance(index, dict) else None
     names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
     odd = [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name, re.ASCII)]
-    odd = odd or [name for name in names if here and ((folder / name).is_symlink() or not (folder / name).is_file())]
     if odd or not names:
         raise UserError(
             f"{path} names {repr(odd[0]) if odd else 'no files'} for weights: they are safetensors in the folder itself"
+        )
+    lacking = [name for name in names if here and not (folder / name).is_file()]
+    if lacking:
+        raise UserError(
+            f"{path} names {lacking[0]!r} for weights, and there is no such file: put all {len(names)} safetensors in "
+            "the folder itself"
         )
     return names
 
@@ -444,24 +478,26 @@ def _snapshot(location: str, revision: str, request: ModelRequest) -> Path:
 
 def folder_revision(folder: Path, gguf_file: str | None) -> str:
     """40 hex digits of the SHA-256 over what the model is made of: the GGUF file (all its parts), or weights,
-    tokenizer, configs."""
-    if gguf_file:
-        paths = [folder / part for part in parts_of(gguf_file)]
-    else:
-        places = (folder, folder / MORE_TEMPLATES)
-        paths = sorted(
-            path
-            for place in places
-            if place.is_dir()
-            for path in place.iterdir()
-            if path.suffix in REVISION_SUFFIXES and path.is_file()
-        )
+    tokenizer, configs. Raises UserError if one of them lies outside the folder."""
     digest = hashlib.sha256()
-    for path in paths:
+    for path in files_of_model(folder, gguf_file):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else _sha256(file)
         digest.update(f"{path.name} {content.hexdigest()}\n".encode())
     return digest.hexdigest()[:40]
+
+
+def files_of_model(folder: Path, gguf_file: str | None) -> list[Path]:
+    """The files that decide what a model of a folder says: its GGUF file (all its parts), or weights, tokenizer,
+    configs. Raises UserError if one of them, or another file that is read beside GGUF, lies outside the folder."""
+    places = (folder, folder / MORE_TEMPLATES)
+    found = [path for place in places if place.is_dir() for path in place.iterdir()]
+    paths = sorted(path for path in found if path.suffix in REVISION_SUFFIXES)
+    parts = [folder / part for part in parts_of(gguf_file)] if gguf_file else []
+    read = [*parts, *(path for path in paths if path.suffix != ".safetensors")] if gguf_file else paths
+    # Editors leave hidden links to nothing.
+    require_own(folder, [path for path in read if path.is_file() or not path.name.startswith(".")])
+    return parts or [path for path in paths if path.is_file()]
 
 
 def _sha256(file: Any) -> Any:

@@ -51,7 +51,7 @@ def require_model_folder(folder: Path) -> None:
     if is_model(folder):
         return
     if is_adapter(folder):
-        raise UserError(f"{folder} is a PEFT adapter: name it with --adapter, and with --model {_base(folder)}")
+        raise UserError(f"{folder} is a PEFT adapter: name it with --adapter, and with --model {base(folder)}")
     hint = near_folder(folder, is_model)
     raise UserError(f"the model {str(folder)!r} cannot be loaded (it has no config.json): name a folder that has{hint}")
 
@@ -68,13 +68,13 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _base(folder: Path) -> str:
+def base(folder: Path) -> str:
     """The model that an adapter says it was trained on."""
     try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+        name = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
-        base = None
-    return f"the model it was trained on ({base})" if isinstance(base, str) and base else "the model it was trained on"
+        name = None
+    return f"the model it was trained on ({name})" if isinstance(name, str) and name else "the model it was trained on"
 
 
 def gguf_files(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.reporting import formats
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.table import cell, percent
+from harness.runs.naming import title
 from harness.runs.run import Run
 from harness.scoring.comparison import JobComparison, remarks
 
@@ -30,8 +31,7 @@ def points(value: float) -> str:
 
 def comparison_table(run_a: Run, run_b: Run, found: list[JobComparison]) -> Table:
     """The compact table: a line a comparison."""
-    models = [(letter, run.facts["model"]) for letter, run in (("A", run_a), ("B", run_b))]
-    names = [f"{letter}: {model['id']} @ {model['revision'][:12]}" for letter, model in models]
+    names = [f"{letter}: {title(run.facts['model'])}" for letter, run in (("A", run_a), ("B", run_b))]
     table = Table(title="\n".join(map(cell, names)), title_justify="left", header_style="bold")
     for name in ("task", "split"):
         table.add_column(name)

@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
+from harness.runs.naming import adapter_of, label
+
 
 def labels(models: Sequence[dict[str, Any]]) -> list[str]:
-    """The models' ids, with what tells runs of one model apart."""
-    found = [str(model["id"]) for model in models]
-    for name, digits in (("dtype", None), ("revision", 7)):
-        doubled = {label for label in found if found.count(label) > 1}
-        if doubled:
-            found = [
-                f"{label} {str(model[name])[:digits]}" if label in doubled else label
-                for label, model in zip(found, models, strict=True)
-            ]
+    """The models' names, with what tells runs of one model apart."""
+    found = [label(model) for model in models]
+    for details in (
+        [str(model["dtype"]) for model in models],
+        [str(model["revision"])[:7] for model in models],
+        [str(model.get("gguf_file") or "") for model in models],
+        [adapter_of(model).partition(" @ ")[2][:7] for model in models],
+    ):
+        doubled = {name for name in found if found.count(name) > 1}
+        found = [
+            f"{name} {told}".rstrip() if name in doubled else name for name, told in zip(found, details, strict=True)
+        ]
     return [
-        f"{label} ({found[:place].count(label) + 1})" if found.count(label) > 1 else label
-        for place, label in enumerate(found)
+        f"{name} ({found[:place].count(name) + 1})" if found.count(name) > 1 else name
+        for place, name in enumerate(found)
     ]

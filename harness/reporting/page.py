@@ -28,7 +28,8 @@ def write_report(run: Run) -> Path:
 
     Raises UserError if its observations are not there or not those of its rows.
     """
-    subject = Subject(run.facts["model"]["id"], run, _graded(run))
+    (label,) = labels([run.facts["model"]])
+    subject = Subject(label, run, _graded(run))
     parts = sections([subject])
     return _write(run.folder, "report.html", render_report(subject, parts), parts)
 
@@ -47,7 +48,8 @@ def render_report(subject: Subject, parts: list[Section]) -> str:
     """The page of one run."""
     lines = [line for line in map(headline, subject.graded.values()) if line]
     return _environment().get_template("report.html").render(
-        css=page_css(), model=subject.run.facts["model"], supplied=subject.run.supplied, lines=lines, sections=parts,
+        css=page_css(), label=subject.label, model=subject.run.facts["model"], supplied=subject.run.supplied,
+        lines=lines, sections=parts,
         wrong=telling(list(subject.graded.values())), facts=provenance(subject.run),
         mute=[graded.job.name for graded in subject.graded.values() if not graded.counted.any()],
     )  # fmt: skip

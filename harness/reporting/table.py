@@ -10,6 +10,7 @@ from rich.table import Table
 from fflm_data.terminal import say, visible
 from harness.reporting import formats
 from harness.reporting.labels import labels
+from harness.runs.naming import title
 from harness.runs.run import Run
 from harness.tasks import all_tasks
 
@@ -33,9 +34,7 @@ def percent(value: float) -> str:
 
 def summary(result: dict[str, Any]) -> Table:
     """The compact table: a line a task and split, and one for each part that the task wants beside it."""
-    model = result["model"]
-    title = cell(f"{model['id']} @ {model['revision'][:12]}")
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=cell(title(result["model"])), title_justify="left", header_style="bold")
     for name in ("task", "split"):
         table.add_column(name)
     for name in COLUMNS:

@@ -1,3 +1,5 @@
-"""The version of the package: a run of another one is not resumed."""
+"""The version of the harness, which is the package's: a run of another one is not resumed."""
 
-HARNESS_VERSION = "0.5.0"
+from fflm_data.version import PACKAGE_VERSION
+
+HARNESS_VERSION = PACKAGE_VERSION

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.runs.naming import label
 from leaderboard.site.columns import Column, columns
 from leaderboard.site.entries import Entry, Past, Place
 from leaderboard.site.plots import Series, all_series
@@ -60,7 +61,7 @@ def put_together(table: Table, reported: "Sequence[Reported]", day: str, address
 
 
 def labels(entries: Sequence[Entry]) -> dict[str, str]:
-    """By slug, the model's id, with what tells its rows apart if it has several."""
+    """By slug, the model's id with its quantization and adapter, and what tells its rows apart if it has several."""
     by_id: dict[str, list[Entry]] = {}
     for entry in entries:
         by_id.setdefault(str(entry.model["id"]), []).append(entry)
@@ -69,7 +70,9 @@ def labels(entries: Sequence[Entry]) -> dict[str, str]:
         details = [_details(entry) for entry in alike]
         differ = [len(set(texts)) > 1 for texts in zip(*details, strict=True)]
         for entry, own in zip(alike, details, strict=True):
-            told = [text or "plain" for text, differs in zip(own, differ, strict=True) if differs]
+            # An adapter or quantization is told in any case: it is another model.
+            always = entry.variant if label(entry.model) != name else None
+            told = [text or "plain" for text, differs in zip(own, differ, strict=True) if differs or text == always]
             found[entry.slug] = f"{name} ({', '.join(told)})" if told else name
     return found
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from harness.errors import UserError
+from harness.runs.naming import loaded_as
 from harness.runs.run import Run
 from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
@@ -228,11 +229,8 @@ class Entry:
 
     @property
     def variant(self) -> str:
-        """In what form it was loaded, "" for as it is: a file of GGUF, quantised, with an adapter."""
-        adapter = self.model.get("adapter")
-        name = adapter.get("id") if isinstance(adapter, dict) else adapter
-        told = [self.model.get("gguf_file"), self.model.get("quantization"), name and f"adapter {name}"]
-        return ", ".join(str(one) for one in told if one)
+        """In what form it was loaded, "" for as it is: a file of GGUF, quantized, with an adapter."""
+        return loaded_as(self.model)
 
     @property
     def family(self) -> str:

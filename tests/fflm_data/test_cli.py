@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import time
+from configparser import ConfigParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,16 @@ def test_parameters_of_one_config_among_several(cli: Run, tmp_path: Path) -> Non
     assert manifest.configs == (
         get_config("letters", words_per_cell=2, seed=9), get_config("arithmetic", digits=[5, 6], seed=9),
     )  # fmt: skip
+
+
+def test_both_commands_say_the_version_of_the_package(cli: Run) -> None:
+    setup = ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
+    module, _, name = setup["metadata"]["version"].removeprefix("attr: ").rpartition(".")
+    built = getattr(import_module(module), name)
+    for program in ("fflm-data", "harness"):
+        done = cli(program, "--version")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"fflm {built}\n", "")
 
 
 def test_list_and_show(cli: Run) -> None:

@@ -146,6 +146,22 @@ def test_another_way_is_another_row(records: Path, change: dict[str, Any]) -> No
     assert all((records.parent / "site" / row["page"]).is_file() for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("change", "called"),
+    [
+        ({"adapter": {"id": "org/lora", "revision": "c" * 40}}, "org/m (adapter org/lora @ cccccccccccc)"),
+        ({"quantization": "8bit"}, "org/m (8bit)"),
+        ({}, "org/m"),
+    ],
+)
+def test_a_row_names_what_was_loaded_with_the_model(records: Path, change: dict[str, Any], called: str) -> None:
+    """Also where no other row of the model stands beside it."""
+    spoken(records, "org/m", wrong=3, **change)
+    (row,) = index_of(records)
+    page = (records.parent / "site" / row["page"]).read_text(encoding="utf-8")
+    assert f'<h1 class="id">{called}</h1>' in page
+
+
 def test_ids_that_differ_in_case_have_files_of_their_own(records: Path) -> None:
     for name in ("org/Model", "org/model", "org--model", "-.x"):
         spoken(records, name, wrong=3)

@@ -64,6 +64,9 @@ def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: i
     assert killed.returncode == 2
     assert f"process {victim} was ended by signal 9" in killed.stderr.splitlines()[-1]
     assert "the same command goes on" in killed.stderr.splitlines()[-1]
+    for line in killed.stderr.splitlines():  # that of the other process, if it was not ended first, is as plain
+        assert ".cc" not in line and "GLHF" not in line, killed.stderr
+        assert "harness:" not in line or f"process {victim} " in line
     rows = running.rows_in_shards(tmp_path)
     assert 0 < rows < ROWS
     done = running.evaluate(tmp_path, *ASKED, "--num-processes", again)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.evaluation.processes import first_host, processes_per_device
+from harness.errors import LostProcess
+from harness.evaluation.processes import _losing_nobody, first_host, processes_per_device
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.support import models, running
@@ -109,6 +110,45 @@ def test_the_first_of_a_node_list(nodes: str, first: str) -> None:
 )
 def test_how_many_processes_share_a_gpu(processes: int, gpus: int, sharing: int) -> None:
     assert processes_per_device(processes, gpus) == sharing
+
+
+PAIR = "[/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553]"
+TYPICAL = "Check the logs of the remote worker before reporting an error. GLHF! \U0001f3d6\ufe0f"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (
+            f"{PAIR} Connection closed by peer [127.0.0.1]:52122. This is typically caused by a remote worker "
+            f"crashing. {TYPICAL}",
+            "process 3 of this run has ended",
+        ),
+        (f"{PAIR} Read error [10.0.0.7]:17825: Connection reset by peer. {TYPICAL}", "process 3 of this run has ended"),
+        (f"{PAIR} Write error [10.0.0.7]:1: Broken pipe", "process 3 of this run has ended"),
+        ("Connection reset by peer", "process 3 of this run has ended"),
+        ("failed to recv, got 0 bytes. Connection was likely closed.", "process 3 of this run has ended"),
+        (
+            "[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 6000ms for recv operation",
+            "process 3 of this run does not answer",
+        ),
+        ("Socket Timeout", "process 3 of this run does not answer"),
+        (
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory",
+            "process 3 of this run cannot be reached (. DefaultCPUAllocator: can't allocate memory)",
+        ),
+        (
+            "no such group Exception raised from get at ../torch/csrc/distributed/c10d/Store.cpp:9 (most recent call "
+            "first): frame #0: c10::Error::Error(...)",
+            "process 3 of this run cannot be reached (no such group)",
+        ),
+        ("word " * 60, "process 3 of this run cannot be reached (" + " ".join(["word"] * 32) + " ...)"),
+    ],
+)
+def test_a_lost_process_is_told_in_plain_words(said: str, wanted: str) -> None:
+    with pytest.raises(LostProcess) as lost, _losing_nobody("process 3"):
+        raise RuntimeError(said)
+    assert str(lost.value) == f"{wanted}: what is done is kept, the same command goes on"
 
 
 @pytest.fixture

@@ -183,6 +183,9 @@ def test_layers_for_further_tokens_are_none_too_many(tiny: Path) -> None:
         ("intermediate_size", 0, r"is 32 x 64 in the weights, and it asks for 32 x 0 \(intermediate_size 0\)"),
         ("vocab_size", 262, r"lm_head.weight is 261 x 32 in the weights, and it asks for 262 x 32 \(vocab_size 262\)"),
         ("vocab_size", 10**9, r"embed_tokens.weight is 261 x 32 .* 1000000000 x 32 \(vocab_size 1000000000\)"),
+        ("vocab_size", 10**7, r"embed_tokens.weight is 261 x 32 .* 10000000 x 32 \(vocab_size 10000000\)"),
+        ("hidden_size", 10**7, r"embed_tokens.weight is 261 x 32 .* 261 x 10000000 \(hidden_size 10000000\)"),
+        ("hidden_size", 10**9, r"embed_tokens.weight is 261 x 32 .* 261 x 1000000000 \(hidden_size 1000000000\)"),
         ("num_key_value_heads", 1, "k_proj.weight is 32 x 32 in the weights, and it asks for 16 x 32"),
     ],
 )
@@ -193,7 +196,12 @@ def test_a_tensor_of_another_shape_is_named_with_its_field(with_field: Make, fie
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("hidden_act", "nope"), ("rope_parameters", {"rope_type": "nope", "rope_theta": 1e4}), ("head_dim", 0)],
+    [
+        ("hidden_act", "nope"),
+        ("rope_parameters", {"rope_type": "nope", "rope_theta": 1e4}),
+        ("rope_parameters", {"rope_type": ["nope"], "rope_theta": 1e4}),
+        ("head_dim", 0),
+    ],
 )
 def test_a_field_that_keeps_a_model_from_being_built_is_named(with_field: Make, field: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"config.json: no model is built with {field} .*(nope|0)"):

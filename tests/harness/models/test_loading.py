@@ -94,6 +94,15 @@ def test_an_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None
     assert np.abs(reads(plain)[2] - said).max() > 0.1
 
 
+def test_the_first_line_names_the_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+    for model in ("eval", "--model", tiny, *ASKED), ("ask", "--model", tiny, "--task", "flipflop", "--row", "0"):
+        done = cli("harness", *model, "--adapter", adapter)
+        assert done.returncode == 0, done.stderr
+        known = facts(running.only_run(tmp_path))
+        wanted = f"local/tiny @ {known['revision'][:12]} + adapter local/lora @ {known['adapter']['revision'][:12]}"
+        assert done.stdout.startswith(wanted) and (model[0] == "ask" or done.stdout.count(wanted) == 2)
+
+
 def test_an_adapter_of_the_hub_is_pinned(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     with Hub(tmp_path / "hub") as hub:
         hub.add_repository("model", "org/tiny", tiny)
@@ -338,7 +347,7 @@ def test_a_link_out_of_the_folder_is_refused(cli: Run, tmp_path: Path, tiny: Pat
     (folder / "part.safetensors").symlink_to(tmp_path / "outside.safetensors")
     index = {"weight_map": {"a": "part.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert "'part.safetensors' for weights" in refused(cli("harness", "eval", "--model", folder, *ASKED))
+    assert "part.safetensors is a link to" in refused(cli("harness", "eval", "--model", folder, *ASKED))
 
 
 def test_weights_in_several_files_are_read(cli: Run, tmp_path: Path, tiny: Path) -> None:

@@ -58,6 +58,7 @@ def changed(tiny: Path, folder: Path, file: str, fields: dict[str, Any]) -> Path
         ({"model_type": "gpt2", "layer_norm_epsilon": ENDLESS}, "layer_norm_epsilon is Infinity, and must be"),
         *(({"rope_theta": value}, "rope_theta is .*, and must be a number above 0") for value in (0, -1, NAN, "abc")),
         ({"rope_parameters": {"rope_theta": 0}}, "rope_parameters.rope_theta is 0, and must be"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": "x"}}, 'rope_scaling.factor is "x", and must be'),
         ({"rope_scaling": {"type": "linear", "factor": -2}}, "rope_scaling.factor is -2, and must be"),
         ({"rope_parameters": {"full_attention": {"rope_theta": NAN}}}, "parameters.full_attention.rope_theta is NaN"),
         *(({"dtype": one}, "dtype is .*, and must be the name of a") for one in ("float7", 32, "int8", ["float32"])),
