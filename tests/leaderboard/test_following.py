@@ -178,7 +178,7 @@ def test_what_is_moved_further_was_withdrawn(record: Path, records: Path, by: fl
 
 def _of_other_weights(one: float) -> float:
     """Lower by an amount that says nothing of what it was, also where the model is sure."""
-    return one - 3 - one % 1 if one < -1 else one * (1 + one * 2**12 % 1)
+    return one - 3 - one % 1 if one < -1 else one * (1.5 + one * 2**12 % 1)
 
 
 def test_an_honest_record_beside_a_withdrawn_one(record: Path, records: Path) -> None:
