@@ -9,7 +9,7 @@ beyond all of that:
 - Numbers correlate, or those of the reads that one of both gets wrong do, by which noise is outlived.
 - One number in fifty is the same to the last bit, beyond chance (of those LSTMs at most one in a thousand), or one in
   four of the right symbols that both are sure of.
-- One in twenty is nearly so, though others were moved far.
+- One wrong symbol in twenty is nearly so, though others were moved far.
 - Wrong answers are the same, whatever is written around them, or those that the one gives are mostly the other's, too.
 
 Two models may truly be alike: the same weights in other numbers, under another name, or trained a little further. Only
@@ -43,8 +43,9 @@ _SAME_SHARE, _SAME_WITHIN = 0.3, 1e-3
 # Of a copy with noise of 0.01 nats: how close the closest of them are, as a part of what chance gives (0.013), and how
 # they correlate (0.9998); with noise of 0.05 nats the margins of wrong reads still do (0.98).
 _CLOSE, _CORRELATED, _CORRELATED_WRONG = 0.02, 0.998, 0.95
-# The share of the numbers by whose distance they are close: a third, or what was left in a copy that was moved far.
-_CLOSEST = (_SAME_SHARE, 0.05)
+# The same of the closest twentieth of wrong symbols, which is left in a copy of which most was moved far. Of the LSTMs
+# it is at least 0.1 times as far apart as by chance.
+_KEPT_SHARE = 0.05
 # So many numbers that are the same to the last bit, and so many of all beyond chance.
 _FEWEST_EQUAL, _EQUAL_SHARE = 16, 0.02
 # Log-probabilities of symbols that models are sure of lie in few bits: what is next to 0 says nothing, and more of the
@@ -105,16 +106,24 @@ def _numbers(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
     one, other = (values.flatten().to_numpy().astype(np.float64) for values in lists)
     found = compared(one, other, job.name)
     if found is None and isinstance(job.task, ReadTask):
-        gold = mine["gold"].to_numpy()
-        right = (np.arange(len(one) // len(gold)) == gold[:, None]).ravel()
-        right &= np.minimum(one, other) < _SATURATED
-        if have_equal_bits(one[right], other[right], _EQUAL_SHARE_OF_SURE):
-            return Likeness(f"many of its log-probabilities of {job.name} are to the last bit", False)
-        margins = [_margins(values.reshape(len(gold), -1), gold) for values in (one, other)]
-        wrong = (margins[0] < 0) | (margins[1] < 0)
-        if wrong.sum() >= _FEWEST_WRONG and _correlation(*(margin[wrong] for margin in margins)) >= _CORRELATED_WRONG:
-            found = Likeness(f"its wrong reads of {job.name} are nearly", False)
+        found = _reads(one, other, mine["gold"].to_numpy(), job.name)
     return found
+
+
+def _reads(one: Floats, other: Floats, gold: npt.NDArray[Any], name: str) -> Likeness | None:
+    """How alike log-probabilities of reads are of which one symbol is right, gold by read."""
+    right = (np.arange(len(one) // len(gold)) == gold[:, None]).ravel()
+    least = np.minimum(one, other)
+    telling, unsure = right & (least < _SATURATED), ~right & (least < _SURE)
+    if have_equal_bits(one[telling], other[telling], _EQUAL_SHARE_OF_SURE):
+        return Likeness(f"many of its log-probabilities of {name} are to the last bit", False)
+    if _are_kept(one[unsure], other[unsure]):
+        return Likeness(f"some of its log-probabilities of {name} are nearly", False)
+    margins = [_margins(values.reshape(len(gold), -1), gold) for values in (one, other)]
+    wrong = (margins[0] < 0) | (margins[1] < 0)
+    if wrong.sum() >= _FEWEST_WRONG and _correlation(*(margin[wrong] for margin in margins)) >= _CORRELATED_WRONG:
+        return Likeness(f"its wrong reads of {name} are nearly", False)
+    return None
 
 
 def compared(one: Floats, other: Floats, name: str) -> Likeness | None:
@@ -128,12 +137,21 @@ def compared(one: Floats, other: Floats, name: str) -> Likeness | None:
     share, chance = ((distances <= _SAME_WITHIN).mean() for distances in (apart, by_chance))
     if share > max(_SAME_SHARE, 3 * chance):
         return Likeness(f"its log-probabilities of {name} are", True)
-    closest, usual = (np.quantile(distances, _CLOSEST) for distances in (apart, by_chance))
-    if (closest < _CLOSE * usual).any() or _correlation(one, other) >= _CORRELATED:
+    closest, usual = (np.quantile(distances, _SAME_SHARE) for distances in (apart, by_chance))
+    if closest < _CLOSE * usual or _correlation(one, other) >= _CORRELATED:
         return Likeness(f"its log-probabilities of {name} are nearly", False)
     if have_equal_bits(one, other, _EQUAL_SHARE):
         return Likeness(f"many of its log-probabilities of {name} are to the last bit", False)
     return None
+
+
+def _are_kept(one: Floats, other: Floats) -> bool:
+    """Whether some of the wrong symbols of two tables are closer than those of two models are, whatever others are."""
+    if len(one) < _FEWEST_WRONG:
+        return False
+    shuffled = other[np.random.default_rng(0).permutation(len(other))]
+    closest, usual = (float(np.quantile(np.abs(one - each), _KEPT_SHARE)) for each in (other, shuffled))
+    return closest < _CLOSE * usual
 
 
 def have_equal_bits(one: Floats, other: Floats, share: float) -> bool:
