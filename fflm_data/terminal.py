@@ -15,7 +15,7 @@ from tqdm import tqdm
 COLUMNS, ROWS = 80, 24
 
 
-class Bar(tqdm):  # type: ignore[misc]
+class Bar(tqdm):
     """tqdm's progress bar, as wide as the terminal is now; also on one that reports no size, as those of containers and
     CI do, where tqdm shows nothing."""
 

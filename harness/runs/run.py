@@ -264,9 +264,9 @@ Names = tuple[str, ...]
 Changes = dict[Names, tuple[Any, Any]]
 
 
-def differences(before: Any, now: Any) -> list[str]:
-    """What has changed between two values of JSON, a phrase each."""
-    return [_told(path, *values) for path, values in _changes(before, now).items()]
+def differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """What has changed between two values of JSON, which have a name, a phrase each."""
+    return [_told(path, *values) for path, values in _changes(before, now, (name,) if name else ()).items()]
 
 
 def _changes(before: Any, now: Any, path: Names = ()) -> Changes:
