@@ -9,7 +9,8 @@ A count, read by parse. Rules are tried in this order; the first that finds a nu
                                                      candidate
                 | { answer }, doubt, { answer }, candidate by itself
                                                      "2. Ah, I see a third. 3.", "2. Apologies, it's 3", "2, no: 3",
-                                                     "2. Rechecking: 3", "2... 3, actually.": from that candidate on, if
+                                                     "2. Rechecking: 3", "2... 3, actually.", "2 r's in it. Sorry, there
+                                                     are 3 r's in it.", "2 -> corrected: 3": from that candidate on, if
                                                      one stands before the doubt, and this at once after it or in the
                                                      last sentence; of a text that was cut off only strong counts then
     answer      = strong | in_all | weak | alone | calculated | made | summed | stated | all       in this order
@@ -54,8 +55,9 @@ A count, read by parse. Rules are tried in this order; the first that finds a nu
     Digits with a letter, % or superscript at them (3rd, r3d, 10-letter, GPT-4) are none. The length of the word or
     list ("10 letters", "20 words", unless a quoted letter follows) is a candidate only where there is no other.
     No value, so no answer, have: 3.5, 1.400, 3/4, 3-4, 3:30, 1,2,3, "3 thousand", and bounds ("at least 3", "3+").
-    "about 3" is 3; "2 or 3", "2 (or is it 3?)", "2, maybe 3" and "2 (3 if you count it)" are none. "3x" counts beside a
-    letter or a verb of occurring alone ("3x r", "r appears 3x"). Footnotes and citations, Markdown, LaTeX and HTML
+    "about 3" is 3; "2 or 3", "2 (or is it 3?)", "2, maybe 3", "2 (3 if you count it)" and "2 (some count 3)" are none.
+    "3x" counts beside a letter or a verb of occurring alone ("3x r", "r x3", "r appears 3x"), and of "3/10" the 3 where
+    "letters are r" follows. Footnotes and citations, Markdown, LaTeX and HTML
     around a number are not seen, but tags other than those within a line part it from its neighbours, and the name of a
     tag that HTML does not have is its label (<count>3</count> is "count: 3"); ~~struck out~~ is not said.
     Number words of other languages are not read.

@@ -77,6 +77,11 @@ _CHOICES = [
     ),
     rule(rf"\b{_HEDGE} {N}[^\n{N}]{{0,60}}\b{_HEDGE} {N}"),
     rule(rf"{N}(?: [\w'\"]{{1,14}})? \({N}(?:\?| (?:if|when|with|including|counting|depending)\b)"),
+    # "2 (some count 3)"
+    rule(
+        rf"{N}(?: [\w'\"]{{1,14}})? \((?:but |though |although )?(?:some|others|many|most)(?: \w+)?"
+        rf" (?:count|say|see|get|find|claim|argue)(?: (?:that|it's|it as|there are|there is))? {N}"
+    ),
     rule(
         rf"{N} (?:if|when)\b[^.\n]{{0,80}}\b(?:otherwise|else|if not|without)\b[^.\n{N}]{{0,20}}{N}"
         rf"|{N} (?:if|when)\b[^.\n{N}]{{0,60}}{N} (?:otherwise|else|if|when|without)\b"

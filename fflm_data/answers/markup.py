@@ -80,6 +80,10 @@ _MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     # 3x r; "apple": 3x; it appears 3x. Any other is a factor.
     (re.compile(rf"(?<![\w.,])(\d{{1,3}})[x×](?= (?:the letter\b|{_COUNTED}(?!\w| ?[-+*/=^])))", re.I), r"\1 times"),
     (re.compile(rf"((?:{_OCCURS}|(?<!\w){_COUNTED}:) \d{{1,3}})[x×](?=[ ]*(?:[.,;!)\n]|$|in\b))", re.I), r"\1 times"),
+    # r x3; 3/10 letters are r, which is no fraction of them.
+    (re.compile(rf"(?<![\w'\"])(?<!\d )({_COUNTED}:? )[x×](?=\d{{1,3}}[ ]*(?:[.,;!)\n](?!\d)|$|in\b))", re.I), r"\1= "),
+    (re.compile(rf"(?<![\w.,/:-])(\d{{1,3}})/(?=\d{{1,3}} (?:letters|characters) are (?:the letter )?{_COUNTED}(?!\w))",
+                re.I), r"\1 out of "),
 ]  # fmt: skip
 _BLANKS = re.compile(r"\s{30,}")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")

@@ -47,7 +47,7 @@ _ADMITTED = (
 _APOLOGY = r"(?:sorry|(?:my )?apologies|I apologi[sz]e|(?:pardon|excuse) me)"
 _FOREIGN = r"(?:nein|moment|korrektur|entschuldigung|perdón|espera|corrección|no|non|pardon|attends|désolée?)"
 _DOUBT = rule(
-    r"(?:^[ \t]*|(?<=[.!,;:…] )|(?<=[(\[])|[—–] ?|(?<= - )|\bbut )"
+    r"(?:^[ \t]*|(?<=[.!,;:…] )|(?<=[(\[])|[—–] ?|(?<= - )|(?:→|[-=]>) ?|\bbut )"
     rf"(?:{_SOUND},? )?(?:{_SOUND}|not {ASIDE}|no(?:[ ,]+no|pe)?|{_REDONE}|{_ADMITTED}|{_APOLOGY}|{_FOREIGN})(?!\w)"
     r"|不对|等等|等一下|更正|抱歉|不,"
 )
@@ -57,7 +57,10 @@ _WORDS = (
     r"|number|total|of|es|son|sind|sont|ist|est|sono|是|应该是|有|应该有)"
 )
 _LEAD = rf"(?:{_WORDS}(?![a-z'])[ ,:]*){{0,8}}"
-_NUMBER = rf"{_LEAD}(?P<number>{N})(?P<alone>{THINGS}{ENDS})?"
+# By itself, or of a word that stands before it too: "2 r's in berry. Apologies, there are 3 r's in berry."
+_OF_WORD = rf"{THINGS}(?P<word> in [^.!?\n{N}{ASIDE}]{{1,40}})(?=[.!?\n]|$)"
+_NUMBER = rf"{_LEAD}(?P<number>{N})(?:(?P<alone>{THINGS}{ENDS})|{_OF_WORD})?"
+WORD_BEFORE = 200
 _AT_ONCE = rule(rf"[^\w{N}{ASIDE}]*(?:that(?:'s| is| makes) )?{_NUMBER}")
 _AT_THE_END = rule(rf"[^\w{N}{ASIDE}]*{_NUMBER}")
 _TAKEN_BACK_AFTER = rule(
@@ -81,7 +84,11 @@ def _said_again(text: str, values: dict[int, int | None], last: int) -> int:
 
     def says(said: re.Match[str] | None) -> bool:
         """Whether that is a number by itself, or one of those between which a choice is left."""
-        return said is not None and (said["alone"] is not None or values[said.start("number")] is None)
+        if said is None:
+            return False
+        before = text[max(0, said.start() - WORD_BEFORE) : said.start()]
+        again = said["word"] is not None and said["word"] in before
+        return again or said["alone"] is not None or values[said.start("number")] is None
 
     doubts = [match.end() for match in _DOUBT.finditer(text) if first < match.start()]
     starts = [end for end in doubts if says(_AT_ONCE.match(text, end))]

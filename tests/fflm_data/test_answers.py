@@ -30,6 +30,11 @@ PROSE = "the letter word strawberry let us look at every spelling carefully and 
 
 ADVERSARIAL = {
     "digits": "1" * 100_000,
+    "letters by times": "r x3 " * 20_000,
+    "shares of letters": "3/10 letters are r " * 5_000,
+    "what some count": "2 (some count " * 7_000,
+    "arrows": "2 → corrected: " * 6_500,
+    "the same after doubts": "Sorry, there are 3 r's in berry. " * 3_000,
     "groups": "1," * 50_000,
     "spaced numbers": "3 " * 50_000,
     "numbers on lines": "3\n" * 50_000,
