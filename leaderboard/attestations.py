@@ -18,8 +18,8 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.runs.run import read_run, write_json
-from leaderboard.attested import require_fresh, require_replay, require_time
-from leaderboard.counted import require_counts
+from leaderboard.attestation_counts import require_counts
+from leaderboard.attestation_rules import require_fresh, require_replay, require_time
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.schema import require_form

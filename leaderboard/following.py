@@ -3,8 +3,8 @@
 By what is recorded, whatever the record is called and whoever sends it. Into a record of another model either follows
 with the same log-probabilities, or, where the two have none in common, the same texts. Right answers of two models are
 the same: texts say something only where enough of them are wrong. Of the same model less is enough: what answers give,
-however numbers and words were edited (`leaderboard.repeating`). A later replay lifts either: of as many sequences as
-were doubted, or of all of what was withdrawn.
+however numbers and words were edited (`repeated_outputs`). A later replay lifts either: of as many sequences as were
+doubted, or of all of what was withdrawn.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from fflm_data.arrays import Bools
 from harness.errors import UserError
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.records import Record
-from leaderboard.repeating import is_of_same_name, pairs, repeats_disputed, repeats_withdrawn
+from leaderboard.repeated_outputs import is_of_same_name, pairs, repeats_disputed, repeats_withdrawn
 from leaderboard.replay.differences import Difference, read_difference
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused

@@ -19,7 +19,7 @@ from harness.errors import UserError
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
 from leaderboard.records import PLACES, Record, read_record, record_folders, records_of
-from leaderboard.replay.sampling import usual_count
+from leaderboard.replay.row_choice import usual_count
 from leaderboard.verification.diff import added_records, contents
 from leaderboard.verification.record import Verdict
 from leaderboard.verification.refusal import Refused
@@ -185,7 +185,7 @@ def _tell(verdict: Verdict) -> None:
 
 def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
     """The attestations of a record, each written beside it."""
-    from leaderboard.replay.examining import Questions, examine
+    from leaderboard.replay.file_check import Questions, examine
     from leaderboard.replay.fresh import fresh
     from leaderboard.replay.replay import replay
 

@@ -177,9 +177,9 @@ def test_whoever_reads_may_stop(tmp_path: Path) -> None:
 OTHERS = {"fflm_data/terminal.py", "leaderboard/verification/sandbox.py", "fflm_data/facts/make.py"}
 # What they write is read by the process that has started them.
 CHILDREN = {
-    "harness/prompts/template_process.py",
+    "harness/prompts/chat_template_process.py",
     "harness/models/tokenizer_process.py",
-    "leaderboard/replay/examining.py",
+    "leaderboard/replay/file_check.py",
 }
 TABLES = {"harness/reporting/table.py", "harness/reporting/comparison_table.py"}
 

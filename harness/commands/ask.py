@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     unused = [name for name in ("split", "row", "set", "shots", "challenges") if getattr(args, name)]
     if args.question is not None and unused:
         raise UserError(f"--{unused[0]} is for a row of a task: leave it out, or replace the question by --task NAME")
-    from harness.evaluation.progress import IMPORTING, Progress
+    from harness.evaluation.progress_bar import IMPORTING, Progress
 
     with Progress() as progress:
         progress.doing(IMPORTING)

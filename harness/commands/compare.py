@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from harness.reporting import comparison_table
     from harness.reporting.page import write_comparison
     from harness.runs.run import require_writable
-    from harness.runs.several import complete, of_each
+    from harness.runs.selection import complete, of_each
 
     first, *others = of_each(args.folders, complete)
     if not others:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates in this process, or starts several that do."""
     from harness.evaluation import processes
-    from harness.evaluation.progress import IMPORTING, Progress
+    from harness.evaluation.progress_bar import IMPORTING, Progress
 
     request = eval_request(args)
     processes.end_with_launcher()

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from fflm_data.arrays import Ints
-from harness.engine.abilities import Completing, Reading
 from harness.engine.batches import padded
+from harness.engine.capabilities import Completing, Reading
 from harness.engine.forward import Forward, KVState
-from harness.models.faithful import decoded
+from harness.models.tokenizer_check import decoded
 from harness.prompts.prompting import template_marks
 from harness.prompts.thinking import marker_ids
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fflm_data.arrays import Ints
-from harness.engine.abilities import Completing
+from harness.engine.capabilities import Completing
 from harness.engine.decoding import Decoder, Limit, Row, take
 from harness.engine.forward import KVState
 from harness.planning.plans import DialoguePlan

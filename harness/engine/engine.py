@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from fflm_data.arrays import Ints, Logprobs
-from harness.engine.abilities import (
+from harness.engine.batch_progress import BatchProgress
+from harness.engine.batches import Budget, cut, padded
+from harness.engine.capabilities import (
     Completing,
     Reading,
     in_float32,
@@ -21,8 +23,6 @@ from harness.engine.abilities import (
     probe_sharing,
     repeats_at_length,
 )
-from harness.engine.batch_progress import BatchProgress
-from harness.engine.batches import Budget, cut, padded
 from harness.engine.decoding import Decoder, Limit
 from harness.engine.dialogues import DialogueOutputs, converse
 from harness.engine.forward import Forward, KVState

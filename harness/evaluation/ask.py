@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
-from harness.planning.planning import apply_prompting, other_tasks, plan_jobs, plan_rows
+from harness.planning.planner import apply_prompting, other_tasks, plan_jobs, plan_rows
 from harness.planning.plans import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
 from harness.planning.request import Questions
 from harness.prompts.jobs import Job

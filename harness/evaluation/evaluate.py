@@ -20,14 +20,14 @@ from harness.errors import UserError
 from harness.evaluation.collect import Observed, observe
 from harness.evaluation.merge import first_of_each, merge, rows_done
 from harness.evaluation.processes import World, is_first
-from harness.evaluation.progress import Progress, Teller, Weights
+from harness.evaluation.progress_bar import Progress, Teller, Weights
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models import in_memory
 from harness.models.in_memory import InMemory
 from harness.models.loading import describe, load
 from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
 from harness.models.tokenizer_file import keeping
-from harness.planning.planning import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
+from harness.planning.planner import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
 from harness.planning.plans import Plan
 from harness.planning.request import EvalRequest, Questions
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from fflm_data.terminal import Bar
 from harness.errors import UserError
-from harness.models.suggestions import some
-from harness.planning.planning import plan_jobs
+from harness.models.name_suggestions import some
+from harness.planning.planner import plan_jobs
 from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting

@@ -16,7 +16,7 @@ from typing import Any
 from huggingface_hub.errors import HTTPError
 
 from harness.errors import UserError
-from harness.models import reference, suggestions
+from harness.models import name_suggestions, reference
 from harness.models.architectures import auto_class, context_of
 from harness.models.attention import require_attention
 from harness.models.checkpoint import (
@@ -295,18 +295,18 @@ def _template_of_processor(request: ModelRequest, location: str, revision: str, 
 def _require_there(request: ModelRequest, folder: Path) -> None:
     """Raises UserError, with what was probably meant, for a folder or a file of it that is not there."""
     if not folder.is_dir():
-        suggestions.require_id("model", request.model, suggestions.is_model)
+        name_suggestions.require_id("model", request.model, name_suggestions.is_model)
         return
     if request.revision:
         raise UserError(f"{folder} is a folder and has no revisions: leave out --revision")
     with strangers_files(request.model):
         files_of_model(folder, request.gguf_file)
-    if suggestions.is_model(folder):
+    if name_suggestions.is_model(folder):
         _require_no_adapter(folder, request.model)
     if not request.gguf_file:
-        suggestions.require_model_folder(folder)
+        name_suggestions.require_model_folder(folder)
     elif not (folder / request.gguf_file).is_file():
-        there = suggestions.some(suggestions.gguf_files(folder))
+        there = name_suggestions.some(name_suggestions.gguf_files(folder))
         raise UserError(
             f"there is no {request.gguf_file} in {folder}: name a file of the folder with --gguf-file"
             + (f" (it has {there})" if there else "")
@@ -318,10 +318,10 @@ def _require_there(request: ModelRequest, folder: Path) -> None:
 def _require_no_adapter(folder: Path, model: str) -> None:
     """Raises UserError for an adapter among the files of a model: transformers would load it too, pickled or not, and
     the model that it names in the place of one of the Hub, all under this model's name."""
-    if suggestions.is_adapter(folder):
+    if name_suggestions.is_adapter(folder):
         raise UserError(
             f"{model} is a model and an adapter in one ({ADAPTER_FILES[0]} beside {CONFIG}), and which one is meant "
-            f"cannot be told: name the adapter with --adapter {model}, and with --model {suggestions.base(folder)}"
+            f"cannot be told: name the adapter with --adapter {model}, and with --model {name_suggestions.base(folder)}"
         )
 
 
@@ -408,7 +408,7 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
             paths = [folder / file for file in ADAPTER_FILES]
             revision, name = folder_revision(folder, None), folder_name(folder.resolve().name)
         else:
-            suggestions.require_id("adapter", name, suggestions.is_adapter)
+            name_suggestions.require_id("adapter", name, name_suggestions.is_adapter)
             if not here_only:
                 require_reachable(name, ADAPTER_FILES[0], branch or None)
             fetch = partial(hf_hub_download, name, revision=branch or None, local_files_only=here_only)
@@ -421,7 +421,7 @@ def _adapter(asked: str, here_only: bool) -> Adapter:
         paths, reason = [], error
     else:
         reason = FileNotFoundError(f"it lacks one of {', '.join(ADAPTER_FILES)}")
-    hint = suggestions.near_folder(Path(name), suggestions.is_adapter)
+    hint = name_suggestions.near_folder(Path(name), name_suggestions.is_adapter)
     if not paths or not all(path.is_file() for path in paths):
         raise UserError(
             f"the adapter {asked!r} cannot be loaded ({_short(reason)}): give the id of a PEFT adapter on the Hub, or "
@@ -462,7 +462,7 @@ def hub_revision(request: ModelRequest, here_only: bool = False) -> str:
         path = Path(hf_hub_download(request.model, needed, revision=request.revision, local_files_only=here_only))
     except RemoteEntryNotFoundError:
         if not request.gguf_file and (files := files_of(request.model, request.revision, ".gguf")):
-            raise suggestions.which_gguf(request.model, files) from None
+            raise name_suggestions.which_gguf(request.model, files) from None
         raise
     return path.parts[len(path.parts) - path.parts[::-1].index("snapshots")]
 
@@ -518,7 +518,7 @@ def cannot_load(model: str, error: BaseException) -> UserError:
     if isinstance(error, FaultyFile):
         return UserError(f"the model {model!r} cannot be loaded ({error}): {error.advice}, or name another model")
     missed = isinstance(error, OSError | HTTPError) and not Path(model).is_dir()
-    hint = suggestions.near_folder(Path(model), suggestions.is_model) if missed else ""
+    hint = name_suggestions.near_folder(Path(model), name_suggestions.is_model) if missed else ""
     if isinstance(error, HTTPError) and not isinstance(error, OSError):  # the Hub's own answers are OSErrors too
         again = "try again" if "/" in model else "there is no such folder, name one, or try again"
         return UserError(

@@ -11,7 +11,7 @@ import numpy as np
 from fflm_data.arrays import Ints
 from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError, encode_batch, lacks
-from harness.models.faithful import faithful
+from harness.models.tokenizer_check import faithful
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 
 from harness.errors import UserError
+from harness.prompts.chat_template import ChatTemplate, Message
 from harness.prompts.prompting import Prompting, render_all
-from harness.prompts.templates import ChatTemplate, Message
 
 # No two are alike, and none stands in what anybody says.
 _LETTERS = 24

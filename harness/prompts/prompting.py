@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.prompts import thinking
+from harness.prompts.chat_template import ChatTemplate, Message, TemplateFault, carry_out
 from harness.prompts.clock import CLOCK, TODAY
-from harness.prompts.templates import ChatTemplate, Message, TemplateFault, carry_out
 from harness.tasks.base import CompletionTask, DialogueTask
 
 CHAT = ("auto", "on", "off")

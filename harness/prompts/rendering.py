@@ -11,11 +11,11 @@ from fflm_data.arrays import Ints
 from harness.errors import UserError
 from harness.models.tokens import encode
 from harness.prompts import thinking
+from harness.prompts.chat_template import ChatTemplate, Message
 from harness.prompts.few_shot import demonstrations
 from harness.prompts.framing import framed
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting, render, template_of
-from harness.prompts.templates import ChatTemplate, Message
 from harness.tasks.base import CompletionTask, DialogueTask
 
 BETWEEN = "\n\n"  # demonstrations of a plain text

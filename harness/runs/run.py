@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
 from fflm_data.terminal import say
 from harness.errors import OtherVersion, UserError
-from harness.models import suggestions
+from harness.models import name_suggestions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.runs.version import HARNESS_VERSION
@@ -311,8 +311,8 @@ def _told(path: Names, before: Any, now: Any) -> str:
 
 def read_run(folder: Path) -> Run:
     """The run in a folder. Raises UserError if there is none."""
-    if not suggestions.is_run(folder):
-        raise suggestions.no_run(folder)
+    if not name_suggestions.is_run(folder):
+        raise name_suggestions.no_run(folder)
     try:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -16,15 +16,15 @@ from fflm_data.terminal import Bar
 from harness.prompts.jobs import Job
 from harness.runs import observations
 from harness.runs.run import Run, environment
+from leaderboard.attestation_rules import ALL
 from leaderboard.attestations import REPLAY, Attestation, require_writable
-from leaderboard.attested import ALL
 from leaderboard.records import Record
 from leaderboard.replay.agreement import tolerance_of
 from leaderboard.replay.bias_test import leanings, together
 from leaderboard.replay.compare import MOST_DIFFERENCES, Recheck
 from leaderboard.replay.devices import accuses, rounds_otherwise
 from leaderboard.replay.rerun import ask_again, now, recorded_model
-from leaderboard.replay.sampling import draw
+from leaderboard.replay.row_choice import draw
 
 
 def replay(record: Record, count: int | None, nonce: str, by: str, model: str | None = None) -> Attestation:

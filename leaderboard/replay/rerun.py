@@ -27,7 +27,7 @@ from harness.models.source import (
     folder_revision,
     resolve,
 )
-from harness.planning.planning import plan_rows
+from harness.planning.planner import plan_rows
 from harness.planning.plans import Plan
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
 from harness.prompts.jobs import Job

@@ -19,7 +19,6 @@ from harness.scoring.scores import Score, result_of, score
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import SUBMISSION_FILE
 from leaderboard.verification.duplicates import attesting, require_own_name, require_unlike_others
-from leaderboard.verification.frames import require_frames
 from leaderboard.verification.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.verification.refusal import Refused, shown
 from leaderboard.verification.schema import require_consistent, require_default_data, require_form, require_submitted
@@ -32,6 +31,7 @@ from leaderboard.verification.tables import (
     require_possible,
     require_tokens,
 )
+from leaderboard.verification.template_frames import require_frames
 from leaderboard.verification.terms import require_terms
 
 VERDICT_SCHEMA = "fflm-verdict/1"

@@ -9,8 +9,8 @@ from typing import Any
 from fflm_data import GENERATOR_VERSION, get_config
 from harness.runs.run import SUPPLIED, Run, data_facts, run_id
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, all_tasks
-from leaderboard.verification.commands import require_command
 from leaderboard.verification.reading import canonical
+from leaderboard.verification.recorded_command import require_command
 from leaderboard.verification.refusal import Refused, shown
 from leaderboard.verification.texts import require_harmless
 

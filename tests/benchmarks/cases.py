@@ -15,14 +15,14 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
 from fflm_data import get_config
 from fflm_data.arrays import Floats, Ints
-from harness.engine.abilities import Kept
 from harness.engine.batches import padded
+from harness.engine.capabilities import Kept
 from harness.engine.engine import Engine
 from harness.evaluation.collect import Observed, observe
 from harness.models import reference
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, resolve
-from harness.planning.planning import plan_rows
+from harness.planning.planner import plan_rows
 from harness.planning.plans import Plan, ReadPlan
 from harness.planning.work_queue import build_queue
 from harness.prompts.jobs import Job

@@ -15,7 +15,7 @@ import torch
 from fflm_data.arrays import Floats, Ints
 from harness.engine.batches import Budget
 from harness.engine.engine import Engine
-from harness.planning.planning import plan_rows
+from harness.planning.planner import plan_rows
 from harness.planning.plans import ReadPlan
 from harness.prompts.jobs import Job
 from tests.benchmarks.cases import Case, ours, random_llama, reads_job

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from fflm_data import get_config
-from harness.engine.abilities import Kept
+from harness.engine.capabilities import Kept
 from harness.prompts.jobs import Job
 from harness.runs.run import read_run
 from harness.tasks import get_task

@@ -22,7 +22,7 @@ from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import Record, find_records, read_record
-from leaderboard.replay.sampling import draw, seed_of
+from leaderboard.replay.row_choice import draw, seed_of
 from leaderboard.site import build, verified
 from leaderboard.site.board import put_together
 from leaderboard.site.entries import Source

@@ -11,7 +11,7 @@ import pytest
 from harness.cli import main
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.records import read_record
-from leaderboard.replay.sampling import draw
+from leaderboard.replay.row_choice import draw
 from leaderboard.verification.record import verify_record
 from tests.leaderboard.making import SUBMISSION as TERMS
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite

@@ -14,7 +14,7 @@ from leaderboard.records import RECORDS, read_record
 from leaderboard.replay import replay as module
 from leaderboard.replay.bias_test import Tally
 from leaderboard.replay.devices import accuses, kind_of, rounds_otherwise
-from leaderboard.replay.sampling import usual_count
+from leaderboard.replay.row_choice import usual_count
 from leaderboard.verification_level import standing_of
 from tests.benchmarks.replays import is_found, tables_of
 from tests.harness.conftest import one_thread  # noqa: F401

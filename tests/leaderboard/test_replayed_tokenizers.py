@@ -7,8 +7,8 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UserError
-from harness.models.faithful import Faithful
-from harness.models.surfaces import Surfaces
+from harness.models.token_text import Surfaces
+from harness.models.tokenizer_check import Faithful
 from harness.runs.run import read_run
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay

@@ -9,7 +9,7 @@ from fflm_data.config import ParameterError
 from fflm_data.names import did_you_mean
 from harness.commands import options
 from harness.errors import UserError
-from harness.planning.planning import plan_jobs
+from harness.planning.planner import plan_jobs
 from harness.planning.request import Questions
 
 

@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 from fflm_data.arrays import Ints
-from harness.engine.abilities import repeats_itself, turning_points
+from harness.engine.capabilities import repeats_itself, turning_points
 from harness.engine.engine import Engine
 from harness.engine.forward import Forward
 from harness.planning.plans import CompletionPlan

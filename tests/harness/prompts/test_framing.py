@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.prompts import templates
+from harness.prompts import chat_template
+from harness.prompts.chat_template import ChatTemplate
 from harness.prompts.framing import framed
 from harness.prompts.prompting import Prompting, PromptRequest, resolve_prompting
 from harness.prompts.rendering import exchange, prompt_ids, prompt_texts
-from harness.prompts.templates import ChatTemplate
 from tests.conftest import Run, refused
 from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, said_by_hand
 from tests.support import models, scripted
@@ -150,7 +150,7 @@ def test_the_evaluation_refuses_in_a_line(cli: Run, tmp_path: Path, cheat: str) 
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_templates_without_end_are_refused_in_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templates, "MOST_SECONDS", 2)
+    monkeypatch.setattr(chat_template, "MOST_SECONDS", 2)
     made = tokenizer(ENDLESS[kind])
     began = time.monotonic()
     with pytest.raises(UserError, match=r"refuses \(|leaves out") as error:

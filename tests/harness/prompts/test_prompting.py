@@ -17,7 +17,7 @@ from transformers.utils import chat_template_utils
 from fflm_data import GENERATOR_VERSION, get_config
 from harness.errors import UserError
 from harness.models.source import ModelRequest, resolve
-from harness.planning.planning import apply_prompting, plan_jobs
+from harness.planning.planner import apply_prompting, plan_jobs
 from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting, PromptRequest, render, resolve_prompting, template_marks

@@ -11,8 +11,8 @@ from fflm_data import get_config
 from fflm_data.arrays import Ints
 from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError, Unfaithful
-from harness.models.faithful import decoded
 from harness.models.source import ModelSource
+from harness.models.tokenizer_check import decoded
 from harness.models.tokenizer_file import rehearsed
 from harness.planning.plans import (
     CompletionPlan,

@@ -19,9 +19,9 @@ import pytest
 
 from fflm_data import get_config
 from harness.engine.engine import Engine
-from harness.evaluation import progress
+from harness.evaluation import progress_bar
 from harness.evaluation.processes import World, is_first
-from harness.evaluation.progress import Progress, Teller, Weights, weight
+from harness.evaluation.progress_bar import Progress, Teller, Weights, weight
 from harness.planning.plans import CompletionPlan
 from harness.planning.work_queue import WorkItem
 from harness.prompts.jobs import Job
@@ -84,7 +84,7 @@ def test_what_is_written_has_weight() -> None:
 
 
 def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr(progress_bar, "TOLD_EVERY", 0.0)
     world = World()
     world.open_counters()
     jobs = [job("flipflop", 8), job("letters", 8)]
@@ -112,8 +112,8 @@ def test_what_is_left_follows_each_jobs_own_speed() -> None:
 
 def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first estimate at once, then ever more rarely, and one line at the end."""
-    monkeypatch.setattr(progress, "DRAWN_EVERY", 0.01)
-    monkeypatch.setattr(progress, "LINES_EVERY", 0.2)
+    monkeypatch.setattr(progress_bar, "DRAWN_EVERY", 0.01)
+    monkeypatch.setattr(progress_bar, "LINES_EVERY", 0.2)
     world, jobs, stream = World(), [job("flipflop", 100)], io.StringIO()
     world.open_counters()
     work = item(0, 100, 100_000)
@@ -170,9 +170,9 @@ def test_slow_imports_are_named_before_they_are_done(tmp_path: Path, words: tupl
 
 def test_each_slow_step_has_a_line_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one soon, steps that are over at once none, and a slow one only one."""
-    monkeypatch.setattr(progress, "DRAWN_EVERY", 0.01)
-    monkeypatch.setattr(progress, "FIRST_LINE", 0.2)
-    monkeypatch.setattr(progress, "NEXT_STEP", 0.8)
+    monkeypatch.setattr(progress_bar, "DRAWN_EVERY", 0.01)
+    monkeypatch.setattr(progress_bar, "FIRST_LINE", 0.2)
+    monkeypatch.setattr(progress_bar, "NEXT_STEP", 0.8)
     stream = io.StringIO()
     with Progress(stream=stream) as shown:
         for step, seconds in (("importing", 0.5), ("planning", 0.01), ("loading", 1.2)):
@@ -249,7 +249,7 @@ def test_other_bars_show_on_a_terminal_without_size_too(tmp_path: Path) -> None:
 
 def test_no_bars_but_ours() -> None:
     """tqdm's own show nothing on a terminal that does not say its size."""
-    root = Path(progress.__file__).parents[2]
+    root = Path(progress_bar.__file__).parents[2]
     users = {
         str(path.relative_to(root))
         for package in ("fflm_data", "harness", "leaderboard")

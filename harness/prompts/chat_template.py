@@ -32,7 +32,7 @@ class ChatTemplate:
         return {"text": self.text, "special_tokens": _plain(self.special), "of": of}
 
 
-_PROCESS = sandbox.Answering("harness.prompts.template_process", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+_PROCESS = sandbox.Answering("harness.prompts.chat_template_process", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 
 def carry_out(

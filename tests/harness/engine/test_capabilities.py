@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from harness.engine.abilities import Completing
+from harness.engine.capabilities import Completing
 from harness.engine.engine import Engine
 from harness.engine.memory import measured_budget
 from harness.errors import UserError
@@ -52,7 +52,7 @@ def test_what_a_model_changes_in_its_weights_while_it_is_tried_is_kept() -> None
 
 
 def test_a_lack_of_memory_for_both_leaves_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.engine.abilities._free_memory", lambda device: 0)
+    monkeypatch.setattr("harness.engine.capabilities._free_memory", lambda device: 0)
     model = families.tiny("llama", 300).to(torch.bfloat16)
     assert way_of(model).steps and model.dtype == torch.bfloat16
 

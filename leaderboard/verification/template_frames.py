@@ -1,15 +1,15 @@
 """Chat templates of records: what stands in run.json as the template is the one that was used, and only frames texts.
 
 It is a stranger's program, and the one thing of a record that is carried out: in Jinja's sandbox, in a process of its
-own with bounds on memory and time (harness.prompts.templates), on the questions that the record was asked.
+own with bounds on memory and time (harness.prompts.chat_template), on the questions that the record was asked.
 """
 
 import hashlib
 from typing import Any
 
+from harness.prompts.chat_template import ChatTemplate
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.prompts.rendering import chat_texts
-from harness.prompts.templates import ChatTemplate
 from harness.runs.run import SUPPLIED, Run
 from leaderboard.verification.refusal import Refused
 

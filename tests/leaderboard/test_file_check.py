@@ -11,8 +11,8 @@ import pytest
 from harness.errors import UserError
 from harness.models.source import folder_revision
 from harness.runs.run import CHECKSUMS
-from leaderboard.replay import examining
-from leaderboard.replay.examining import Questions, examine
+from leaderboard.replay import file_check
+from leaderboard.replay.file_check import Questions, examine
 from leaderboard.submit import public_facts
 from tests.conftest import Run
 from tests.leaderboard.making import consistent, edit, resign
@@ -81,14 +81,14 @@ def test_a_word_of_one_row_that_takes_all_memory(honest: Path, tiny: Path, tmp_p
 
 
 def test_memory_is_bounded(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examining, "MOST_MEMORY", 2**27)
+    monkeypatch.setattr(file_check, "MOST_MEMORY", 2**27)
     with pytest.raises(UserError, match=r"memory, or too much time: it is not asked again|cannot be asked"):
         examine(honest, ALL, str(tiny))
 
 
 def test_time_is_bounded(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that is ended says nothing: that is one line, too."""
-    monkeypatch.setattr(examining.sandbox, "command", lambda *_: ["sleep", "0"])
+    monkeypatch.setattr(file_check.sandbox, "command", lambda *_: ["sleep", "0"])
     with pytest.raises(UserError, match="it is not asked again"):
         examine(honest, ALL, str(tiny))
 

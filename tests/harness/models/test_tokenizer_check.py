@@ -15,9 +15,9 @@ from tokenizers.models import BPE, WordLevel
 from harness.errors import UserError
 from harness.models import encoding, tokenizer_file
 from harness.models.encoding import Unfaithful
-from harness.models.faithful import decoded, faithful
+from harness.models.tokenizer_check import decoded, faithful
 from harness.models.tokens import encode
-from harness.planning.planning import plan_jobs
+from harness.planning.planner import plan_jobs
 from harness.planning.request import Questions
 from harness.prompts.rendering import messages, plain_texts
 from harness.tasks import ChoiceTask, CompletionTask

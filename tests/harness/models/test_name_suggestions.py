@@ -15,8 +15,8 @@ from transformers import AutoConfig
 from harness.errors import UserError
 from harness.models import attention, hub, packages
 from harness.models.hub import require_reachable
+from harness.models.name_suggestions import MOST_NAMED, runs_in, some, which_gguf
 from harness.models.source import ModelRequest, hub_revision
-from harness.models.suggestions import MOST_NAMED, runs_in, some, which_gguf
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.hub.client import record_waits

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli import main
 from leaderboard.submit import public_facts
-from leaderboard.verification.likeness import compared, gist, have_equal_bits
+from leaderboard.verification.near_copies import compared, gist, have_equal_bits
 from leaderboard.verification.record import Verdict, verify_record
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.runs import supplied_run

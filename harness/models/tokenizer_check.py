@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary, proxy
 import numpy as np
 
 from harness.models.encoding import Unfaithful, encode_batch, lacks
-from harness.models.surfaces import SPACE_MARK, Surfaces, surfaces_of
+from harness.models.token_text import SPACE_MARK, Surfaces, surfaces_of
 
 Encoded = Sequence[int]
 # Whether it begins a text, what it says, whether it ends one.

@@ -41,7 +41,7 @@ def examine(folder: Path, questions: Questions, model: str | None = None) -> Non
     arguments = json.dumps({"folder": str(folder), "model": model, "memory": MOST_MEMORY, **asdict(questions)})
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     try:
-        fault = sandbox.said("leaderboard.replay.examining", arguments, env=environment)
+        fault = sandbox.said("leaderboard.replay.file_check", arguments, env=environment)
     except ValueError:
         fault = (
             f"reading the files of the model of {folder.name} takes more than {MOST_MEMORY >> 30} GiB of memory, or "
@@ -72,7 +72,7 @@ def _read_all(folder: Path, model: str | None, memory: int, questions: Questions
 
     from harness.models.architectures import auto_class
     from harness.models.source import strangers_files
-    from harness.planning.planning import plan_rows
+    from harness.planning.planner import plan_rows
     from harness.planning.work_queue import WorkItem
     from leaderboard.records import read_record
     from leaderboard.replay.rerun import continued, recorded_source
@@ -96,7 +96,7 @@ def _asked(folder: Path, questions: Questions) -> Iterator[tuple[Job, Ints]]:
 
     from leaderboard.records import read_record
     from leaderboard.replay.fresh import rows_anew
-    from leaderboard.replay.sampling import draw, seed_of
+    from leaderboard.replay.row_choice import draw, seed_of
 
     record = read_record(folder)
     jobs = record.run.jobs()
