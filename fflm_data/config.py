@@ -136,8 +136,8 @@ class Config(ABC):
     def baselines(self, split: str) -> dict[str, float]:
         """By name, the accuracy of trivial guesses on a test split."""
         rows = self.table(split)
-        gold = answers(rows)
-        return {name: float((guess == gold).mean()) for name, guess in self.guesses(rows).items()}
+        target = answers(rows)
+        return {name: float((guess == target).mean()) for name, guess in self.guesses(rows).items()}
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by name, as JSON knows them."""

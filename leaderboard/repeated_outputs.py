@@ -73,8 +73,8 @@ class Pair:
 
     def _by_gold(self) -> Iterator[Bools]:
         """The answers by what is right there: a model that always says the same is right where others like it are."""
-        golds = np.array([*map(str, self.graded[0].gold)])  # type: ignore[attr-defined]
-        values, which, counts = np.unique(golds, return_inverse=True, return_counts=True)
+        target_values = np.array([*map(str, self.graded[0].target)])  # type: ignore[attr-defined]
+        values, which, counts = np.unique(target_values, return_inverse=True, return_counts=True)
         rare = counts[which] < _FEWEST_OF_GOLD
         groups = [which == value for value in range(len(values)) if counts[value] >= _FEWEST_OF_GOLD]
         yield from [*groups, *([rare] if rare.any() else [])]
@@ -107,7 +107,7 @@ class Pair:
             texts = [[quoted(table["output"][line].as_py()) for line in lines] for table in self.tables]
             if one.replayed in texts[1] and one.replayed not in texts[0]:
                 return False
-        said = [[graded.said[line] for line in lines] for graded in self.graded]  # type: ignore[attr-defined]
+        said = [[graded.predicted[line] for line in lines] for graded in self.graded]  # type: ignore[attr-defined]
         return bool(said[0] == said[1])
 
     def _column(self, one: Difference, table: pa.Table, line: int) -> int | None:

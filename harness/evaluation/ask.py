@@ -178,14 +178,14 @@ def _reads(asked: Asked, task: ReadTask, job: Job, rows: pa.Table, plan: ReadPla
     (said,) = asked.engine.reads(plan)
     shares, best = plan.answers(said.logprobs, said.argmax)
     yield f"{len(targets.row)} reads, each given the true text before it:"
-    for read, gold in enumerate(targets.gold.tolist()):
+    for read, target in enumerate(targets.target.tolist()):
         odds = "  ".join(
             f"{name} {100 * np.exp(share):.2f}%" for name, share in zip(symbols, shares[read], strict=True)
         )
-        right = best[read] == plan.candidates[gold]
+        right = best[read] == plan.candidates[target]
         most = "" if right else f", most probable: {asked.token(int(best[read]))!r}"
         place = f"position {targets.position[read]}, {targets.gap[read]} after its write"
-        yield f"  {place}: {symbols[gold]} is right; {odds}  {'right' if right else 'WRONG' + most}"
+        yield f"  {place}: {symbols[target]} is right; {odds}  {'right' if right else 'WRONG' + most}"
 
 
 def _choice(asked: Asked, task: ChoiceTask, rows: pa.Table, plan: ChoicePlan) -> Iterator[str]:
@@ -195,15 +195,15 @@ def _choice(asked: Asked, task: ChoiceTask, rows: pa.Table, plan: ChoicePlan) ->
     for part in asked.engine.reads(plan):
         logprobs[part.points], argmax[part.points] = part.logprobs, part.argmax
     shares, written = plan.choices(logprobs, argmax)
-    (candidates,), gold = task.candidates(rows), int(task.gold(rows)[0])
+    (candidates,), target = task.candidates(rows), int(task.target(rows)[0])
     text = task.texts(rows)[0]
     yield from _prompt(asked, prompt_ids([text], False, asked.source.tokenizer)[0])
     order = np.argsort(-shares, kind="stable")
-    rank = int((shares >= shares[gold]).sum())
+    rank = int((shares >= shares[target]).sum())
     among = np.exp(shares - np.logaddexp.reduce(shares.astype(np.float64)))
     yield f"{len(candidates)} candidates; in percent among them, and of all texts:"
-    for place in dict.fromkeys([*order[:TOP].tolist(), gold]):
-        mark = f"   right, rank {rank}" if place == gold else ""
+    for place in dict.fromkeys([*order[:TOP].tolist(), target]):
+        mark = f"   right, rank {rank}" if place == target else ""
         yield f"  {candidates[place].strip():24} {100 * among[place]:6.2f}  {100 * np.exp(shares[place]):6.2f}{mark}"
     greedy = candidates[int(written[0])].strip() if written[0] >= 0 else "none of them"
     yield f"greedy decoding writes: {greedy}"

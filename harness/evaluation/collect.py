@@ -58,7 +58,7 @@ def observe(
 def _answers(job: Job, ids: Ints, rows: pa.Table, plan: Plan, engine: Engine) -> Iterator[tuple[Ints, list[object]]]:
     """What is said to a plan: the rows that a batch finishes, and the columns of their observations."""
     if isinstance(plan, ChoicePlan):
-        return _choices(cast(ChoiceTask, job.task).gold(rows), ids, plan, engine)
+        return _choices(cast(ChoiceTask, job.task).target(rows), ids, plan, engine)
     if isinstance(plan, ReadPlan):
         return _reads(cast(ReadTask, job.task).targets(rows), ids, plan, engine)
     task = cast(CompletionTask, job.task)
@@ -84,27 +84,27 @@ def _reads(targets: Targets, ids: Ints, plan: ReadPlan, engine: Engine) -> Itera
     for finished, logprobs, argmax in _finished(plan, engine):
         reads = np.flatnonzero(np.isin(targets.row, finished))
         said, most = plan.answers(logprobs, argmax)
-        gold = targets.gold[reads]
+        target = targets.target[reads]
         yield (
             ids[finished],
             [
                 ids[targets.row[reads]],
                 targets.position[reads],
                 targets.gap[reads],
-                gold,
+                target,
                 observations.logprobs_column(said[reads]),
-                plan.candidates[gold],
+                plan.candidates[target],
                 most[reads],
             ],
         )
 
 
-def _choices(gold: Ints, ids: Ints, plan: ChoicePlan, engine: Engine) -> Iterator[tuple[Ints, list[object]]]:
+def _choices(target: Ints, ids: Ints, plan: ChoicePlan, engine: Engine) -> Iterator[tuple[Ints, list[object]]]:
     """Choices, as they are finished."""
     for finished, logprobs, argmax in _finished(plan, engine):
         said, written = plan.choices(logprobs, argmax)
         lists = [observations.rounded(said[plan.first[row] : plan.first[row + 1]]) for row in finished.tolist()]
-        yield ids[finished], [ids[finished], gold[finished], lists, written[finished]]
+        yield ids[finished], [ids[finished], target[finished], lists, written[finished]]
 
 
 def _finished(plan: ReadPlan, engine: Engine) -> Iterator[tuple[Ints, Logprobs, Ints]]:

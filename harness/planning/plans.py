@@ -127,14 +127,14 @@ def plan_reads(texts: Sequence[str], targets: Targets, symbols: Sequence[str], t
     """One sequence a row, one point a read. Raises UserError if an answer is not exactly one token of its own,
     or not the same token everywhere."""
     encodings = encode(tokenizer, texts)
-    widths = np.array([len(symbol) for symbol in symbols], dtype=np.int64)[targets.gold]
+    widths = np.array([len(symbol) for symbol in symbols], dtype=np.int64)[targets.target]
     candidates = _candidates(texts, targets, symbols, tokenizer)
     sequences, at = [], np.empty(len(targets.row), dtype=np.int64)
     ends = np.searchsorted(targets.row, np.arange(len(texts) + 1))
     for row, (text, tokens) in enumerate(zip(texts, encodings, strict=True)):
         reads = slice(ends[row], ends[row + 1])
         at[reads] = _locate(tokenizer, text, tokens, targets.offset[reads], widths[reads])
-        found, expected = tokens.ids[at[reads]], candidates[targets.gold[reads]]
+        found, expected = tokens.ids[at[reads]], candidates[targets.target[reads]]
         if (found != expected).any():
             where = int(targets.offset[reads][np.argmax(found != expected)])
             raise _not_separable(tokenizer, text, where, "its token changes with what stands before it")
@@ -241,7 +241,7 @@ def _candidates(texts: Sequence[str], targets: Targets, symbols: Sequence[str], 
     if not len(targets.row):
         return np.zeros(len(symbols), dtype=np.int64)
     text, offset = texts[targets.row[0]], int(targets.offset[0])
-    rest = text[offset + len(symbols[int(targets.gold[0])]) :]
+    rest = text[offset + len(symbols[int(targets.target[0])]) :]
     variants = [text[:offset] + symbol + rest for symbol in symbols]
     encodings = encode(tokenizer, variants)
     where = np.array([offset])

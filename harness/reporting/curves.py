@@ -131,14 +131,14 @@ def errors(
 
     guess: the trivial guess to draw beside it.
     """
-    spoken = np.array([number is not None for number in graded.said], dtype=bool) & graded.counted
-    numbers = np.array([0 if number is None else float(number) for number in graded.said])
-    off = numbers - graded.gold.astype(np.float64)
+    spoken = np.array([number is not None for number in graded.predicted], dtype=bool) & graded.counted
+    numbers = np.array([0 if number is None else float(number) for number in graded.predicted])
+    off = numbers - graded.target.astype(np.float64)
     off = off if signed else np.abs(off)
     kept = [place for place in places if (place.inside & spoken).any()]
     samples = [off[place.inside & spoken] for place in kept]
     ends = [mean_interval(sample, least=-np.inf if signed else 0.0) or Interval(np.nan, np.nan) for sample in samples]
-    other = None if guess is None else graded.guesses[guess] - graded.gold.astype(np.float64)
+    other = None if guess is None else graded.guesses[guess] - graded.target.astype(np.float64)
     other = other if signed or other is None else np.abs(other)
     return Curve(
         label=label,
@@ -157,14 +157,14 @@ def by_word(graded: GradedNumbers, inside: Bools) -> Grid:
     (words,) = columns(graded, "word")
     lengths = np.array([len(word) for word in words.tolist()], dtype=np.int64)
     inside = inside & graded.counted
-    times = np.unique(graded.gold[inside]).tolist()
+    times = np.unique(graded.target[inside]).tolist()
     rows, names = [], []
     for low, high in WORD_LENGTHS:
         fits = (lengths >= low) & (lengths <= (lengths.max() if high is None else high)) & inside
         if fits.any():
             names.append(f"{low}+" if high is None else f"to {high}" if low == 0 else _span(low, high))
             rows.append(
-                [(int((cell := fits & (graded.gold == t)).sum()), int(graded.right[cell].sum())) for t in times]
+                [(int((cell := fits & (graded.target == t)).sum()), int(graded.right[cell].sum())) for t in times]
             )
     table = np.array(rows, dtype=np.int64).reshape(len(names), len(times), 2)
     n, sums = table[..., 0].T, table[..., 1].T
@@ -175,7 +175,7 @@ def answers(graded: GradedNumbers, inside: Bools) -> Answers:
     """What was said of some items where the model gave numbers at all."""
     chosen = np.flatnonzero(inside & graded.counted).tolist()
     return Answers(
-        [int(graded.gold[i]) for i in chosen], [graded.said[i] for i in chosen], [graded.kind[i] for i in chosen]
+        [int(graded.target[i]) for i in chosen], [graded.predicted[i] for i in chosen], [graded.kind[i] for i in chosen]
     )
 
 
@@ -185,9 +185,9 @@ def tally(graded: GradedNumbers, inside: Bools) -> tuple[list[tuple[str, int]], 
     The right number stands among the numbers even if it was never said. Of more than 12 numbers the rarest are one.
     """
     told = answers(graded, inside)
-    right = told.gold[0]
+    right = told.target[0]
     counts = {right: 0}
-    for number in told.said:
+    for number in told.predicted:
         if number is not None:
             counts[number] = counts.get(number, 0) + 1
     kept = {right, *sorted(counts, key=lambda number: (-counts[number], number))[:12]}
@@ -225,7 +225,7 @@ def ranks(graded: GradedChoices, label: str, inside: Bools) -> Curve:
 
 def most_of_a_letter(graded: GradedHistograms) -> Ints:
     """How often the most frequent letter of each word occurs."""
-    return np.array([max(counts.values()) for counts in graded.gold], dtype=np.int64)
+    return np.array([max(counts.values()) for counts in graded.target], dtype=np.int64)
 
 
 def _counted(label: str, x: Sequence[int], found: Sequence[Bools], rows: Ints) -> Curve:

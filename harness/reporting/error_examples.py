@@ -57,10 +57,10 @@ def _reads(graded: GradedReads) -> Iterator[Wrong]:
     task = cast(ReadTask, graded.job.task)
     symbols = task.symbols(graded.job.config)
     items = np.arange(len(graded.row))
-    gold = graded.logprobs[items, graded.gold]
+    target = graded.logprobs[items, graded.target]
     wrong = np.flatnonzero(~graded.right & graded.counted)
     rows: set[int] = set()
-    for item in wrong[np.argsort(gold[wrong], kind="stable")].tolist():
+    for item in wrong[np.argsort(target[wrong], kind="stable")].tolist():
         row = int(graded.row[item])
         if row in rows:
             continue
@@ -68,12 +68,12 @@ def _reads(graded: GradedReads) -> Iterator[Wrong]:
         table = graded.job.config.table(graded.job.split, row, row + 1)
         targets = task.targets(table)
         (place,) = np.flatnonzero(targets.position == graded.position[item]).tolist()
-        said = int(graded.said[item])
+        said = int(graded.predicted[item])
         probability = float(np.exp(graded.logprobs[item, said])) if said >= 0 else 0.0
         yield Wrong(
             graded.job.task.name, graded.job.split, row,
             _excerpt(task.texts(table)[0][: int(targets.offset[place])]),
-            f"{symbols[graded.gold[item]]}, to which it gave {_share(float(np.exp(gold[item])))}",
+            f"{symbols[graded.target[item]]}, to which it gave {_share(float(np.exp(target[item])))}",
             f"{symbols[said]} with {_share(probability)}" if said >= 0 else "another token",
             f"{graded.gap[item]:,} instructions after the write, at position {graded.position[item]:,}",
         )  # fmt: skip
@@ -83,12 +83,12 @@ def _reads(graded: GradedReads) -> Iterator[Wrong]:
 
 @chosen.register
 def _numbers(graded: GradedNumbers) -> Iterator[Wrong]:
-    off = np.array([-1.0 if said is None else abs(float(said) - gold)
-                    for said, gold in zip(graded.said, graded.gold.tolist(), strict=True)])  # fmt: skip
+    off = np.array([-1.0 if said is None else abs(float(said) - target)
+                    for said, target in zip(graded.predicted, graded.target.tolist(), strict=True)])  # fmt: skip
     wrong = ~graded.right & graded.counted
     answered = np.array([kind == ANSWERED for kind in graded.kind], dtype=bool)
     for item in _some(np.where(wrong & answered, off, -1.0), wrong, answered):
-        right, number = int(graded.gold[item]), graded.said[item]
+        right, number = int(graded.target[item]), graded.predicted[item]
         turn = f" after {graded.turn[item]} challenges" if graded.turn[item] else ""
         why = f"off by {off[item]:,.0f}{turn}" if number is not None else f"{KINDS[graded.kind[item]]}{turn}"
         yield _completed(graded, item, f"{right:,}", why)
@@ -99,11 +99,11 @@ def _histograms(graded: GradedHistograms) -> Iterator[Wrong]:
     wrong = ~graded.right & graded.counted
     answered = np.array([kind == ANSWERED for kind in graded.kind], dtype=bool)
     off = np.array([
-        -1.0 if said is None else sum(abs(said.get(sign, 0) - gold.get(sign, 0)) for sign in {*said, *gold})
-        for said, gold in zip(graded.said, graded.gold, strict=True)
+        -1.0 if said is None else sum(abs(said.get(sign, 0) - target.get(sign, 0)) for sign in {*said, *target})
+        for said, target in zip(graded.predicted, graded.target, strict=True)
     ], dtype=float)  # fmt: skip
     for item in _some(np.where(wrong & answered, off, -1.0), wrong, answered):
-        right = ", ".join(f"{sign} {count}" for sign, count in graded.gold[item].items())
+        right = ", ".join(f"{sign} {count}" for sign, count in graded.target[item].items())
         yield _completed(
             graded, item, right, f"off by {off[item]:,.0f} in all" if answered[item] else KINDS[graded.kind[item]]
         )
@@ -119,8 +119,8 @@ def _choices(graded: GradedChoices) -> Iterator[Wrong]:
         endings = task.candidates(table)[0]
         yield Wrong(
             graded.job.task.name, graded.job.split, row, _excerpt(task.texts(table)[0]),
-            f"{endings[graded.gold[item]].strip()}, to which it gave {_share(float(graded.probability[item]))}",
-            endings[graded.said[item]].strip(), f"rank {graded.rank[item]:,} of {len(endings):,}",
+            f"{endings[graded.target[item]].strip()}, to which it gave {_share(float(graded.probability[item]))}",
+            endings[graded.predicted[item]].strip(), f"rank {graded.rank[item]:,} of {len(endings):,}",
         )  # fmt: skip
 
 

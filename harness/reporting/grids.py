@@ -67,26 +67,26 @@ def said_against_true(name: str, title: str, answers: Answers, *, x_label: str, 
     Below, in strips of their own: numbers off the scale (up to 1.5 times the largest right answer) and
     outputs without a single number.
     """
-    gold = np.array(answers.gold)
-    top = max(3 * int(gold.max()) // 2, 6)
+    target = np.array(answers.target)
+    top = max(3 * int(target.max()) // 2, 6)
     places: Counter[tuple[int, str | int]] = Counter()
-    for true, number, kind in zip(answers.gold, answers.said, answers.kind, strict=True):
+    for true, number, kind in zip(answers.target, answers.predicted, answers.kind, strict=True):
         inside = number is not None and 0 <= number <= top
         key: str | int = (number or 0) if inside else "larger" if number is not None else kind
         places[true, key] += 1
     strips = [kind for kind in KINDS if any(key == kind for _, key in places)]
     most = max(places.values())
-    subtitle = f"area: how often, up to {most:,}; n = {len(gold):,}\nblue, on the line: right"
+    subtitle = f"area: how often, up to {most:,}; n = {len(target):,}\nblue, on the line: right"
     below = BOTTOM + STRIP_HEIGHT * len(strips) + (6 if strips else 0)
     with sheet(name, title, subtitle, below + MAIN_HEIGHT) as page:
         axes = page.axes(below, "", "number said")
         strip = page.figure.add_axes((0, BOTTOM / page.height, (WIDTH - MARGIN - 6) / WIDTH, 0.1)) if strips else axes
-        _set_scale(axes, gold, top)
+        _set_scale(axes, target, top)
         strip.set_xlabel(x_label, color=style.SOFT.light, fontsize=LABEL, labelpad=5, loc="right", gid="x-label")
         axes.plot([0, top], [0, top], color=style.AXIS.light, linewidth=1.2, zorder=1)
         if strips:
-            _strips(page, strip=strip, axes=axes, strips=strips, places=places, n=len(gold))
-        widest = min(0.8 * (WIDTH - 90) / max(len(set(answers.gold)), 1), 26)
+            _strips(page, strip=strip, axes=axes, strips=strips, places=places, n=len(target))
+        widest = min(0.8 * (WIDTH - 90) / max(len(set(answers.target)), 1), 26)
         for (true, key), count in sorted(places.items(), key=lambda item: -item[1]):
             size = max(widest * np.sqrt(count / most), 2.6)
             colour = style.SERIES[0] if key == true else style.SERIES[1] if isinstance(key, int) else style.SOFT
@@ -96,7 +96,7 @@ def said_against_true(name: str, title: str, answers: Answers, *, x_label: str, 
         fit(*([axes, strip] if strips else [axes]))
         right = sum(count for (true, key), count in places.items() if key == true)
         svg, inline = to_svg(
-            page, f"{title}: number said against {x_label}; {right:,} of {len(gold):,} on the diagonal are right."
+            page, f"{title}: number said against {x_label}; {right:,} of {len(target):,} on the diagonal are right."
         )
     header = (x_label, "said", "times")
     order = sorted(places, key=lambda place: (place[0], isinstance(place[1], str), str(place[1]).rjust(9)))
@@ -105,12 +105,12 @@ def said_against_true(name: str, title: str, answers: Answers, *, x_label: str, 
     return Plot(name, title, note, svg, inline, header, rows)
 
 
-def _set_scale(axes: "Axes", gold: "np.typing.NDArray[np.int64]", top: int) -> None:
+def _set_scale(axes: "Axes", target: "np.typing.NDArray[np.int64]", top: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     pad = 0.08 * top
     axes.set_ylim(-pad, top + pad)
-    low, high = int(gold.min()), int(gold.max())
+    low, high = int(target.min()), int(target.max())
     side = max(0.05 * (high - low), 0.5)
     axes.set_xlim(low - side, high + side)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -49,10 +49,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was said where: gold, and the number said (None if none), with why not in `kind`; lists of one length."""
+    """Answers that are numbers, in lists of one length: the target, the predicted number, or None and why in `kind`."""
 
-    gold: list[int]
-    said: list[int | None]
+    target: list[int]
+    predicted: list[int | None]
     kind: list[str]
 
 

@@ -39,7 +39,7 @@ class JobComparison:
     rows: how many first rows both have. group: None, or "all turns" of a dialogue (whose accuracy is that of its
     first answers). accuracy_a, accuracy_b, paired: on the items of which both gave numbers; None if there is none.
     items: where exactly one is right, a table: id of the row, place (position of a read, turn of a dialogue, else
-    null), gold, what a and b said, which of them is right. lost: of how many items a model gave no numbers.
+    null), gold (the target), what a and b predicted, which is right. lost: of how many items a model gave no numbers.
     """
 
     task: str
@@ -150,10 +150,10 @@ def _requested(prompting: Prompting) -> dict[str, Any]:
 
 def _unlike(graded_a: Graded, graded_b: Graded, items_a: Ints, items_b: Ints) -> pa.Table:
     """The table of the items where exactly one model is right."""
-    place, gold, said_a = said(graded_a, items_a)
+    place, target, said_a = said(graded_a, items_a)
     _, _, said_b = said(graded_b, items_b)
     right = np.where(graded_a.right[items_a], "a", "b").tolist()
-    return pa.table([graded_a.row[items_a], place, gold, said_a, said_b, right], schema=ITEMS)
+    return pa.table([graded_a.row[items_a], place, target, said_a, said_b, right], schema=ITEMS)
 
 
 Said = tuple[list[int | None], list[str], list[str]]
@@ -169,22 +169,24 @@ def said(graded: Graded, items: Ints) -> Said:
 def _reads(graded: GradedReads, items: Ints) -> Said:
     task: Any = graded.job.task
     names = (*task.symbols(graded.job.config), "another token")  # -1 is the last
-    gold, answers = ([names[one] for one in column[items].tolist()] for column in (graded.gold, graded.said))
-    return graded.position[items].tolist(), gold, answers
+    target, answers = ([names[one] for one in column[items].tolist()] for column in (graded.target, graded.predicted))
+    return graded.position[items].tolist(), target, answers
 
 
 @said.register
 def _numbers(graded: GradedNumbers, items: Ints) -> Said:
-    answers = [graded.kind[one] if graded.said[one] is None else str(graded.said[one]) for one in items.tolist()]
+    answers = [
+        graded.kind[one] if graded.predicted[one] is None else str(graded.predicted[one]) for one in items.tolist()
+    ]
     turns = graded.turn[items].tolist() if graded.job.prompting.turns > 1 else [None] * len(items)
-    return turns, list(map(str, graded.gold[items].tolist())), answers
+    return turns, list(map(str, graded.target[items].tolist())), answers
 
 
 @said.register
 def _histograms(graded: GradedHistograms, items: Ints) -> Said:
     chosen = items.tolist()
-    answers = [graded.kind[one] if graded.said[one] is None else _counts(graded.said[one]) for one in chosen]
-    return [None] * len(chosen), [_counts(graded.gold[one]) for one in chosen], answers
+    answers = [graded.kind[one] if graded.predicted[one] is None else _counts(graded.predicted[one]) for one in chosen]
+    return [None] * len(chosen), [_counts(graded.target[one]) for one in chosen], answers
 
 
 @said.register
@@ -192,11 +194,11 @@ def _choices(graded: GradedChoices, items: Ints) -> Said:
     task: Any = graded.job.task
     endings = [ending for _, rows in graded.job.chunks() for ending in task.candidates(rows)]
     chosen = [endings[row] for row in graded.row[items].tolist()]
-    gold, answers = (
+    target, answers = (
         [ending[one].strip() for ending, one in zip(chosen, column[items].tolist(), strict=True)]
-        for column in (graded.gold, graded.said)
+        for column in (graded.target, graded.predicted)
     )
-    return [None] * len(chosen), gold, answers
+    return [None] * len(chosen), target, answers
 
 
 def _counts(histogram: dict[str, int] | None) -> str:

@@ -62,13 +62,13 @@ class Graded:
 
 @dataclass(frozen=True)
 class GradedReads(Graded):
-    """position, gap, gold as in `Targets`. said: the symbol that was the most probable token, -1 for another one.
+    """position, gap, target as in `Targets`. predicted: the symbol of the most probable token, -1 for another token.
     among: whether the right symbol was more probable than all others. logprobs: float32 (items, symbols)."""
 
     position: Ints
     gap: Ints
-    gold: Ints
-    said: Ints
+    target: Ints
+    predicted: Ints
     among: Bools
     logprobs: Any
 
@@ -83,30 +83,30 @@ class GradedCompletions(Graded):
 
 @dataclass(frozen=True)
 class GradedNumbers(GradedCompletions):
-    """turn: of a dialogue, 0 for the first answer. gold: int64. said: the number or None. guesses: by name, the numbers
-    of trivial guesses."""
+    """turn: of a dialogue, 0 for the first answer. target: int64. predicted: the number or None. guesses: by name,
+    the predictions of trivial baselines."""
 
     turn: Ints
-    gold: Ints
-    said: list[int | None]
+    target: Ints
+    predicted: list[int | None]
     guesses: dict[str, Ints]
 
 
 @dataclass(frozen=True)
 class GradedHistograms(GradedCompletions):
-    """gold, said: counts of letters by word, None where none were said."""
+    """target, predicted: counts of letters by word, None where none were said."""
 
-    gold: list[dict[str, int]]
-    said: list[dict[str, int] | None]
+    target: list[dict[str, int]]
+    predicted: list[dict[str, int] | None]
 
 
 @dataclass(frozen=True)
 class GradedChoices(Graded):
-    """gold, said: indices of the right and of the most probable candidate. rank: 1 if the right one is the most
+    """target, predicted: indices of the right and of the most probable candidate. rank: 1 if the right one is the most
     probable. probability: of the right one among the candidates. written: whether greedy decoding writes it."""
 
-    gold: Ints
-    said: Ints
+    target: Ints
+    predicted: Ints
     rank: Ints
     probability: Floats
     written: Bools
@@ -133,30 +133,30 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
     counted = ~np.isnan(logprobs).all(axis=1)
     if not (logprobs[counted] <= 0).all() or (said["argmax"][~counted] != -1).any():
         raise impossible(job)
-    rows, gaps, golds, baselines = [], [], [], []
+    rows, gaps, target_values, baselines = [], [], [], []
     answer_tokens: dict[int, int] = {}
     seen = 0
     for start, chunk in job.chunks():
         targets = task.targets(chunk)
         here = slice(seen, seen + len(targets.row))
         seen = here.stop
-        asked = {"id": targets.row + start, "position": targets.position, "gap": targets.gap, "gold": targets.gold}
+        asked = {"id": targets.row + start, "position": targets.position, "gap": targets.gap, "gold": targets.target}
         if not all(np.array_equal(said[name][here], right) for name, right in asked.items()):
             raise wrong_rows(job)
         for answer in range(symbols):
-            tokens = said["gold_token"][here][targets.gold == answer]
+            tokens = said["gold_token"][here][targets.target == answer]
             if len(tokens) and (tokens != answer_tokens.setdefault(answer, int(tokens[0]))).any():
                 raise wrong_rows(job)
         rows.append(targets.row + start)
         gaps.append(targets.gap)
-        golds.append(targets.gold)
+        target_values.append(targets.target)
         baselines.append(targets.baselines)
     # Of a task's symbols each is one token, and no two the same: that is what a gold token can be.
     if seen != table.num_rows or len(set(answer_tokens.values())) < len(answer_tokens):
         raise wrong_rows(job)
-    row, gap, gold = (np.concatenate(part) for part in (rows, gaps, golds))
-    others = np.where(np.arange(symbols) == gold[:, None], -np.inf, logprobs).max(axis=1)
-    symbol = np.full(len(gold), -1, dtype=np.int64)
+    row, gap, target = (np.concatenate(part) for part in (rows, gaps, target_values))
+    others = np.where(np.arange(symbols) == target[:, None], -np.inf, logprobs).max(axis=1)
+    symbol = np.full(len(target), -1, dtype=np.int64)
     for answer, token in answer_tokens.items():
         symbol[said["argmax"] == token] = answer
     position = said["position"].astype(np.int64)
@@ -167,17 +167,17 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
         right=(said["argmax"] == said["gold_token"]) & counted,
         counted=counted,
         baselines={
-            "chance": np.full(len(gold), 1 / symbols),
-            MAJORITY: (majority(gold) == gold).astype(np.float64),
+            "chance": np.full(len(target), 1 / symbols),
+            MAJORITY: (majority(target) == target).astype(np.float64),
             **{name: np.concatenate([part[name] for part in baselines]) for name in baselines[0]},
         },
-        answer=gold,
+        answer=target,
         groups=task.groups(job.config, position, gap),
         position=position,
         gap=gap,
-        gold=gold,
-        said=symbol,
-        among=logprobs[np.arange(len(gold)), gold] > others,
+        target=target,
+        predicted=symbol,
+        among=logprobs[np.arange(len(target)), target] > others,
         logprobs=logprobs,
     )
 
@@ -187,18 +187,18 @@ def _numbers(task: NumberTask, job: Job, table: pa.Table) -> GradedNumbers:
     rows, turns = _asked(job, table)
     turn = table["turn"].to_numpy().astype(np.int64)
     readings = [task.read(*said) for said in _said(task, job, table)]
-    gold = np.repeat(task.gold(rows), turns)
+    target = np.repeat(task.target(rows), turns)
     guesses = {name: np.repeat(guess, turns) for name, guess in job.config.guesses(rows).items()}
     said = [reading.value for reading in readings]
     return GradedNumbers(
         **_completed(task, job, table, rows, turns),
-        right=np.array([value == answer for value, answer in zip(said, gold.tolist(), strict=True)], dtype=bool),
-        baselines={name: (guess == gold).astype(np.float64) for name, guess in guesses.items()},
-        answer=gold if MAJORITY in guesses else None,
+        right=np.array([value == answer for value, answer in zip(said, target.tolist(), strict=True)], dtype=bool),
+        baselines={name: (guess == target).astype(np.float64) for name, guess in guesses.items()},
+        answer=target if MAJORITY in guesses else None,
         kind=[reading.kind for reading in readings],
         turn=turn,
-        gold=gold,
-        said=said,
+        target=target,
+        predicted=said,
         guesses=guesses,
     )
 
@@ -207,26 +207,26 @@ def _numbers(task: NumberTask, job: Job, table: pa.Table) -> GradedNumbers:
 def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> GradedHistograms:
     rows, turns = _asked(job, table)
     readings = [task.read(*said) for said in _said(task, job, table)]
-    gold = task.gold(rows)
-    once = [max(counts.values()) == 1 for counts in gold]
+    target = task.target(rows)
+    once = [max(counts.values()) == 1 for counts in target]
     said = [reading.value for reading in readings]
     return GradedHistograms(
         **_completed(task, job, table, rows, turns),
-        right=np.array([value == answer for value, answer in zip(said, gold, strict=True)], dtype=bool),
+        right=np.array([value == answer for value, answer in zip(said, target, strict=True)], dtype=bool),
         baselines={"every letter once": np.array(once, dtype=np.float64)},
         answer=None,
         kind=[reading.kind for reading in readings],
-        gold=gold,
-        said=said,
+        target=target,
+        predicted=said,
     )
 
 
 @grade_table.register
 def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
     rows = pa.concat_tables(chunk for _, chunk in job.chunks())
-    gold, candidates = task.gold(rows), task.candidates(rows)
+    target, candidates = task.target(rows), task.candidates(rows)
     if not np.array_equal(table["id"].to_numpy(), np.arange(job.rows)) or not np.array_equal(
-        table["gold"].to_numpy(), gold
+        table["gold"].to_numpy(), target
     ):
         raise wrong_rows(job)
     lists = table["logprobs"].combine_chunks()
@@ -239,12 +239,12 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
         raise impossible(job)
     guesses = job.config.guesses(rows)
     answers = np.asarray(rows["answer"].to_pylist(), dtype=object)
-    golds = [float(line[one]) for line, one in zip(lines, gold, strict=True)]
+    target_values = [float(line[one]) for line, one in zip(lines, target, strict=True)]
     # The right one among equals comes last: a model that tells nothing apart knows nothing.
-    rank = np.array([int((line >= own).sum()) for line, own in zip(lines, golds, strict=True)], dtype=np.int64)
+    rank = np.array([int((line >= own).sum()) for line, own in zip(lines, target_values, strict=True)], dtype=np.int64)
     share = [
         float(np.exp(own - np.logaddexp.reduce(line.astype(np.float64))))
-        for line, own in zip(lines, golds, strict=True)
+        for line, own in zip(lines, target_values, strict=True)
     ]
     return GradedChoices(
         job=job,
@@ -258,11 +258,11 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
         },
         answer=answers if MAJORITY in guesses else None,
         groups=task.groups(rows),
-        gold=gold,
-        said=np.array([int(np.argmax(line)) for line in lines], dtype=np.int64),
+        target=target,
+        predicted=np.array([int(np.argmax(line)) for line in lines], dtype=np.int64),
         rank=rank,
         probability=np.array(share),
-        written=(written == gold) & counted,
+        written=(written == target) & counted,
     )
 
 

@@ -196,11 +196,11 @@ def _baselines(graded: Graded, counted: Bools | None = None) -> list[Score]:
 
 def _errors(graded: GradedNumbers, inside: Bools, group: str | None) -> list[Score]:
     """How far the numbers that were said are from the right ones, and to which side."""
-    place = [one for one in np.flatnonzero(inside).tolist() if graded.said[one] is not None]
-    gold = graded.gold[place]
+    place = [one for one in np.flatnonzero(inside).tolist() if graded.predicted[one] is not None]
+    target = graded.target[place]
     # In Python's numbers: two of 18 digits may differ by more than int64 holds.
-    off = np.array([float(int(graded.said[one] or 0) - int(graded.gold[one])) for one in place])
-    guesses = [float(np.abs(guess[place] - gold).mean()) for guess in graded.guesses.values() if place]
+    off = np.array([float(int(graded.predicted[one] or 0) - int(graded.target[one])) for one in place])
+    guesses = [float(np.abs(guess[place] - target).mean()) for guess in graded.guesses.values() if place]
     best = min(guesses, default=None)
     return [
         mean(graded.job, "mean_absolute_error", np.abs(off), group, best, within=(0, np.inf)),
@@ -239,7 +239,7 @@ def _dialogue(graded: GradedNumbers) -> list[Score]:
     scores += [
         proportion(job, "right_at_turn", right[whole, turn], rows, group=f"challenges={turn}") for turn in range(turns)
     ] * bool(len(rows))
-    said = [graded.said[row * turns : (row + 1) * turns] for row in rows.tolist()]
+    said = [graded.predicted[row * turns : (row + 1) * turns] for row in rows.tolist()]
     numbers = [[one for one in turn if one is not None] for turn in said]
     changes = np.array([sum(a != b for a, b in pairwise(row)) for row in numbers], dtype=np.float64)
     silent = np.array([one is None for row in said for one in row], dtype=bool)
@@ -251,8 +251,8 @@ def _letters(graded: GradedHistograms) -> list[Score]:
     """Letters that occur, by how often they do; those of an answer that says no counts are wrong."""
     rows, times, right = [], [], []
     for place in np.flatnonzero(graded.counted).tolist():
-        said = graded.said[place] or {}
-        for letter, count in graded.gold[place].items():
+        said = graded.predicted[place] or {}
+        for letter, count in graded.target[place].items():
             rows.append(int(graded.row[place]))
             times.append(count)
             right.append(said.get(letter) == count)

@@ -105,7 +105,7 @@ class Targets:
     """The reads of some rows, in order of row and position; int64 arrays of one length.
 
     row: index into the rows. position: index of the answer in the sequence. offset: the character of
-    the row's text at which the answer stands. gap: instructions since the write. gold: index of the
+    the row's text at which the answer stands. gap: instructions since the write. target: index of the
     right symbol. baselines: by name, whether a trivial guess is right (float64; beside chance and the
     majority).
     """
@@ -114,7 +114,7 @@ class Targets:
     position: Ints
     offset: Ints
     gap: Ints
-    gold: Ints
+    target: Ints
     baselines: dict[str, Floats] = field(default_factory=dict)
 
 
@@ -149,7 +149,7 @@ class ChoiceTask(Task[Config]):
         """What may end each row's text, the space before it included."""
 
     @abstractmethod
-    def gold(self, rows: pa.Table) -> Ints:
+    def target(self, rows: pa.Table) -> Ints:
         """The index of the right candidate of each row."""
 
     @abstractmethod
@@ -204,9 +204,9 @@ class NumberTask(CompletionTask):
     wording = NUMBER
 
     def answers(self, rows: pa.Table) -> list[str]:
-        return [str(number) for number in self.gold(rows).tolist()]
+        return [str(number) for number in self.target(rows).tolist()]
 
-    def gold(self, rows: pa.Table) -> Ints:
+    def target(self, rows: pa.Table) -> Ints:
         """The right number of each row."""
         return np.asarray(rows["answer"], dtype=np.int64)
 
@@ -232,10 +232,10 @@ class HistogramTask(CompletionTask):
         return text if end < 0 else text[: end + 1]
 
     def answers(self, rows: pa.Table) -> list[str]:
-        return [json.dumps(counts) for counts in self.gold(rows)]
+        return [json.dumps(counts) for counts in self.target(rows)]
 
     @abstractmethod
-    def gold(self, rows: pa.Table) -> list[dict[str, int]]:
+    def target(self, rows: pa.Table) -> list[dict[str, int]]:
         """The counts of the letters that occur, by row."""
 
     def read(self, output: str, cut_off: bool) -> HistogramReading:

@@ -40,7 +40,7 @@ class CapitalsTask(ChoiceTask):
     def candidates(self, rows: pa.Table) -> list[tuple[str, ...]]:
         return [_endings(relation) for relation in rows["relation"].to_pylist()]
 
-    def gold(self, rows: pa.Table) -> Ints:
+    def target(self, rows: pa.Table) -> Ints:
         asked = zip(rows["relation"].to_pylist(), rows["answer"].to_pylist(), strict=True)
         return np.array([_answers(relation).index(answer) for relation, answer in asked], dtype=np.int64)
 

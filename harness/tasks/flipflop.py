@@ -68,7 +68,7 @@ class FlipFlopTask(ReadTask[StringsT]):
             position=position,
             offset=_offsets(ids, len(BETWEEN[self.rendering]))[found.row, position],
             gap=found.gap.astype(np.int64),
-            gold=found.answer.astype(np.int64),
+            target=found.answer.astype(np.int64),
             baselines={"previous symbol": previous.astype(np.float64)},
         )
 

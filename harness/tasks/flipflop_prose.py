@@ -50,7 +50,7 @@ class FlipFlopProseTask(ReadTask[Config]):
             position=lengths - 1,
             offset=np.array(ends, dtype=np.int64),
             gap=np.array([_last_gap(text) for text in rows["text"].to_pylist()], dtype=np.int64),
-            gold=np.array([STATES.index(answer) for answer in answers], dtype=np.int64),
+            target=np.array([STATES.index(answer) for answer in answers], dtype=np.int64),
         )
 
     def groups(self, config: Config, position: Ints, gap: Ints) -> dict[str, Bools]:

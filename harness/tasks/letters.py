@@ -37,7 +37,7 @@ class LettersTask(NumberTask):
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
         lengths = np.array([len(word) for word in rows["word"].to_pylist()], dtype=np.int64)
-        answers = group_by("answer", self.gold(rows))
+        answers = group_by("answer", self.target(rows))
         cells = {
             f"{answer},{length}": inside & here
             for answer, inside in answers.items()

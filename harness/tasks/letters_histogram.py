@@ -41,12 +41,12 @@ class LettersHistogramTask(HistogramTask):
             for word, stratum in words
         ]
 
-    def gold(self, rows: pa.Table) -> list[dict[str, int]]:
+    def target(self, rows: pa.Table) -> list[dict[str, int]]:
         return [dict(Counter(word)) for word in rows["word"].to_pylist()]
 
     def leakage_keys(self, rows: pa.Table) -> list[str]:
         return [str(word) for word in rows["word"].to_pylist()]
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
-        most = np.array([max(counts.values()) for counts in self.gold(rows)], dtype=np.int64)
+        most = np.array([max(counts.values()) for counts in self.target(rows)], dtype=np.int64)
         return group_by("stratum", column(rows, "stratum")) | group_by("most", most)

@@ -72,7 +72,7 @@ def _attribution(graded: Any, item: int, turn: int, source: str) -> list[dict[st
         {
             "turn_idx": turn,
             "source": source,
-            "extracted_value": str(graded.said[item]),
+            "extracted_value": str(graded.predicted[item]),
             "extraction_method": "custom",
             "is_terminal": True,
         }

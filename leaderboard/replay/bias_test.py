@@ -172,20 +172,22 @@ def right(job: Job, rows: pa.Table, table: pa.Table) -> Bools:
     and what else is scored."""
     if isinstance(job.task, ReadTask):
         logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(len(table), -1)
-        gold = np.arange(logprobs.shape[1]) == table["gold"].to_numpy()[:, None]
-        best = np.where(gold, -np.inf, logprobs).max(axis=1)
+        target = np.arange(logprobs.shape[1]) == table["gold"].to_numpy()[:, None]
+        best = np.where(target, -np.inf, logprobs).max(axis=1)
         most = (table["argmax"].to_numpy() == table["gold_token"].to_numpy()) & ~np.isnan(logprobs).all(axis=1)
-        return np.stack([most, logprobs[gold] > best], axis=1)
+        return np.stack([most, logprobs[target] > best], axis=1)
     if isinstance(job.task, ChoiceTask):
-        golds, lines = table["gold"].to_pylist(), table["logprobs"].to_pylist()
-        first = [sum(one >= line[gold] for one in line) == 1 for gold, line in zip(golds, lines, strict=True)]
-        return np.stack([np.array(first, dtype=bool), table["written"].to_numpy() == golds], axis=1)
+        target_values, lines = table["gold"].to_pylist(), table["logprobs"].to_pylist()
+        first = [
+            sum(one >= line[target] for one in line) == 1 for target, line in zip(target_values, lines, strict=True)
+        ]
+        return np.stack([np.array(first, dtype=bool), table["written"].to_numpy() == target_values], axis=1)
     task = cast(NumberTask | HistogramTask, job.task)
     limit, turns = job.prompting.max_new_tokens(task), job.prompting.turns
     said = list(zip(table["output"].to_pylist(), table["tokens"].to_pylist(), strict=True))
-    golds = [gold for gold in task.gold(rows) for _ in range(turns)]
+    target_values = [target for target in task.target(rows) for _ in range(turns)]
     same = [
-        tokens >= 0 and task.read(*answer_part(task, output, tokens >= limit, job.prompting)).value == gold
-        for (output, tokens), gold in zip(said, golds, strict=True)
+        tokens >= 0 and task.read(*answer_part(task, output, tokens >= limit, job.prompting)).value == target
+        for (output, tokens), target in zip(said, target_values, strict=True)
     ]
     return np.array(same, dtype=bool)[:, None]

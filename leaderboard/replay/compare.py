@@ -90,8 +90,8 @@ class Recheck:
         names = [f"{place}: log-probability of {symbol}" for place in places for symbol in symbols]
         candidates = plan.read * len(symbols) + plan.candidate if isinstance(plan, ContinuationPlan) else None
         tokens = np.ones(len(was)) if candidates is None else np.bincount(candidates, minlength=len(was))
-        gold = np.arange(len(was)) % len(symbols) == np.repeat(said.table["gold"].to_numpy(), len(symbols))
-        self._numbers(said.job, names, (was, replayed), self.tolerance.of(replayed, tokens), gold)
+        target = np.arange(len(was)) % len(symbols) == np.repeat(said.table["gold"].to_numpy(), len(symbols))
+        self._numbers(said.job, names, (was, replayed), self.tolerance.of(replayed, tokens), target)
         for name in ("gap", "gold", "gold_token"):
             self._facts(name, places, recorded, said.table)
         one, other = (table["argmax"].to_numpy() for table in tables)
@@ -119,9 +119,9 @@ class Recheck:
             for candidate in range(count)
         ]
         tokens = np.bincount(plan.candidate, minlength=len(was))
-        gold = np.zeros(len(was), dtype=bool)
-        gold[plan.first[:-1] + said.table["gold"].to_numpy()] = True
-        self._numbers(said.job, names, (was, replayed), self.tolerance.of(replayed, tokens), gold)
+        target = np.zeros(len(was), dtype=bool)
+        target[plan.first[:-1] + said.table["gold"].to_numpy()] = True
+        self._numbers(said.job, names, (was, replayed), self.tolerance.of(replayed, tokens), target)
         self._facts("gold", places, recorded, said.table)
         one, other = (table["written"].to_numpy() for table in tables)
         self.findings.compared += len(one)
@@ -133,12 +133,12 @@ class Recheck:
     # ---- What reads and choices have in common
 
     def _numbers(
-        self, job: Job, names: Sequence[str], numbers: tuple[Floats, Floats], allowed: Floats, gold: Bools
+        self, job: Job, names: Sequence[str], numbers: tuple[Floats, Floats], allowed: Floats, target: Bools
     ) -> None:
         """numbers: as recorded and as replayed; gold: which are those of right answers."""
         was, replayed = numbers
         distances = apart(was, replayed)
-        self.tallies[job.name].compared(distances, allowed, gold)
+        self.tallies[job.name].compared(distances, allowed, target)
         self.findings.compared += len(was)
         self.findings.largest = max(self.findings.largest, float(distances[np.isfinite(distances)].max(initial=0)))
         for one in np.flatnonzero(differ(was, replayed, allowed)).tolist():

@@ -141,14 +141,21 @@ def find_one(run: Run, day: str) -> Findings:
 def _wrong_rows(graded: Graded) -> WrongRows:
     items = np.flatnonzero(~graded.right & graded.counted)
     shown = items[:MOST_ROWS]
-    places, golds, answers = said(graded, shown)
+    places, targets, answers = said(graded, shown)
     completed = isinstance(graded, GradedCompletions)
     outputs = [json.dumps(graded.output[item]) if completed else None for item in shown.tolist()]  # type: ignore[attr-defined]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(
-        zip(graded.row[shown].tolist(), places, map(csv_cell, golds), map(csv_cell, answers), outputs, strict=True)
+        zip(
+            graded.row[shown].tolist(),
+            places,
+            map(csv_cell, targets),
+            map(csv_cell, answers),
+            outputs,
+            strict=True,
+        )
     )
     return WrongRows(len(items), text.getvalue())
 

@@ -110,16 +110,16 @@ def _numbers(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
     return found
 
 
-def _reads(one: Floats, other: Floats, gold: npt.NDArray[Any], name: str) -> Likeness | None:
+def _reads(one: Floats, other: Floats, target: npt.NDArray[Any], name: str) -> Likeness | None:
     """How alike log-probabilities of reads are of which one symbol is right, gold by read."""
-    right = (np.arange(len(one) // len(gold)) == gold[:, None]).ravel()
+    right = (np.arange(len(one) // len(target)) == target[:, None]).ravel()
     least = np.minimum(one, other)
     telling, unsure = right & (least < _SATURATED), ~right & (least < _SURE)
     if have_equal_bits(one[telling], other[telling], _EQUAL_SHARE_OF_SURE):
         return Likeness(f"many of its log-probabilities of {name} are to the last bit", False)
     if _are_kept(one[unsure], other[unsure]):
         return Likeness(f"some of its log-probabilities of {name} are nearly", False)
-    margins = [_margins(values.reshape(len(gold), -1), gold) for values in (one, other)]
+    margins = [_margins(values.reshape(len(target), -1), target) for values in (one, other)]
     wrong = (margins[0] < 0) | (margins[1] < 0)
     if wrong.sum() >= _FEWEST_WRONG and _correlation(*(margin[wrong] for margin in margins)) >= _CORRELATED_WRONG:
         return Likeness(f"its wrong reads of {name} are nearly", False)
@@ -167,9 +167,9 @@ def have_equal_bits(one: Floats, other: Floats, share: float) -> bool:
     return bool(same.mean() - by_chance >= share * (1 - by_chance) and same.mean() > 3 * by_chance)
 
 
-def _margins(logprobs: Floats, gold: npt.NDArray[Any]) -> Floats:
+def _margins(logprobs: Floats, target: npt.NDArray[Any]) -> Floats:
     """By how much the right symbol of each read is ahead of the best other one."""
-    right = np.arange(logprobs.shape[1]) == gold[:, None]
+    right = np.arange(logprobs.shape[1]) == target[:, None]
     return np.where(right, logprobs, -np.inf).max(axis=1) - np.where(right, -np.inf, logprobs).max(axis=1)
 
 
@@ -186,7 +186,7 @@ def _whole(path: Path, columns: list[str]) -> pa.Table:
 
 
 def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
-    golds = _golds(job)
+    target_values = _target_values(job)
     said = [
         {
             (row, turn): text
@@ -194,8 +194,8 @@ def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
         }
         for table in (mine, theirs)
     ]
-    places = [place for place in said[0] if place in said[1] and place[0] < len(golds)]
-    lines = [(golds[place[0]], said[0][place], said[1][place]) for place in places]
+    places = [place for place in said[0] if place in said[1] and place[0] < len(target_values)]
+    lines = [(target_values[place[0]], said[0][place], said[1][place]) for place in places]
     wrong = [[line for line in lines if sorted(gist(line[which])) != list(line[0])] for which in (1, 2)]
     telling = [line for line in lines if any(sorted(gist(text)) != list(line[0]) for text in line[1:])]
     if len(telling) < _FEWEST_TEXTS:
@@ -214,14 +214,14 @@ def gist(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[0-9]+", text)) or tuple(re.findall(r"\w+", text.casefold()))
 
 
-def _golds(job: Job) -> list[tuple[str, ...]]:
+def _target_values(job: Job) -> list[tuple[str, ...]]:
     """What is right, by row, as the gist of an answer of nothing else: its numbers in order of their signs."""
-    golds: list[tuple[str, ...]] = []
+    target_values: list[tuple[str, ...]] = []
     for _, rows in job.chunks():
-        for gold in cast(NumberTask | HistogramTask, job.task).gold(rows):
-            numbers = gold.values() if isinstance(gold, dict) else [gold]
-            golds.append(tuple(sorted(str(one) for one in numbers)))
-    return golds
+        for target in cast(NumberTask | HistogramTask, job.task).target(rows):
+            numbers = target.values() if isinstance(target, dict) else [target]
+            target_values.append(tuple(sorted(str(one) for one in numbers)))
+    return target_values
 
 
 def _kappa(lines: Sequence[tuple[tuple[str, ...], str, str]], read: Any) -> float:
@@ -229,10 +229,10 @@ def _kappa(lines: Sequence[tuple[tuple[str, ...], str, str]], read: Any) -> floa
 
     By chance: as often as what the one says somewhere is what the other one says elsewhere, of the same right answer.
     """
-    counts = Counter(gold for gold, _, _ in lines)
+    counts = Counter(target for target, _, _ in lines)
     by_gold = defaultdict(list)
-    for gold, one, other in lines:
-        by_gold[gold if counts[gold] >= _FEWEST_OF_GOLD else None].append((read(one), read(other)))
+    for target, one, other in lines:
+        by_gold[target if counts[target] >= _FEWEST_OF_GOLD else None].append((read(one), read(other)))
     same = sum(one == other for pairs in by_gold.values() for one, other in pairs) / len(lines)
     chance = 0.0
     for pairs in by_gold.values():

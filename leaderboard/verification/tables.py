@@ -180,14 +180,14 @@ def require_possible(task: Task, job: Job, table: pa.Table, answers: str | None,
 def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None, slack: float) -> None:
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols).astype(np.float64)
-    argmax, gold, right = (table[name].to_numpy() for name in ("argmax", "gold", "gold_token"))
+    argmax, target, right = (table[name].to_numpy() for name in ("argmax", "gold", "gold_token"))
     continuations = answers == "continuations"
     _require_numbers(job, logprobs, LOWEST_CONTINUED if continuations else LOWEST)
-    if ((gold < 0) | (gold >= symbols) | (right < 0)).any() or (argmax < (-1 if continuations else 0)).any():
+    if ((target < 0) | (target >= symbols) | (right < 0)).any() or (argmax < (-1 if continuations else 0)).any():
         raise Refused(f"{job.name} has an answer or a token that is none")
     if continuations:
         _require_continued(job, logprobs, argmax, slack)
-        if (right != gold).any() or (argmax >= symbols).any():
+        if (right != target).any() or (argmax >= symbols).any():
             raise Refused(f"{job.name} has tokens where continuations were scored")
         return
     probability = np.exp(logprobs)
@@ -197,10 +197,12 @@ def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None, slack
         raise Refused(f"{job.name}, read {read:,}: the probabilities of its symbols add up to {total[read]:.4f}")
     # Which token stands for which symbol is said where the symbol is right; a token of no symbol has what they leave.
     token = np.full(symbols, -1, dtype=np.int64)
-    token[gold] = right
+    token[target] = right
     said = (argmax[:, None] == token) & (token >= 0)
     known = said.any(axis=1)
-    own = np.where(known, logprobs[np.arange(len(gold)), said.argmax(axis=1)], np.log(np.maximum(1 - total, 0) + SLACK))
+    own = np.where(
+        known, logprobs[np.arange(len(target)), said.argmax(axis=1)], np.log(np.maximum(1 - total, 0) + SLACK)
+    )
     likeliest = logprobs.max(axis=1)
     odd = np.where(known, own < likeliest - 2 * ROUNDING, np.exp(own) < most - SLACK)
     if odd.any():
@@ -208,7 +210,7 @@ def _reads(task: ReadTask, job: Job, table: pa.Table, answers: str | None, slack
         raise Refused(f"{job.name}, read {read:,}: its most probable token is less probable than one of its symbols")
     # Which of two equals comes out on top is chance, or always the same one: never always the right one.
     tied = known & ((np.abs(logprobs - likeliest[:, None]) <= ROUNDING).sum(axis=1) > 1)
-    right_there, which = argmax[tied] == right[tied], gold[tied]
+    right_there, which = argmax[tied] == right[tied], target[tied]
     if tied.sum() >= FEWEST_TIES and right_there.mean() > MOST_TIES and len(np.unique(which[right_there])) > 1:
         raise Refused(
             f"{job.name}: of {int(tied.sum()):,} reads whose symbols are equally probable nearly all are right"
@@ -240,8 +242,8 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table, answers: str | None, s
     total = np.bincount(row, np.exp(logprobs), len(counts))
     if (total > 1 + slack).any():
         raise Refused(f"{job.name}, row {int(np.argmax(total)):,}: the probabilities add up to {total.max():.4f}")
-    written, gold = table["written"].to_numpy(), table["gold"].to_numpy()
-    if ((written < -1) | (written >= counts) | (gold < 0) | (gold >= counts)).any():
+    written, target = table["written"].to_numpy(), table["gold"].to_numpy()
+    if ((written < -1) | (written >= counts) | (target < 0) | (target >= counts)).any():
         raise Refused(f"{job.name} has an answer that is none of its candidates")
     texts = [candidates for _, chunk in job.chunks() for candidates in task.candidates(chunk)]
     if counts.tolist() != list(map(len, texts)):

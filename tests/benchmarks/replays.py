@@ -30,7 +30,7 @@ class Reads:
     """A table of reads. logprobs: (reads, symbols). gold: (reads,). rows: the reads of each sequence."""
 
     logprobs: Floats
-    gold: Ints
+    target: Ints
     rows: list[Ints]
 
 
@@ -48,17 +48,17 @@ def tables_of(folder: Path) -> list[Reads]:
     return found
 
 
-def raised(logprobs: Floats, gold: Ints, tolerance: Tolerance, drawn: Floats) -> Floats:
+def raised(logprobs: Floats, target: Ints, tolerance: Tolerance, drawn: Floats) -> Floats:
     """The log-probabilities with right symbols ahead wherever that passes for a near tie; drawn: (reads,), 1 where it
     is done, 0 where not."""
-    reads, right = np.arange(len(gold)), np.arange(logprobs.shape[1]) == gold[:, None]
+    reads, right = np.arange(len(target)), np.arange(logprobs.shape[1]) == target[:, None]
     others = np.where(right, -np.inf, logprobs)
-    best, own = others.max(axis=1), logprobs[reads, gold]
+    best, own = others.max(axis=1), logprobs[reads, target]
     step = (best - own) / 2 + 1e-4
     most = 0.8 * np.minimum(tolerance.of(own), tolerance.of(best))
     step = np.where((best > own) & (step < most), step, 0) * drawn
     made = logprobs.copy()
-    made[reads, gold] += step
+    made[reads, target] += step
     made[reads, others.argmax(axis=1)] -= step
     return made
 
@@ -83,17 +83,17 @@ def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: fl
         if not chosen:
             continue
         reads = np.concatenate(chosen)
-        said, gold = table.logprobs[reads], table.gold[reads]
+        said, target = table.logprobs[reads], table.target[reads]
         # Both were computed somewhere, with noise.
         noisy = [said + rng.normal(0, NOISE[dtype] / np.sqrt(2), said.shape) * tolerance.of(said) for _ in range(2)]
-        record = raised(noisy[0], gold, tolerance, (rng.random(len(gold)) < share).astype(np.float64))
-        allowed, right = tolerance.of(noisy[1]), np.arange(said.shape[1]) == gold[:, None]
+        record = raised(noisy[0], target, tolerance, (rng.random(len(target)) < share).astype(np.float64))
+        allowed, right = tolerance.of(noisy[1]), np.arange(said.shape[1]) == target[:, None]
         different |= bool(differ(record, noisy[1], allowed).any())
         tally.compared(np.abs(record - noisy[1]).ravel(), allowed.ravel(), right.ravel())
         best = [np.argmax(values, axis=1) for values in (record, noisy[1])]
         flips += int((best[0] != best[1]).sum())
         clusters = np.repeat(np.arange(asked), [len(row) for row in chosen])
-        tally.answered(clusters, *(np.stack([one == gold] * 2, axis=1) for one in best))
+        tally.answered(clusters, *(np.stack([one == target] * 2, axis=1) for one in best))
     return different or any(leanings(tallies, flips))
 
 

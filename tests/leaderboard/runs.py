@@ -18,12 +18,12 @@ def supplied_run(folder: Path, *options: str, model: str = "org/tiny", tasks: tu
     prompts, answers = folder / "prompts.jsonl", folder / "answers.jsonl"
     asked = [word for task in tasks for word in ("--task", task)]
     assert main(["prompts", *asked, *options, "--out", str(prompts)]) == 0
-    gold = {task: get_config(get_task(task).config).table("test")["answer"].to_pylist() for task in tasks}
+    target = {task: get_config(get_task(task).config).table("test")["answer"].to_pylist() for task in tasks}
     lines = []
     for line in prompts.read_text(encoding="utf-8").splitlines():
         name = json.loads(line)["id"]
         task, row = name.split("-test-")[0], int(name.rsplit("-", 1)[1])
-        lines.append(json.dumps({"id": name, "output": str(gold[task][row] + (row % WRONG == 0))}))
+        lines.append(json.dumps({"id": name, "output": str(target[task][row] + (row % WRONG == 0))}))
     answers.write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert main(["score", "--outputs", str(answers), "--model", model, "--output", str(folder / "runs")]) == 0
     (run,) = folder.glob("runs/*/*/run.json")

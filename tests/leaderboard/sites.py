@@ -96,8 +96,8 @@ def spoken(
     )
     run = read_run(draft)
     for job in jobs:
-        gold = [answer for _, chunk in job.chunks() for answer in chunk["answer"].to_pylist()]
-        output = [(said or str(one + 1)) if row % wrong == 0 else str(one) for row, one in enumerate(gold)]
+        target = [answer for _, chunk in job.chunks() for answer in chunk["answer"].to_pylist()]
+        output = [(said or str(one + 1)) if row % wrong == 0 else str(one) for row, one in enumerate(target)]
         with observations.writing(run.table(job), observations.COMPLETIONS) as writer:
             writer.write_table(
                 pa.table([range(job.rows), [0] * job.rows, output, [1] * job.rows], schema=observations.COMPLETIONS)

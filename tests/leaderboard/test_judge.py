@@ -663,9 +663,9 @@ def _certain(table: pa.Table) -> pa.Table:
     table = replaced(
         table, "logprobs", lambda lists: [[-9.0, -0.001] if one % 2 else [-0.001, -9.0] for one in range(len(lists))]
     )
-    gold = table["gold"].to_pylist()
-    token = dict(zip(gold, table["gold_token"].to_pylist(), strict=True))
-    return replaced(table, "argmax", lambda values: [token[gold[0]]] * len(values))
+    target = table["gold"].to_pylist()
+    token = dict(zip(target, table["gold_token"].to_pylist(), strict=True))
+    return replaced(table, "argmax", lambda values: [token[target[0]]] * len(values))
 
 
 @pytest.mark.parametrize(
@@ -676,7 +676,7 @@ def _certain(table: pa.Table) -> pa.Table:
         (VAL, _replace("id", lambda ids: [-1, *ids[1:]]), "not those of its"),
         (VAL, _replace("position", _first(2)), "not those of its"),
         (VAL, _replace("gap", _first(400)), "not those of its"),
-        (VAL, _replace("gold", lambda golds: [1 - golds[0], *golds[1:]]), "not those of its"),
+        (VAL, _replace("gold", lambda target_values: [1 - target_values[0], *target_values[1:]]), "not those of its"),
         (VAL, _replace("gold_token", _first(9)), "not those of its"),
         (VAL, _replace("gold_token", lambda tokens: [7] * len(tokens)), "flipflop.val"),
         (VAL, _replace("argmax", _first(-5)), "none"),

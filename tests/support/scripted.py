@@ -83,13 +83,13 @@ def answer(behaviour: str, question: str, turn: int) -> str:
         return {"refusing": REFUSAL, "garbage": GARBAGE, "endless": ENDLESS}[kind]
     if kind == "constant":
         return value
-    gold = solved(question)
+    target = solved(question)
     if kind == "random":
         return str(dice(question, 5))
     wrong = {"off by one": True, "gives in": turn >= int(value or 0), "wavers": turn % 2 == 1}.get(kind, False)
-    if isinstance(gold, dict):
-        return json.dumps({letter: count + wrong for letter, count in gold.items()})
-    return str(gold + wrong)
+    if isinstance(target, dict):
+        return json.dumps({letter: count + wrong for letter, count in target.items()})
+    return str(target + wrong)
 
 
 def thought(behaviour: str) -> tuple[int, str, str]:

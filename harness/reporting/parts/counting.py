@@ -34,7 +34,7 @@ def section(subjects: Sequence[Subject]) -> Section:
         if graded and len(subjects) == 1:
             (binary,) = curves.columns(graded[0], "control")
             told = curves.answers(graded[0], ~binary)
-            if told.gold:
+            if told.target:
                 title = f"Said and true: {counted}"
                 plots.append(grids.said_against_true(f"{task}-said", title, told, x_label="true count",
                                                      note="Sequences only, without the control."))  # fmt: skip

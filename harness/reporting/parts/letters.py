@@ -35,7 +35,7 @@ def _right(task: str, label: str) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
         for graded in subject.of(task):
             if isinstance(graded, GradedNumbers):
-                return curves.share_curve(graded, label, curves.values(graded.gold), one_guess=True)
+                return curves.share_curve(graded, label, curves.values(graded.target), one_guess=True)
         return None
 
     return Variant(task, label, curve)

@@ -35,7 +35,9 @@ class ExactCount(evaluate.Metric):
     def _compute(self, predictions: Any, references: Any, cut_off: list[bool] | None = None) -> dict[str, float | None]:
         cuts = [False] * len(predictions) if cut_off is None else cut_off
         said = [parse(text, cut) for text, cut in zip(predictions, cuts, strict=True)]
-        distance = [abs(one.value - gold) for one, gold in zip(said, references, strict=True) if one.value is not None]
+        distance = [
+            abs(one.value - target) for one, target in zip(said, references, strict=True) if one.value is not None
+        ]
         kinds = [one.kind for one in said]
         return {
             "accuracy": distance.count(0) / len(said),

@@ -46,8 +46,8 @@ def test_every_read_of_a_row_is_the_one_that_is_observed(cli: Run, tmp_path: Pat
     (path,) = tmp_path.glob("runs/*/*/observations/flipflop.val.parquet")
     reads = [read for read in pq.read_table(path).to_pylist() if read["id"] == 2]
     assert len(shown) == len(reads) > 3 and f"{len(reads)} reads" in done.stdout
-    for (position, gap, gold, *odds), read in zip(shown, reads, strict=True):
-        assert (position, gap, gold) == (read["position"], read["gap"], read["gold"])
+    for (position, gap, target, *odds), read in zip(shown, reads, strict=True):
+        assert (position, gap, target) == (read["position"], read["gap"], read["gold"])
         assert odds == pytest.approx([100 * math.exp(logprob) for logprob in read["logprobs"]], abs=0.01)
 
 

@@ -304,8 +304,8 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
     """Ten rows of letters, one of each cell, with the outputs written by hand."""
     assert cli("harness", "eval", "--model", tiny, "--task", "letters", "--limit", "10").returncode == 0
     run = only_run(tmp_path / "runs")
-    gold = get_config("letters").table("test", 0, 10)["answer"].to_pylist()
-    said: list[int | None] = [*gold[:4], gold[4] + 2, gold[5] + 4, None, None, gold[8], gold[9]]
+    target = get_config("letters").table("test", 0, 10)["answer"].to_pylist()
+    said: list[int | None] = [*target[:4], target[4] + 2, target[5] + 4, None, None, target[8], target[9]]
     outputs = [" no idea" if number is None else f" {number}." for number in said]
     table = pa.table([range(10), [0] * 10, outputs, [3] * 10], schema=COMPLETIONS)
     edit(run, run / "observations" / "letters.test.parquet", table)
@@ -318,9 +318,11 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
     assert skill["value"] == pytest.approx((0.6 - 0.2) / 0.8)
     assert (error["value"], error["n"]) == (pytest.approx(6 / 8), 8)
     assert (failures["value"], failures["errors"], failures["n"]) == (0.2, 2, 10)
-    always_zero = [gold[row] for row in range(10) if said[row] is not None]  # the smallest of equally frequent answers
+    always_zero = [
+        target[row] for row in range(10) if said[row] is not None
+    ]  # the smallest of equally frequent answers
     assert error["baseline"] == pytest.approx(sum(always_zero) / 8)
-    by_hand = ExactCount().compute(predictions=outputs, references=gold)
+    by_hand = ExactCount().compute(predictions=outputs, references=target)
     assert by_hand == {
         "accuracy": 0.6, "mean_absolute_error": 0.75, "parse_failures": 0.2, "refusals": 0, "cut_off": 0,
     }  # fmt: skip

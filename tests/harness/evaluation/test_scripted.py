@@ -122,10 +122,10 @@ def reads_of(task: str, split: str) -> list[tuple[str, str, int]]:
 
 def expected_baselines(task: str, split: str) -> dict[str, float]:
     reads = reads_of(task, split)
-    most = majority([gold for gold, _, _ in reads])
-    found = {"chance": 0.5, "majority": sum(gold == most for gold, _, _ in reads) / len(reads)}
+    most = majority([target for target, _, _ in reads])
+    found = {"chance": 0.5, "majority": sum(target == most for target, _, _ in reads) / len(reads)}
     if task != "flipflop-prose":
-        found["previous symbol"] = sum(gold == before for gold, before, _ in reads) / len(reads)
+        found["previous symbol"] = sum(target == before for target, before, _ in reads) / len(reads)
     return found
 
 
@@ -160,10 +160,10 @@ def test_copying_the_last_symbol_is_a_trivial_baseline(scored: Callable[..., Sco
 @pytest.mark.parametrize("task", READS)
 def test_reads_of_a_model_that_always_says_the_same(scored: Callable[..., Scores], task: str) -> None:
     names = scripted.LIGHTS if task == "flipflop-prose" else ("0", "1")
-    most = majority([gold for gold, _, _ in reads_of(task, READS[task][0])])
+    most = majority([target for target, _, _ in reads_of(task, READS[task][0])])
     scores = scored(f"constant:{names[int(most)]}", task)
     for split in READS[task]:
-        right = [gold == most for gold, _, _ in reads_of(task, split)]
+        right = [target == most for target, _, _ in reads_of(task, split)]
         trivial = expected_baselines(task, split)
         for metric in ("accuracy", "accuracy_among_symbols"):
             assert value(scores, metric, split=split) == pytest.approx(sum(right) / len(right), abs=1e-8)
@@ -204,16 +204,16 @@ def test_reads_of_a_model_that_guesses(scored: Callable[..., Scores], task: str)
 # ---- Numbers
 
 
-def golds(task: str) -> list[int]:
+def target_values(task: str) -> list[int]:
     return [counted(task, row) for row in rows_of(task)]
 
 
 def expected_guesses(task: str) -> dict[str, float]:
-    gold = golds(task)
-    found = {"majority": majority(gold)}
+    target = target_values(task)
+    found = {"majority": majority(target)}
     if task in ("query-count", "most-frequent"):
         found["always 10"] = 10
-    return {name: sum(guess == one for one in gold) / len(gold) for name, guess in found.items()}
+    return {name: sum(guess == one for one in target) / len(target) for name, guess in found.items()}
 
 
 @pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
@@ -232,12 +232,12 @@ def test_numbers_of_a_perfect_model(scored: Callable[..., Scores], task: str, ch
 
 @pytest.mark.parametrize("task", NUMBERS)
 def test_numbers_of_a_model_that_always_says_the_same(scored: Callable[..., Scores], task: str) -> None:
-    gold, trivial = golds(task), expected_guesses(task)
-    said = 10 if max(trivial, key=lambda name: trivial[name]) == "always 10" else majority(gold)
+    target, trivial = target_values(task), expected_guesses(task)
+    said = 10 if max(trivial, key=lambda name: trivial[name]) == "always 10" else majority(target)
     scores = scored(f"constant:{said}", task)
     assert value(scores, "accuracy") == pytest.approx(max(trivial.values()), abs=1e-8)
     assert value(scores, "skill") == 0
-    off = [said - one for one in gold]
+    off = [said - one for one in target]
     assert value(scores, "mean_absolute_error") == pytest.approx(sum(map(abs, off)) / ROWS, rel=1e-9, abs=1e-8)
     assert value(scores, "mean_signed_error") == pytest.approx(sum(off) / ROWS, rel=1e-9, abs=1e-8)
 

@@ -84,10 +84,10 @@ def test_every_answer_is_found(kind: str, symbols: int) -> None:
     plan = plan_reads(texts, targets, names, tokenizer)
     wholes = [tokenizer(text).input_ids for text in texts]
     assert np.array_equal(plan.sequence, targets.row) and len(plan.at) == sum(text.count("r") for text in texts)
-    for row, at, offset, gold in zip(targets.row, plan.at, targets.offset, targets.gold, strict=True):
+    for row, at, offset, target in zip(targets.row, plan.at, targets.offset, targets.target, strict=True):
         answer = wholes[row][at]
-        assert tokenizer.decode([answer]).strip() == names[gold]
-        assert answer == plan.candidates[gold]
+        assert tokenizer.decode([answer]).strip() == names[target]
+        assert answer == plan.candidates[target]
         assert plan.sequences[row][:at].tolist() == wholes[row][:at]
         assert tokenizer.decode(wholes[row][:at], skip_special_tokens=True).rstrip() == texts[row][:offset].rstrip()
     for row, fed in enumerate(plan.sequences):  # nothing is fed from the last answer on
@@ -126,12 +126,12 @@ def test_a_text_that_brings_its_opening_keeps_its_answers_where_they_are(kind: s
     tokenizer = KINDS[kind]()
     opened = [BOS[kind] + text for text in texts]
     shifted = Targets(
-        targets.row, targets.position, targets.offset + len(BOS[kind]), targets.gap, targets.gold, targets.baselines
+        targets.row, targets.position, targets.offset + len(BOS[kind]), targets.gap, targets.target, targets.baselines
     )
     plan = plan_reads(opened, shifted, names, tokenizer)
     wholes = [tokenizer(text).input_ids[1:] for text in opened]
-    for row, at, gold in zip(targets.row, plan.at, targets.gold, strict=True):
-        assert tokenizer.decode(wholes[row][at]).strip() == names[gold]
+    for row, at, target in zip(targets.row, plan.at, targets.target, strict=True):
+        assert tokenizer.decode(wholes[row][at]).strip() == names[target]
         assert plan.sequences[row][:at].tolist() == wholes[row][:at]
 
 

@@ -98,12 +98,12 @@ def test_the_candidates_of_capitals(tmp_path: Path) -> None:
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like(), kind="llama"))
     texts, candidates = task.texts(rows), task.candidates(rows)
     shares, _ = said(engine, texts, candidates)
-    for row, gold in enumerate(task.gold(rows).tolist()):
-        assert candidates[row][gold].strip().removeprefix("the ") == rows["answer"][row].as_py()
+    for row, target in enumerate(task.target(rows).tolist()):
+        assert candidates[row][target].strip().removeprefix("the ") == rows["answer"][row].as_py()
         # Bytes: all candidates begin with the same space, or the same dot after it.
         wholes = [ids_of(engine, texts[row] + one) for one in candidates[row]]
         given = next(place for place, ids in enumerate(zip(*wholes, strict=False)) if len(set(ids)) > 1)
-        for place in (gold, 0, len(candidates[row]) - 1):
+        for place in (target, 0, len(candidates[row]) - 1):
             expected = plainly(engine, texts[row], candidates[row][place], given)
             assert shares[row][place] == pytest.approx(expected, abs=1e-4)
 

@@ -28,10 +28,10 @@ def test_every_answer_is_found(build: Callable[[], Tokenizer]) -> None:
     plan = plan_reads(TEXTS, TARGETS, ("0", "1"), tokenizer)
     whole = tokenizer(TEXTS).input_ids
     assert len(plan.at) == sum(text.count("r") for text in TEXTS)
-    for row, at, position, gold in zip(plan.sequence, plan.at, TARGETS.position, TARGETS.gold, strict=True):
+    for row, at, position, target in zip(plan.sequence, plan.at, TARGETS.position, TARGETS.target, strict=True):
         token = whole[row][at]
-        assert tokenizer.decode([token]).strip() == str(gold)
-        assert token == plan.candidates[gold]
+        assert tokenizer.decode([token]).strip() == str(target)
+        assert token == plan.candidates[target]
         before = tokenizer.decode(plan.sequences[row][:at], skip_special_tokens=True)
         symbols = before.replace(" ", "")
         assert symbols == ROWS["text"][int(row)].as_py()[:position]

@@ -44,9 +44,9 @@ def test_answers_stand_where_they_are_said_to(name: str, rendering: str, symbols
     rows = config.table(task.splits[0], 0, 20)
     texts, targets = task.texts(rows), task.targets(rows)
     names = task.symbols(config)
-    for row, offset, gold in zip(targets.row, targets.offset, targets.gold, strict=True):
+    for row, offset, target in zip(targets.row, targets.offset, targets.target, strict=True):
         rest = texts[row][offset:]
-        assert rest.startswith(names[gold]) and not rest[len(names[gold]) : len(names[gold]) + 1].isdigit()
+        assert rest.startswith(names[target]) and not rest[len(names[target]) : len(names[target]) + 1].isdigit()
     assert [text.replace(" ", "") for text in texts] == rows["text"].to_pylist()
     assert (" " in texts[0]) == (rendering == "spaced")
 

@@ -64,25 +64,25 @@ def _said(job: Job, rng: np.random.Generator) -> dict[str, Any]:
         targets = task.targets(rows)
         n = len(targets.row)
         right = rng.random(n) > np.minimum(0.002 * targets.gap, 0.5)
-        logprobs = np.log(np.where(np.arange(2) == targets.gold[:, None], 0.7, 0.2)).astype(np.float32)
+        logprobs = np.log(np.where(np.arange(2) == targets.target[:, None], 0.7, 0.2)).astype(np.float32)
         logprobs = np.where(right[:, None], logprobs, logprobs[:, ::-1])
-        token = 10 + targets.gold
+        token = 10 + targets.target
         argmax = np.where(right, token, np.where(rng.random(n) < 0.2, 99, 21 - token))
         logprobs[:3], argmax[:3] = np.nan, -1
         return {
-            "id": targets.row, "position": targets.position, "gap": targets.gap, "gold": targets.gold,
+            "id": targets.row, "position": targets.position, "gap": targets.gap, "gold": targets.target,
             "logprobs": observations.logprobs_column(logprobs), "gold_token": token, "argmax": argmax,
         }  # fmt: skip
     if isinstance(task, ChoiceTask):
-        gold, sizes = task.gold(rows), [len(one) for one in task.candidates(rows)]
+        target, sizes = task.target(rows), [len(one) for one in task.candidates(rows)]
         found = [-rng.gamma(2.0, 3.0, size) for size in sizes]
-        for line, one in zip(found, gold, strict=True):
+        for line, one in zip(found, target, strict=True):
             line[one] *= 0.1
         return {
             "id": np.arange(job.rows),
-            "gold": gold,
+            "gold": target,
             "logprobs": found,
-            "written": np.where(rng.random(job.rows) < 0.5, gold, -1),
+            "written": np.where(rng.random(job.rows) < 0.5, target, -1),
         }
     turns = job.prompting.turns
     n = job.rows * turns
@@ -91,12 +91,12 @@ def _said(job: Job, rng: np.random.Generator) -> dict[str, Any]:
         for _ in range(turns):
             chance = rng.random()
             if isinstance(task, HistogramTask):
-                counts = dict(task.gold(rows.slice(row, 1))[0])
+                counts = dict(task.target(rows.slice(row, 1))[0])
                 if chance < 0.5:
                     counts[next(iter(counts))] += int(rng.integers(1, 3))
                 answer = json.dumps(counts)
             else:
-                true = int(cast(NumberTask, task).gold(rows.slice(row, 1))[0])
+                true = int(cast(NumberTask, task).target(rows.slice(row, 1))[0])
                 answer = str(true if chance < 0.5 else max(0, true + int(rng.integers(-4, 5))))
             odd = {0: "I cannot help with that.", 1: HOSTILE, 2: "987654321"}
             outputs.append(odd.get(int(rng.integers(0, 40)), answer) + "\n")
@@ -171,9 +171,9 @@ def test_glitches_of_a_story_in_two_readings(run: Run, graded: dict[tuple[str, s
     two: dict[str, list[tuple[int, bool]]] = {}
     for read in table_of(run, one.job):
         if read["argmax"] >= 0:
-            length, gold = str(rows[read["id"]]["length"]), ("off", "on").index(rows[read["id"]]["answer"])
+            length, target = str(rows[read["id"]]["length"]), ("off", "on").index(rows[read["id"]]["answer"])
             whole.setdefault(length, []).append((read["id"], read["argmax"] == read["gold_token"]))
-            two.setdefault(length, []).append((read["id"], read["logprobs"][gold] > read["logprobs"][1 - gold]))
+            two.setdefault(length, []).append((read["id"], read["logprobs"][target] > read["logprobs"][1 - target]))
     places = curves.values(one.position + 1)
     check_shares(curves.share_curve(one, "x", places), whole)
     check_shares(curves.share_curve(one, "x", places, one.among), two)
@@ -186,7 +186,7 @@ def test_errors_of_counts(graded: dict[tuple[str, str], Any], task: str, signed:
     samples: dict[str, list[float]] = {}
     guesses: dict[str, list[int]] = {}
     for i, row in enumerate(rows_of(one.job)):
-        said = one.said[i]
+        said = one.predicted[i]
         if said is not None and one.counted[i]:
             off = said - row["answer"]
             samples.setdefault(str(row["vocabulary"]), []).append(off if signed else abs(off))
@@ -215,7 +215,7 @@ def test_letters_by_word(graded: dict[tuple[str, str], Any], stratum: str) -> No
             column = (
                 "to 5" if length <= 5 else str(length) if length <= 9 else "10\N{EN DASH}11" if length < 12 else "12+"
             )
-            cells.setdefault((str(row["answer"]), column), []).append(one.said[i] == row["answer"])
+            cells.setdefault((str(row["answer"]), column), []).append(one.predicted[i] == row["answer"])
     (strata,) = curves.columns(one, "stratum")
     grid = curves.by_word(one, strata == stratum)
     for i, j in np.ndindex(grid.n.shape):
@@ -227,7 +227,7 @@ def test_letters_by_word(graded: dict[tuple[str, str], Any], stratum: str) -> No
 def test_a_dialogue(graded: dict[tuple[str, str], Any]) -> None:
     one: GradedNumbers = graded["strawberry", "test"]
     rows = rows_of(one.job)
-    right = [[one.said[37 * i + k] == row["answer"] for k in range(37)] for i, row in enumerate(rows)]
+    right = [[one.predicted[37 * i + k] == row["answer"] for k in range(37)] for i, row in enumerate(rows)]
     then, still = curves.standing(one, "x", still=False), curves.standing(one, "x", still=True)
     assert then is not None and still is not None
     for i, k in enumerate(map(int, then.x)):

@@ -186,15 +186,15 @@ def test_bars_of_the_table_show_the_value_itself(tmp_path: Path, wrong: int) -> 
     """Not the interval alone, which for a model without an error lies wholly below what it has."""
     run = made_up_run(tmp_path, seed=1, tasks=("letters",))
     (job,) = run.jobs()
-    gold = job.config.table(job.split, 0, job.rows)["answer"].to_pylist()
+    target = job.config.table(job.split, 0, job.rows)["answer"].to_pylist()
     said = pq.read_table(run.table(job))
-    outputs = pa.array([str(answer + (row < wrong)) for row, answer in enumerate(gold)])
+    outputs = pa.array([str(answer + (row < wrong)) for row, answer in enumerate(target)])
     pq.write_table(
-        said.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(gold), pa.int32())),
+        said.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(target), pa.int32())),
         run.table(job),
     )
     page = write_report(run).read_text(encoding="utf-8")
     (at,) = re.findall(r'<rect class="at" x="([0-9.]+)"', page)
     (start,) = re.findall(r'<rect class="interval" x="([0-9.]+)"', page)
-    share = 100 * (1 - wrong / len(gold))
+    share = 100 * (1 - wrong / len(target))
     assert float(at) == pytest.approx(min(share, 98.2), abs=0.01) and float(start) < share
