@@ -26,7 +26,7 @@ from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.prompts.rendering import messages, plain_texts
 from harness.runs import observations
-from harness.runs.run import SUPPLIED, Run, data_facts, only_writer, open_run, require_writable, run_folder, write_json
+from harness.runs.run import EXTERNAL, Run, data_facts, only_writer, open_run, require_writable, run_folder, write_json
 from harness.runs.version import HARNESS_VERSION
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, DialogueTask
@@ -79,9 +79,9 @@ def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tupl
         "command": asked["command"],
         "model": _model(name, answers),
         "data": asked["data"],
-        "environment": {"fflm": HARNESS_VERSION, "device": SUPPLIED},
+        "environment": {"fflm": HARNESS_VERSION, "device": EXTERNAL},
         "left_out": {},
-        "outputs": SUPPLIED,
+        "outputs": EXTERNAL,
     }
     try:
         jobs = Run(prompts, facts).jobs()
@@ -118,7 +118,7 @@ def _jobs(questions: Questions) -> list[Job]:
     chat = asked.chat != "off"
     if asked.system is not None and not chat:
         raise UserError("--system is said through messages, and --chat off was asked: leave it out")
-    prompting = Prompting(template=SUPPLIED if chat else None, shots=asked.shots, system=asked.system if chat else None)
+    prompting = Prompting(template=EXTERNAL if chat else None, shots=asked.shots, system=asked.system if chat else None)
     return [Job(job.task, job.config, job.split, job.rows, prompting) for job in jobs]
 
 
@@ -290,5 +290,5 @@ def _model(name: str, answers: Path) -> dict[str, Any]:
         "id": name,
         "revision": hashlib.sha256(answers.read_bytes()).hexdigest()[:40],
         "parameters": 0,
-        "dtype": SUPPLIED,
+        "dtype": EXTERNAL,
     }

@@ -48,7 +48,7 @@ def render_report(subject: Subject, parts: list[Section]) -> str:
     """The page of one run."""
     lines = [line for line in map(headline, subject.graded.values()) if line]
     return _environment().get_template("report.html").render(
-        css=page_css(), label=subject.label, model=subject.run.facts["model"], supplied=subject.run.supplied,
+        css=page_css(), label=subject.label, model=subject.run.facts["model"], external=subject.run.external,
         lines=lines, sections=parts,
         wrong=telling(list(subject.graded.values())), facts=provenance(subject.run),
         mute=[graded.job.name for graded in subject.graded.values() if not graded.counted.any()],

@@ -32,7 +32,7 @@ RUN_SCHEMA = "fflm-run/1"
 # Of the finished tables of a run, beside run.json: `sha256sum --check` reads it.
 CHECKSUMS = "observations.sha256"
 # In the place of what is not known of a model whose outputs came from elsewhere.
-SUPPLIED = "supplied"
+EXTERNAL = "supplied"
 # What of a model decides what it says. Where and how fast it runs (processes, devices, batch size) does not.
 MODEL_IDENTITY = (
     "id", "revision", "requested_dtype", "gguf_file", "tokenizer", "quantization", "adapter", "attention", "compiled",
@@ -64,9 +64,9 @@ class Run:
         return self.folder / "observations" / f"{job.name}.parquet"
 
     @property
-    def supplied(self) -> bool:
+    def external(self) -> bool:
         """Whether its outputs came from elsewhere, so that nobody can replay them."""
-        return self.facts.get("outputs") == SUPPLIED
+        return self.facts.get("outputs") == EXTERNAL
 
     @property
     def shards(self) -> Path:

@@ -17,7 +17,7 @@ from uuid import UUID
 from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.prompts.jobs import Job
-from harness.runs.run import SUPPLIED, require_writable, write_json
+from harness.runs.run import EXTERNAL, require_writable, write_json
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, DialogueTask
 from leaderboard.exchange.samples import samples
@@ -151,18 +151,18 @@ def _source(record: Record) -> dict[str, Any]:
 def _model(record: Record) -> dict[str, Any]:
     facts = dict(record.run.facts["model"])
     name = str(facts.pop("id"))
-    supplied = record.run.supplied
+    external = record.run.external
     environment = record.run.facts["environment"]
     engine = (
         {}
-        if supplied
+        if external
         else {"inference_engine": _texts({"name": "transformers", "version": environment.get("transformers")})}
     )
     here = {
-        "deployment_type": "unknown" if supplied else "self_deployed",
-        "model_availability": "unknown" if supplied or name.startswith("local/") else "open_weights",
+        "deployment_type": "unknown" if external else "self_deployed",
+        "model_availability": "unknown" if external or name.startswith("local/") else "open_weights",
     }
-    known = {key: value for key, value in facts.items() if value != SUPPLIED and not (supplied and key == "parameters")}
+    known = {key: value for key, value in facts.items() if value != EXTERNAL and not (external and key == "parameters")}
     return {
         "name": name,
         "id": name,
@@ -228,10 +228,10 @@ def _generation(record: Record, job: Job) -> dict[str, Any]:
     if isinstance(job.task, CompletionTask):
         put = job.prompting
         args |= {"max_tokens": put.max_new_tokens(job.task), "reasoning": put.thinking > 0}
-        args |= {} if record.run.supplied else {"temperature": 0.0}
+        args |= {} if record.run.external else {"temperature": 0.0}
         details |= {
             "shots": put.shots,
-            "chat_template_sha256": None if put.template == SUPPLIED else put.template,
+            "chat_template_sha256": None if put.template == EXTERNAL else put.template,
             "system_prompt": put.system,
             "thinking_tokens": put.thinking,
             "turns": put.turns if isinstance(job.task, DialogueTask) else None,

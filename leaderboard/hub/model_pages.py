@@ -21,7 +21,7 @@ from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.models.reference import MODELS
 from harness.prompts.jobs import Job
-from harness.runs.run import SUPPLIED, Run
+from harness.runs.run import EXTERNAL, Run
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, ReadTask
 from leaderboard.hub import eval_results
@@ -193,8 +193,8 @@ def _notes(run: Run, job: Job, score: dict[str, Any]) -> str:
     """How a score was taken and how sure it is, in one line."""
     model = run.facts["model"]
     version = f"fflm {run.facts['environment'].get('fflm')}"
-    made = [version, "outputs supplied"] if run.supplied else [version, f"revision {model['revision'][:12]}"]
-    if model["dtype"] != SUPPLIED:
+    made = [version, "external outputs"] if run.external else [version, f"revision {model['revision'][:12]}"]
+    if model["dtype"] != EXTERNAL:
         made.append(str(model["dtype"]))
     made += [str(model[key]) for key in ("gguf_file", "quantization") if model.get(key)]
     interval = f"95% interval {score['low']:.4f} to {score['high']:.4f}"

@@ -98,7 +98,7 @@ def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> A
 
 def recorded_source(run: Run, model: str | None = None) -> ModelSource:
     """The same without its weights, its tokenizer compared."""
-    if run.supplied:
+    if run.external:
         raise UserError(f"{run.folder} has outputs that came from elsewhere: nobody can ask for them again")
     facts = run.facts["model"]
     try:

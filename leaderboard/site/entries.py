@@ -87,7 +87,7 @@ class Source:
         """What questions went through, None for bare texts and for a service's own."""
         tasks = self.run.facts["data"]["tasks"].values()
         hashes = [one["prompting"]["template"] for one in tasks if one.get("prompting", {}).get("template")]
-        if not hashes or self.run.supplied:
+        if not hashes or self.run.external:
             return None
         model = self.run.facts["model"]
         stated = model.get("chat_template") or {}
@@ -193,9 +193,9 @@ class Entry:
         return self.sources[-1].division
 
     @property
-    def supplied(self) -> bool:
+    def external(self) -> bool:
         """Whether outputs came from elsewhere, so that nobody can replay them."""
-        return any(source.run.supplied for source in self.sources)
+        return any(source.run.external for source in self.sources)
 
     @property
     def standing(self) -> Standing:

@@ -62,7 +62,7 @@ def _model(board: Board, entry: Entry) -> dict[str, Any]:
         "family": clean(entry.family),
         "division": clean(entry.division),
         "yours": entry.yours,
-        "supplied": entry.supplied,
+        "supplied": entry.external,
         "standing": {"word": standing.word, "how": clean(standing.how), "disputed": clean(standing.disputed)},
         "memory": memory and {
             "split": memory.split, "value": memory.value, "low": memory.low, "high": memory.high,
@@ -104,7 +104,7 @@ def scores(board: Board) -> str:
         standing = entry.standing
         told = [
             entry.slug, model["id"], model["revision"], model["dtype"], entry.variant, entry.asking.told,
-            entry.division, standing.word, "disputed" * bool(standing.disputed), "supplied" * entry.supplied,
+            entry.division, standing.word, "disputed" * bool(standing.disputed), "supplied" * entry.external,
         ]  # fmt: skip
         for cell in entry.cells.values():
             rank = board.rank(entry, (cell.task, cell.split)) or ("", "", "")

@@ -92,7 +92,7 @@ def badge_text(entry: Entry) -> str:
     cell = _headline(entry)
     name = "memory" if cell is entry.whole_memory else f"{cell.task} {cell.split}"
     notes = [f"first {cell.rows:,} rows"] * cell.partial + [DISPUTED] * bool(entry.standing.disputed)
-    notes += ["outputs supplied"] * entry.supplied
+    notes += ["external outputs"] * entry.external
     return f"fflm {name}: {percent(cell.value)}%" + (f" ({', '.join(notes)})" if notes else "")
 
 

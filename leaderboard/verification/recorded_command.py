@@ -13,7 +13,7 @@ from harness.models.reference import DEFAULT_MODEL, MODELS
 from harness.models.source import folder_name
 from harness.prompts.prompting import MOST_SHOTS
 from harness.prompts.thinking import BUDGET
-from harness.runs.run import SUPPLIED
+from harness.runs.run import EXTERNAL
 from harness.tasks import CompletionTask, DialogueTask, ReadTask, all_tasks
 from harness.tasks.suites import SUITES, Suite, get_suite
 from leaderboard.verification.refusal import Refused, shown
@@ -31,8 +31,8 @@ def require_command(facts: dict[str, Any]) -> None:
         words = []
     if words[:2] not in _COMMANDS or facts["command"] != shlex.join(words):
         raise _otherwise("it is no command of harness eval or harness prompts")
-    supplied = facts.get("outputs") == SUPPLIED
-    if (words[1] == "prompts") != supplied:
+    external = facts.get("outputs") == EXTERNAL
+    if (words[1] == "prompts") != external:
         raise _otherwise("outputs from elsewhere answer harness prompts, and others harness eval")
     given = _parsed(words[1:])
     for flag in ("model", "adapter", "out"):
@@ -41,7 +41,7 @@ def require_command(facts: dict[str, Any]) -> None:
     if given.set:
         raise _otherwise("it sets other data than the default")
     _require_same_questions(given, facts)
-    if supplied:
+    if external:
         if re.search(r"^\.|[/\\]", str(given.out)):
             raise _otherwise("--out is more than the name of a file")
         return

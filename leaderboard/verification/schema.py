@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fflm_data import GENERATOR_VERSION, get_config
-from harness.runs.run import SUPPLIED, Run, data_facts, run_id
+from harness.runs.run import EXTERNAL, Run, data_facts, run_id
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, all_tasks
 from leaderboard.verification.reading import canonical
 from leaderboard.verification.recorded_command import require_command
@@ -123,7 +123,7 @@ def require_consistent(run: Run) -> None:
     """Raises Refused unless run.json says one thing everywhere: data, identity, command, days."""
     facts = run.facts
     _require_names(facts["model"])
-    _require_supplied(facts) if "outputs" in facts else _require_asked(facts)
+    _require_external(facts) if "outputs" in facts else _require_asked(facts)
     bare = {name: {key: value for key, value in asked.items() if key != "rendering"}
             for name, asked in facts["data"]["tasks"].items()}  # fmt: skip
     if canonical(data_facts(run.jobs())["tasks"]) != canonical(bare):
@@ -183,20 +183,20 @@ def _is_portable(name: str) -> bool:
     )
 
 
-def _require_supplied(facts: dict[str, Any]) -> None:
+def _require_external(facts: dict[str, Any]) -> None:
     """Of outputs from elsewhere nothing is known but texts: whoever has more to tell has run the model."""
-    model = {**dict.fromkeys(("id", "revision")), "parameters": 0, "dtype": SUPPLIED}
+    model = {**dict.fromkeys(("id", "revision")), "parameters": 0, "dtype": EXTERNAL}
     said = facts["model"] | dict.fromkeys(("id", "revision"))
     if canonical(said) != canonical(model) or canonical(facts["left_out"]) != "{}":
         raise Refused("outputs from elsewhere come with a model's name and revision, and with nothing else of it")
-    if set(facts["environment"]) != {"fflm", "device"} or facts["environment"]["device"] != SUPPLIED:
+    if set(facts["environment"]) != {"fflm", "device"} or facts["environment"]["device"] != EXTERNAL:
         raise Refused("outputs from elsewhere have no environment but the version of fflm")
     for name, asked in facts["data"]["tasks"].items():
         task, said = all_tasks()[name], asked.get("prompting", {})
         if not isinstance(task, CompletionTask) or isinstance(task, DialogueTask) or "rendering" in asked:
             raise Refused(f"{name} cannot be answered from elsewhere: it takes probabilities, or turns, or a rendering")
         plain = said | {"turns": 1, "thinking": 0, "opened": False, "switch": None}
-        if canonical(said) != canonical(plain) or "marks" in said or said["template"] not in (None, SUPPLIED):
+        if canonical(said) != canonical(plain) or "marks" in said or said["template"] not in (None, EXTERNAL):
             raise Refused(f"{name} was put to a service in a way that harness prompts does not know")
 
 
@@ -206,5 +206,5 @@ def _require_asked(facts: dict[str, Any]) -> None:
     # Of quantized weights the library decides in which numbers the rest is.
     if model["requested_dtype"] not in ("auto", model["dtype"]) and model["quantization"] is None:
         raise Refused(f"{shown(model['requested_dtype'])} was requested, and the model is {shown(model['dtype'])}")
-    if any(one.get("prompting", {}).get("template") == SUPPLIED for one in facts["data"]["tasks"].values()):
+    if any(one.get("prompting", {}).get("template") == EXTERNAL for one in facts["data"]["tasks"].values()):
         raise Refused("a chat template that is 'supplied' is that of a service, and this model was run")

@@ -10,7 +10,7 @@ from typing import Any
 from harness.prompts.chat_template import ChatTemplate
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.prompts.rendering import chat_texts
-from harness.runs.run import SUPPLIED, Run
+from harness.runs.run import EXTERNAL, Run
 from leaderboard.verification.refusal import Refused
 
 NO_TEXT = "the text of its chat template is not recorded, so that nobody can see here what it writes"
@@ -22,7 +22,7 @@ def require_frames(run: Run, *, new: bool) -> list[str]:
 
     new: whether the record comes to the others; one that was accepted without the text of its template stays so.
     """
-    asked = [job for job in run.jobs() if job.prompting.template not in (None, SUPPLIED)]
+    asked = [job for job in run.jobs() if job.prompting.template not in (None, EXTERNAL)]
     stated: dict[str, Any] | None = run.facts["model"].get("chat_template")
     if stated is None:
         if asked and new:

@@ -13,7 +13,7 @@ from harness.tasks import get_task
 WRONG = 7
 
 
-def supplied_run(folder: Path, *options: str, model: str = "org/tiny", tasks: tuple[str, ...] = ("letters",)) -> Run:
+def external_run(folder: Path, *options: str, model: str = "org/tiny", tasks: tuple[str, ...] = ("letters",)) -> Run:
     """A run of supplied answers to whole splits, every WRONG-th of them one too many."""
     prompts, answers = folder / "prompts.jsonl", folder / "answers.jsonl"
     asked = [word for task in tasks for word in ("--task", task)]

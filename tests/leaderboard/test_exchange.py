@@ -15,7 +15,7 @@ from leaderboard.exchange import export as exchange
 from leaderboard.records import RECORDS, Record, read_record, record_folders
 from leaderboard.submission import Submission
 from tests.conftest import CACHE, Run, unpacked
-from tests.leaderboard.runs import as_asked, supplied_run
+from tests.leaderboard.runs import as_asked, external_run
 
 EVERY_EVAL_EVER = "every-eval-ever==0.3.0"
 # The package says that it needs Python 3.12; what is imported of it here runs on earlier ones.
@@ -52,9 +52,9 @@ def findings(report: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def supplied(tmp_path_factory: pytest.TempPathFactory) -> Record:
+def external(tmp_path_factory: pytest.TempPathFactory) -> Record:
     """A record of supplied answers, every seventh of them wrong."""
-    run = supplied_run(tmp_path_factory.mktemp("supplied"), "--shots", "2", "--system", "Count.", model="an-org/m")
+    run = external_run(tmp_path_factory.mktemp("supplied"), "--shots", "2", "--system", "Count.", model="an-org/m")
     (run.folder / "submission.json").write_text(json.dumps(SUBMISSION.to_json()), encoding="utf-8")
     return read_record(run.folder)
 
@@ -110,12 +110,12 @@ def require_same_answers(validate: Validate, record: Record, path: Path) -> None
         assert [output for outputs in spoken for output in outputs] == written
 
 
-def test_what_is_known_of_a_record_is_said(validate: Validate, supplied: Record, tmp_path: Path) -> None:
-    path = exchange.write_export(supplied, tmp_path)
+def test_what_is_known_of_a_record_is_said(validate: Validate, external: Record, tmp_path: Path) -> None:
+    path = exchange.write_export(external, tmp_path)
     assert findings(validate(path)) == []
     assert UUID(path.stem).version == 4
-    assert exchange.write_export(supplied, tmp_path / "again").read_bytes() == path.read_bytes()
-    require_same_answers(validate, supplied, path)
+    assert exchange.write_export(external, tmp_path / "again").read_bytes() == path.read_bytes()
+    require_same_answers(validate, external, path)
     (first, second, *_) = path.with_name(f"{path.stem}_samples.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(first)["input"]["raw"] == 'How many times does the letter "r" occur in the word "strawberry"?'
     wrong, right = json.loads(first), json.loads(second)
@@ -125,16 +125,16 @@ def test_what_is_known_of_a_record_is_said(validate: Validate, supplied: Record,
     facts = json.loads(path.read_text(encoding="utf-8"))
     assert facts["model_info"]["id"] == "an-org/m"
     details = facts["model_info"]["additional_details"]
-    assert details["revision"] == supplied.run.facts["model"]["revision"]
+    assert details["revision"] == external.run.facts["model"]["revision"]
     assert (details["deployment_type"], "parameters" in details, "dtype" in details) == ("unknown", False, False)
     assert (facts["eval_library"]["name"], facts["eval_library"]["version"]) == (
         "fflm",
-        supplied.run.facts["environment"]["fflm"],
+        external.run.facts["environment"]["fflm"],
     )
     source = facts["source_metadata"]
     assert (source["source_organization_name"], source["source_type"]) == ("somebody", "evaluation_run")
     assert source["additional_details"]["disclosure"] == SUBMISSION.disclosure
-    assert source["additional_details"]["record_sha256"] == supplied.digest
+    assert source["additional_details"]["record_sha256"] == external.digest
     assert facts["retrieved_timestamp"] == "1795132800"  # the day of submission, midnight in UTC
     (accuracy,) = (one for one in facts["evaluation_results"] if one["metric_config"]["metric_id"] == "accuracy")
     assert accuracy["score_details"]["score"] == pytest.approx(1 - 143 / 1000)
@@ -148,13 +148,13 @@ def test_what_is_known_of_a_record_is_said(validate: Validate, supplied: Record,
     assert (asked["additional_details"]["shots"], asked["additional_details"]["system_prompt"]) == ("2", "Count.")
 
 
-def test_a_model_of_the_hub(validate: Validate, supplied: Record, tmp_path: Path) -> None:
-    run = supplied_run(tmp_path, "--chat", "off", model="an-org/m")
+def test_a_model_of_the_hub(validate: Validate, external: Record, tmp_path: Path) -> None:
+    run = external_run(tmp_path, "--chat", "off", model="an-org/m")
     template = "a" * 64
     facts = run.facts["data"]["tasks"]["letters"]["prompting"]
     facts["template"] = template
     run.facts["environment"]["transformers"] = "5.23.0"
-    record = Record(as_asked(run, quantization="4bit"), SUBMISSION, supplied.digest)
+    record = Record(as_asked(run, quantization="4bit"), SUBMISSION, external.digest)
     path = exchange.write_export(record, tmp_path)
     assert findings(validate(path)) == []
     said = json.loads(path.read_text(encoding="utf-8"))
@@ -187,8 +187,8 @@ TAMPERED: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("change", TAMPERED)
-def test_the_validator_would_say_so(validate: Validate, supplied: Record, tmp_path: Path, change: str) -> None:
-    path = exchange.write_export(supplied, tmp_path)
+def test_the_validator_would_say_so(validate: Validate, external: Record, tmp_path: Path, change: str) -> None:
+    path = exchange.write_export(external, tmp_path)
     facts = json.loads(path.read_text(encoding="utf-8"))
     TAMPERED[change](facts)
     path.write_text(json.dumps(facts), encoding="utf-8")
@@ -197,19 +197,19 @@ def test_the_validator_would_say_so(validate: Validate, supplied: Record, tmp_pa
 
 @pytest.mark.parametrize("change", [{"evaluation_id": "other"}, {"output": None}, {"more": 1}, {"sample_id": 3}])
 def test_the_validator_would_say_so_of_an_answer(
-    validate: Validate, supplied: Record, tmp_path: Path, change: dict[str, Any]
+    validate: Validate, external: Record, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    path = exchange.write_export(supplied, tmp_path)
+    path = exchange.write_export(external, tmp_path)
     beside = path.with_name(f"{path.stem}_samples.jsonl")
     first, *others = beside.read_text(encoding="utf-8").splitlines(keepends=True)
     beside.write_text("".join([json.dumps(json.loads(first) | change) + "\n", *others]), encoding="utf-8")
     assert findings(validate(beside))
 
 
-def test_what_cannot_be_exported(supplied: Record, tmp_path: Path) -> None:
+def test_what_cannot_be_exported(external: Record, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run folder"):
         exchange.command(tmp_path, tmp_path / "out")
-    run = as_asked(supplied_run(tmp_path), id="bare")
+    run = as_asked(external_run(tmp_path), id="bare")
     with pytest.raises(UserError, match="bare names no organisation"):
-        exchange.write_export(Record(run, SUBMISSION, supplied.digest), tmp_path / "out")
+        exchange.write_export(Record(run, SUBMISSION, external.digest), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ from leaderboard.hub import eval_results
 from leaderboard.hub import model_pages as hub_results
 from leaderboard.hub.reported import Reported, ReportedScore, read_reported, reportable, reported_file
 from tests.hub import Hub
-from tests.leaderboard.runs import as_asked, supplied_run
+from tests.leaderboard.runs import as_asked, external_run
 
 DATA, MODEL, FILE = "org/fflm", "other/tiny", ".eval_results/fflm.yaml"
 TASKS = ("letters", "query-count")
@@ -37,7 +37,7 @@ OTHERS = """
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of an-org's model, whole splits of two tasks."""
-    return supplied_run(tmp_path_factory.mktemp("answered"), model=MODEL, tasks=TASKS).folder
+    return external_run(tmp_path_factory.mktemp("answered"), model=MODEL, tasks=TASKS).folder
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_proposal_is_a_pull_request_and_nothing_else(hub: Hub, data: str, run:
         assert (entry.date, entry.source_url) == (run.facts["created"], "https://example.org/outputs")
         n = get_config(entry.task_id.split(".")[0]).rows("test")
         assert entry.notes and f"n = {n:,}, 95% interval 0.8" in entry.notes
-        assert "outputs supplied" in entry.notes and "0 shots, chat template" in entry.notes
+        assert "external outputs" in entry.notes and "0 shots, chat template" in entry.notes
     listed = {task["id"] for task in yaml.safe_load(hub.files("dataset", DATA)["eval.yaml"])["tasks"]}
     assert {entry.task_id for entry in entries} == listed
 
@@ -122,7 +122,7 @@ def test_an_address_that_opens_an_account_or_acts_is_not_proposed(run: Run, url:
 
 def test_what_a_model_was_asked_as_stands_in_the_notes(hub: Hub, data: str, tmp_path: Path) -> None:
     add_model(hub, tmp_path)
-    made = as_asked(supplied_run(tmp_path, "--shots", "3", "--chat", "off", model=MODEL), quantization="4bit")
+    made = as_asked(external_run(tmp_path, "--shots", "3", "--chat", "off", model=MODEL), quantization="4bit")
     hub_results.propose(made, DATA)
     (entry,) = yaml.safe_load(hub.files("model", MODEL, "refs/pr/1")[FILE])
     revision = made.facts["model"]["revision"][:12]
@@ -159,7 +159,7 @@ def test_only_whole_splits_of_the_published_rows_count(
     hub: Hub, data: str, tmp_path: Path, options: tuple[str, ...], tasks: tuple[str, ...]
 ) -> None:
     add_model(hub, tmp_path)
-    made = supplied_run(tmp_path, *options, model=MODEL, tasks=tasks)
+    made = external_run(tmp_path, *options, model=MODEL, tasks=tasks)
     with pytest.raises(UserError) as error:
         hub_results.propose(made, DATA)
     assert "has no task of org/fflm on a whole split: run harness eval without --limit" in refused(error.value)

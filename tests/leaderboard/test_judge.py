@@ -39,7 +39,7 @@ from tests.leaderboard.making import (
     signed,
     with_id,
 )
-from tests.leaderboard.runs import supplied_run
+from tests.leaderboard.runs import external_run
 from tests.support import models
 
 MARKUP = "<script>alert(1)</script>"
@@ -1368,9 +1368,9 @@ def test_models_as_commands_name_them(record: Path, records: Path, model: Json, 
 
 
 @pytest.fixture(scope="module")
-def supplied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def external(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("supplied")
-    run = supplied_run(folder, "--system", "Be brief.", "--limit", "20").folder
+    run = external_run(folder, "--system", "Be brief.", "--limit", "20").folder
     edit(run / "run.json", public_facts)
     consistent(run)
     return run
@@ -1378,7 +1378,7 @@ def supplied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("options", [(), ("--chat", "off", "--shots", "2")])
 def test_outputs_from_elsewhere(tmp_path: Path, records: Path, options: tuple[str, ...]) -> None:
-    record = published(supplied_run(tmp_path, *options, "--limit", "5").folder, records)
+    record = published(external_run(tmp_path, *options, "--limit", "5").folder, records)
     assert judged(record, records).reasons == ()
 
 
@@ -1405,9 +1405,9 @@ def test_outputs_from_elsewhere(tmp_path: Path, records: Path, options: tuple[st
     ],
 )
 def test_outputs_from_elsewhere_that_tell_more(
-    supplied: Path, records: Path, change: Callable[[Json], Any], said: str
+    external: Path, records: Path, change: Callable[[Json], Any], said: str
 ) -> None:
-    record = make_record(supplied, records)
+    record = make_record(external, records)
     usual = json.loads((record / "run.json").read_text("utf-8"))["data"]["tasks"]["letters"]["prompting"]
 
     def changed(facts: Json) -> None:

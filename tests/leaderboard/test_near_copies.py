@@ -13,7 +13,7 @@ from leaderboard.submit import public_facts
 from leaderboard.verification.near_copies import compared, gist, have_equal_bits
 from leaderboard.verification.record import Verdict, verify_record
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
-from tests.leaderboard.runs import supplied_run
+from tests.leaderboard.runs import external_run
 from tests.support import models
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -43,7 +43,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of answers from elsewhere, every seventh wrong."""
-    run = supplied_run(tmp_path_factory.mktemp("answers"), "--limit", "700", tasks=("letters", "arithmetic")).folder
+    run = external_run(tmp_path_factory.mktemp("answers"), "--limit", "700", tasks=("letters", "arithmetic")).folder
     edit(run / "run.json", public_facts)
     consistent(run)
     return run

@@ -15,7 +15,7 @@ from leaderboard.site.plots import all_series
 from leaderboard.site.ranks import rank
 from leaderboard.submission import Submission
 from tests.leaderboard.making import PRETRAINED, edit, make_record, resign
-from tests.leaderboard.runs import supplied_run
+from tests.leaderboard.runs import external_run
 from tests.leaderboard.sites import DAY, GAP, Built, attest, index_of, spoken
 
 
@@ -37,12 +37,12 @@ def test_a_row_stands_no_higher_than_the_least_of_its_records(records: Path) -> 
 
 
 def test_supplied_outputs_say_so(records: Path, tmp_path: Path) -> None:
-    run = supplied_run(tmp_path)
+    run = external_run(tmp_path)
     make_record(run.folder, records)
     (row,) = index_of(records)
     assert row["supplied"] and row["cells"][0]["errors"] == 143
     for name in ("index.html", row["page"]):
-        assert "outputs supplied" in (tmp_path / "site" / name).read_text(encoding="utf-8").lower()
+        assert "external outputs" in (tmp_path / "site" / name).read_text(encoding="utf-8").lower()
 
 
 def test_fresh_gap_of_a_row(site: Built) -> None:

@@ -13,7 +13,7 @@ from harness.tasks import CompletionTask, all_tasks, get_task
 from leaderboard.site.verified import find_one
 from leaderboard.verification.record import verify_record
 from tests.leaderboard.making import consistent, edit, make_record, replaced, rewrite
-from tests.leaderboard.runs import supplied_run
+from tests.leaderboard.runs import external_run
 
 LETTERS = get_task("letters")
 RETRACTED = "7\n\nOops. Update: {}"
@@ -22,7 +22,7 @@ RETRACTED = "7\n\nOops. Update: {}"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of letters that takes back every first answer, read by the rules of today."""
-    run = supplied_run(tmp_path_factory.mktemp("run"))
+    run = external_run(tmp_path_factory.mktemp("run"))
 
     def retracted(said: list[str]) -> list[str]:
         return [RETRACTED.format(one) for one in said]

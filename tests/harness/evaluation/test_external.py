@@ -112,7 +112,7 @@ def test_answers_become_a_run(cli: Run, tmp_path: Path, prompts: list[dict[str, 
     assert cli("harness", "report", folder).returncode == 0
     assert cli("harness", "leaderboard", "build", "--out", "site", "--run", folder).returncode == 0
     for page in (folder / "report.html", tmp_path / "site" / "index.html"):
-        assert "outputs supplied" in page.read_text(encoding="utf-8")
+        assert "external outputs" in page.read_text(encoding="utf-8")
     assert cli(*SCORE).returncode == 0  # again: the same run
 
 
@@ -124,11 +124,11 @@ def test_scores_are_those_of_a_model_that_says_the_same(
     said = [scripted.answer("off by one", one["messages"][-1]["content"], 0) for one in prompts]
     write(tmp_path / "answers.jsonl", [plain(one["id"], text, True) for one, text in zip(prompts, said, strict=True)])
     assert cli(*SCORE).returncode == 0
-    own, supplied = (
+    own, external = (
         json.loads(next(tmp_path.glob(f"{name}/*/*/result.json")).read_text(encoding="utf-8"))["scores"]
         for name in ("own", "runs")
     )
-    assert own == supplied
+    assert own == external
 
 
 def test_what_a_length_cut_off_is_counted_apart(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
