@@ -561,10 +561,10 @@ def test_what_makes_a_dialogue_fit(
 def test_a_suite_leaves_out_dialogues_with_the_same_advice(cli: Run, tmp_path: Path) -> None:
     command = [*small(tmp_path, 1024), "--suite", "quick"]
     done = cli(*command, "--thinking", 512)
-    reason = re.search(r"left out: strawberry \(.*: think and challenge less: add (.*)\)\n", done.stdout)
+    reason = re.search(r"skipped: strawberry \(.*: think and challenge less: add (.*)\)\n", done.stdout)
     assert done.returncode == 0 and reason is not None, done
     done = cli(*command, *reason[1].split())
-    assert done.returncode == 0 and "left out: strawberry" not in done.stdout
+    assert done.returncode == 0 and "skipped: strawberry" not in done.stdout
 
 
 def test_no_dialogue_fits(cli: Run, tmp_path: Path) -> None:

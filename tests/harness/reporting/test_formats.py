@@ -149,4 +149,4 @@ def test_runs_that_have_nothing_in_common_are_left_out(cli: Run, tmp_path: Path,
     assert [path.name for path in (tmp_path / "both").glob("*.csv")] == ["differences-1-3.csv"]
     assert "have no task in common" in refused(cli("harness", "compare", runs[0], "facts"))
     shutil.rmtree(tmp_path / runs[2])
-    assert "is the only run that is left" in cli("harness", "compare", runs[0], runs[2]).stderr
+    assert "is the only usable run" in cli("harness", "compare", runs[0], runs[2]).stderr
