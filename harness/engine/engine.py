@@ -1,4 +1,8 @@
-"""Runs a model over plans, batch by batch, by the ways that the model allows."""
+"""Runs a model over plans, batch by batch, with the methods that the model supports.
+
+Reads, completions and dialogues are methods of one class, because they share one memory budget and the results of the
+trials.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

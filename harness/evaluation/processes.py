@@ -1,7 +1,8 @@
 """Many processes: which of them this one is, how they are started, and the few things they tell each other.
 
 Ranks meet before the first batch and after the last one. In between they share two counters on rank 0
-(what is to be taken next, what is done), which no rank waits for.
+(what is to be taken next, what is done), which no rank waits for. Starting processes and meeting are in one file,
+because both depend on the same environment variables of the launchers.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Run folders: what was evaluated, observation tables, names for people."""

@@ -1,1 +1,1 @@
-"""Records in the schema of Every Eval Ever."""
+"""Records in the format of Every Eval Ever."""

@@ -1,1 +1,1 @@
-"""Models asked again: recorded sequences, and rows that nobody knew beforehand."""
+"""Models run again: on recorded sequences, and on rows that nobody knew beforehand."""

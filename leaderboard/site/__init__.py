@@ -1,4 +1,4 @@
 """The static site: records and runs in, a folder of pages out, every number recomputed on the way.
 
-judged -> entries -> ranks -> plots -> pages and feeds -> build; serve shows the folder on this machine.
+verified -> entries -> ranks -> plots -> pages and feeds -> build; serve shows the folder on this machine.
 """

@@ -1,1 +1,1 @@
-"""The judge: whether a record that a stranger sends is what it says."""
+"""Verification: whether a record that a stranger sends is what it says."""

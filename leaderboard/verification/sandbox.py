@@ -22,7 +22,7 @@ NOBODY = "nobody"  # in the place of digests: nobody has asked who sent them
 def verify_in_sandbox(
     folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
 ) -> Verdict:
-    """What `judge` says; a refusal if its process ends, runs out of memory or takes too long."""
+    """The verdict of `verify_record`; a refusal if its process ends, runs out of memory or takes too long."""
     known = NOBODY if own is None else ",".join(sorted(own))
     arguments = [str(folder), "new" if new else "accepted", known, *([str(records)] if records else [])]
     environment = sandbox.environment() | {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}

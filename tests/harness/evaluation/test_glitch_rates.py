@@ -25,7 +25,7 @@ def memory(ids: torch.Tensor) -> torch.Tensor:
         for place, token in enumerate(string):
             if place and string[place - 1] == 0:
                 bit = token
-            logits[row, place, bit] = 1.0
+            logits[row, place, bit if place % 2 == 0 else 0] = 1.0  # after a symbol, the next is an instruction
     return logits
 
 
