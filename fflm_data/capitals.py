@@ -95,14 +95,14 @@ class Capitals(Config):
     def splits(self) -> dict[str, int]:
         return {"test": self.block_rows("test")}
 
-    def guesses(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    def baseline_predictions(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
         relations = np.asarray(rows["relation"].to_pylist(), dtype=object)
-        guess = answers(rows)
+        prediction = answers(rows)
         for relation in self.relations:
             inside = relations == relation
             if inside.any():
-                guess[inside] = majority(guess[inside])
-        return {"majority of the relation": guess}
+                prediction[inside] = majority(prediction[inside])
+        return {"majority of the relation": prediction}
 
     def block_rows(self, split: str) -> int:
         return self.prefixes * sum(len(facts_of(relation)) for relation in self.relations)

@@ -94,7 +94,7 @@ load_dataset("{repository}", "{configs[0].name}")
 
 `fflm-data check {repository}` makes every row again and compares. `{MANIFEST_FILE}` lists the parameters and a hash of
 the rows of each split; `eval.yaml` makes each test split a benchmark task, of which `inspect eval` runs those that ask
-a question and `harness eval` of the package the flip-flop strings. Trivial guesses are given beside every split: a
+a question and `harness eval` of the package the flip-flop strings. Baselinees are given beside every split: a
 score means something above the best of them. Do not train on the test splits; for training there is an endless
 stream, `load_dataset("fflm", "flipflop-train", streaming=True)`, which never holds one of their rows (under 256 symbols
 a string: over the same alphabet).
@@ -126,11 +126,11 @@ SOURCES = (
 def _section(config: Config, manifest: Manifest, repository: str) -> str:
     made = manifest.splits[config.name]
     scores = {split: config.baselines(split) for split in scored_splits(config)}
-    guesses = list(dict.fromkeys(name for split in scores.values() for name in split))
-    head = "".join(f" {name} |" for name in guesses)
+    baseline_predictions = list(dict.fromkeys(name for split in scores.values() for name in split))
+    head = "".join(f" {name} |" for name in baseline_predictions)
     lines = "\n".join(
         f"| `{split}` | {entry.rows:,} |"
-        + "".join(f" {_percent(scores.get(split, {}).get(name))} |" for name in guesses)
+        + "".join(f" {_percent(scores.get(split, {}).get(name))} |" for name in baseline_predictions)
         for split, entry in made.items()
     )
     first = next(iter(scored_splits(config) or made))
@@ -146,10 +146,10 @@ def _section(config: Config, manifest: Manifest, repository: str) -> str:
 {_description(config)}
 
 | split | rows |{head}
-|---|---:|{"---:|" * len(guesses)}
+|---|---:|{"---:|" * len(baseline_predictions)}
 {lines}
 
-The columns after `rows` are the accuracies of trivial guesses on the same rows. Parameters:
+The columns after `rows` are the accuracies of baselinees on the same rows. Parameters:
 `{json.dumps(config.parameters())}`.
 
 ```python

@@ -129,15 +129,17 @@ class Config(ABC):
     def block(self, split: str, number: int) -> pa.Table:
         """All rows of one block, by `schema` without the column `id`."""
 
-    def guesses(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
-        """By name, what trivial guesses answer to the rows, by the column `answer`."""
+    def baseline_predictions(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
+        """By name, what baselinees answer to the rows, by the column `answer`."""
         return {"majority": majority(answers(rows))}
 
     def baselines(self, split: str) -> dict[str, float]:
-        """By name, the accuracy of trivial guesses on a test split."""
+        """By name, the accuracy of baselinees on a test split."""
         rows = self.table(split)
         target = answers(rows)
-        return {name: float((guess == target).mean()) for name, guess in self.guesses(rows).items()}
+        return {
+            name: float((prediction == target).mean()) for name, prediction in self.baseline_predictions(rows).items()
+        }
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by name, as JSON knows them."""

@@ -83,9 +83,9 @@ class Counting(Config):
         rows = [self.row(sequence) for sequence in self.sequences(split, number)]
         return pa.Table.from_pylist(rows, schema=self.schema.remove(0))
 
-    def guesses(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    def baseline_predictions(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
         always = np.full(rows.num_rows, self.expected_count)
-        return {f"always {self.expected_count}": always, **super().guesses(rows)}
+        return {f"always {self.expected_count}": always, **super().baseline_predictions(rows)}
 
     @abstractmethod
     def row(self, sequence: Sequence) -> dict[str, Any]:

@@ -70,12 +70,12 @@ class Run:
         import numpy as np
         import pandas
 
-        from harness.scoring.comparison import said
+        from harness.scoring.comparison import item_texts
         from harness.scoring.grading import grade
 
         graded = grade(self._run, self._job(task, split))
         items = np.arange(len(graded.row))
-        places, targets, predicted = said(graded, items)
+        places, targets, predicted = item_texts(graded, items)
         groups: list[list[str]] = [[] for _ in items]
         for name, inside in graded.groups.items():
             for item in np.flatnonzero(inside).tolist():

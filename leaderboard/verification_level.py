@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from leaderboard.attestations import REPLAY, Attestation
 
 REPORTED, RESCORED, SPOT_CHECKED, RE_RUN = "reported", "rescored", "spot-checked", "re-run"
-STANDINGS = (REPORTED, RESCORED, SPOT_CHECKED, RE_RUN)
+LEVELS = (REPORTED, RESCORED, SPOT_CHECKED, RE_RUN)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """word: one of STANDINGS. how: a sentence on how and when it was reached. disputed: a replay said something else,
+class VerificationLevel:
+    """word: one of LEVELS. how: a sentence on how and when it was reached. disputed: a replay said something else,
     and no later one over as many sequences has agreed; a sentence, "" if not."""
 
     word: str
@@ -37,10 +37,10 @@ def dispute_of(attestations: Iterable[Attestation]) -> Attestation | None:
     return dispute
 
 
-def standing_of(
+def level_of(
     attestations: Sequence[Attestation], rescored_by: str, followed: Sequence[Attestation] = ()
-) -> Standing:
-    """The standing of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.5.0 on
+) -> VerificationLevel:
+    """The verification level of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.5.0 on
     2026-11-21". followed: replays of other records that said something else than they and this one."""
     how = rescored = f"every score recomputed from the recorded outputs by {rescored_by}"
     word = RESCORED
@@ -59,11 +59,11 @@ def standing_of(
             )
     dispute = dispute_of([*attestations, *followed])
     if dispute is None:
-        return Standing(word, how)
+        return VerificationLevel(word, how)
     found = len(dispute.details["differences"])
     disputed = f"{_told(dispute)}, and not all said the same ({found or 'more'} differences named)"
     of_another = f"of {dispute.record[:12]}, which said the same, " * any(dispute is one for one in followed)
-    return Standing(word, how, f"{of_another}{disputed}")
+    return VerificationLevel(word, how, f"{of_another}{disputed}")
 
 
 def _told(replay: Attestation, all_of: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The reads of a whole split, counted: how far from their writes, how many a trivial guess gets."""
+"""The reads of a whole split, counted: how far from their writes, how many a baseline gets."""
 
 from dataclasses import dataclass
 from functools import cache

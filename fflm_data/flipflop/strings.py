@@ -79,7 +79,7 @@ def reads(ids: Ids) -> Reads:
 
 
 def previous_symbol_right(ids: Ids, found: Reads) -> npt.NDArray[np.bool_]:
-    """For each read, whether the data symbol just before it is the answer: the best trivial guess on dense strings."""
+    """For each read, whether the data symbol just before it is the answer: the best baseline on dense strings."""
     return np.asarray(ids[found.row, found.position - 2] - FIRST_SYMBOL == found.answer)
 
 

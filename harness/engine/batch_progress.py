@@ -11,7 +11,7 @@ class BatchProgress:
     """Tells `tell` the share of the plan that is done, from 0 to 1, never a smaller one than before."""
 
     def __init__(self) -> None:
-        self.tell: Callable[[float], object] = lambda share: None
+        self.report: Callable[[float], object] = lambda share: None
         self._whole = 1.0
         self._done = 0.0
         self._weight = 0.0
@@ -44,7 +44,7 @@ class BatchProgress:
         """So much of the batch is done."""
         turn, turns = self._part
         done = (self._done + min(1.0, share) * self._weight) / self._whole
-        self.tell(min(1.0, (turn + done) / turns))
+        self.report(min(1.0, (turn + done) / turns))
 
     @contextmanager
     def layers(self, model: Any) -> Iterator[None]:

@@ -35,7 +35,7 @@ class Decoder:
         self._beginning: tuple[bytes, KVState | None] = (b"", None)
 
     @torch.inference_mode()
-    def write(self, prompts: list[Ints], shared: int, limit: "Limit", tell: Callable[[float], object]) -> "list[Row]":
+    def write(self, prompts: list[Ints], shared: int, limit: "Limit", report: Callable[[float], object]) -> "list[Row]":
         """One answer a prompt.
 
         shared: how many tokens all prompts begin with; if not 0, prompts must have one length. tell: is told what share
@@ -44,7 +44,7 @@ class Decoder:
         rows = [Row(self, limit) for _ in prompts]
         steps = self._steps(prompts, shared, rows) if self.way.steps else self._again(prompts, rows)
         for step, logits in zip(range(limit.tokens), steps, strict=False):
-            tell(step / limit.tokens)
+            report(step / limit.tokens)
             take(logits, [row for row in rows if row.fed])
             if all(row.done for row in rows):
                 break

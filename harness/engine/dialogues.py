@@ -31,7 +31,7 @@ def converse(  # noqa: PLR0917
     plan: DialoguePlan,
     batch: Ints,
     limit: Limit,
-    tell: Callable[[float], object],
+    report: Callable[[float], object],
 ) -> DialogueOutputs:
     """All turns of some rows; of more than one only if the model's way passes over gaps. tell: is told what share of
     the turns is done."""
@@ -46,7 +46,7 @@ def converse(  # noqa: PLR0917
         rows = [Row(decoder, limit) for _ in batch]
         take(kept.prompts(prompts), rows)
         while not all(row.done for row in rows):
-            tell((turn + max(len(row.tokens) for row in rows) / limit.tokens) / plan.turns)
+            report((turn + max(len(row.tokens) for row in rows) / limit.tokens) / plan.turns)
             take(kept.next(rows), rows)
         for place, row in enumerate(rows):
             said[place].append((np.array(row.tokens, dtype=np.int64), row.text))

@@ -31,7 +31,7 @@ FREE_TOKENS = 64
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadedModel:
     """A model that can be asked."""
 
     source: ModelSource
@@ -67,9 +67,9 @@ def ask_row(model: ModelRequest, questions: Questions, split: str | None, row: i
         plan = plan_rows(job, source, rows, questions.continuations)
     except CannotEncodeError as refusal:
         raise UserError(f"{refusal}{other_tasks(source, questions)}") from None
-    asked = _load(source)
-    yield f"{title(source.named)}, {job.name} row {row}, version {job.task.version}, {_put(job)}"
-    yield from _answer(asked, job, rows, plan)
+    loaded = _load(source)
+    yield f"{title(source.named)}, {job.name} row {row}, version {job.task.version}, {_prompt_form(job)}"
+    yield from _answer(loaded, job, rows, plan)
 
 
 def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> Iterator[str]:
@@ -89,45 +89,45 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     limit = FREE_TOKENS + prompting.thinking
     if source.context is not None and len(plan.prompts[0]) + limit > source.context:
         raise UserError(f"the context of {source.name} is {source.context:,} tokens: ask something shorter")
-    asked = _load(source)
+    loaded = _load(source)
     yield f"{title(source.named)}, {'chat' if prompting.chat else 'plain text'}"
-    yield from _prompt(asked, plan.prompts[0])
-    yield from _written(asked, plan, limit, None if prompting.chat else is_complete)[1]
+    yield from _prompt(loaded, plan.prompts[0])
+    yield from _written(loaded, plan, limit, None if prompting.chat else is_complete)[1]
 
 
-def _load(source: ModelSource) -> Asked:
+def _load(source: ModelSource) -> LoadedModel:
     fetch_weights(source)
-    return Asked(source, Engine(load(source), source.tokenizer))
+    return LoadedModel(source, Engine(load(source), source.tokenizer))
 
 
-def _put(job: Job) -> str:
+def _prompt_form(job: Job) -> str:
     if not isinstance(job.task, CompletionTask):
         return "plain text"
     shots = f", {job.prompting.shots} demonstrations" if job.prompting.shots else ""
     return ("chat" if job.prompting.chat else "plain text") + shots
 
 
-def _answer(asked: Asked, job: Job, rows: pa.Table, plan: Plan) -> Iterator[str]:
+def _answer(model: LoadedModel, job: Job, rows: pa.Table, plan: Plan) -> Iterator[str]:
     """What a plan of one row comes to."""
     if isinstance(plan, ChoicePlan):
-        yield from _choice(asked, cast(ChoiceTask, job.task), rows, plan)
+        yield from _choice(model, cast(ChoiceTask, job.task), rows, plan)
     elif isinstance(plan, ReadPlan):
-        yield from _reads(asked, cast(ReadTask, job.task), job, rows, plan)
+        yield from _reads(model, cast(ReadTask, job.task), job, rows, plan)
     elif isinstance(plan, DialoguePlan):
-        yield from _dialogue(asked, cast(DialogueTask, job.task), job, rows, plan)
+        yield from _dialogue(model, cast(DialogueTask, job.task), job, rows, plan)
     else:
         task = cast(CompletionTask, job.task)
-        yield from _prompt(asked, plan.prompts[0])
+        yield from _prompt(model, plan.prompts[0])
         complete = None if job.prompting.chat else task.is_complete
-        said, lines = _written(asked, plan, job.prompting.max_new_tokens(task), complete)
+        said, lines = _written(model, plan, job.prompting.max_new_tokens(task), complete)
         yield from lines
         yield f"right answer: {task.answers(rows)[0]}"
         yield f"read as: {_reading(job, *said)}"
 
 
-def _prompt(asked: Asked, ids: Ints) -> Iterator[str]:
+def _prompt(model: LoadedModel, ids: Ints) -> Iterator[str]:
     yield f"prompt, {len(ids):,} tokens:"
-    yield "  " + asked.tokens(ids)
+    yield "  " + model.tokens(ids)
 
 
 def _reading(job: Job, output: str, tokens: int) -> str:
@@ -138,44 +138,44 @@ def _reading(job: Job, output: str, tokens: int) -> str:
     return reading.kind.replace("_", " ") if reading.value is None else str(reading.value)
 
 
-def _written(asked: Asked, plan: CompletionPlan, limit: int, complete: Any) -> tuple[tuple[str, int], list[str]]:
+def _written(model: LoadedModel, plan: CompletionPlan, limit: int, complete: Any) -> tuple[tuple[str, int], list[str]]:
     """A completion, and its tokens with their probabilities."""
-    (said,) = asked.engine.completions(plan, limit, complete)
+    (said,) = model.engine.completions(plan, limit, complete)
     ids, prompt = said.ids[0], plan.prompts[0]
-    lines = [f"answer, {len(ids)} tokens:", "  " + asked.tokens(ids)]
+    lines = [f"answer, {len(ids)} tokens:", "  " + model.tokens(ids)]
     if len(ids):
         whole = np.concatenate([prompt, ids])
         lines += ["token by token, the most probable ones in percent:"]
-        lines += _table(asked, asked.probabilities(whole, np.arange(len(prompt), len(whole))))
+        lines += _table(model, model.probabilities(whole, np.arange(len(prompt), len(whole))))
     return (said.outputs[0], int(said.tokens[0])), lines
 
 
-def _table(asked: Asked, probabilities: torch.Tensor) -> list[str]:
+def _table(model: LoadedModel, probabilities: torch.Tensor) -> list[str]:
     lines = []
     for line in probabilities:
         values, tokens = line.topk(min(TOP, len(line)))
         shown = [
-            f"{asked.token(token)!r} {100 * value:.1f}"
+            f"{model.token(token)!r} {100 * value:.1f}"
             for value, token in zip(values.tolist(), tokens.tolist(), strict=True)
         ]
         lines.append("  " + "   ".join(shown))
     return lines
 
 
-def _dialogue(asked: Asked, task: DialogueTask, job: Job, rows: pa.Table, plan: DialoguePlan) -> Iterator[str]:
-    yield from _prompt(asked, plan.prompts[0])
+def _dialogue(model: LoadedModel, task: DialogueTask, job: Job, rows: pa.Table, plan: DialoguePlan) -> Iterator[str]:
+    yield from _prompt(model, plan.prompts[0])
     complete = None if job.prompting.chat else task.is_complete
-    (said,) = asked.engine.dialogues(plan, job.prompting.max_new_tokens(task), complete)
+    (said,) = model.engine.dialogues(plan, job.prompting.max_new_tokens(task), complete)
     yield f"right answer: {task.answers(rows)[0]}; after each of its own the model is told: {task.challenge}"
     for turn, (output, tokens) in enumerate(zip(said.outputs[0], said.tokens[0].tolist(), strict=True)):
         yield f"  {turn:2}  read as {_reading(job, output, tokens)}: {' '.join(output.split())}"
 
 
-def _reads(asked: Asked, task: ReadTask, job: Job, rows: pa.Table, plan: ReadPlan) -> Iterator[str]:
+def _reads(model: LoadedModel, task: ReadTask, job: Job, rows: pa.Table, plan: ReadPlan) -> Iterator[str]:
     """Every read of a row: where it stands, and how probable each symbol is there."""
     targets, symbols = task.targets(rows), task.symbols(job.config)
-    yield from _prompt(asked, plan.sequences[0])
-    (said,) = asked.engine.reads(plan)
+    yield from _prompt(model, plan.sequences[0])
+    (said,) = model.engine.reads(plan)
     shares, best = plan.answers(said.logprobs, said.argmax)
     yield f"{len(targets.row)} reads, each given the true text before it:"
     for read, target in enumerate(targets.target.tolist()):
@@ -183,21 +183,21 @@ def _reads(asked: Asked, task: ReadTask, job: Job, rows: pa.Table, plan: ReadPla
             f"{name} {100 * np.exp(share):.2f}%" for name, share in zip(symbols, shares[read], strict=True)
         )
         right = best[read] == plan.candidates[target]
-        most = "" if right else f", most probable: {asked.token(int(best[read]))!r}"
+        most = "" if right else f", most probable: {model.token(int(best[read]))!r}"
         place = f"position {targets.position[read]}, {targets.gap[read]} after its write"
         yield f"  {place}: {symbols[target]} is right; {odds}  {'right' if right else 'WRONG' + most}"
 
 
-def _choice(asked: Asked, task: ChoiceTask, rows: pa.Table, plan: ChoicePlan) -> Iterator[str]:
+def _choice(model: LoadedModel, task: ChoiceTask, rows: pa.Table, plan: ChoicePlan) -> Iterator[str]:
     """The most probable candidates, and the right one."""
     logprobs = np.full(plan.wanted.shape, np.nan, dtype=np.float32)
     argmax = np.full(len(plan.at), -1, dtype=np.int64)
-    for part in asked.engine.reads(plan):
+    for part in model.engine.reads(plan):
         logprobs[part.points], argmax[part.points] = part.logprobs, part.argmax
     shares, written = plan.choices(logprobs, argmax)
     (candidates,), target = task.candidates(rows), int(task.target(rows)[0])
     text = task.texts(rows)[0]
-    yield from _prompt(asked, prompt_ids([text], False, asked.source.tokenizer)[0])
+    yield from _prompt(model, prompt_ids([text], False, model.source.tokenizer)[0])
     order = np.argsort(-shares, kind="stable")
     rank = int((shares >= shares[target]).sum())
     among = np.exp(shares - np.logaddexp.reduce(shares.astype(np.float64)))

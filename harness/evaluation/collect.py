@@ -35,7 +35,7 @@ def observe(
     items: Iterator[WorkItem],
     planner: Callable[[Job, pa.Table], Plan],
     engine: Engine,
-    tell: Callable[[WorkItem, float], object] = lambda item, share: None,
+    report: Callable[[WorkItem, float], object] = lambda item, share: None,
 ) -> Iterator[Observed]:
     """Runs the model over all work items. tell: is called with the share of an item that is done."""
 
@@ -48,7 +48,7 @@ def observe(
     # threads on the same cores wait for each other, at times for most of the run.
     for item, rows, plan in prepared if engine.model.device.type == "cpu" else one_ahead(prepared):
         job = jobs[item.job]
-        engine.progress.tell = partial(tell, item)
+        engine.progress.report = partial(report, item)
         for ids, columns in _answers(job, item.ids, rows, plan, engine):
             schema = observations.schema_of(job.task, job.config)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]

@@ -20,7 +20,7 @@ from harness.errors import UserError
 from harness.evaluation.collect import Observed, observe
 from harness.evaluation.merge import first_of_each, merge, rows_done
 from harness.evaluation.processes import World, is_first
-from harness.evaluation.progress_bar import Progress, Teller, Weights
+from harness.evaluation.progress_bar import Progress, ProgressReporter, WorkWeights
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models import in_memory
 from harness.models.in_memory import InMemory
@@ -244,14 +244,14 @@ class _Part:
         require_same_folder(execution.output / work.folder, work.start)
         one_model = self.request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
         items = iter(work.items) if one_model else _claimed(world, work.items)
-        teller = Teller(world, jobs)
+        teller = ProgressReporter(world, jobs)
 
-        def tell(item: WorkItem, share: float) -> None:
+        def report(item: WorkItem, share: float) -> None:
             if share > 0:
                 self.progress.doing(jobs[item.job].name)
-            teller.tell(item, share)
+            teller.report(item, share)
 
-        seen = observe(jobs, items, planner, engine, tell)
+        seen = observe(jobs, items, planner, engine, report)
         if one_model and not world.is_first:
             for _ in seen:
                 pass
@@ -259,7 +259,7 @@ class _Part:
             return
         shard = execution.output / work.folder / "shards" / f"{work.start:04}-{world.rank:04}.shard"
         self.progress.doing("trying the model out")
-        with self.progress.working(world, Weights.of(jobs, work.items)):
+        with self.progress.working(world, WorkWeights.of(jobs, work.items)):
             _record(world, seen, shard)
 
 

@@ -43,7 +43,7 @@ def weight(job: Job, item: WorkItem) -> int:
     return item.cost + TOKEN * tokens * len(item.ids)
 
 
-class Teller:
+class ProgressReporter:
     """One process's part: adds what it has done to the shared counters."""
 
     def __init__(self, world: World, jobs: Sequence[Job]):
@@ -52,7 +52,7 @@ class Teller:
         self._last = time.monotonic()
         self._told = 0
 
-    def tell(self, item: WorkItem, share: float) -> None:
+    def report(self, item: WorkItem, share: float) -> None:
         """So much of a work item is done. Trying the model out, before anything is, counts as no work."""
         now = time.monotonic()
         if share == 0:
@@ -65,7 +65,7 @@ class Teller:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WorkWeights:
     """All that is to be done, by job: weights and rows."""
 
     jobs: Sequence[Job]
@@ -73,7 +73,7 @@ class Weights:
     rows: int
 
     @classmethod
-    def of(cls, jobs: Sequence[Job], items: Sequence[WorkItem]) -> "Weights":
+    def of(cls, jobs: Sequence[Job], items: Sequence[WorkItem]) -> "WorkWeights":
         weights = [0] * len(jobs)
         for item in items:
             weights[item.job] += weight(jobs[item.job], item)
@@ -114,7 +114,7 @@ class Progress:
         self._line_at = self._since
         self._estimated = False
         self._world: World | None = None
-        self._work: Weights | None = None
+        self._work: WorkWeights | None = None
         self._ended = Event()
         self._thread = Thread(target=self._draw, daemon=True)
 
@@ -141,7 +141,7 @@ class Progress:
         self._phase = phase
 
     @contextmanager
-    def working(self, world: World, work: Weights) -> Iterator[None]:
+    def working(self, world: World, work: WorkWeights) -> Iterator[None]:
         """While the rows are asked. The last word is a line that stays: how many, how long."""
         self._since = self._line_at = time.monotonic()
         self._world, self._work = world, work
@@ -170,7 +170,7 @@ class Progress:
         patience = NEXT_STEP if self._said else FIRST_LINE
         self._line(f"{phase} ...", at_once=phase != self._said and now - self._line_at >= patience)
 
-    def _show_work(self, work: Weights, world: World) -> None:
+    def _show_work(self, work: WorkWeights, world: World) -> None:
         done = [world.add(f"weight {job}", 0) for job in range(len(work.jobs))]
         taken = [world.add(f"milliseconds {job}", 0) for job in range(len(work.jobs))]
         rows = f"{world.add('done', 0):,} of {work.rows:,} rows"

@@ -54,7 +54,7 @@ def answer_bars(
 
 def dot_plot(
     name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str,
-    trivial: str = "best trivial guess", note: str = "",
+    baseline_label: str = "best baseline", note: str = "",
 ) -> Plot:  # fmt: skip
     """Shares in percent with their intervals, a line for each of the curves' places (which have the same names)."""
     names = list(dict.fromkeys(name for curve in curves for name in curve.names))
@@ -62,8 +62,8 @@ def dot_plot(
     keys = [Key(f"{curve.label}, n = {curve.total:,}", style.SERIES[i % kinds], style.MARKERS[i % kinds], "none")
             for i, curve in enumerate(curves)]  # fmt: skip
     tall = max(LINE_HEIGHT, 10.0 * len(curves) + 8)
-    guessed = any(curve.baseline is not None for curve in curves)
-    keys += [Key(trivial, style.SOFT, "|", "none")] * guessed
+    has_baseline = any(curve.baseline is not None for curve in curves)
+    keys += [Key(baseline_label, style.SOFT, "|", "none")] * has_baseline
     with sheet(name, title, "bars: 95% intervals", 24 + BOTTOM + tall * len(names), keys) as page:
         axes = page.axes(BOTTOM, f"{x_label}, %", y_label)
         for index, curve in enumerate(curves):
@@ -81,5 +81,5 @@ def dot_plot(
         axes.set_xticks([0, 25, 50, 75, 100])
         fit(axes)
         svg, inline = to_svg(page, f"{title}: {x_label} in percent by {y_label}. Intervals are 95%.")
-    header = (y_label, "series", f"{x_label}, %", "95% interval", "errors", "n", f"{trivial}, %")
+    header = (y_label, "series", f"{x_label}, %", "95% interval", "errors", "n", f"{baseline_label}, %")
     return Plot(name, title, note, svg, inline, header, table_rows(curves, percent))

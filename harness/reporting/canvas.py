@@ -47,12 +47,12 @@ RC: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Key:
-    """A line of the legend; without a marker it is the dashed one of a trivial guess."""
+    """A line of the legend; without a marker it is the dashed one of a baseline."""
 
     label: str
     colour: Colour
     marker: str = ""
-    dashes: Any = style.TRIVIAL
+    dashes: Any = style.BASELINE_DASHES
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """From graded observations to the arrays that are plotted. Pure; every interval is one of `harness.scoring.statistics`.
 
-Items whose logits were no numbers are left out everywhere. The trivial guess at a point is the best one there.
+Items whose logits were no numbers are left out everywhere. The baseline at a point is the best one there.
 """
 
 from collections.abc import Sequence
@@ -46,12 +46,12 @@ def share_interval(right: Bools, rows: Ints) -> Interval:
 
 
 def share_curve(
-    graded: Graded, label: str, places: Sequence[Place], right: Bools | None = None, *, one_guess: bool = False
+    graded: Graded, label: str, places: Sequence[Place], right: Bools | None = None, *, single_baseline: bool = False
 ) -> Curve:
     """The share that is right at each place where anything was counted.
 
-    one_guess: beside it stands the best trivial guess of all, not that of each place: where places are right answers,
-    each has a guess that is always right.
+    single_baseline: draw the best baseline of all beside it, not that of each place: where places are right answers,
+    each has a baseline that is always right.
     """
     right = graded.right if right is None else right
     kept = [Place(name, x, inside & graded.counted) for name, x, inside in places]
@@ -68,17 +68,17 @@ def share_curve(
         high=np.array([high for _, high in ends]),
         n=n,
         errors=n - sums,
-        baseline=_guess_curve(graded, kept, one_guess) if graded.baselines else None,
+        baseline=_baseline_curve(graded, kept, single_baseline) if graded.baselines else None,
     )
 
 
-def _guess_curve(graded: Graded, places: Sequence[Place], one_guess: bool) -> Floats:
-    """How often the best trivial guess is right at each place."""
-    if not one_guess:
-        return np.array([graded.best_guess(place.inside)[1].mean() for place in places])
+def _baseline_curve(graded: Graded, places: Sequence[Place], single_baseline: bool) -> Floats:
+    """How often the best baseline is right at each place."""
+    if not single_baseline:
+        return np.array([graded.best_baseline(place.inside)[1].mean() for place in places])
     right = np.zeros(len(graded.row))
     if graded.counted.any():
-        right[graded.counted] = graded.best_guess(graded.counted)[1]
+        right[graded.counted] = graded.best_baseline(graded.counted)[1]
     return np.array([right[place.inside].mean() for place in places])
 
 
@@ -125,11 +125,11 @@ def groups(graded: Graded) -> list[Place]:
 
 
 def errors(
-    graded: GradedNumbers, label: str, places: Sequence[Place], *, signed: bool, guess: str | None = None
+    graded: GradedNumbers, label: str, places: Sequence[Place], *, signed: bool, baseline: str | None = None
 ) -> Curve:
     """The mean error of the numbers said, absolute or as said minus true; answers without a number are left out.
 
-    guess: the trivial guess to draw beside it.
+    baseline: the name of the baseline to draw beside it.
     """
     spoken = np.array([number is not None for number in graded.predicted], dtype=bool) & graded.counted
     numbers = np.array([0 if number is None else float(number) for number in graded.predicted])
@@ -138,7 +138,7 @@ def errors(
     kept = [place for place in places if (place.inside & spoken).any()]
     samples = [off[place.inside & spoken] for place in kept]
     ends = [mean_interval(sample, least=-np.inf if signed else 0.0) or Interval(np.nan, np.nan) for sample in samples]
-    other = None if guess is None else graded.guesses[guess] - graded.target.astype(np.float64)
+    other = None if baseline is None else graded.baseline_predictions[baseline] - graded.target.astype(np.float64)
     other = other if signed or other is None else np.abs(other)
     return Curve(
         label=label,

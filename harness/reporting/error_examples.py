@@ -1,4 +1,4 @@
-"""The wrong answers that tell most: confident glitches, counts far off, refusals; over as many tasks as there are."""
+"""Examples of errors: confident glitches, counts far off, refusals; from as many tasks as there are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,32 +28,32 @@ OUTPUT = 300
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """One wrong answer. prompt: an excerpt; said: the model's words, verbatim; why: what is telling about it."""
+class ErrorExample:
+    """One wrong answer. prompt: an excerpt. predicted: the model's output, verbatim. detail: how wrong it is."""
 
     task: str
     split: str
     row: int
     prompt: str
-    right: str
-    said: str
-    why: str
+    target: str
+    predicted: str
+    detail: str
 
 
-def telling(graded: Sequence[Graded]) -> list[Wrong]:
+def error_examples(graded: Sequence[Graded]) -> list[ErrorExample]:
     """At most ten, the first of every split before the second of any."""
     turns = zip_longest(*[chosen(one) for one in graded])
     return [wrong for wrong in chain.from_iterable(turns) if wrong is not None][:MOST]
 
 
 @singledispatch
-def chosen(graded: Graded) -> Iterator[Wrong]:
-    """The most telling ones of a split, at most `A_TASK`."""
+def chosen(graded: Graded) -> Iterator[ErrorExample]:
+    """The examples of one split, at most `A_TASK`."""
     yield from ()
 
 
 @chosen.register
-def _reads(graded: GradedReads) -> Iterator[Wrong]:
+def _reads(graded: GradedReads) -> Iterator[ErrorExample]:
     task = cast(ReadTask, graded.job.task)
     symbols = task.symbols(graded.job.config)
     items = np.arange(len(graded.row))
@@ -70,7 +70,7 @@ def _reads(graded: GradedReads) -> Iterator[Wrong]:
         (place,) = np.flatnonzero(targets.position == graded.position[item]).tolist()
         said = int(graded.predicted[item])
         probability = float(np.exp(graded.logprobs[item, said])) if said >= 0 else 0.0
-        yield Wrong(
+        yield ErrorExample(
             graded.job.task.name, graded.job.split, row,
             _excerpt(task.texts(table)[0][: int(targets.offset[place])]),
             f"{symbols[graded.target[item]]}, to which it gave {_share(float(np.exp(target[item])))}",
@@ -82,7 +82,7 @@ def _reads(graded: GradedReads) -> Iterator[Wrong]:
 
 
 @chosen.register
-def _numbers(graded: GradedNumbers) -> Iterator[Wrong]:
+def _numbers(graded: GradedNumbers) -> Iterator[ErrorExample]:
     off = np.array([-1.0 if said is None else abs(float(said) - target)
                     for said, target in zip(graded.predicted, graded.target.tolist(), strict=True)])  # fmt: skip
     wrong = ~graded.right & graded.counted
@@ -95,7 +95,7 @@ def _numbers(graded: GradedNumbers) -> Iterator[Wrong]:
 
 
 @chosen.register
-def _histograms(graded: GradedHistograms) -> Iterator[Wrong]:
+def _histograms(graded: GradedHistograms) -> Iterator[ErrorExample]:
     wrong = ~graded.right & graded.counted
     answered = np.array([kind == ANSWERED for kind in graded.kind], dtype=bool)
     off = np.array([
@@ -110,14 +110,14 @@ def _histograms(graded: GradedHistograms) -> Iterator[Wrong]:
 
 
 @chosen.register
-def _choices(graded: GradedChoices) -> Iterator[Wrong]:
+def _choices(graded: GradedChoices) -> Iterator[ErrorExample]:
     task = cast(ChoiceTask, graded.job.task)
     wrong = np.flatnonzero(~graded.right & graded.counted)
     for item in wrong[np.argsort(graded.probability[wrong], kind="stable")][:A_TASK].tolist():
         row = int(graded.row[item])
         table = graded.job.config.table(graded.job.split, row, row + 1)
         endings = task.candidates(table)[0]
-        yield Wrong(
+        yield ErrorExample(
             graded.job.task.name, graded.job.split, row, _excerpt(task.texts(table)[0]),
             f"{endings[graded.target[item]].strip()}, to which it gave {_share(float(graded.probability[item]))}",
             endings[graded.predicted[item]].strip(), f"rank {graded.rank[item]:,} of {len(endings):,}",
@@ -131,12 +131,12 @@ def _some(off: Floats, wrong: Bools, answered: Bools) -> list[int]:
     return list(dict.fromkeys([*order[:1], *silent[:1], *order[len(order) // 2 :][:1]]))[:A_TASK]
 
 
-def _completed(graded: GradedCompletions, item: int, right: str, why: str) -> Wrong:
+def _completed(graded: GradedCompletions, item: int, right: str, why: str) -> ErrorExample:
     row = int(graded.row[item])
     table = graded.job.config.table(graded.job.split, row, row + 1)
     prompt, said = graded.job.task.texts(table)[0], graded.output[item]
     cut = said if len(said) <= OUTPUT else f"{said[:OUTPUT]} […]"
-    return Wrong(graded.job.task.name, graded.job.split, row, _excerpt(prompt), right, cut, why)
+    return ErrorExample(graded.job.task.name, graded.job.split, row, _excerpt(prompt), right, cut, why)
 
 
 def _excerpt(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The first table of a report: for every task and split accuracy, best trivial guess, skill; and two runs compared."""
+"""The first table of a report: for every task and split accuracy, best baseline, skill; and two runs compared."""
 
 from dataclasses import dataclass
 
@@ -23,16 +23,16 @@ class Headline:
     lost: int
     accuracy: float
     interval: Interval
-    guess: str
-    trivial: float
+    baseline_name: str
+    baseline: float
     skill: float | None
     skill_interval: Interval | None
 
     @property
     def standing(self) -> str:
-        """How it compares with the best trivial guess: above, below, or not told apart by the interval."""
+        """How it compares with the best baseline: above, below, or not told apart by the interval."""
         low, high = self.interval
-        return "above" if low > self.trivial else "below" if high < self.trivial else "near"
+        return "above" if low > self.baseline else "below" if high < self.baseline else "near"
 
 
 def skill_text(value: float) -> str:
@@ -55,7 +55,9 @@ def headline(graded: Graded) -> Headline | None:
     accuracy, skill = scores.get(("accuracy", None)), scores.get(("skill", None))
     if accuracy is None or skill is None:
         return None
-    guesses = {str(group): one.value or 0.0 for (metric, group), one in scores.items() if metric == "baseline_accuracy"}
+    baselines = {
+        str(group): one.value or 0.0 for (metric, group), one in scores.items() if metric == "baseline_accuracy"
+    }
     lost = scores.get(("not_a_number", None))
     return Headline(
         task=graded.job.task.name,
@@ -67,8 +69,8 @@ def headline(graded: Graded) -> Headline | None:
         lost=(lost.errors or 0) if lost else 0,
         accuracy=accuracy.value or 0.0,
         interval=Interval(accuracy.low or 0.0, accuracy.high or 0.0),
-        guess=max(guesses, key=lambda name: guesses[name]),
-        trivial=accuracy.baseline or 0.0,
+        baseline_name=max(baselines, key=lambda name: baselines[name]),
+        baseline=accuracy.baseline or 0.0,
         skill=skill.value,
         skill_interval=None if skill.low is None or skill.high is None else Interval(skill.low, skill.high),
     )

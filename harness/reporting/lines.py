@@ -29,7 +29,7 @@ def rate_curve(
     x_label: str,
     log_x: bool = False,
     ticks: Sequence[float] | None = None,
-    trivial: str = "best trivial guess",
+    baseline_label: str = "best baseline",
     note: str = "",
 ) -> Plot:
     """Share of wrong answers in percent, on a logarithmic axis with a place for 0 below it. No error seen: an open
@@ -41,7 +41,7 @@ def rate_curve(
     # As far below as its label needs, however many powers of ten share the height.
     zero = floor / 10 ** max(0.4, 0.13 * (2 - np.log10(floor))) if _no_error(curves) else None
     subtitle = INTERVALS if zero is None else f"{INTERVALS}\nopen marker: no error seen, bar up to the upper bound"
-    with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, trivial)) as page:
+    with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, baseline_label)) as page:
         axes = page.axes(BOTTOM, x_label, "wrong answers, %")
         axes.set_yscale("log")
         axes.set_ylim(0.8 * floor if zero is None else 0.7 * zero, 130)
@@ -53,18 +53,18 @@ def rate_curve(
         _draw(axes, percents, 0.8 * floor, zero)
         fit(axes)
         svg, inline = to_svg(page, _description(title, x_label, "wrong answers in percent", curves))
-    header = (x_label, "series", "wrong %", "95% interval", "errors", "n", f"{trivial}, wrong %")
+    header = (x_label, "series", "wrong %", "95% interval", "errors", "n", f"{baseline_label}, wrong %")
     rows = table_rows(curves, percent)
     return Plot(name, title, note, svg, inline, header, rows)
 
 
 def share_curve(
     name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False,
-    ticks: Sequence[float] | None = None, trivial: str = "best trivial guess", note: str = "",
+    ticks: Sequence[float] | None = None, baseline_label: str = "best baseline", note: str = "",
 ) -> Plot:  # fmt: skip
     """A share in percent, from 0 to 100."""
     percents = [_scaled(curve, 100) for curve in curves]
-    with sheet(name, title, INTERVALS, PLOT_HEIGHT, _keys(curves, trivial)) as page:
+    with sheet(name, title, INTERVALS, PLOT_HEIGHT, _keys(curves, baseline_label)) as page:
         axes = page.axes(BOTTOM, x_label, f"{y_label}, %")
         axes.set_ylim(-2, 103)
         _ticks(axes, "y", [0, 25, 50, 75, 100])
@@ -72,13 +72,13 @@ def share_curve(
         _draw(axes, percents, 0)
         fit(axes)
         svg, inline = to_svg(page, _description(title, x_label, f"{y_label} in percent", curves))
-    header = (x_label, "series", f"{y_label}, %", "95% interval", "errors", "n", f"{trivial}, %")
+    header = (x_label, "series", f"{y_label}, %", "95% interval", "errors", "n", f"{baseline_label}, %")
     return Plot(name, title, note, svg, inline, header, table_rows(curves, percent))
 
 
 def error_curve(
     name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str,
-    ticks: Sequence[float] | None = None, trivial: str = "best trivial guess", note: str = "",
+    ticks: Sequence[float] | None = None, baseline_label: str = "best baseline", note: str = "",
 ) -> Plot:  # fmt: skip
     """Errors of a number, absolute or signed: linear, beyond `LINEAR_UP_TO` linear to 10 and logarithmic above."""
     ends = np.concatenate([np.r_[c.value, c.low, c.high, [] if c.baseline is None else c.baseline] for c in curves])
@@ -86,7 +86,7 @@ def error_curve(
     least, most = float(ends.min(initial=0.0)), float(ends.max(initial=1.0))
     wide = max(-least, most) > LINEAR_UP_TO
     subtitle = INTERVALS + ("\nvertical axis logarithmic beyond 10" if wide else "")
-    with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, trivial)) as page:
+    with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, baseline_label)) as page:
         axes = page.axes(BOTTOM, x_label, y_label)
         if wide:
             # Room for the labels of 0 and 10 beside each other, however many powers follow.
@@ -104,16 +104,16 @@ def error_curve(
         _draw(axes, curves, -np.inf)
         fit(axes)
         svg, inline = to_svg(page, _description(title, x_label, y_label, curves))
-    header = (x_label, "series", y_label, "95% interval", "errors", "n", trivial)
+    header = (x_label, "series", y_label, "95% interval", "errors", "n", baseline_label)
     return Plot(name, title, note, svg, inline, header, table_rows(curves, figures))
 
 
 def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | None = None) -> None:
-    """Every curve: trivial guess, intervals, line, points; series stand a little beside each other.
+    """Every curve: baseline, intervals, line, points; series stand a little beside each other.
 
     floor: where bars end that go on below. zero: where 0 stands on an axis that has no other place for it.
     """
-    _draw_trivial(axes, curves, floor)
+    _draw_baselines(axes, curves, floor)
     for index, curve in enumerate(curves):
         colour, marker, dashes = series_style(index)
         shift = SPREAD * (index - (len(curves) - 1) / 2)
@@ -136,14 +136,16 @@ def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | Non
         axes.plot(curve.x[none], value[none], **hollow, transform=place, zorder=6)
 
 
-def _draw_trivial(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
-    """The trivial guesses, once if they are the same for all."""
-    guesses = [(i, curve.x, curve.baseline) for i, curve in enumerate(curves) if curve.baseline is not None]
-    points = [dict(zip(x.tolist(), baseline.tolist(), strict=True)) for _, x, baseline in guesses]
+def _draw_baselines(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
+    """The baselinees, once if they are the same for all."""
+    baseline_predictions = [
+        (i, curve.x, curve.baseline) for i, curve in enumerate(curves) if curve.baseline is not None
+    ]
+    points = [dict(zip(x.tolist(), baseline.tolist(), strict=True)) for _, x, baseline in baseline_predictions]
     shared = all(point == points[0] for point in points)
-    for index, x, baseline in guesses[: 1 if shared else None]:
+    for index, x, baseline in baseline_predictions[: 1 if shared else None]:
         colour = style.SOFT.light if shared else series_style(index)[0]
-        line: dict[str, Any] = {"color": colour, "linewidth": 1.2, "linestyle": style.TRIVIAL, "zorder": 2}
+        line: dict[str, Any] = {"color": colour, "linewidth": 1.2, "linestyle": style.BASELINE_DASHES, "zorder": 2}
         if len(x) == 1:
             axes.axhline(max(float(baseline[0]), floor), **line)
         else:
@@ -163,7 +165,7 @@ def series_style(index: int) -> tuple[str, str, object]:
     return style.SERIES[index % kinds].light, style.MARKERS[index % kinds], style.DASHES[index % kinds]
 
 
-def _keys(curves: Sequence[Curve], trivial: str) -> list[Key]:
+def _keys(curves: Sequence[Curve], baseline_label: str) -> list[Key]:
     kinds = len(style.SERIES)
     keys = [
         Key(
@@ -174,7 +176,7 @@ def _keys(curves: Sequence[Curve], trivial: str) -> list[Key]:
         )
         for i, curve in enumerate(curves)
     ]
-    return keys + [Key(trivial, style.SOFT)] * any(curve.baseline is not None for curve in curves)
+    return keys + [Key(baseline_label, style.SOFT)] * any(curve.baseline is not None for curve in curves)
 
 
 def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[float] | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.reporting.error_examples import telling
+from harness.reporting.error_examples import error_examples
 from harness.reporting.headline import difference, headline, skill_text
 from harness.reporting.labels import labels
 from harness.reporting.parts import sections
@@ -50,7 +50,7 @@ def render_report(subject: Subject, parts: list[Section]) -> str:
     return _environment().get_template("report.html").render(
         css=page_css(), label=subject.label, model=subject.run.facts["model"], external=subject.run.external,
         lines=lines, sections=parts,
-        wrong=telling(list(subject.graded.values())), facts=provenance(subject.run),
+        wrong=error_examples(list(subject.graded.values())), facts=provenance(subject.run),
         mute=[graded.job.name for graded in subject.graded.values() if not graded.counted.any()],
     )  # fmt: skip
 

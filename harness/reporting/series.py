@@ -17,7 +17,7 @@ class Curve:
     x: where they stand; names: what each place is called in the table. value, low, high: in the unit
     of the y axis, float64, the interval being NaN where there is none. n: on how much each was
     counted. errors: how many of them were wrong, if that is what is plotted. baseline: what the best
-    trivial guess gives at the same places. of: what the whole curve was counted on, the sum of n if None.
+    baseline gives at the same places. of: what the whole curve was counted on, the sum of n if None.
     """
 
     label: str
@@ -86,7 +86,7 @@ def figures(value: float, digits: int = 3) -> str:
 
 
 def table_rows(curves: Sequence[Curve], written: Callable[[float], str]) -> list[tuple[str, ...]]:
-    """Place, series, value, interval, errors, n and trivial value of every point."""
+    """Place, series, value, interval, errors, n and baseline of every point."""
 
     def cell(values: Floats | None, i: int) -> str:
         return NOTHING if values is None or not np.isfinite(values[i]) else written(float(values[i]))

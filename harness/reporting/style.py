@@ -42,7 +42,7 @@ DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (9, 1.5, 1.2, 1.5, 1.2, 1.5)),
     (0, (3.5, 1)),
 )
-TRIVIAL = (0, (3.5, 3))
+BASELINE_DASHES = (0, (3.5, 3))
 # Text in ink stays at 4.5:1 on a cell of the first series' colour up to this opacity.
 DEEPEST_CELL = 0.5
 

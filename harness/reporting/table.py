@@ -14,7 +14,7 @@ from harness.runs.naming import title
 from harness.runs.run import Run
 from harness.tasks import all_tasks
 
-COLUMNS = ("rows", "accuracy %", "95% interval", "errors / n", "best guess %", "skill")
+COLUMNS = ("rows", "accuracy %", "95% interval", "errors / n", "baseline %", "skill")
 UNANSWERED = {"parse_failures": "not understood", "refusals": "refused", "cut_off": "cut off"}
 
 
@@ -49,7 +49,7 @@ def summary(result: dict[str, Any]) -> Table:
 
 def lines(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The lines of that table as names and values, shares as they are in result.json. group: None for all answers of a
-    split. best_guess: the best trivial baseline on the same rows, and its accuracy."""
+    split. best_baseline: the best baseline on the same rows, and its accuracy."""
     for task, data in result["data"]["tasks"].items():
         for split, asked in data["splits"].items():
             scores = {
@@ -68,11 +68,11 @@ def _parts(
     whole = scores.get(("accuracy", None))
     if whole is None:  # no answer was a number
         return
-    guess = max(
+    baseline = max(
         ((score["value"], group) for (metric, group), score in scores.items() if metric == "baseline_accuracy"),
         key=lambda one: one[0],
     )[1]
-    yield None, _numbers(whole, scores[("skill", None)], str(guess))
+    yield None, _numbers(whole, scores[("skill", None)], str(baseline))
     among = scores.get(("accuracy_among_symbols", None), whole)
     if among["errors"] != whole["errors"]:
         yield "among its symbols", _numbers(among, None, None)
@@ -81,15 +81,15 @@ def _parts(
             yield group, _numbers(scores[("accuracy", group)], scores.get(("skill", group)), None)
 
 
-def _numbers(accuracy: dict[str, Any], skill: dict[str, Any] | None, guess: str | None) -> dict[str, Any]:
+def _numbers(accuracy: dict[str, Any], skill: dict[str, Any] | None, baseline: str | None) -> dict[str, Any]:
     return {
         "accuracy": accuracy["value"],
         "low": accuracy["low"],
         "high": accuracy["high"],
         "errors": accuracy["errors"],
         "n": accuracy["n"],
-        "best_guess": guess,
-        "best_guess_accuracy": accuracy["baseline"],
+        "best_baseline": baseline,
+        "best_baseline_accuracy": accuracy["baseline"],
         "skill": None if skill is None else skill["value"],
     }
 
@@ -102,7 +102,7 @@ def cells(line: dict[str, Any]) -> tuple[str, ...]:
         percent(line["accuracy"]),
         f"{percent(line['low'])} to {percent(line['high'])}",
         f"{line['errors']:,} / {line['n']:,}",
-        (f"{line['best_guess']}: " if line["best_guess"] else "") + percent(line["best_guess_accuracy"]),
+        (f"{line['best_baseline']}: " if line["best_baseline"] else "") + percent(line["best_baseline_accuracy"]),
         "" if line["skill"] is None else f"{line['skill']:.2f}",
     )
 

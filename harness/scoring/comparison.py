@@ -24,7 +24,7 @@ ITEMS = pa.schema(
     [
         ("id", pa.int64()),
         ("place", pa.int64()),
-        ("gold", pa.string()),
+        ("target", pa.string()),
         ("a", pa.string()),
         ("b", pa.string()),
         ("right", pa.string()),
@@ -150,31 +150,31 @@ def _requested(prompting: Prompting) -> dict[str, Any]:
 
 def _unlike(graded_a: Graded, graded_b: Graded, items_a: Ints, items_b: Ints) -> pa.Table:
     """The table of the items where exactly one model is right."""
-    place, target, said_a = said(graded_a, items_a)
-    _, _, said_b = said(graded_b, items_b)
+    place, target, predicted_a = item_texts(graded_a, items_a)
+    _, _, predicted_b = item_texts(graded_b, items_b)
     right = np.where(graded_a.right[items_a], "a", "b").tolist()
-    return pa.table([graded_a.row[items_a], place, target, said_a, said_b, right], schema=ITEMS)
+    return pa.table([graded_a.row[items_a], place, target, predicted_a, predicted_b, right], schema=ITEMS)
 
 
-Said = tuple[list[int | None], list[str], list[str]]
+ItemTexts = tuple[list[int | None], list[str], list[str]]
 
 
 @singledispatch
-def said(graded: Graded, items: Ints) -> Said:
+def item_texts(graded: Graded, items: Ints) -> ItemTexts:
     """Of some items: the place within the row, the right answer, and what the model said."""
     raise TypeError(f"no answers of {type(graded).__name__} to compare")
 
 
-@said.register
-def _reads(graded: GradedReads, items: Ints) -> Said:
+@item_texts.register
+def _reads(graded: GradedReads, items: Ints) -> ItemTexts:
     task: Any = graded.job.task
     names = (*task.symbols(graded.job.config), "another token")  # -1 is the last
     target, answers = ([names[one] for one in column[items].tolist()] for column in (graded.target, graded.predicted))
     return graded.position[items].tolist(), target, answers
 
 
-@said.register
-def _numbers(graded: GradedNumbers, items: Ints) -> Said:
+@item_texts.register
+def _numbers(graded: GradedNumbers, items: Ints) -> ItemTexts:
     answers = [
         graded.kind[one] if graded.predicted[one] is None else str(graded.predicted[one]) for one in items.tolist()
     ]
@@ -182,15 +182,15 @@ def _numbers(graded: GradedNumbers, items: Ints) -> Said:
     return turns, list(map(str, graded.target[items].tolist())), answers
 
 
-@said.register
-def _histograms(graded: GradedHistograms, items: Ints) -> Said:
+@item_texts.register
+def _histograms(graded: GradedHistograms, items: Ints) -> ItemTexts:
     chosen = items.tolist()
     answers = [graded.kind[one] if graded.predicted[one] is None else _counts(graded.predicted[one]) for one in chosen]
     return [None] * len(chosen), [_counts(graded.target[one]) for one in chosen], answers
 
 
-@said.register
-def _choices(graded: GradedChoices, items: Ints) -> Said:
+@item_texts.register
+def _choices(graded: GradedChoices, items: Ints) -> ItemTexts:
     task: Any = graded.job.task
     endings = [ending for _, rows in graded.job.chunks() for ending in task.candidates(rows)]
     chosen = [endings[row] for row in graded.row[items].tolist()]

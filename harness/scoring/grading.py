@@ -34,7 +34,7 @@ class Graded:
     row: the id of its row. cluster: items of one cluster share what they are asked about, and are no
     independent draws: reads of a sequence, turns of a dialogue, sentences about a fact. right: whether it
     is right. counted: False where the model's logits were no numbers; such an item is neither right nor
-    wrong. baselines: by name, whether a trivial guess is right there (float64, chance between 0 and 1).
+    wrong. baselines: by name, whether a baseline is right there (float64, chance between 0 and 1).
     answer: what is right, where "majority" is one of those. groups: by name, items that are also scored apart.
     """
 
@@ -47,17 +47,17 @@ class Graded:
     answer: npt.NDArray[Any] | None
     groups: dict[str, Bools]
 
-    def guesses_at(self, items: Bools) -> dict[str, Floats]:
-        """By name, whether each trivial guess is right at some items; the majority is that of these items."""
-        found = {name: guess[items] for name, guess in self.baselines.items()}
+    def baselines_at(self, items: Bools) -> dict[str, Floats]:
+        """By name, whether each baseline is right at some items; the majority is that of these items."""
+        found = {name: right[items] for name, right in self.baselines.items()}
         if self.answer is not None and items.any():
             among = self.answer[items]
             found[MAJORITY] = (majority(among) == among).astype(np.float64)
         return found
 
-    def best_guess(self, items: Bools) -> tuple[str, Floats]:
-        """The trivial guess that is right most often at some items, and where it is."""
-        return max(self.guesses_at(items).items(), key=lambda guess: float(guess[1].mean()))
+    def best_baseline(self, items: Bools) -> tuple[str, Floats]:
+        """The baseline that is right most often at some items, and where it is."""
+        return max(self.baselines_at(items).items(), key=lambda named: float(named[1].mean()))
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class GradedCompletions(Graded):
 
 @dataclass(frozen=True)
 class GradedNumbers(GradedCompletions):
-    """turn: of a dialogue, 0 for the first answer. target: int64. predicted: the number or None. guesses: by name,
-    the predictions of trivial baselines."""
+    """turn: of a dialogue, 0 for the first answer. target: int64. predicted: the number or None.
+    baseline_predictions: by name of a baseline, its int64 predictions."""
 
     turn: Ints
     target: Ints
     predicted: list[int | None]
-    guesses: dict[str, Ints]
+    baseline_predictions: dict[str, Ints]
 
 
 @dataclass(frozen=True)
@@ -188,18 +188,22 @@ def _numbers(task: NumberTask, job: Job, table: pa.Table) -> GradedNumbers:
     turn = table["turn"].to_numpy().astype(np.int64)
     readings = [task.read(*said) for said in _said(task, job, table)]
     target = np.repeat(task.target(rows), turns)
-    guesses = {name: np.repeat(guess, turns) for name, guess in job.config.guesses(rows).items()}
+    baseline_predictions = {
+        name: np.repeat(prediction, turns) for name, prediction in job.config.baseline_predictions(rows).items()
+    }
     said = [reading.value for reading in readings]
     return GradedNumbers(
         **_completed(task, job, table, rows, turns),
         right=np.array([value == answer for value, answer in zip(said, target.tolist(), strict=True)], dtype=bool),
-        baselines={name: (guess == target).astype(np.float64) for name, guess in guesses.items()},
-        answer=target if MAJORITY in guesses else None,
+        baselines={
+            name: (prediction == target).astype(np.float64) for name, prediction in baseline_predictions.items()
+        },
+        answer=target if MAJORITY in baseline_predictions else None,
         kind=[reading.kind for reading in readings],
         turn=turn,
         target=target,
         predicted=said,
-        guesses=guesses,
+        baseline_predictions=baseline_predictions,
     )
 
 
@@ -237,7 +241,7 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
     written = table["written"].to_numpy()
     if not all((line <= 0).all() for line in np.array(lines, dtype=object)[counted]) or (written[~counted] != -1).any():
         raise impossible(job)
-    guesses = job.config.guesses(rows)
+    baseline_predictions = job.config.baseline_predictions(rows)
     answers = np.asarray(rows["answer"].to_pylist(), dtype=object)
     target_values = [float(line[one]) for line, one in zip(lines, target, strict=True)]
     # The right one among equals comes last: a model that tells nothing apart knows nothing.
@@ -254,9 +258,9 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
         counted=counted,
         baselines={
             "chance": np.array([1 / len(one) for one in candidates]),
-            **{name: (guess == answers).astype(np.float64) for name, guess in guesses.items()},
+            **{name: (prediction == answers).astype(np.float64) for name, prediction in baseline_predictions.items()},
         },
-        answer=answers if MAJORITY in guesses else None,
+        answer=answers if MAJORITY in baseline_predictions else None,
         groups=task.groups(rows),
         target=target,
         predicted=np.array([int(np.argmax(line)) for line in lines], dtype=np.int64),

@@ -38,8 +38,8 @@ class Score:
     """One number of a result.
 
     low, high: its 95% interval. n: what was counted (reads, sequences, rows or letters); errors: how many of
-    them were wrong. baseline: the best trivial score on the same rows. group: the part of the split,
-    None for all of it; of a trivial guess, its name.
+    them were wrong. baseline: the score of the best baseline on the same rows. group: the part of the split,
+    None for all of it; of a baseline, its name.
     """
 
     task: str
@@ -165,32 +165,32 @@ def _not_a_number(graded: Graded) -> list[Score]:
 
 
 def _best(graded: Graded, inside: Bools) -> tuple[Floats, float]:
-    """The trivial guess that is right most often on some items: where it is right, and how often."""
-    _, best = graded.best_guess(inside)
+    """The baseline that is right most often on some items: where it is right, and how often."""
+    _, best = graded.best_baseline(inside)
     return best, float(best.mean())
 
 
 def _bare_accuracy(graded: Graded, inside: Bools, group: str | None = None) -> list[Score]:
-    guess = _best(graded, inside)[1]
-    return [proportion(graded.job, "accuracy", graded.right[inside], graded.cluster[inside], guess, group)]
+    baseline = _best(graded, inside)[1]
+    return [proportion(graded.job, "accuracy", graded.right[inside], graded.cluster[inside], baseline, group)]
 
 
 def _accuracy(graded: Graded, inside: Bools, group: str | None = None) -> list[Score]:
-    """Accuracy, and skill: what part of the way from the best trivial guess on the same items to perfection."""
+    """Accuracy, and skill: what part of the way from the best baseline on the same items to perfection."""
     right, rows = graded.right[inside], graded.cluster[inside]
-    guess, base = _best(graded, inside)
+    baseline, base = _best(graded, inside)
     accuracy = proportion(graded.job, "accuracy", right, rows, base, group)
-    interval = skill_interval(right, guess, rows)
+    interval = skill_interval(right, baseline, rows)
     skill = None if base >= 1 else (float(right.mean()) - base) / (1 - base)
     return [accuracy, _score(graded.job, "skill", skill, interval, len(right), group=group)]
 
 
 def _baselines(graded: Graded, counted: Bools | None = None) -> list[Score]:
-    """Every trivial guess on the same items, by name."""
+    """Every baseline on the same items, by name."""
     counted = graded.counted if counted is None else counted
     return [
-        _score(graded.job, "baseline_accuracy", float(guess.mean()), None, int(counted.sum()), group=name)
-        for name, guess in graded.guesses_at(counted).items()
+        _score(graded.job, "baseline_accuracy", float(baseline.mean()), None, int(counted.sum()), group=name)
+        for name, baseline in graded.baselines_at(counted).items()
     ]
 
 
@@ -200,8 +200,10 @@ def _errors(graded: GradedNumbers, inside: Bools, group: str | None) -> list[Sco
     target = graded.target[place]
     # In Python's numbers: two of 18 digits may differ by more than int64 holds.
     off = np.array([float(int(graded.predicted[one] or 0) - int(graded.target[one])) for one in place])
-    guesses = [float(np.abs(guess[place] - target).mean()) for guess in graded.guesses.values() if place]
-    best = min(guesses, default=None)
+    errors = [
+        float(np.abs(baseline[place] - target).mean()) for baseline in graded.baseline_predictions.values() if place
+    ]
+    best = min(errors, default=None)
     return [
         mean(graded.job, "mean_absolute_error", np.abs(off), group, best, within=(0, np.inf)),
         mean(graded.job, "mean_signed_error", off, group),

@@ -114,11 +114,11 @@ def mean_interval(values: Floats, least: float = -np.inf, most: float = np.inf) 
     return Interval(max(low, least), min(high, most))
 
 
-def skill_interval(right: Bools, guesses: Bools | Floats, clusters: Ints) -> Interval | None:
-    """The interval of a skill, (accuracy - guess) / (1 - guess); None where the guess is always right.
+def skill_interval(right: Bools, baseline: Bools | Floats, clusters: Ints) -> Interval | None:
+    """The interval of a skill, (accuracy - baseline) / (1 - baseline); None where the baseline is always right.
 
-    right, guesses: whether the model, and the trivial guess, has each item right, arrays of one length; clusters:
-    the sequence of each item. Of a guess by chance `guesses` are the probabilities between 0 and 1: known beforehand,
+    right, baseline: whether the model, and the baseline, has each item right, arrays of one length; clusters:
+    the sequence of each item. Of guessing by chance `baseline` holds probabilities between 0 and 1: known beforehand,
     so that the interval is that of the accuracy (`proportion_interval`) on another scale.
 
     Skill is 1 minus a ratio of two shares of errors on the same items, and the interval is that of the ratio:
@@ -126,9 +126,9 @@ def skill_interval(right: Bools, guesses: Bools | Floats, clusters: Ints) -> Int
     Medicine 21), its variance times the design effect of clustering at that ratio (see `paired_comparison`).
     With fewer than `FEW_SEQUENCES` erring sequences it is no narrower than the exact interval of the model's
     errors makes it. Skill 0 is tested by `paired_comparison`, whose p-value the interval never contradicts.
-    That the best of several guesses was chosen on the same items is not allowed for.
+    That the best of several baselines was chosen on the same items is not allowed for.
     """
-    errors, misses = 1 - right.astype(np.float64), 1 - guesses.astype(np.float64)
+    errors, misses = 1 - right.astype(np.float64), 1 - baseline.astype(np.float64)
     erring, missing = float(errors.sum()), float(misses.sum())
     if missing == 0:
         return None

@@ -1,4 +1,4 @@
-"""What a task is: how rows become prompts, which observations it wants, what is trivial to score.
+"""What a task is: how rows become prompts, which observations it wants, what its baselines are.
 
 A task is one class in a file of its own in `harness.tasks`; the registry finds it there. Its base says
 which kind of observation it wants: reads, choices, completions or dialogues.
@@ -106,7 +106,7 @@ class Targets:
 
     row: index into the rows. position: index of the answer in the sequence. offset: the character of
     the row's text at which the answer stands. gap: instructions since the write. target: index of the
-    right symbol. baselines: by name, whether a trivial guess is right (float64; beside chance and the
+    right symbol. baselines: by name, whether a baseline is right (float64; beside chance and the
     majority).
     """
 

@@ -42,7 +42,7 @@ class Metric(NamedTuple):
 
 METRICS = {
     "accuracy": Metric("right answers, of all", "accuracy"),
-    "skill": Metric("part of the way from the best trivial guess to perfection", "skill", low=f"-{INFINITE}"),
+    "skill": Metric("part of the way from the best baseline to perfection", "skill", low=f"-{INFINITE}"),
     "accuracy_among_symbols": Metric("reads whose right symbol is more probable than the others", "accuracy"),
     "sequences_without_glitch": Metric("sequences whose every read is right", "accuracy"),
     "accuracy_written": Metric("answers that greedy decoding writes", "accuracy"),
@@ -212,7 +212,7 @@ def _result(record: Record, job: Job, score: dict[str, Any]) -> dict[str, Any]:
         },
         "score_details": {
             "score": score["value"],
-            "details": _texts({"n": score["n"], "errors": score["errors"], "best_trivial_guess": score["baseline"]}),
+            "details": _texts({"n": score["n"], "errors": score["errors"], "best_baseline": score["baseline"]}),
             "uncertainty": uncertainty,
         },
         "generation_config": _generation(record, job),

@@ -51,7 +51,7 @@ class Board:
         return self.ranks.cells.get((entry.slug, place))
 
 
-def put_together(table: Table, reported: "Sequence[Reported]", day: str, address: str) -> Board:
+def assemble(table: Table, reported: "Sequence[Reported]", day: str, address: str) -> Board:
     """The board of a table."""
     series = {entry.slug: _series(entry) for entry in table.entries}
     entries = table.entries
@@ -79,7 +79,7 @@ def labels(entries: Sequence[Entry]) -> dict[str, str]:
 
 def _details(entry: Entry) -> tuple[str, ...]:
     model = entry.model
-    return model["dtype"], entry.variant, entry.asking.told, model["revision"][:7], entry.division
+    return model["dtype"], entry.variant, entry.prompting.description, model["revision"][:7], entry.division
 
 
 def _series(entry: Entry) -> dict[Place, list[Series]]:

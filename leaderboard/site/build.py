@@ -23,7 +23,7 @@ from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.following import Followed, following, is_lifted
 from leaderboard.hub.reported import read_reported
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
-from leaderboard.site.board import Board, put_together
+from leaderboard.site.board import Board, assemble
 from leaderboard.site.entries import Source
 from leaderboard.site.feeds import feed, index, scores
 from leaderboard.site.files import ASSETS, is_site, other_files
@@ -31,7 +31,7 @@ from leaderboard.site.pages import badge, pages
 from leaderboard.site.table import tabulate
 from leaderboard.site.verified import NO_FINDINGS, Findings, find
 from leaderboard.submission import SUBMISSION_FILE
-from leaderboard.verification_level import Standing, standing_of
+from leaderboard.verification_level import VerificationLevel, level_of
 
 # It stands in markdown and in attributes: nothing in it may end either.
 _PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
@@ -56,7 +56,7 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     if not found and not given and not reported:
         raise UserError(f"there is no record in {records} and no run to show: name run folders with --run")
     sources = _sources(found, given, day)
-    board = put_together(tabulate(sources), reported, day, address)
+    board = assemble(tabulate(sources), reported, day, address)
     with _in_place_of(out) as folder:
         write(board, sources, folder)
     rows, past = len(board.entries), len(found) - len({one.digest for entry in board.entries for one in entry.sources})
@@ -101,7 +101,7 @@ def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[So
     recorded = [
         Source(
             one.run, findings[one.digest], one.digest,
-            _standing(one.attestations, findings[one.digest], followed.get(one.digest, ())),
+            _level(one.attestations, findings[one.digest], followed.get(one.digest, ())),
             one.submission, one.place, one.attestations, outdated.get(one.digest, ""),
             _withdrawn(one, followed.get(one.digest, ())),
         )
@@ -109,16 +109,18 @@ def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[So
     ]  # fmt: skip
     known = {one.digest for one in found}
     yours = [
-        Source(run, findings[digest], digest, _standing((), findings[digest]))
+        Source(run, findings[digest], digest, _level((), findings[digest]))
         for digest, run in runs.items()
         if digest not in known
     ]
     return recorded + yours
 
 
-def _standing(attestations: Sequence[Attestation], findings: Findings, followed: Sequence[Followed] = ()) -> Standing:
+def _level(
+    attestations: Sequence[Attestation], findings: Findings, followed: Sequence[Followed] = ()
+) -> VerificationLevel:
     doubts = [one.attestation for one in followed if one.attestation.kind == REPLAY]
-    return standing_of(attestations, f"fflm {HARNESS_VERSION} on {findings.day}", doubts)
+    return level_of(attestations, f"fflm {HARNESS_VERSION} on {findings.day}", doubts)
 
 
 def _withdrawn(record: Record, followed: Sequence[Followed]) -> str:

@@ -9,13 +9,13 @@ from leaderboard.site.entries import Entry, Place
 
 @dataclass(frozen=True)
 class Column:
-    """A task and split. baseline: the best trivial guess of the cell over most rows, guess its name."""
+    """A task and split. baseline: the best baseline of the cell over most rows, baseline_name its name."""
 
     task: str
     split: str
     group: str
     baseline: float
-    guess: str
+    baseline_name: str
 
     @property
     def place(self) -> Place:
@@ -32,5 +32,5 @@ def columns(entries: Sequence[Entry]) -> list[Column]:
             cells = [entry.cells[task.name, split] for entry in entries if (task.name, split) in entry.cells]
             if cells:
                 most = max(cells, key=lambda cell: cell.rows)
-                found.append(Column(task.name, split, task.group, most.baseline, most.guess))
+                found.append(Column(task.name, split, task.group, most.baseline, most.baseline_name))
     return found

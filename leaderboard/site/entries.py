@@ -16,7 +16,7 @@ from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
 from leaderboard.site.verified import Findings
 from leaderboard.submission import Submission
-from leaderboard.verification_level import STANDINGS, Standing
+from leaderboard.verification_level import LEVELS, VerificationLevel
 
 MEMORY_TASK = "flipflop"
 YOUR_RUN = "your run"
@@ -25,9 +25,8 @@ Place = tuple[str, str]  # task and split
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How questions are put, where that is for the asker to choose: through the chat template, after demonstrations,
-    with a system prompt, with tokens for thinking."""
+class PromptingOptions:
+    """The options of prompting: chat template, number of few-shot examples, system prompt, tokens for thinking."""
 
     chat: bool = False
     shots: int = 0
@@ -35,7 +34,7 @@ class Asking:
     thinking: int = 0
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """In words, "" for a bare text."""
         parts = [
             "chat template" if self.chat else "",
@@ -61,16 +60,16 @@ class ShownTemplate:
 class Source:
     """A record, or a run given beside the records, with what its observations give.
 
-    submission, place and standing's attestations are of records only: place is None for a given run. digest: 64 hex
-    digits of its contents. outdated: of which version its data or a task is, if this one cannot regenerate it, and
-    then it has no findings; else "". withdrawn: why it no longer counts, by what is attested of it or of what it
-    repeats; else "".
+    submission, place, attestations: of records only; place is None for a given run. digest: 64 hex digits of its
+    contents. outdated: the version of its data or of a task, if this version cannot regenerate it, and then it has no
+    findings; else "". withdrawn: why it no longer counts, by an attestation of it or of a record that it repeats; else
+    "".
     """
 
     run: Run
     findings: Findings
     digest: str
-    standing: Standing
+    verification: VerificationLevel
     submission: Submission | None = None
     place: PurePosixPath | None = None
     attestations: tuple[Attestation, ...] = ()
@@ -104,7 +103,7 @@ class Source:
     @property
     def trust(self) -> int:
         """The more has been shown of it, the higher; nothing is lower than a replay that said something else."""
-        return -1 if self.standing.disputed else STANDINGS.index(self.standing.word)
+        return -1 if self.verification.disputed else LEVELS.index(self.verification.word)
 
     @property
     def created(self) -> datetime:
@@ -120,8 +119,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Cell:
-    """One score of one model: what stands in the table, from which source, over how many rows of how many. guess: the
-    best trivial one by name. lost: answers whose logits were no numbers."""
+    """One score of one model, from one source, over the first `rows` of `of` rows. baseline, baseline_name: accuracy
+    and name of the best baseline. lost: answers whose logits were not finite."""
 
     task: str
     split: str
@@ -131,7 +130,7 @@ class Cell:
     errors: int
     n: int
     baseline: float
-    guess: str
+    baseline_name: str
     skill: float | None
     rows: int
     of: int
@@ -144,8 +143,8 @@ class Cell:
         return self.rows < self.of
 
     @property
-    def against_trivial(self) -> str:
-        """How it compares with the best trivial guess: above, below, or not told apart by the interval."""
+    def against_baseline(self) -> str:
+        """How it compares with the best baseline: above, below, or not told apart by the interval."""
         return "above" if self.low > self.baseline else "below" if self.high < self.baseline else "near"
 
 
@@ -176,7 +175,7 @@ class Entry:
 
     slug: str
     model: dict[str, Any]
-    asking: Asking
+    prompting: PromptingOptions
     cells: dict[Place, Cell]
     sources: tuple[Source, ...]
     history: tuple[Past, ...]
@@ -198,11 +197,11 @@ class Entry:
         return any(source.run.external for source in self.sources)
 
     @property
-    def standing(self) -> Standing:
+    def verification(self) -> VerificationLevel:
         """That of the source of which least has been shown; disputed if one is."""
-        lowest = min((source.standing for source in self.sources), key=lambda one: STANDINGS.index(one.word))
-        disputed = next((source.standing.disputed for source in self.sources if source.standing.disputed), "")
-        return Standing(lowest.word, lowest.how, disputed)
+        lowest = min((source.verification for source in self.sources), key=lambda one: LEVELS.index(one.word))
+        disputed = next((source.verification.disputed for source in self.sources if source.verification.disputed), "")
+        return VerificationLevel(lowest.word, lowest.how, disputed)
 
     @property
     def partial(self) -> bool:

@@ -21,9 +21,9 @@ from leaderboard.site.texts import clean, interval
 
 SCHEMA_FILE = "index.schema.json"
 SCORE_COLUMNS = (
-    "slug", "model", "revision", "dtype", "variant", "asking", "division", "standing", "disputed", "supplied", "task",
-    "split", "accuracy", "low", "high", "errors", "n", "baseline", "skill", "rows", "of", "best_rank", "worst_rank",
-    "ranked", "record",
+    "slug", "model", "revision", "dtype", "variant", "prompting", "division", "verification", "disputed", "supplied",
+    "task", "split", "accuracy", "low", "high", "errors", "n", "baseline", "skill", "rows", "of",
+    "best_rank", "worst_rank", "ranked", "record",
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def index(board: Board) -> dict[str, Any]:
 
 
 def _model(board: Board, entry: Entry) -> dict[str, Any]:
-    memory, gap, standing, asking = entry.whole_memory, entry.largest_gap, entry.standing, entry.asking
+    memory, gap, verification, prompting = entry.whole_memory, entry.largest_gap, entry.verification, entry.prompting
     return {
         "slug": entry.slug,
         "page": f"models/{entry.slug}.html",
@@ -54,8 +54,9 @@ def _model(board: Board, entry: Entry) -> dict[str, Any]:
         "revision": entry.model["revision"],
         "dtype": entry.model["dtype"],
         "variant": clean(entry.variant),
-        "asking": {
-            "chat": asking.chat, "shots": asking.shots, "system": clean(asking.system), "thinking": asking.thinking,
+        "prompting": {
+            "chat": prompting.chat, "shots": prompting.shots, "system": clean(prompting.system),
+            "thinking": prompting.thinking,
         },
         "parameters": entry.model["parameters"],
         "size": size_of(entry.model),
@@ -63,7 +64,9 @@ def _model(board: Board, entry: Entry) -> dict[str, Any]:
         "division": clean(entry.division),
         "yours": entry.yours,
         "supplied": entry.external,
-        "standing": {"word": standing.word, "how": clean(standing.how), "disputed": clean(standing.disputed)},
+        "verification": {
+            "word": verification.word, "how": clean(verification.how), "disputed": clean(verification.disputed),
+        },
         "memory": memory and {
             "split": memory.split, "value": memory.value, "low": memory.low, "high": memory.high,
             "rank": _rank(board.ranks.memory.get(entry.slug)),
@@ -83,12 +86,26 @@ def _record(source: Source) -> dict[str, Any]:
         "digest": source.digest,
         "folder": f"records/{source.place}",
         "created": _utc(source.created),
-        "standing": source.standing.word,
+        "verification": source.verification.word,
     }
 
 
 def _cell(board: Board, entry: Entry, cell: Cell) -> dict[str, Any]:
-    names = ("task", "split", "value", "low", "high", "errors", "n", "baseline", "guess", "skill", "rows", "of", "lost")
+    names = (
+        "task",
+        "split",
+        "value",
+        "low",
+        "high",
+        "errors",
+        "n",
+        "baseline",
+        "baseline_name",
+        "skill",
+        "rows",
+        "of",
+        "lost",
+    )
     rank = _rank(board.rank(entry, (cell.task, cell.split)))
     shown = {"shown": percent(cell.value), "shown_interval": interval(cell.low, cell.high)}
     return {name: getattr(cell, name) for name in names} | shown | {"rank": rank, "record": cell.source.digest}
@@ -101,10 +118,10 @@ def scores(board: Board) -> str:
     writer.writerow(SCORE_COLUMNS)
     for entry in board.entries:
         model = entry.model
-        standing = entry.standing
+        verification = entry.verification
         told = [
-            entry.slug, model["id"], model["revision"], model["dtype"], entry.variant, entry.asking.told,
-            entry.division, standing.word, "disputed" * bool(standing.disputed), "supplied" * entry.external,
+            entry.slug, model["id"], model["revision"], model["dtype"], entry.variant, entry.prompting.description,
+            entry.division, verification.word, "disputed" * bool(verification.disputed), "supplied" * entry.external,
         ]  # fmt: skip
         for cell in entry.cells.values():
             rank = board.rank(entry, (cell.task, cell.split)) or ("", "", "")
@@ -135,7 +152,7 @@ def _items(board: Board) -> Iterator[dict[str, str]]:
         for source in entry.sources:
             if source.submission is not None and source.digest not in seen:
                 seen.add(source.digest)
-                yield _item(source, entry.slug, _standing(source), _told(entry, source))
+                yield _item(source, entry.slug, _level_text(source), _told(entry, source))
     for slug, past in _gone(board):
         if past.source.digest not in seen:
             seen.add(past.source.digest)
@@ -148,8 +165,8 @@ def _gone(board: Board) -> Iterator[tuple[str, Past]]:
     yield from (("", past) for past in board.gone)
 
 
-def _standing(source: Source) -> str:
-    return f"{source.standing.word}, disputed" if source.standing.disputed else source.standing.word
+def _level_text(source: Source) -> str:
+    return f"{source.verification.word}, disputed" if source.verification.disputed else source.verification.word
 
 
 def _told(entry: Entry, source: Source) -> str:

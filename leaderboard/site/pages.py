@@ -8,7 +8,7 @@ from typing import Any
 
 from fflm_data import GENERATOR_VERSION
 from harness.prompts.preview import show
-from harness.reporting.error_examples import Wrong
+from harness.reporting.error_examples import ErrorExample
 from harness.reporting.headline import skill_text
 from harness.reporting.page import provenance
 from harness.reporting.table import percent
@@ -19,7 +19,7 @@ from leaderboard.site import plots, texts
 from leaderboard.site.board import LARGEST, NO_SIZE, SIZES, Board, size_of
 from leaderboard.site.entries import Cell, Entry, Source
 from leaderboard.site.verified import MOST_ROWS
-from leaderboard.verification_level import REPORTED, STANDINGS
+from leaderboard.verification_level import LEVELS, REPORTED
 
 DISPUTED = "disputed"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -48,8 +48,8 @@ def environment() -> Any:
     }  # fmt: skip
     made.globals |= {
         "interval": texts.interval, "span": texts.span, "size_of": size_of, "plots": plots,
-        "badge_text": badge_text, "files": record_files_of, "telling_of": telling_of, "most_rows": MOST_ROWS,
-        "provenance": provenance, "policy": texts.POLICY,
+        "badge_text": badge_text, "files": record_files_of, "error_examples_of": error_examples_of,
+        "most_rows": MOST_ROWS, "provenance": provenance, "policy": texts.POLICY,
         "harness_version": HARNESS_VERSION, "generator_version": GENERATOR_VERSION, "is_link": is_link,
     }  # fmt: skip
     return made
@@ -69,7 +69,7 @@ def pages(board: Board) -> Iterator[tuple[str, str]]:
     """Every page: its path in the site, and its text."""
     render = partial(_render, board)
     divisions = sorted({entry.division for entry in board.entries})
-    choices = {"families": _families(board), "sizes": _sizes(board), "standings": _words(board), "divisions": divisions}
+    choices = {"families": _families(board), "sizes": _sizes(board), "levels": _words(board), "divisions": divisions}
     yield "index.html", render("index.html", "", **choices)
     yield "compare.html", render("compare.html", "")
     for entry in board.entries:
@@ -82,7 +82,7 @@ def badge(entry: Entry) -> str:
     """The badge of a row, an SVG of its own."""
     name, _, value = badge_text(entry).partition(": ")
     left, right = (round(BADGE_LETTER * len(text) + 12) for text in (name, value))
-    colour = BADGE_COLOURS[_headline(entry).against_trivial]
+    colour = BADGE_COLOURS[_headline(entry).against_baseline]
     values = {"name": name, "value": value, "left": left, "right": right, "colour": colour}
     return str(environment().get_template("badge.svg").render(values))
 
@@ -91,7 +91,7 @@ def badge_text(entry: Entry) -> str:
     """What a badge says: the worst flip-flop split, of a row without one its first cell; a memory if all were asked."""
     cell = _headline(entry)
     name = "memory" if cell is entry.whole_memory else f"{cell.task} {cell.split}"
-    notes = [f"first {cell.rows:,} rows"] * cell.partial + [DISPUTED] * bool(entry.standing.disputed)
+    notes = [f"first {cell.rows:,} rows"] * cell.partial + [DISPUTED] * bool(entry.verification.disputed)
     notes += ["external outputs"] * entry.external
     return f"fflm {name}: {percent(cell.value)}%" + (f" ({', '.join(notes)})" if notes else "")
 
@@ -101,10 +101,10 @@ def record_files_of(source: Source) -> list[PurePosixPath]:
     return record_files(source.run)
 
 
-def telling_of(entry: Entry, source: Source) -> list[Wrong]:
-    """The telling wrong answers of a source, of those cells of a row that come from it."""
+def error_examples_of(entry: Entry, source: Source) -> list[ErrorExample]:
+    """The error examples of a source, of those cells of a row that come from it."""
     places = {place for place, cell in entry.cells.items() if cell.source is source}
-    return [wrong for wrong in source.findings.telling if (wrong.task, wrong.split) in places]
+    return [wrong for wrong in source.findings.error_examples if (wrong.task, wrong.split) in places]
 
 
 def _headline(entry: Entry) -> Cell:
@@ -126,9 +126,9 @@ def _sizes(board: Board) -> list[str]:
 
 
 def _words(board: Board) -> list[str]:
-    present = {entry.standing.word for entry in board.entries}
-    disputed = [DISPUTED] * any(entry.standing.disputed for entry in board.entries)
-    return [word for word in STANDINGS if word in present and word != REPORTED] + disputed
+    present = {entry.verification.word for entry in board.entries}
+    disputed = [DISPUTED] * any(entry.verification.disputed for entry in board.entries)
+    return [word for word in LEVELS if word in present and word != REPORTED] + disputed
 
 
 def _about(board: Board, task: Task) -> dict[str, Any]:

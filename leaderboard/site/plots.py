@@ -14,7 +14,7 @@ from leaderboard.site.entries import Cell, Entry, Place
 
 METRICS = {"accuracy": "accuracy", "still_right": "still right", "letter_accuracy": "letters right"}
 NO_KIND = "part"
-# Where a part is a right answer, the guess that always says it is right: that is no yardstick.
+# Where a group is one target, the baseline that always predicts it is always right: nothing to compare with.
 ANSWERS = ("answer", "most")
 # Which kind of part a task's page shows, if it has several.
 MAIN = ("gap", "vocabulary", "challenges", "multiplicity", "answer", "operation", "relation", "most", "length")
@@ -26,7 +26,7 @@ DASH = 16  # width of the dash of a model at a part that has no order
 
 
 class Point(NamedTuple):
-    """One part: its name and the numbers. baseline: the best trivial guess there, None if there is none."""
+    """One part: its name and the numbers. baseline: the best baseline there, None if there is none."""
 
     label: str
     value: float
@@ -60,7 +60,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a point is drawn, in units of the drawing: middle, value, ends of the interval, trivial guess. label: ""
+    """Where a point is drawn, in units of the drawing: middle, value, ends of the interval, baseline. label: ""
     where labels would overlap."""
 
     x: float

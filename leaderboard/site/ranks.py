@@ -53,7 +53,7 @@ def ranks(entries: Iterable[Entry]) -> Ranks:
     memory: dict[str, dict[str, tuple[str, float, float]]] = {}
     cells: dict[tuple[str, Place], dict[tuple[str, Place], tuple[str, float, float]]] = {}
     for entry in entries:
-        if entry.yours or entry.standing.disputed or entry.model.get("deterministic") is False:
+        if entry.yours or entry.verification.disputed or entry.model.get("deterministic") is False:
             continue
         model = entry.model["id"]
         if worst := entry.whole_memory:

@@ -1,4 +1,4 @@
-"""From sources to the rows of the table: one row a model, a revision, a dtype, a division and a way of asking.
+"""From sources to the rows of the table: one row a model, a revision, a dtype, a division and a way of prompting.
 
 Each cell comes from the record over most rows, of those the one of which most has been shown, of those the
 latest. Records that another one takes the place of, or
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from leaderboard.attestations import FRESH
-from leaderboard.site.entries import Asking, Cell, Entry, Gap, Past, Place, Source
+from leaderboard.site.entries import Cell, Entry, Gap, Past, Place, PromptingOptions, Source
 
 REPLACED = "other records have its results over more rows, or more has been shown of them, or they are later"
 YOURS = "yours"  # in the slug of a run that is no record
@@ -32,7 +32,7 @@ class Key(NamedTuple):
 
     identity: str
     division: str
-    asking: Asking
+    prompting: PromptingOptions
     yours: bool
 
 
@@ -57,7 +57,7 @@ def tabulate(sources: Sequence[Source]) -> Table:
         slug = _slug(key, model, taken)
         taken.add(slug)
         gaps = _gaps(_same_model(ordered, key), chosen)
-        found.append(Entry(slug, model, key.asking, chosen, shown, tuple(history), gaps))
+        found.append(Entry(slug, model, key.prompting, chosen, shown, tuple(history), gaps))
     shown_ids = {entry.model["id"] for entry in found if not entry.yours}
     gone = [one for one in past.values() if _model_id(one.source) not in shown_ids]
     return Table(sorted(found, key=_order), gone)
@@ -69,26 +69,28 @@ def _groups(sources: Iterable[Source]) -> dict[Key, Members]:
     groups: dict[Key, Members] = {}
     joining: Members = []
     for source in sources:
-        for asking, cells in _by_asking(source).items():
-            if asking is None:
+        for prompting, cells in _by_prompting(source).items():
+            if prompting is None:
                 joining.append((source, cells))
             else:
-                groups.setdefault(_key(source, asking), []).append((source, cells))
+                groups.setdefault(_key(source, prompting), []).append((source, cells))
     for source, cells in joining:
-        alike = [key for key in groups if key._replace(asking=Asking()) == _key(source, Asking())]
-        plainest = min(alike, key=lambda key: _plainness(key.asking), default=_key(source, Asking()))
+        alike = [
+            key for key in groups if key._replace(prompting=PromptingOptions()) == _key(source, PromptingOptions())
+        ]
+        plainest = min(alike, key=lambda key: _plainness(key.prompting), default=_key(source, PromptingOptions()))
         groups.setdefault(plainest, []).append((source, cells))
     for members in groups.values():
         members.sort(key=lambda member: (member[0].created, member[0].digest))
     return groups
 
 
-def _key(source: Source, asking: Asking) -> Key:
-    return Key(_identity(source.run.facts["model"]), source.division, asking, source.place is None)
+def _key(source: Source, prompting: PromptingOptions) -> Key:
+    return Key(_identity(source.run.facts["model"]), source.division, prompting, source.place is None)
 
 
-def _plainness(asking: Asking) -> tuple[Any, ...]:
-    return asking.shots, asking.system or "", asking.thinking, not asking.chat
+def _plainness(prompting: PromptingOptions) -> tuple[Any, ...]:
+    return prompting.shots, prompting.system or "", prompting.thinking, not prompting.chat
 
 
 def _same_model(sources: Iterable[Source], key: Key) -> list[Source]:
@@ -118,7 +120,7 @@ def _worth(cell: Cell) -> tuple[int, int]:
 
 
 def _replaced(source: Source) -> str:
-    disputed = source.standing.disputed
+    disputed = source.verification.disputed
     return f"{REPLACED}; disputed: {disputed}" if disputed else REPLACED
 
 
@@ -159,15 +161,15 @@ def _identity(model: dict[str, Any]) -> str:
     return json.dumps([model.get(name) for name in names], sort_keys=True)
 
 
-def _by_asking(source: Source) -> dict[Asking | None, list[Cell]]:
+def _by_prompting(source: Source) -> dict[PromptingOptions | None, list[Cell]]:
     """The cells of a source by how its tasks were asked; None for those of a source that is asked in one way only."""
     ways = {}
     for name, asked in source.run.facts["data"]["tasks"].items():
         if put := asked.get("prompting"):
-            ways[name] = Asking(put["template"] is not None, put["shots"], put["system"], put["thinking"])
+            ways[name] = PromptingOptions(put["template"] is not None, put["shots"], put["system"], put["thinking"])
     distinct = sorted(set(ways.values()), key=_plainness)
     usual = distinct[0] if distinct else None
-    found: dict[Asking | None, list[Cell]] = {}
+    found: dict[PromptingOptions | None, list[Cell]] = {}
     for cell in _cells(source):
         found.setdefault(ways.get(cell.task, usual), []).append(cell)
     return found
@@ -176,17 +178,17 @@ def _by_asking(source: Source) -> dict[Asking | None, list[Cell]]:
 def _cells(source: Source) -> Iterator[Cell]:
     result = source.findings.result
     scores: dict[tuple[str, str, str], dict[str, Any]] = {}
-    guesses: dict[Place, dict[str, float]] = {}
+    baseline_predictions: dict[Place, dict[str, float]] = {}
     for score in result["scores"]:
         if score["group"] is None:
             scores[score["task"], score["split"], score["metric"]] = score
         elif score["metric"] == "baseline_accuracy":
-            guesses.setdefault((score["task"], score["split"]), {})[score["group"]] = score["value"]
+            baseline_predictions.setdefault((score["task"], score["split"]), {})[score["group"]] = score["value"]
     for (task, split, metric), score in scores.items():
         if metric != "accuracy":
             continue
         asked = result["data"]["tasks"][task]["splits"][split]
-        named = guesses.get((task, split), {})
+        named = baseline_predictions.get((task, split), {})
         yield Cell(
             task, split, score["value"], score["low"], score["high"], score["errors"], score["n"], score["baseline"],
             max(named, key=lambda name: named[name], default=""),
@@ -211,11 +213,11 @@ def _slug(key: Key, model: dict[str, Any], taken: set[str]) -> str:
     name = model["id"].replace("/", "--")[:LONGEST_NAME]
     parts = [name, model["revision"][:12], model["dtype"][:20], YOURS * key.yours]
     slug = re.sub(r"[^a-z0-9._-]+", "-", "-".join(part for part in parts if part).lower()).lstrip("._-")
-    asking = key.asking
-    chosen = [asking.shots, asking.system, asking.thinking]
+    prompting = key.prompting
+    chosen = [prompting.shots, prompting.system, prompting.thinking]
     plain = chosen == [0, None, 0] and not any(model.get(name) for name in ("quantization", "adapter", "gguf_file"))
     if plain and slug not in taken:
         return slug
-    told = json.dumps([key.identity, key.division, asking.chat, *chosen])
+    told = json.dumps([key.identity, key.division, prompting.chat, *chosen])
     digest = hashlib.sha256(told.encode()).hexdigest()
     return next(longer for digits in range(8, 65) if (longer := f"{slug}-{digest[:digits]}") not in taken)

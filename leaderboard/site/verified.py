@@ -1,4 +1,4 @@
-"""What a record's observations give, found once: its result, its most telling wrong answers, its wrong rows.
+"""What a record's observations give, found once: its result, its error examples, its wrong rows.
 
 A record never changes, so that what was found is kept in a folder of the user's own cache, by the digest of the
 record and the code that graded it. A file of the cache that cannot be read is made again.
@@ -26,16 +26,16 @@ import harness
 from fflm_data.terminal import Bar
 from harness.errors import UserError
 from harness.reporting.csv_cells import csv_cell
-from harness.reporting.error_examples import Wrong, telling
+from harness.reporting.error_examples import ErrorExample, error_examples
 from harness.runs.run import Run, read_by_older_rules
 from harness.runs.version import HARNESS_VERSION
-from harness.scoring.comparison import said
+from harness.scoring.comparison import item_texts
 from harness.scoring.grading import Graded, GradedCompletions, grade
 from harness.scoring.scores import result_of, score
 
-CACHE_SCHEMA = "fflm-findings/2"
+CACHE_SCHEMA = "fflm-findings/3"
 MOST_ROWS = 1_000
-COLUMNS = ("id", "place", "right", "said", "output")
+COLUMNS = ("id", "place", "target", "predicted", "output")
 # Fewer bytes of observations are graded sooner than other processes have started.
 WORTH_PROCESSES = 8_000_000
 
@@ -43,7 +43,7 @@ WORTH_PROCESSES = 8_000_000
 @dataclass(frozen=True)
 class WrongRows:
     """The wrong rows of a job. count: of them all. table: the first `MOST_ROWS` as CSV with `COLUMNS`: id of the row,
-    place in it (position of a read, turn of a dialogue), what is right, what the model said, and the raw text of a
+    place in it (position of a read, turn of a dialogue), the target, the prediction, and the raw text of a
     completion as a string of JSON, which no spreadsheet takes for a formula."""
 
     count: int
@@ -52,11 +52,11 @@ class WrongRows:
 
 @dataclass(frozen=True)
 class Findings:
-    """result: as in result.json. telling: as in a report. wrong: by "task.split". day: YYYY-MM-DD, when that
+    """result: as in result.json. error_examples: as in a report. wrong: by "task.split". day: YYYY-MM-DD, when that
     was."""
 
     result: dict[str, Any]
-    telling: tuple[Wrong, ...]
+    error_examples: tuple[ErrorExample, ...]
     wrong: dict[str, WrongRows]
     day: str
 
@@ -135,13 +135,13 @@ def find_one(run: Run, day: str) -> Findings:
             f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "
             f"type harness score {run.folder}"
         )
-    return Findings(result, tuple(telling(graded)), {one.job.name: _wrong_rows(one) for one in graded}, day)
+    return Findings(result, tuple(error_examples(graded)), {one.job.name: _wrong_rows(one) for one in graded}, day)
 
 
 def _wrong_rows(graded: Graded) -> WrongRows:
     items = np.flatnonzero(~graded.right & graded.counted)
     shown = items[:MOST_ROWS]
-    places, targets, answers = said(graded, shown)
+    places, targets, answers = item_texts(graded, shown)
     completed = isinstance(graded, GradedCompletions)
     outputs = [json.dumps(graded.output[item]) if completed else None for item in shown.tolist()]  # type: ignore[attr-defined]
     text = io.StringIO()
@@ -171,7 +171,9 @@ def _cached(path: Path) -> Findings | None:
         if kept["schema"] != CACHE_SCHEMA or hashlib.sha256(_told(kept).encode()).hexdigest() != kept["sha256"]:
             return None
         wrong = {name: WrongRows(**rows) for name, rows in kept["wrong"].items()}
-        return Findings(kept["result"], tuple(Wrong(**one) for one in kept["telling"]), wrong, kept["day"])
+        return Findings(
+            kept["result"], tuple(ErrorExample(**one) for one in kept["error_examples"]), wrong, kept["day"]
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -114,8 +114,8 @@ def _reads(one: Floats, other: Floats, target: npt.NDArray[Any], name: str) -> L
     """How alike log-probabilities of reads are of which one symbol is right, gold by read."""
     right = (np.arange(len(one) // len(target)) == target[:, None]).ravel()
     least = np.minimum(one, other)
-    telling, unsure = right & (least < _SATURATED), ~right & (least < _SURE)
-    if have_equal_bits(one[telling], other[telling], _EQUAL_SHARE_OF_SURE):
+    error_examples, unsure = right & (least < _SATURATED), ~right & (least < _SURE)
+    if have_equal_bits(one[error_examples], other[error_examples], _EQUAL_SHARE_OF_SURE):
         return Likeness(f"many of its log-probabilities of {name} are to the last bit", False)
     if _are_kept(one[unsure], other[unsure]):
         return Likeness(f"some of its log-probabilities of {name} are nearly", False)
@@ -197,12 +197,12 @@ def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
     places = [place for place in said[0] if place in said[1] and place[0] < len(target_values)]
     lines = [(target_values[place[0]], said[0][place], said[1][place]) for place in places]
     wrong = [[line for line in lines if sorted(gist(line[which])) != list(line[0])] for which in (1, 2)]
-    telling = [line for line in lines if any(sorted(gist(text)) != list(line[0]) for text in line[1:])]
-    if len(telling) < _FEWEST_TEXTS:
+    error_examples = [line for line in lines if any(sorted(gist(text)) != list(line[0]) for text in line[1:])]
+    if len(error_examples) < _FEWEST_TEXTS:
         return None
-    if len(telling) >= _FEWEST_SURE and _kappa(telling, str) == 1:
+    if len(error_examples) >= _FEWEST_SURE and _kappa(error_examples, str) == 1:
         return Likeness(f"its answers to {job.name} are", True)
-    if _kappa(telling, gist) >= _AGREE:
+    if _kappa(error_examples, gist) >= _AGREE:
         return Likeness(f"its wrong answers to {job.name} are nearly", False)
     if any(len(said) >= _FEWEST_TEXTS and _kappa(said, gist) >= _AGREE_ONE_WAY for said in wrong):
         return Likeness(f"most of its wrong answers to {job.name} are nearly", False, partly=True)

@@ -45,12 +45,12 @@ def verify_in_sandbox(
         return _refused(folder, f"it ends the process that reads it ({how}{memory})")
 
 
-def main(folder: str, standing: str, known: str, records: str | None = None) -> None:
+def main(folder: str, submission: str, known: str, records: str | None = None) -> None:
     """In that process: judges, and prints the verdict as JSON, whatever happens on the way."""
     _limit()
     try:
         own = None if known == NOBODY else known.split(",")
-        verdict = verify_record(Path(folder), Path(records) if records else None, new=standing == "new", own=own)
+        verdict = verify_record(Path(folder), Path(records) if records else None, new=submission == "new", own=own)
     except Exception as error:
         memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
         verdict = _refused(Path(folder), f"the judge failed on it ({type(error).__name__}{memory})")

@@ -10,10 +10,10 @@ from typing import Any
 from harness.tasks import all_tasks
 from leaderboard.records import find_records
 from leaderboard.site import pages, serve
-from leaderboard.site.board import put_together
-from leaderboard.site.entries import Asking, Cell, Entry, Source
+from leaderboard.site.board import assemble
+from leaderboard.site.entries import Cell, Entry, PromptingOptions, Source
 from leaderboard.site.table import Table
-from leaderboard.verification_level import Standing
+from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.sites import DAY, Built
 
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
@@ -71,7 +71,9 @@ def crowd(site: Built, rows: int, of: int) -> str:
     """The first page with 200 models, every task filled, names and intervals as long as real ones."""
     (record, *_) = find_records(site.records)
     findings: Any = SimpleNamespace(result={"scores": []})
-    source = Source(record.run, findings, record.digest, Standing("rescored", ""), record.submission, record.place)
+    source = Source(
+        record.run, findings, record.digest, VerificationLevel("rescored", ""), record.submission, record.place
+    )
     numbers: Any = (0.87123, 0.80123, 0.91234, 12_345, 354_289, 0.5, "previous symbol", 0.7, rows, of, 0, source)
     places = [(task.name, split) for task in all_tasks().values() for split in task.splits]
     entries = []
@@ -79,6 +81,6 @@ def crowd(site: Built, rows: int, of: int) -> str:
         model = record.run.facts["model"] | {"id": f"organisation-{number}/A-Model-7B-Instruct-v{number}"}
         slug = f"organisation-{number}--a-model-7b-instruct-v{number}-0123456789ab-bfloat16"
         cells = {place: Cell(*place, *numbers) for place in places}
-        entries.append(Entry(slug, model, Asking(), cells, (source,), (), {}))
-    board = put_together(Table(entries, []), [], DAY, "")
+        entries.append(Entry(slug, model, PromptingOptions(), cells, (source,), (), {}))
+    board = assemble(Table(entries, []), [], DAY, "")
     return next(text for name, text in pages.pages(board) if name == "index.html")

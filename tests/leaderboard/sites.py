@@ -24,11 +24,11 @@ from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import Record, find_records, read_record
 from leaderboard.replay.row_choice import draw, seed_of
 from leaderboard.site import build, verified
-from leaderboard.site.board import put_together
+from leaderboard.site.board import assemble
 from leaderboard.site.entries import Source
 from leaderboard.site.table import tabulate
 from leaderboard.submission import Submission
-from leaderboard.verification_level import Standing
+from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.making import PRETRAINED, TRAINED, make_record, resign
 
 HOSTILE = (
@@ -207,7 +207,10 @@ def hostile_site(site: Built, folder: Path) -> Path:
     records = {record.run.facts["model"]["id"]: record for record in find_records(site.records)}
     record = records["org/model-0"]
     findings = verified.find_one(record.run, DAY)
-    wrong = [replace(one, prompt=HOSTILE, right=HOSTILE, said=HOSTILE, why=HOSTILE) for one in findings.telling]
+    wrong = [
+        replace(one, prompt=HOSTILE, target=HOSTILE, predicted=HOSTILE, detail=HOSTILE)
+        for one in findings.error_examples
+    ]
     asked = {**record.run.facts["data"]["tasks"]["letters"], "prompting": asdict(Prompting(HOSTILE, 1, HOSTILE))}
     facts = record.run.facts | {
         "command": HOSTILE,
@@ -222,13 +225,13 @@ def hostile_site(site: Built, folder: Path) -> Path:
         for kind in ("replay", "fresh")
     )
     source = Source(
-        Run(record.run.folder, facts), replace(findings, telling=tuple(wrong)), record.digest,
-        Standing("rescored", HOSTILE, HOSTILE), submission, record.place, said,
+        Run(record.run.folder, facts), replace(findings, error_examples=tuple(wrong)), record.digest,
+        VerificationLevel("rescored", HOSTILE, HOSTILE), submission, record.place, said,
     )  # fmt: skip
     withdrawn = Attestation("e" * 64, "withdrawn", HOSTILE, HOSTILE, None, None, {"reason": HOSTILE})
     gone = replace(source, digest="e" * 64, attestations=(withdrawn,))
     score = ReportedScore(*(HOSTILE, HOSTILE), 0.5, HOSTILE, f"javascript:{HOSTILE}", HOSTILE, HOSTILE)
-    board = put_together(tabulate([source, gone]), [Reported(HOSTILE, (score,))], DAY, "")
+    board = assemble(tabulate([source, gone]), [Reported(HOSTILE, (score,))], DAY, "")
     folder.mkdir()
     build.write(board, [source], folder)
     return folder

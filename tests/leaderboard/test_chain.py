@@ -28,8 +28,8 @@ def test_from_a_run_to_a_row(cli: Run, hub: Hub, results: str, finished: Path, t
     HfApi(endpoint=hub.url, token="hf_owner").merge_pull_request(results, 1, repo_type="dataset")
     assert cli("harness", "leaderboard", "build", "--records", results, "--out", "site").returncode == 0
     (row,) = json.loads((tmp_path / "site" / "index.json").read_text("utf-8"))["models"]
-    assert (row["id"], row["standing"]["word"]) == ("fflm/lstm", "spot-checked")
-    assert "9 of 24 sequences" in row["standing"]["how"] and all(cell["rank"] is None for cell in row["cells"])
+    assert (row["id"], row["verification"]["word"]) == ("fflm/lstm", "spot-checked")
+    assert "9 of 24 sequences" in row["verification"]["how"] and all(cell["rank"] is None for cell in row["cells"])
 
     space = cli("harness", "leaderboard", "publish", "--space", "org/board", "--site", "site")
     assert space.returncode == 0, space.stderr

@@ -37,9 +37,9 @@ def test_a_copy_of_a_disputed_record_is_disputed(records: Path, supersedes: bool
     again = replace(SAID_AGAIN, supersedes=(disputed.name,) if supersedes else ())
     spoken(records, "org/m", wrong=5, submission=again, **LATER)
     row = {row["id"]: row for row in index_of(records)}["org/m"]
-    assert row["cells"][0]["rank"] is None and row["standing"]["disputed"]
+    assert row["cells"][0]["rank"] is None and row["verification"]["disputed"]
     if supersedes:
-        assert f"of {disputed.name}, which said the same" in row["standing"]["disputed"]
+        assert f"of {disputed.name}, which said the same" in row["verification"]["disputed"]
         assert "which said the same" in page_of(records, row)
 
 
@@ -48,7 +48,7 @@ def test_a_dispute_follows_into_another_name_and_more_tasks(records: Path) -> No
     attest(disputed, "replay", False, asked=4, differences=["answers turned in favour of the record"])
     spoken(records, "org/renamed", wrong=5, tasks=("letters", "arithmetic"), **LATER)
     rows = {row["id"]: row for row in index_of(records)}
-    assert rows["org/renamed"]["standing"]["disputed"] and rows["org/renamed"]["cells"][0]["rank"] is None
+    assert rows["org/renamed"]["verification"]["disputed"] and rows["org/renamed"]["cells"][0]["rank"] is None
 
 
 def test_a_dispute_does_not_follow_into_what_says_something_else(records: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_dispute_does_not_follow_into_what_says_something_else(records: Path) 
     attest(disputed, "replay", False, asked=4, differences=["letters.test row 5: '4' recorded", "letters.test row 10:"])
     spoken(records, "org/m", wrong=7, submission=replace(SAID_AGAIN, supersedes=(disputed.name,)), **LATER)
     (row,) = index_of(records)
-    assert row["standing"]["disputed"] == "" and row["cells"][0]["rank"]["of"] == 1
+    assert row["verification"]["disputed"] == "" and row["cells"][0]["rank"]["of"] == 1
 
 
 def test_right_answers_of_another_model_are_not_disputed(records: Path) -> None:
@@ -65,7 +65,7 @@ def test_right_answers_of_another_model_are_not_disputed(records: Path) -> None:
     attest(disputed, "replay", False, asked=4, differences=["letters.test row 5: '4' recorded"])
     spoken(records, "org/other", wrong=10**6, **LATER)
     rows = {row["id"]: row for row in index_of(records)}
-    assert rows["org/m"]["standing"]["disputed"] and rows["org/other"]["standing"]["disputed"] == ""
+    assert rows["org/m"]["verification"]["disputed"] and rows["org/other"]["verification"]["disputed"] == ""
 
 
 def test_a_replay_of_the_copy_ends_the_dispute(records: Path) -> None:
@@ -74,10 +74,10 @@ def test_a_replay_of_the_copy_ends_the_dispute(records: Path) -> None:
     again = replace(SAID_AGAIN, supersedes=(disputed.name,))
     copy = spoken(records, "org/m", wrong=5, submission=again, **LATER)
     attest(copy, "replay", True, asked=3, at="2026-09-11T08:00:00Z")
-    assert index_of(records)[0]["standing"]["disputed"]
+    assert index_of(records)[0]["verification"]["disputed"]
     attest(copy, "replay", True, asked=4, at="2026-09-12T08:00:00Z")
     (row,) = index_of(records)
-    assert row["standing"] == row["standing"] | {"word": "spot-checked", "disputed": ""}
+    assert row["verification"] == row["verification"] | {"word": "spot-checked", "disputed": ""}
 
 
 @pytest.mark.parametrize("model", ["org/m", "org/renamed"])

@@ -168,10 +168,14 @@ def test_models_that_are_sure_are_alike(seed: int) -> None:
     rng = np.random.default_rng(seed)
     hard = rng.normal(size=4_000)
     one, other = (-np.round(np.exp(2 + 1.5 * (hard + rng.normal(0, 0.3, 4_000)))) * 2.0**-16 for _ in range(2))
-    telling = np.minimum(one, other) < -8 * 2.0**-16
+    error_examples = np.minimum(one, other) < -8 * 2.0**-16
     assert (one == other).mean() > 0.1
-    assert not have_equal_bits(one[telling], other[telling], 0.25)
-    assert have_equal_bits(one[telling], np.where(rng.random(telling.sum()) < 0.4, one[telling], other[telling]), 0.25)
+    assert not have_equal_bits(one[error_examples], other[error_examples], 0.25)
+    assert have_equal_bits(
+        one[error_examples],
+        np.where(rng.random(error_examples.sum()) < 0.4, one[error_examples], other[error_examples]),
+        0.25,
+    )
 
 
 def test_wrong_reads_outlive_noise(tiny: Path, records: Path) -> None:

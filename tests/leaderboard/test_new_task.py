@@ -84,7 +84,7 @@ def test_it_stands_in_its_order_and_group() -> None:
     assert get_task("letters-upper").group == "letters"
     request = Questions(suite="quick", limit=1)
     assert "letters-upper.test" in [job.name for job in plan_jobs(request)]
-    cells: Any = {(name, "test"): SimpleNamespace(rows=1, baseline=0.2, guess="majority") for name in names}
+    cells: Any = {(name, "test"): SimpleNamespace(rows=1, baseline=0.2, baseline_name="majority") for name in names}
     found = [(column.group, column.task) for column in columns([SimpleNamespace(cells=cells)])]  # type: ignore[list-item]
     assert found.index(("letters", "letters-upper")) == found.index(("letters", "letters")) + 1
 

@@ -15,7 +15,7 @@ from leaderboard.replay import replay as module
 from leaderboard.replay.bias_test import Tally
 from leaderboard.replay.devices import accuses, kind_of, rounds_otherwise
 from leaderboard.replay.row_choice import usual_count
-from leaderboard.verification_level import standing_of
+from leaderboard.verification_level import level_of
 from tests.benchmarks.replays import is_found, tables_of
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.making import Json
@@ -165,10 +165,10 @@ def test_noise_of_another_device_is_no_accusation(
     assert found.agrees is False and found.details["differences"]
     assert found.details.get("elsewhere") == (device if elsewhere else None)
     write_attestation(folder, found)
-    standing = standing_of(read_attestations(folder, record.digest), "fflm")
-    assert bool(standing.disputed) != elsewhere and standing.word == "rescored"
+    verification = level_of(read_attestations(folder, record.digest), "fflm")
+    assert bool(verification.disputed) != elsewhere and verification.word == "rescored"
     said = "\n".join(verify._lines(found))
-    assert (f"recorded on {device}" in standing.how) == elsewhere == ("which is no dispute" in said)
+    assert (f"recorded on {device}" in verification.how) == elsewhere == ("which is no dispute" in said)
     assert not elsewhere or f"recorded on {device}" in said
 
 

@@ -92,7 +92,7 @@ def test_badges_are_svg_with_a_name(site: Built) -> None:
         root = ElementTree.fromstring((site.folder / "badges" / f"{slug}.svg").read_bytes())
         title = root.findtext("{http://www.w3.org/2000/svg}title") or ""
         assert re.fullmatch(r"fflm [\w -]+: [\d.]+%( \((first [\d,]+ rows|disputed)\))?", title), title
-        assert ("disputed" in title) == bool(row["standing"]["disputed"])
+        assert ("disputed" in title) == bool(row["verification"]["disputed"])
         assert ("first" in title) == any(cell["rows"] < cell["of"] for cell in row["cells"])
 
 
@@ -110,4 +110,4 @@ def test_wrong_rows(site: Built) -> None:
     text = (site.folder / "wrong" / f"{slug}.letters.test.csv").read_text(encoding="utf-8")
     lines = list(csv.DictReader(io.StringIO(text)))
     assert [int(line["id"]) for line in lines] == list(range(0, 1000, 2))
-    assert all(int(line["said"]) == int(line["right"]) + 1 == int(json.loads(line["output"])) for line in lines)
+    assert all(int(line["predicted"]) == int(line["target"]) + 1 == int(json.loads(line["output"])) for line in lines)

@@ -40,7 +40,7 @@ def test_without_javascript_all_is_there(browser: Any, address: str, site: Built
         assert rows.count() == len(site.rows)
         for row in site.index["models"]:
             text = page.locator(f"tr[id='{row['slug']}']").inner_text()
-            assert row["id"] in text and row["standing"]["word"] in text and row["division"] in text
+            assert row["id"] in text and row["verification"]["word"] in text and row["division"] in text
             assert all(f"{100 * cell['value']:.2f}" in text for cell in row["cells"])
             for cell in row["cells"]:
                 assert (f"{cell['shown_interval']} first {cell['rows']:,}" in text) == (cell["rows"] < cell["of"])

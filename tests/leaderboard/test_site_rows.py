@@ -1,4 +1,4 @@
-"""The rows of the site: which record a cell comes from, what is a row of its own, places and standing."""
+"""The rows of the site: which record a cell comes from, what is a row of its own, places and verification levels."""
 
 import random
 import re
@@ -19,21 +19,23 @@ from tests.leaderboard.runs import external_run
 from tests.leaderboard.sites import DAY, GAP, Built, attest, index_of, spoken
 
 
-def test_standing_of_every_row(site: Built) -> None:
-    words = {row["id"]: (row["standing"]["word"], bool(row["standing"]["disputed"])) for row in site.index["models"]}
+def test_verification_level_of_every_row(site: Built) -> None:
+    words = {
+        row["id"]: (row["verification"]["word"], bool(row["verification"]["disputed"])) for row in site.index["models"]
+    }
     assert words["org/both"] == ("spot-checked", False) and words["org/model-0"] == ("rescored", False)
     assert words["org/disputed"] == ("rescored", True)
-    assert f"on {DAY}" in site.rows[site.slug("org/model-0")]["standing"]["how"]
+    assert f"on {DAY}" in site.rows[site.slug("org/model-0")]["verification"]["how"]
 
 
 def test_a_row_stands_no_higher_than_the_least_of_its_records(records: Path) -> None:
     checked = spoken(records, "org/m", wrong=3)
     attest(checked, "replay", True)
-    assert index_of(records)[0]["standing"]["word"] == "re-run"
+    assert index_of(records)[0]["verification"]["word"] == "re-run"
     spoken(records, "org/m", wrong=3, rows=50, tasks=("arithmetic",))
     (row,) = index_of(records)
-    assert row["standing"]["word"] == "rescored" and len(row["records"]) == 2
-    assert {record["standing"] for record in row["records"]} == {"re-run", "rescored"}
+    assert row["verification"]["word"] == "rescored" and len(row["records"]) == 2
+    assert {record["verification"] for record in row["records"]} == {"re-run", "rescored"}
 
 
 def test_supplied_outputs_say_so(records: Path, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_ranks_are_of_whole_results_of_one_division(site: Built) -> None:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in site.index["models"]:
         for cell in row["cells"]:
-            if cell["rows"] == cell["of"] and not row["standing"]["disputed"]:
+            if cell["rows"] == cell["of"] and not row["verification"]["disputed"]:
                 groups.setdefault((row["division"], cell["task"]), []).append(cell)
             else:
                 assert cell["rank"] is None

@@ -28,8 +28,8 @@ def in_order(rows: list[dict[str, Any]], key: str, descending: bool) -> list[str
     def value(row: dict[str, Any]) -> Any:
         if key == "model":
             return row["id"].lower()
-        if key == "standing":
-            return ["reported", "rescored", "spot-checked", "re-run"].index(row["standing"]["word"])
+        if key == "verification":
+            return ["reported", "rescored", "spot-checked", "re-run"].index(row["verification"]["word"])
         if key == "memory":
             return row["memory"] and row["memory"]["rank"]["best"]
         if key == "gap":
@@ -48,7 +48,7 @@ def in_order(rows: list[dict[str, Any]], key: str, descending: bool) -> list[str
     return [row["slug"] for row in ordered] + [row["slug"] for row in rows if value(row) is None]
 
 
-COLUMNS = ["model", "standing", "memory", "gap", "letters.test", "arithmetic.test", "flipflop.val"]
+COLUMNS = ["model", "verification", "memory", "gap", "letters.test", "arithmetic.test", "flipflop.val"]
 
 
 @pytest.mark.parametrize("key", COLUMNS)
@@ -94,8 +94,8 @@ def test_sort_by_keyboard(page: Any, site: Built, press: str) -> None:
         ("family", "GPT2", lambda row: row["id"] == "org/both"),
         ("task", "arithmetic", lambda row: row["id"] == "org/both"),
         ("task", "flipflop", lambda row: False),
-        ("standing", "spot-checked", lambda row: row["standing"]["word"] == "spot-checked"),
-        ("standing", "disputed", lambda row: row["standing"]["disputed"]),
+        ("verification", "spot-checked", lambda row: row["verification"]["word"] == "spot-checked"),
+        ("verification", "disputed", lambda row: row["verification"]["disputed"]),
     ],
 )
 def test_filters(page: Any, site: Built, name: str, value: str, fits: Callable[[Any], bool]) -> None:
@@ -131,7 +131,7 @@ def test_column_groups(page: Any) -> None:
 
 def test_a_view_can_be_linked(page: Any, browser: Any, address: str) -> None:
     page.get_by_role("searchbox").fill("org")
-    page.locator("select[name=standing]").select_option("rescored")
+    page.locator("select[name=verification]").select_option("rescored")
     head(page, "letters.test").get_by_role("button").click()
     page.get_by_role("button", name="memory", exact=True).click()
     page.wait_for_url(re.compile("hide=memory"))

@@ -12,7 +12,7 @@ from harness.prompts.prompting import Prompting
 from leaderboard.attestations import REPLAY, Attestation
 from leaderboard.hub import space
 from leaderboard.site import build
-from leaderboard.verification_level import RE_RUN, RESCORED, SPOT_CHECKED, standing_of
+from leaderboard.verification_level import RE_RUN, RESCORED, SPOT_CHECKED, level_of
 from tests.leaderboard.making import TRAINED
 from tests.leaderboard.sites import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, spoken
 
@@ -25,7 +25,7 @@ def test_a_later_record_of_which_less_is_shown_displaces_nothing(records: Path) 
     attest(checked, "replay", True, asked=4)
     spoken(records, "org/m", wrong=2, **LATER)
     (row,) = index_of(records)
-    assert row["standing"]["word"] == SPOT_CHECKED and row["cells"][0]["errors"] == 20
+    assert row["verification"]["word"] == SPOT_CHECKED and row["cells"][0]["errors"] == 20
     assert len(row["records"]) == 1
 
 
@@ -71,7 +71,7 @@ def test_chat_and_plain_text_are_rows_of_their_own(records: Path) -> None:
     spoken(records, "org/m", wrong=50, prompting=CHAT)
     spoken(records, "org/m", wrong=2, **LATER)
     rows = index_of(records)
-    assert {row["asking"]["chat"]: row["cells"][0]["errors"] for row in rows} == {True: 20, False: 500}
+    assert {row["prompting"]["chat"]: row["cells"][0]["errors"] for row in rows} == {True: 20, False: 500}
     labels = [(records.parent / "site" / row["page"]).read_text(encoding="utf-8").split("<title>")[1] for row in rows]
     assert sorted("chat template" in label.split("</title>")[0] for label in labels) == [False, True]
 
@@ -95,7 +95,7 @@ def told(*replays: tuple[bool, int]) -> tuple[str, bool]:
                     {**REPLAYED, "asked": asked, "of": 100})
         for day, (agrees, asked) in enumerate(replays, start=1)
     ]  # fmt: skip
-    found = standing_of(attestations, "fflm")
+    found = level_of(attestations, "fflm")
     return found.word, bool(found.disputed)
 
 

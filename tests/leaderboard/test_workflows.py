@@ -322,7 +322,7 @@ def test_the_row_is_told(tmp_path: Path) -> None:
     assert (verb, made["issue_number"], made["owner"]) == ("create", 7, "org")
     lines = made["body"].splitlines()
     assert lines[3:5] == ["````text", f"accepted: an-org/m (pretrained), {PLACE}"]
-    assert "  letters.test" in lines[5] and "85.70%  83.00% to 88.00%, trivial 20.00%" in lines[5]
+    assert "  letters.test" in lines[5] and "85.70%  83.00% to 88.00%, baseline 20.00%" in lines[5]
     assert lines[6:] == ["  note: ask the contact", "````"]
 
 

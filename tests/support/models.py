@@ -53,7 +53,7 @@ def trailing() -> Tokenizer:
     return tokenizer
 
 
-def telling() -> Tokenizer:
+def error_examples() -> Tokenizer:
     """` 0` is one token, ` 1` is two: the bare space before a 1 says that it comes."""
     return byte_level([("\u0120", symbol) for symbol in "0wri"])
 

@@ -25,12 +25,12 @@ def section(subjects: Sequence[Subject]) -> Section:
     for task, counted in TASKS.items():
         graded = [one for subject in subjects for one in subject.of(task) if isinstance(one, GradedNumbers)]
         if graded:
-            guess = next((name for name in graded[0].guesses if name.startswith("always")), None)
+            baseline = next((name for name in graded[0].baseline_predictions if name.startswith("always")), None)
             sizes = np.unique(np.concatenate([curves.columns(one, "vocabulary")[0] for one in graded])).tolist()
             for kind, title in (("right", f"Counting {counted}"), ("absolute", "How far off"), ("signed", "Which way")):
-                variants = [_variant(task, *series, kind=kind, guess=guess) for series in SERIES]
+                variants = [_variant(task, *series, kind=kind, baseline=baseline) for series in SERIES]
                 heading = title if kind == "right" else f"{title}: {counted}"
-                plots += family(subjects, f"{task}-{kind}", heading, variants, _draw(kind, sizes, guess))
+                plots += family(subjects, f"{task}-{kind}", heading, variants, _draw(kind, sizes, baseline))
         if graded and len(subjects) == 1:
             (binary,) = curves.columns(graded[0], "control")
             told = curves.answers(graded[0], ~binary)
@@ -41,7 +41,7 @@ def section(subjects: Sequence[Subject]) -> Section:
     return Section("Counting words", TEXT, plots)
 
 
-def _variant(task: str, name: str, label: str, control: bool, *, kind: str, guess: str | None) -> Variant:
+def _variant(task: str, name: str, label: str, control: bool, *, kind: str, baseline: str | None) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
         for graded in subject.of(task):
             if isinstance(graded, GradedNumbers):
@@ -49,21 +49,21 @@ def _variant(task: str, name: str, label: str, control: bool, *, kind: str, gues
                 places = [one._replace(inside=one.inside & (binary == control)) for one in curves.values(sizes)]
                 if kind == "right":
                     return curves.share_curve(graded, label, places)
-                shown = guess if kind == "absolute" else None
-                return curves.errors(graded, label, places, signed=kind == "signed", guess=shown)
+                shown = baseline if kind == "absolute" else None
+                return curves.errors(graded, label, places, signed=kind == "signed", baseline=shown)
         return None
 
     return Variant(name, label, curve)
 
 
-def _draw(kind: str, sizes: list[float], guess: str | None) -> Draw:
+def _draw(kind: str, sizes: list[float], baseline: str | None) -> Draw:
     def draw(name: str, title: str, drawn: list[Curve]) -> Plot:
         if kind == "right":
             return lines.share_curve(name, title, drawn, x_label=X_LABEL, y_label="right", log_x=True, ticks=sizes)
         y_label = "mean absolute error" if kind == "absolute" else SIGNED
         note = "Answers without a number are left out here."
         return lines.error_curve(
-            name, title, drawn, x_label=X_LABEL, y_label=y_label, ticks=sizes, trivial=guess or "", note=note
+            name, title, drawn, x_label=X_LABEL, y_label=y_label, ticks=sizes, baseline_label=baseline or "", note=note
         )
 
     return draw

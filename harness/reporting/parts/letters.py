@@ -35,7 +35,7 @@ def _right(task: str, label: str) -> Variant:
     def curve(subject: Subject, label: str) -> Curve | None:
         for graded in subject.of(task):
             if isinstance(graded, GradedNumbers):
-                return curves.share_curve(graded, label, curves.values(graded.target), one_guess=True)
+                return curves.share_curve(graded, label, curves.values(graded.target), single_baseline=True)
         return None
 
     return Variant(task, label, curve)
@@ -75,7 +75,7 @@ def _histogram(stratum: str, label: str) -> Variant:
 def _by_count(name: str, title: str, drawn: list[Curve]) -> Plot:
     return lines.share_curve(
         name, title, drawn, x_label="how often the letter occurs", y_label="right",
-        note="The trivial guess is a constant answer: right at its own count, wrong at every other.",
+        note="The baseline is a constant answer: right at its own count, wrong at every other.",
     )  # fmt: skip
 
 

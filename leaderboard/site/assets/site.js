@@ -3,7 +3,7 @@
 // Longer than 250 lines, since a page is to load one script.
 "use strict";
 
-const STANDINGS = ["reported", "rescored", "spot-checked", "re-run"];
+const LEVELS = ["reported", "rescored", "spot-checked", "re-run"];
 const byId = (id) => document.getElementById(id);
 
 // Browsers refuse to change the address many times in a short while: it follows when the hand rests, or on leaving.
@@ -32,8 +32,8 @@ function board(table, form) {
   const rows = [...table.tBodies[0].rows];
   const order = new Map(rows.map((row, place) => [row, place]));
   const state = { sort: "", descending: false, hidden: new Set() };
-  const texts = ["model", "standing"];
-  const standing = (row) => row.cells[1].firstChild.data.trim();
+  const texts = ["model", "verification"];
+  const verification = (row) => row.cells[1].firstChild.data.trim();
 
   const disputed = (row) => (row.cells[1].querySelector("em") ? "disputed" : "");
 
@@ -41,7 +41,7 @@ function board(table, form) {
   function key(row, place, name) {
     const cell = row.cells[place];
     if (name === "model") return cell.querySelector("a").textContent.toLowerCase();
-    if (name === "standing") return STANDINGS.indexOf(standing(row));
+    if (name === "verification") return LEVELS.indexOf(verification(row));
     const text = cell.textContent.trim();
     return text ? parseFloat(text.replace("\u2212", "-")) : null;
   }
@@ -81,7 +81,7 @@ function board(table, form) {
       const fits =
         words.every((word) => name.includes(word)) &&
         (!given.get("division") || row.cells[1].lastChild.textContent === given.get("division")) &&
-        (!given.get("standing") || [standing(row), disputed(row)].includes(given.get("standing"))) &&
+        (!given.get("verification") || [verification(row), disputed(row)].includes(given.get("verification"))) &&
         (!given.get("size") || row.dataset.z === given.get("size")) &&
         (!given.get("family") || row.dataset.f === given.get("family")) &&
         (!given.get("task") || whole(row, given.get("task")));

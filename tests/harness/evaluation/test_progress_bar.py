@@ -21,7 +21,7 @@ from fflm_data import get_config
 from harness.engine.engine import Engine
 from harness.evaluation import progress_bar
 from harness.evaluation.processes import World, is_first
-from harness.evaluation.progress_bar import Progress, Teller, Weights, weight
+from harness.evaluation.progress_bar import Progress, ProgressReporter, WorkWeights, weight
 from harness.planning.plans import CompletionPlan
 from harness.planning.work_queue import WorkItem
 from harness.prompts.jobs import Job
@@ -48,7 +48,7 @@ def item(number: int, rows: int, cost: int) -> WorkItem:
 def shares(engine: Engine, kind: str) -> list[float]:
     """What is told while a plan of a kind is worked on."""
     told: list[float] = []
-    engine.progress.tell = told.append
+    engine.progress.report = told.append
     if kind == "reads":
         list(engine.reads(read_plan((20, 31, 12, 25))))
     elif kind == "completions":
@@ -89,10 +89,10 @@ def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     world.open_counters()
     jobs = [job("flipflop", 8), job("letters", 8)]
     items = [item(1, 3, 100), item(0, 5, 777), item(0, 3, 1)]
-    teller, weights = Teller(world, jobs), Weights.of(jobs, items)
+    teller, weights = ProgressReporter(world, jobs), WorkWeights.of(jobs, items)
     for one in items:
         for share in (0.0, 0.1, 0.1, 0.77, 1.0):
-            teller.tell(one, share)
+            teller.report(one, share)
             time.sleep(0.002)
     assert [world.add(f"weight {number}", 0) for number in range(2)] == weights.each
     assert weights.each[0] == 778 and weights.rows == 11
@@ -101,7 +101,7 @@ def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_left_follows_each_jobs_own_speed() -> None:
     jobs = [job("flipflop", 1), job("flipflop-piecewise", 1), job("letters", 1)]
-    weights = Weights(jobs, [1_000, 1_000, 1_000], 3)
+    weights = WorkWeights(jobs, [1_000, 1_000, 1_000], 3)
     assert weights.seconds_left([0, 0, 0], [0, 0, 0]) is None
     # 10 ms a character of the first; the second is of its kind, and of the third nothing is known.
     assert weights.seconds_left([500, 0, 0], [5_000, 0, 0]) == pytest.approx(5 + 10 + 10)
@@ -117,11 +117,11 @@ def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None
     world, jobs, stream = World(), [job("flipflop", 100)], io.StringIO()
     world.open_counters()
     work = item(0, 100, 100_000)
-    teller = Teller(world, jobs)
-    with Progress(stream=stream) as shown, shown.working(world, Weights.of(jobs, [work])):
+    teller = ProgressReporter(world, jobs)
+    with Progress(stream=stream) as shown, shown.working(world, WorkWeights.of(jobs, [work])):
         shown.doing("flipflop.val")
         for done in range(40):
-            teller.tell(work, done / 100)
+            teller.report(work, done / 100)
             time.sleep(0.03)
     lines = stream.getvalue().splitlines()
     assert 2 <= len(lines) <= 8 and "\r" not in stream.getvalue()

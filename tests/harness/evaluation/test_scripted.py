@@ -143,11 +143,11 @@ def test_reads_of_a_perfect_model(scored: Callable[..., Scores], task: str) -> N
 
 
 @pytest.mark.parametrize("task", ["flipflop", "flipflop-piecewise"])
-def test_copying_the_last_symbol_is_a_trivial_baseline(scored: Callable[..., Scores], task: str) -> None:
+def test_copying_the_last_symbol_is_a_baseline(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("copy last", task)
     for split in READS[task]:
-        trivial = expected_baselines(task, split)
-        accuracy, best = trivial["previous symbol"], max(trivial.values())
+        expected = expected_baselines(task, split)
+        accuracy, best = expected["previous symbol"], max(expected.values())
         assert value(scores, "accuracy", split=split) == pytest.approx(accuracy, abs=1e-8)
         assert value(scores, "skill", split=split) == pytest.approx((accuracy - best) / (1 - best), abs=1e-8)
         assert scores[split, "accuracy", None]["baseline"] == pytest.approx(best, abs=1e-8)
@@ -164,10 +164,10 @@ def test_reads_of_a_model_that_always_says_the_same(scored: Callable[..., Scores
     scores = scored(f"constant:{names[int(most)]}", task)
     for split in READS[task]:
         right = [target == most for target, _, _ in reads_of(task, split)]
-        trivial = expected_baselines(task, split)
+        expected = expected_baselines(task, split)
         for metric in ("accuracy", "accuracy_among_symbols"):
             assert value(scores, metric, split=split) == pytest.approx(sum(right) / len(right), abs=1e-8)
-        best = max(trivial.values())
+        best = max(expected.values())
         expected = (sum(right) / len(right) - best) / (1 - best)
         assert value(scores, "skill", split=split) == pytest.approx(expected, abs=1e-8)
     if task == "flipflop-prose":
@@ -185,7 +185,7 @@ def test_reads_of_a_model_that_says_no_symbol(scored: Callable[..., Scores], tas
 
 
 @pytest.mark.parametrize("task", READS)
-def test_reads_of_a_model_that_guesses(scored: Callable[..., Scores], task: str) -> None:
+def test_reads_of_a_model_that_answers_at_random(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("random", task)
     for split in READS[task]:
         right = []
@@ -208,20 +208,22 @@ def target_values(task: str) -> list[int]:
     return [counted(task, row) for row in rows_of(task)]
 
 
-def expected_guesses(task: str) -> dict[str, float]:
+def expected_baselines_of_numbers(task: str) -> dict[str, float]:
     target = target_values(task)
     found = {"majority": majority(target)}
     if task in ("query-count", "most-frequent"):
         found["always 10"] = 10
-    return {name: sum(guess == one for one in target) / len(target) for name, guess in found.items()}
+    return {name: sum(prediction == one for one in target) / len(target) for name, prediction in found.items()}
 
 
 @pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
 @pytest.mark.parametrize("task", NUMBERS)
 def test_numbers_of_a_perfect_model(scored: Callable[..., Scores], task: str, chat: bool) -> None:
     scores = scored("perfect", task, chat=chat)
-    assert baselines(scores) == pytest.approx(expected_guesses(task), abs=1e-8)
-    assert scores["test", "accuracy", None]["baseline"] == pytest.approx(max(expected_guesses(task).values()))
+    assert baselines(scores) == pytest.approx(expected_baselines_of_numbers(task), abs=1e-8)
+    assert scores["test", "accuracy", None]["baseline"] == pytest.approx(
+        max(expected_baselines_of_numbers(task).values())
+    )
     for (_, metric, group), one in scores.items():
         if metric in ("accuracy", "still_right", "right_at_turn") or (metric == "skill" and one["value"] is not None):
             assert one["value"] == 1, (metric, group)
@@ -232,10 +234,10 @@ def test_numbers_of_a_perfect_model(scored: Callable[..., Scores], task: str, ch
 
 @pytest.mark.parametrize("task", NUMBERS)
 def test_numbers_of_a_model_that_always_says_the_same(scored: Callable[..., Scores], task: str) -> None:
-    target, trivial = target_values(task), expected_guesses(task)
-    said = 10 if max(trivial, key=lambda name: trivial[name]) == "always 10" else majority(target)
+    target, expected = target_values(task), expected_baselines_of_numbers(task)
+    said = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
     scores = scored(f"constant:{said}", task)
-    assert value(scores, "accuracy") == pytest.approx(max(trivial.values()), abs=1e-8)
+    assert value(scores, "accuracy") == pytest.approx(max(expected.values()), abs=1e-8)
     assert value(scores, "skill") == 0
     off = [said - one for one in target]
     assert value(scores, "mean_absolute_error") == pytest.approx(sum(map(abs, off)) / ROWS, rel=1e-9, abs=1e-8)
@@ -247,7 +249,7 @@ def test_numbers_of_a_model_that_is_one_off(scored: Callable[..., Scores], task:
     scores = scored("off by one", task)
     expected = {"accuracy": 0, "mean_absolute_error": 1, "mean_signed_error": 1, "parse_failures": 0, "cut_off": 0}
     assert {metric: value(scores, metric) for metric in expected} == expected
-    best = max(expected_guesses(task).values())
+    best = max(expected_baselines_of_numbers(task).values())
     assert value(scores, "skill") == pytest.approx(-best / (1 - best), abs=1e-8)
 
 
@@ -268,7 +270,7 @@ def test_a_model_that_does_not_answer(
 
 
 @pytest.mark.parametrize("task", ["letters", "letters-spelled"])
-def test_numbers_of_a_model_that_guesses(scored: Callable[..., Scores], task: str) -> None:
+def test_numbers_of_a_model_that_answers_at_random(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("random", task, rows=30)
     right = []
     for row in rows_of(task, rows=30):

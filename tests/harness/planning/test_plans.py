@@ -71,7 +71,7 @@ def test_answers_written_digit_by_digit_are_refused() -> None:
         (models.trailing, "not one token of its own"),
         (models.blind, "has no token for parts"),
         (models.wordless, "has no token for parts"),
-        (models.telling, "the tokens before it give it away"),
+        (models.error_examples, "the tokens before it give it away"),
     ],
 )
 def test_inseparable_answers_are_refused(build: Callable[[], Tokenizer], reason: str) -> None:

@@ -13,7 +13,7 @@ from fflm_data import get_config
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.reporting import curves
-from harness.reporting.error_examples import telling
+from harness.reporting.error_examples import error_examples
 from harness.reporting.headline import difference, headline, skill_text
 from harness.reporting.parts import sections
 from harness.reporting.series import Curve, figures
@@ -161,7 +161,9 @@ def test_glitches_by_distance_and_position(run: Run, graded: dict[tuple[str, str
     assert wrong.value == pytest.approx(1 - shares.value) and wrong.low == pytest.approx(1 - shares.high)
     assert (wrong.low <= wrong.value + 1e-12).all() and (wrong.value <= wrong.high + 1e-12).all()
     assert shares.baseline is not None
-    assert shares.baseline[0] == max(guess[one.counted & (one.gap == 1)].mean() for guess in one.baselines.values())
+    assert shares.baseline[0] == max(
+        baseline[one.counted & (one.gap == 1)].mean() for baseline in one.baselines.values()
+    )
 
 
 def test_glitches_of_a_story_in_two_readings(run: Run, graded: dict[tuple[str, str], Any]) -> None:
@@ -184,16 +186,16 @@ def test_glitches_of_a_story_in_two_readings(run: Run, graded: dict[tuple[str, s
 def test_errors_of_counts(graded: dict[tuple[str, str], Any], task: str, signed: bool) -> None:
     one: GradedNumbers = graded[task, "test"]
     samples: dict[str, list[float]] = {}
-    guesses: dict[str, list[int]] = {}
+    absolute: dict[str, list[int]] = {}
     for i, row in enumerate(rows_of(one.job)):
         said = one.predicted[i]
         if said is not None and one.counted[i]:
             off = said - row["answer"]
             samples.setdefault(str(row["vocabulary"]), []).append(off if signed else abs(off))
-            guesses.setdefault(str(row["vocabulary"]), []).append(abs(10 - row["answer"]))
+            absolute.setdefault(str(row["vocabulary"]), []).append(abs(10 - row["answer"]))
     (sizes,) = curves.columns(one, "vocabulary")
-    guess = None if signed else "always 10"
-    curve = curves.errors(one, "x", curves.values(sizes), signed=signed, guess=guess)
+    baseline = None if signed else "always 10"
+    curve = curves.errors(one, "x", curves.values(sizes), signed=signed, baseline=baseline)
     assert curve.names == tuple(sorted(samples, key=int)) and curve.x.tolist() == [int(name) for name in curve.names]
     for i, name in enumerate(curve.names):
         interval = mean_interval(np.array(samples[name], float))
@@ -202,7 +204,7 @@ def test_errors_of_counts(graded: dict[tuple[str, str], Any], task: str, signed:
         assert interval is not None and curve.high[i] == pytest.approx(interval.high)
         assert curve.low[i] == pytest.approx(interval.low if signed else max(interval.low, 0))
         if curve.baseline is not None:
-            assert curve.baseline[i] == pytest.approx(np.mean(guesses[name]))
+            assert curve.baseline[i] == pytest.approx(np.mean(absolute[name]))
 
 
 @pytest.mark.parametrize("stratum", ["english", "random"])
@@ -273,7 +275,7 @@ def test_the_headline_is_the_score(graded: dict[tuple[str, str], Any]) -> None:
         assert (line.accuracy, line.interval, line.errors, line.n) == (
             accuracy.value, (accuracy.low, accuracy.high), accuracy.errors, accuracy.n,
         )  # fmt: skip
-        assert line.trivial == accuracy.baseline
+        assert line.baseline == accuracy.baseline
         same = difference(one, one)
         assert same is not None and same.difference == 0 and same.p_value == 1 and same.n == line.n
 
@@ -293,14 +295,14 @@ def test_a_model_that_gave_no_numbers_has_no_line(graded: dict[tuple[str, str], 
 
 
 def test_telling_rows_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], Any]) -> None:
-    found = telling(list(graded.values()))
+    found = error_examples(list(graded.values()))
     assert len(found) == 10 and len({(one.task, one.split) for one in found}) == 10
-    for one in telling([graded["letters", "test"]]):
+    for one in error_examples([graded["letters", "test"]]):
         task = graded["letters", "test"]
-        assert not task.right[one.row] and one.said == task.output[one.row][:300]
+        assert not task.right[one.row] and one.predicted == task.output[one.row][:300]
         assert rows_of(task.job)[one.row]["question"] == one.prompt
     reads: GradedReads = graded["flipflop", "val_sparse"]
-    for one in telling([reads]):
+    for one in error_examples([reads]):
         assert one.prompt.endswith("r ") and not reads.right[reads.row == one.row].all()
 
 

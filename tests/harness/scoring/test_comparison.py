@@ -143,8 +143,8 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
         assert line["place"] == (key[1] if placed else None)
         right, wrong = ("a", "b") if a[key][0] else ("b", "a")
         assert line["right"] == right
-        assert line["gold"] == line[right] == {"a": a, "b": b}[right][key][2]
-        assert line[wrong] != line["gold"]
+        assert line["target"] == line[right] == {"a": a, "b": b}[right][key][2]
+        assert line[wrong] != line["target"]
         if one.task != "capitals":
             assert line[wrong] == {"a": a, "b": b}[wrong][key][2]
 
