@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
-from leaderboard.replay.row_choice import draw, seed_of
+from leaderboard.replay.row_sampling import draw, seed_of
 from leaderboard.verification.refusal import Refused, shown
 
 # In the place of the ids of a table: all of them.

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from harness.errors import UserError
 from harness.runs.run import Run, read_run
 from leaderboard.attestations import WITHDRAWN, Attestation, read_attestations
-from leaderboard.submission import SUBMISSION_FILE, Submission, read_submission
+from leaderboard.submission_file import SUBMISSION_FILE, Submission, read_submission
 
 RECORDS = Path(__file__).parent / "records"
 # Where records lie in a clone of this repository, and in one of a results repository.

@@ -24,8 +24,8 @@ from harness.scoring.grading import Graded, grade_table
 from harness.tasks import ReadTask
 from leaderboard.records import Record
 from leaderboard.replay.differences import Difference, quoted
-from leaderboard.verification.names import pass_for_each_other
 from leaderboard.verification.near_copies import likeness
+from leaderboard.verification.similar_names import pass_for_each_other
 
 # Of two runs of one model: how many answers are right in both or in neither, of other weights beyond chance (kappa).
 _SAME_SHARE, _SAME_KAPPA = 0.99, 0.95

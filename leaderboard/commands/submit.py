@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the record and sends it, or opens a pull request on the model's page."""
-    from leaderboard import submission, submit
+    from leaderboard import create_record, submission_file
 
-    submit.require_places(args.folder, args.to)
+    create_record.require_places(args.folder, args.to)
     if not (args.to or args.hub_results or args.dry_run):
         raise UserError("where to is not said: add --to ORG/NAME, --to CHECKOUT, or --hub-results")
     if args.hub_results:
@@ -54,5 +54,5 @@ def run(args: argparse.Namespace) -> None:
         say(f"{url}: the pull request is open")
     if args.to or not args.hub_results:
         names = ("contact", "licence", "division", "disclosure", "supersedes")
-        terms = submission.stated({name: getattr(args, name) for name in names}, args.about, submit.today())
-        submit.command(args.folder, args.to, terms, args.dry_run)
+        terms = submission_file.stated({name: getattr(args, name) for name in names}, args.about, create_record.today())
+        create_record.command(args.folder, args.to, terms, args.dry_run)

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Verifies, and with --replay or --fresh runs the model again. Returns the exit status."""
     from harness.console import quiet_libraries
-    from leaderboard import verify
+    from leaderboard.verification import verify
 
     if args.replay != 0 or args.fresh:
         quiet_libraries()

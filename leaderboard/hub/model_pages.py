@@ -29,7 +29,7 @@ from leaderboard.hub import files as hub_files
 from leaderboard.hub.reported import REPOSITORY, Reported, ReportedScore, reportable, reported_file, write_reported
 from leaderboard.records import records_of
 from leaderboard.verification.refusal import Refused, shown
-from leaderboard.verification.texts import fault_of
+from leaderboard.verification.text_safety import fault_of
 
 RESULTS_FILE = f"{eval_results.FOLDER}/fflm.yaml"
 REPORTED = "reported"

@@ -18,7 +18,7 @@ from harness.runs.run import write_json
 from harness.tasks import all_tasks
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused
-from leaderboard.verification.texts import fault_of
+from leaderboard.verification.text_safety import fault_of
 
 REPORTED_SCHEMA = "fflm-reported/1"
 REPOSITORY = re.compile(r"(?!.*\.\.)[\w.-]{1,64}/[\w.-]{1,96}", re.ASCII)

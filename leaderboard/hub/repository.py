@@ -17,7 +17,7 @@ from huggingface_hub.hf_api import RepoFile
 from fflm_data.hub import DATASET, hub_errors
 from harness.errors import UserError
 from leaderboard.records import Record, record_files
-from leaderboard.submission import SUBMISSION_FILE
+from leaderboard.submission_file import SUBMISSION_FILE
 from leaderboard.verification.diff import added_records
 from leaderboard.verification.reading import most_bytes, read_json
 from leaderboard.verification.refusal import Refused, shown

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from leaderboard.replay.bias_test import Tally, chance, together
-from leaderboard.replay.row_choice import FINE
+from leaderboard.replay.row_sampling import FINE
 
 # How often noise may be taken for a lean where numbers alone accuse nobody.
 LEVEL = 0.01

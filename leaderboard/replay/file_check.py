@@ -96,7 +96,7 @@ def _asked(folder: Path, questions: Questions) -> Iterator[tuple[Job, Ints]]:
 
     from leaderboard.records import read_record
     from leaderboard.replay.fresh import rows_anew
-    from leaderboard.replay.row_choice import draw, seed_of
+    from leaderboard.replay.row_sampling import draw, seed_of
 
     record = read_record(folder)
     jobs = record.run.jobs()

@@ -21,7 +21,7 @@ from harness.scoring.statistics import Interval, difference_interval
 from leaderboard.attestations import FRESH, Attestation, require_writable
 from leaderboard.records import Record
 from leaderboard.replay.rerun import Again, ask_again, in_order, now, recorded_model
-from leaderboard.replay.row_choice import seed_of
+from leaderboard.replay.row_sampling import seed_of
 
 MOST_ROWS = 500
 # Of the rows that another seed gives, the part that may be among the public ones. Lists of words give a few hundredths.

@@ -24,7 +24,7 @@ from leaderboard.replay.bias_test import leanings, together
 from leaderboard.replay.compare import MOST_DIFFERENCES, Recheck
 from leaderboard.replay.devices import accuses, rounds_otherwise
 from leaderboard.replay.rerun import ask_again, now, recorded_model
-from leaderboard.replay.row_choice import draw
+from leaderboard.replay.row_sampling import draw
 
 
 def replay(record: Record, count: int | None, nonce: str, by: str, model: str | None = None) -> Attestation:

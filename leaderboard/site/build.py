@@ -20,17 +20,17 @@ from harness.runs.run import Run
 from harness.runs.selection import complete, of_each
 from harness.runs.version import HARNESS_VERSION
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
-from leaderboard.following import Followed, following, is_lifted
 from leaderboard.hub.reported import read_reported
+from leaderboard.inherited_status import Followed, following, is_lifted
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
-from leaderboard.site.board import Board, assemble
 from leaderboard.site.entries import Source
 from leaderboard.site.feeds import feed, index, scores
 from leaderboard.site.files import ASSETS, is_site, other_files
+from leaderboard.site.findings import NO_FINDINGS, Findings, find
 from leaderboard.site.pages import badge, pages
-from leaderboard.site.table import tabulate
-from leaderboard.site.verified import NO_FINDINGS, Findings, find
-from leaderboard.submission import SUBMISSION_FILE
+from leaderboard.site.rows import tabulate
+from leaderboard.site.site_data import Board, assemble
+from leaderboard.submission_file import SUBMISSION_FILE
 from leaderboard.verification_level import VerificationLevel, level_of
 
 # It stands in markdown and in attributes: nothing in it may end either.

@@ -14,8 +14,8 @@ from harness.runs.naming import loaded_as
 from harness.runs.run import Run
 from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
-from leaderboard.site.verified import Findings
-from leaderboard.submission import Submission
+from leaderboard.site.findings import Findings
+from leaderboard.submission_file import Submission
 from leaderboard.verification_level import LEVELS, VerificationLevel
 
 MEMORY_TASK = "flipflop"

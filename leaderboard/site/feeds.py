@@ -12,12 +12,12 @@ from fflm_data import GENERATOR_VERSION
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.table import percent
 from harness.runs.version import HARNESS_VERSION
-from leaderboard.site.board import Board, size_of
 from leaderboard.site.entries import Cell, Entry, Past, Source
 from leaderboard.site.files import INDEX_SCHEMA
+from leaderboard.site.formatting import clean, interval
 from leaderboard.site.pages import environment
 from leaderboard.site.ranks import Rank
-from leaderboard.site.texts import clean, interval
+from leaderboard.site.site_data import Board, size_of
 
 SCHEMA_FILE = "index.schema.json"
 SCORE_COLUMNS = (

@@ -15,10 +15,10 @@ from harness.reporting.table import percent
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import Task, all_tasks
 from leaderboard.records import record_files
-from leaderboard.site import plots, texts
-from leaderboard.site.board import LARGEST, NO_SIZE, SIZES, Board, size_of
+from leaderboard.site import formatting, plots
 from leaderboard.site.entries import Cell, Entry, Source
-from leaderboard.site.verified import MOST_ROWS
+from leaderboard.site.findings import MOST_ROWS
+from leaderboard.site.site_data import LARGEST, NO_SIZE, SIZES, Board, size_of
 from leaderboard.verification_level import LEVELS, REPORTED
 
 DISPUTED = "disputed"
@@ -37,19 +37,19 @@ def environment() -> Any:
         loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=texts.clean,
+        finalize=formatting.clean,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
     made.filters |= {
-        "percent": percent, "count": texts.count, "short": texts.short_count, "skill": skill_text,
-        "points": texts.points, "shortened": texts.shortened, "visible": texts.visible, "x": _x,
+        "percent": percent, "count": formatting.count, "short": formatting.short_count, "skill": skill_text,
+        "points": formatting.points, "shortened": formatting.shortened, "visible": formatting.visible, "x": _x,
     }  # fmt: skip
     made.globals |= {
-        "interval": texts.interval, "span": texts.span, "size_of": size_of, "plots": plots,
+        "interval": formatting.interval, "span": formatting.span, "size_of": size_of, "plots": plots,
         "badge_text": badge_text, "files": record_files_of, "error_examples_of": error_examples_of,
-        "most_rows": MOST_ROWS, "provenance": provenance, "policy": texts.POLICY,
+        "most_rows": MOST_ROWS, "provenance": provenance, "policy": formatting.POLICY,
         "harness_version": HARNESS_VERSION, "generator_version": GENERATOR_VERSION, "is_link": is_link,
     }  # fmt: skip
     return made

@@ -11,7 +11,7 @@ from typing import Any
 
 from fflm_data.terminal import say
 from harness.errors import UserError
-from leaderboard.site.texts import POLICY
+from leaderboard.site.formatting import POLICY
 
 HEADERS = {
     "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",

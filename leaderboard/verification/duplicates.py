@@ -10,12 +10,12 @@ from harness.errors import UserError
 from harness.runs.run import Run
 from harness.tasks import CompletionTask
 from leaderboard.attestations import WITHDRAWN, attestation_paths, is_withdrawn
-from leaderboard.following import follows_from
+from leaderboard.inherited_status import follows_from
 from leaderboard.records import read_record, record_folders
-from leaderboard.verification.names import pass_for_each_other
 from leaderboard.verification.near_copies import Likeness, likeness
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused, shown
+from leaderboard.verification.similar_names import pass_for_each_other
 
 # Organisations that stand for something here.
 OURS = ("local/", "fflm/")

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from harness.models import sandbox
-from leaderboard.verification.record import Verdict, verify_record
+from leaderboard.verification.verify_record import Verdict, verify_record
 
 MOST_MEMORY = 2 * 2**30
 MOST_SECONDS = 120

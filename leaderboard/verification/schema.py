@@ -12,7 +12,7 @@ from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, all_tasks
 from leaderboard.verification.reading import canonical
 from leaderboard.verification.recorded_command import require_command
 from leaderboard.verification.refusal import Refused, shown
-from leaderboard.verification.texts import require_harmless
+from leaderboard.verification.text_safety import require_harmless
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 

@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from leaderboard.verification.names import skeleton
 from leaderboard.verification.refusal import Refused, shown
+from leaderboard.verification.similar_names import skeleton
 
 # What stands in the examples and in --help in the place of what people are to say, without its last full stop.
 EXAMPLES = {

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # for `tests`
 
 from harness.cli import main as harness
 from harness.errors import UserError
-from leaderboard.verification.record import Verdict, verify_record
 from leaderboard.verification.sandbox import verify_in_sandbox
+from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.leaderboard.making import consistent, edit, make_record, only_run, rewrite, signed, with_id
 from tests.support import models
 

@@ -23,7 +23,7 @@ from harness.runs import observations
 from harness.runs.run import CHECKSUMS, Run, read_run, write_json
 from harness.scoring.scores import score_run
 from leaderboard.site import build
-from leaderboard.submission import Submission
+from leaderboard.submission_file import Submission
 from tests.leaderboard.making import PRETRAINED, TRAINED, resign
 
 MODELS = 500

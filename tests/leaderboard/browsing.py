@@ -10,9 +10,9 @@ from typing import Any
 from harness.tasks import all_tasks
 from leaderboard.records import find_records
 from leaderboard.site import pages, serve
-from leaderboard.site.board import assemble
 from leaderboard.site.entries import Cell, Entry, PromptingOptions, Source
-from leaderboard.site.table import Table
+from leaderboard.site.rows import Table
+from leaderboard.site.site_data import assemble
 from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.sites import DAY, Built
 

@@ -14,9 +14,9 @@ from harness.errors import UserError
 from harness.runs import observations
 from harness.runs.run import CHECKSUMS, Run, read_run, run_id, write_json
 from harness.scoring.scores import score_run
+from leaderboard.create_record import today
 from leaderboard.records import digest_of, place_of, record_files
-from leaderboard.submission import Submission
-from leaderboard.submit import today
+from leaderboard.submission_file import Submission
 
 PRETRAINED, TRAINED = "pretrained", "trained on fflm"
 SUBMISSION = Submission(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from harness.cli import main
 from harness.runs.run import read_run, write_json
 from leaderboard.records import Record, read_record
-from leaderboard.submission import SUBMISSION_FILE
+from leaderboard.submission_file import SUBMISSION_FILE
 from tests.leaderboard.making import SUBMISSION, edit, only_run, rewrite
 
 

@@ -22,12 +22,12 @@ from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import Record, find_records, read_record
-from leaderboard.replay.row_choice import draw, seed_of
-from leaderboard.site import build, verified
-from leaderboard.site.board import assemble
+from leaderboard.replay.row_sampling import draw, seed_of
+from leaderboard.site import build, findings
 from leaderboard.site.entries import Source
-from leaderboard.site.table import tabulate
-from leaderboard.submission import Submission
+from leaderboard.site.rows import tabulate
+from leaderboard.site.site_data import assemble
+from leaderboard.submission_file import Submission
 from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.making import PRETRAINED, TRAINED, make_record, resign
 
@@ -206,10 +206,9 @@ def hostile_site(site: Built, folder: Path) -> Path:
     """A site with a row in which every text is an attack, those too that are refused when they are read."""
     records = {record.run.facts["model"]["id"]: record for record in find_records(site.records)}
     record = records["org/model-0"]
-    findings = verified.find_one(record.run, DAY)
+    found = findings.find_one(record.run, DAY)
     wrong = [
-        replace(one, prompt=HOSTILE, target=HOSTILE, predicted=HOSTILE, detail=HOSTILE)
-        for one in findings.error_examples
+        replace(one, prompt=HOSTILE, target=HOSTILE, predicted=HOSTILE, detail=HOSTILE) for one in found.error_examples
     ]
     asked = {**record.run.facts["data"]["tasks"]["letters"], "prompting": asdict(Prompting(HOSTILE, 1, HOSTILE))}
     facts = record.run.facts | {
@@ -225,7 +224,7 @@ def hostile_site(site: Built, folder: Path) -> Path:
         for kind in ("replay", "fresh")
     )
     source = Source(
-        Run(record.run.folder, facts), replace(findings, error_examples=tuple(wrong)), record.digest,
+        Run(record.run.folder, facts), replace(found, error_examples=tuple(wrong)), record.digest,
         VerificationLevel("rescored", HOSTILE, HOSTILE), submission, record.place, said,
     )  # fmt: skip
     withdrawn = Attestation("e" * 64, "withdrawn", HOSTILE, HOSTILE, None, None, {"reason": HOSTILE})

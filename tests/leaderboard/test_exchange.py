@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.tasks import CompletionTask
 from leaderboard.exchange import export as exchange
 from leaderboard.records import RECORDS, Record, read_record, record_folders
-from leaderboard.submission import Submission
+from leaderboard.submission_file import Submission
 from tests.conftest import CACHE, Run, unpacked
 from tests.leaderboard.runs import as_asked, external_run
 

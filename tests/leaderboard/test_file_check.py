@@ -11,9 +11,9 @@ import pytest
 from harness.errors import UserError
 from harness.models.source import folder_revision
 from harness.runs.run import CHECKSUMS
+from leaderboard.create_record import public_facts
 from leaderboard.replay import file_check
 from leaderboard.replay.file_check import Questions, examine
-from leaderboard.submit import public_facts
 from tests.conftest import Run
 from tests.leaderboard.making import consistent, edit, resign
 from tests.leaderboard.recorded import copied, record_of

@@ -11,8 +11,8 @@ import pytest
 from harness.cli import main
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.records import read_record
-from leaderboard.replay.row_choice import draw
-from leaderboard.verification.record import verify_record
+from leaderboard.replay.row_sampling import draw
+from leaderboard.verification.verify_record import verify_record
 from tests.leaderboard.making import SUBMISSION as TERMS
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, compared_of, index_of, spoken

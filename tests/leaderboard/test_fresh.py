@@ -17,7 +17,7 @@ from harness.tasks.letters import LettersTask
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import read_record
 from leaderboard.replay.fresh import fresh, share_known
-from leaderboard.replay.row_choice import seed_of
+from leaderboard.replay.row_sampling import seed_of
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.making import Json
 from tests.leaderboard.recorded import copied, record_of, told

@@ -19,13 +19,13 @@ from harness.cli import main
 from harness.models.source import folder_name
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.runs import observations
-from leaderboard.submit import public_facts
+from leaderboard.create_record import public_facts
 from leaderboard.verification import tables
 from leaderboard.verification.diff import contents
-from leaderboard.verification.names import pass_for_each_other, skeleton
-from leaderboard.verification.record import Verdict, verify_record
 from leaderboard.verification.sandbox import verify_in_sandbox
-from leaderboard.verification.texts import fault_of
+from leaderboard.verification.similar_names import pass_for_each_other, skeleton
+from leaderboard.verification.text_safety import fault_of
+from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.conftest import Run, refused
 from tests.leaderboard.making import (
     Json,

@@ -3,7 +3,7 @@
 import re
 from itertools import combinations
 
-from leaderboard.verification.names import pass_for_each_other
+from leaderboard.verification.similar_names import pass_for_each_other
 
 # Models of the Hub as their makers name them, the sizes and versions of a family among them.
 FAMILIES = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from leaderboard.submit import public_facts
+from leaderboard.create_record import public_facts
 from leaderboard.verification.near_copies import compared, gist, have_equal_bits
-from leaderboard.verification.record import Verdict, verify_record
+from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.leaderboard.runs import external_run
 from tests.support import models

@@ -15,7 +15,7 @@ from harness.tasks import all_tasks, get_task
 from harness.tasks.suites import get_suite, suites
 from leaderboard.records import RECORDS, record_folders
 from leaderboard.site.columns import columns
-from leaderboard.verification.record import verify_record
+from leaderboard.verification.verify_record import verify_record
 
 NEW_TASK = '''
 """

@@ -14,7 +14,7 @@ import pytest
 from fflm_data import get_config
 from harness.cli import main
 from leaderboard.attestations import WITHDRAWN
-from leaderboard.following import following
+from leaderboard.inherited_status import following
 from leaderboard.records import RECORDS, read_record
 from leaderboard.replay.differences import Difference, read_difference
 from tests.leaderboard.making import SUBMISSION as TERMS

@@ -34,7 +34,7 @@ from leaderboard.replay.bias_test import Tally, clusters, leanings
 from leaderboard.replay.fresh import fresh
 from leaderboard.replay.greedy_path import Writer, retrace
 from leaderboard.replay.replay import replay
-from leaderboard.replay.row_choice import draw
+from leaderboard.replay.row_sampling import draw
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.harness.models.test_loading import with_program
 from tests.leaderboard.recorded import copied, edited, record_of, told

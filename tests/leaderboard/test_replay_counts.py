@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from leaderboard import verify
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import RECORDS, read_record
 from leaderboard.replay import replay as module
 from leaderboard.replay.bias_test import Tally
 from leaderboard.replay.devices import accuses, kind_of, rounds_otherwise
-from leaderboard.replay.row_choice import usual_count
+from leaderboard.replay.row_sampling import usual_count
+from leaderboard.verification import verify
 from leaderboard.verification_level import level_of
 from tests.benchmarks.replays import is_found, tables_of
 from tests.harness.conftest import one_thread  # noqa: F401

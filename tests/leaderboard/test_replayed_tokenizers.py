@@ -10,9 +10,9 @@ from harness.errors import UserError
 from harness.models.token_text import Surfaces
 from harness.models.tokenizer_check import Faithful
 from harness.runs.run import read_run
+from leaderboard.create_record import public_facts
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
-from leaderboard.submit import public_facts
 from tests.leaderboard.making import consistent, edit, make_record, only_run
 from tests.support import scripted
 

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from leaderboard.hub.repository import _author_of
-from leaderboard.verification.record import verify_record
+from leaderboard.verification.verify_record import verify_record
 from tests.conftest import Run
 from tests.hub import Hub
 from tests.leaderboard.making import SUBMISSION, edit, make_record, resign

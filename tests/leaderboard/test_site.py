@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UserError
-from leaderboard.site import build, verified
+from leaderboard.site import build, findings
 from tests.leaderboard.making import resign
 from tests.leaderboard.sites import ADDRESS, Built, index_of, spoken
 
@@ -153,9 +153,9 @@ def test_building_twice_gives_the_same_bytes(site: Built, tmp_path: Path, own_ca
 def test_judging_is_kept_and_a_damaged_file_made_again(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoken(records, "org/m", wrong=3)
     first = index_of(records)
-    (kept,) = verified.cache_folder().iterdir()
+    (kept,) = findings.cache_folder().iterdir()
     with monkeypatch.context() as patch:
-        patch.setattr(verified, "grade", None)  # nothing is judged again
+        patch.setattr(findings, "grade", None)  # nothing is judged again
         assert index_of(records) == first
     whole = kept.read_bytes()
     for damage in (b"", whole[: len(whole) // 2], b"[]", b'{"schema": "fflm-findings/1"}', b"\xff"):
@@ -168,8 +168,8 @@ def test_processes_judge_as_one_does(records: Path, monkeypatch: pytest.MonkeyPa
     for number in range(3):
         spoken(records, f"org/m{number}", wrong=3 + number)
     alone = index_of(records)
-    shutil.rmtree(verified.cache_folder())
-    monkeypatch.setattr(verified, "WORTH_PROCESSES", 0)
+    shutil.rmtree(findings.cache_folder())
+    monkeypatch.setattr(findings, "WORTH_PROCESSES", 0)
     assert index_of(records) == alone
 
 

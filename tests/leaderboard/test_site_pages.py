@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from leaderboard.site.formatting import short_count
 from leaderboard.site.plots import BOLD, Point, Series, sheet
-from leaderboard.site.texts import short_count
 from tests.leaderboard.browsing import PHONE, cell_of, head, paths_of, watched
 from tests.leaderboard.sites import Built
 

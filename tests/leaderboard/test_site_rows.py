@@ -13,7 +13,7 @@ from harness.prompts.prompting import Prompting
 from leaderboard.site.entries import Cell, Entry
 from leaderboard.site.plots import all_series
 from leaderboard.site.ranks import rank
-from leaderboard.submission import Submission
+from leaderboard.submission_file import Submission
 from tests.leaderboard.making import PRETRAINED, edit, make_record, resign
 from tests.leaderboard.runs import external_run
 from tests.leaderboard.sites import DAY, GAP, Built, attest, index_of, spoken

@@ -17,13 +17,13 @@ from huggingface_hub import HfApi
 from harness.cli import main
 from harness.errors import UserError
 from harness.runs.run import read_run
-from leaderboard import submit
+from leaderboard import create_record
 from leaderboard.commands.submit import add_arguments
 from leaderboard.records import find_records, read_record
-from leaderboard.submission import stated
+from leaderboard.submission_file import stated
 from leaderboard.verification.diff import added_records, contents
-from leaderboard.verification.record import verify_record
 from leaderboard.verification.refusal import Refused
+from leaderboard.verification.verify_record import verify_record
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.leaderboard.making import SUBMISSION, TERMS, edit, make_record, resign, with_id
@@ -205,7 +205,7 @@ def test_the_first_record_of_a_checkout_makes_its_folder(cli: Run, run_folder: P
     ],
 )
 def test_home_folders_stay_at_home(command: str, public: str) -> None:
-    assert submit.public_command(command) == public
+    assert create_record.public_command(command) == public
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,9 @@ def test_home_folders_stay_at_home(command: str, public: str) -> None:
 )
 def test_folders_are_called_what_the_record_calls_them(command: str, model: dict[str, str], public: str) -> None:
     facts = {"command": command, "model": model, "left_out": {"letters": "no file /home/alice/x", "capitals": "long"}}
-    told = submit.public_facts(facts)
+    told = create_record.public_facts(facts)
     assert told["command"] == public
-    assert told["left_out"] == {"letters": submit.NOT_SAID, "capitals": "long"}
+    assert told["left_out"] == {"letters": create_record.NOT_SAID, "capitals": "long"}
 
 
 def test_nothing_secret_enters_a_record(run_folder: Path, checkout: Path) -> None:
@@ -233,12 +233,12 @@ def test_nothing_secret_enters_a_record(run_folder: Path, checkout: Path) -> Non
     secret = {"command": "harness eval --model /home/alice/lstm --task flipflop --limit 8"}
     edit(run_folder / "run.json", lambda facts: facts | secret | {"model": facts["model"] | {"id": "local/lstm"}})
     edit(run_folder / "run.json", with_id)
-    submit.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
+    create_record.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
     text = "".join(path.read_text("utf-8") for path in checkout.rglob("*.json"))
     assert "alice" not in text and '"harness eval --model lstm --task flipflop --limit 8"' in text
     edit(run_folder / "run.json", lambda facts: facts | {"environment": facts["environment"] | {"host": "node17"}})
     with pytest.raises(Exception, match="not known"):
-        submit.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
+        create_record.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
 
 
 def _add_slowly(record: Path, records: Path, slow: bool) -> None:
@@ -253,7 +253,7 @@ def _add_slowly(record: Path, records: Path, slow: bool) -> None:
                 time.sleep(60)
 
         shutil.copyfile = wait
-    submit.add(read_record(record), records)
+    create_record.add(read_record(record), records)
 
 
 def test_an_interrupted_submission_leaves_the_records_whole(run_folder: Path, checkout: Path, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_an_interrupted_submission_leaves_the_records_whole(run_folder: Path, ch
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     assert list(find_records(records(checkout))) == []
-    submit.add(read_record(record), records(checkout))
+    create_record.add(read_record(record), records(checkout))
     (found,) = find_records(records(checkout))
     assert verify_record(found.folder, records(checkout)).accepted
     assert not list(checkout.rglob("*.partial"))

@@ -11,11 +11,11 @@ import pytest
 from harness.cli import main
 from harness.errors import UserError
 from harness.runs.run import read_run
+from leaderboard.create_record import public_facts
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
-from leaderboard.site.texts import visible
-from leaderboard.submit import public_facts
-from leaderboard.verification.record import Verdict, verify_record
+from leaderboard.site.formatting import visible
+from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.leaderboard.making import Json, consistent, edit, make_record, only_run, resign
 from tests.leaderboard.sites import attest, index_of, spoken
 from tests.support import scripted

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from leaderboard.submission import stated
+from leaderboard.submission_file import stated
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.terms import require_terms
 from tests.conftest import Run, refused

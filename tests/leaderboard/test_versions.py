@@ -10,8 +10,8 @@ from harness.errors import OtherVersion
 from harness.runs.run import read_run
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, all_tasks, get_task
-from leaderboard.site.verified import find_one
-from leaderboard.verification.record import verify_record
+from leaderboard.site.findings import find_one
+from leaderboard.verification.verify_record import verify_record
 from tests.leaderboard.making import consistent, edit, make_record, replaced, rewrite
 from tests.leaderboard.runs import external_run
 

@@ -27,9 +27,9 @@ from harness.runs.run import Run, read_run, write_json
 from harness.scoring.scores import score_run
 from leaderboard.hub import repository
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
-from leaderboard.submission import SUBMISSION_FILE, Submission
+from leaderboard.submission_file import SUBMISSION_FILE, Submission
 from leaderboard.verification.sandbox import verify_in_sandbox
-from leaderboard.verification.texts import fault_of
+from leaderboard.verification.text_safety import fault_of
 
 NOT_SAID = "for a reason that is kept out of the record"
 # Options whose values are ids or paths, and the beginnings of paths that say where files lie.

@@ -9,7 +9,7 @@ from leaderboard.site.columns import Column, columns
 from leaderboard.site.entries import Entry, Past, Place
 from leaderboard.site.plots import Series, all_series
 from leaderboard.site.ranks import Rank, Ranks, ranks
-from leaderboard.site.table import Table
+from leaderboard.site.rows import Table
 
 if TYPE_CHECKING:
     from leaderboard.hub.reported import Reported

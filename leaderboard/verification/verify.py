@@ -19,11 +19,11 @@ from harness.errors import UserError
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
 from leaderboard.records import PLACES, Record, read_record, record_folders, records_of
-from leaderboard.replay.row_choice import usual_count
+from leaderboard.replay.row_sampling import usual_count
 from leaderboard.verification.diff import added_records, contents
-from leaderboard.verification.record import Verdict
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.sandbox import verify_in_sandbox
+from leaderboard.verification.verify_record import Verdict
 
 USUAL = "usual"
 

@@ -17,7 +17,7 @@ from harness.runs.run import Run, read_by_older_rules
 from harness.scoring.grading import grade_table
 from harness.scoring.scores import Score, result_of, score
 from leaderboard.records import digest_of, place_of, record_files
-from leaderboard.submission import SUBMISSION_FILE
+from leaderboard.submission_file import SUBMISSION_FILE
 from leaderboard.verification.duplicates import attesting, require_own_name, require_unlike_others
 from leaderboard.verification.reading import canonical, list_files, read_json, require_as_written, require_exactly
 from leaderboard.verification.refusal import Refused, shown
