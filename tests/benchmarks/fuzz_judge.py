@@ -31,7 +31,7 @@ from harness.cli import main as harness
 from harness.errors import UserError
 from leaderboard.verification.sandbox import verify_in_sandbox
 from leaderboard.verification.verify_record import Verdict, verify_record
-from tests.leaderboard.making import consistent, edit, make_record, only_run, rewrite, signed, with_id
+from tests.leaderboard.record_edits import consistent, edit, make_record, only_run, rewrite, signed, with_id
 from tests.support import models
 
 JSON = strategies.recursive(

@@ -24,7 +24,7 @@ from harness.runs.run import CHECKSUMS, Run, read_run, write_json
 from harness.scoring.scores import score_run
 from leaderboard.site import build
 from leaderboard.submission_file import Submission
-from tests.leaderboard.making import PRETRAINED, TRAINED, resign
+from tests.leaderboard.record_edits import PRETRAINED, TRAINED, resign
 
 MODELS = 500
 FIRST_LOAD = ("index.html", "style.css", "site.js", "icon.svg")

@@ -14,7 +14,7 @@ from leaderboard.site.entries import Cell, Entry, PromptingOptions, Source
 from leaderboard.site.rows import Table
 from leaderboard.site.site_data import assemble
 from leaderboard.verification_level import VerificationLevel
-from tests.leaderboard.sites import DAY, Built
+from tests.leaderboard.site_fixtures import DAY, Built
 
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
 

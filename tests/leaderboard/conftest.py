@@ -9,8 +9,8 @@ from harness.cli import main
 from tests.hub import Hub
 from tests.hub.client import pointed_at, record_waits
 from tests.leaderboard.browsing import served
-from tests.leaderboard.making import only_run
-from tests.leaderboard.sites import EPOCH, Built, built
+from tests.leaderboard.record_edits import only_run
+from tests.leaderboard.site_fixtures import EPOCH, Built, built
 
 
 @pytest.fixture

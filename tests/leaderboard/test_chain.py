@@ -10,7 +10,7 @@ from harness.errors import UserError
 from leaderboard.records import read_record
 from tests.conftest import Run
 from tests.hub import Hub
-from tests.leaderboard.making import TERMS, consistent, make_record, replaced, resign, rewrite
+from tests.leaderboard.record_edits import TERMS, consistent, make_record, replaced, resign, rewrite
 
 
 def test_from_a_run_to_a_row(cli: Run, hub: Hub, results: str, finished: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from leaderboard.exchange import export as exchange
 from leaderboard.records import RECORDS, Record, read_record, record_folders
 from leaderboard.submission_file import Submission
 from tests.conftest import CACHE, Run, unpacked
-from tests.leaderboard.runs import as_asked, external_run
+from tests.leaderboard.external_runs import as_asked, external_run
 
 EVERY_EVAL_EVER = "every-eval-ever==0.3.0"
 # The package says that it needs Python 3.12; what is imported of it here runs on earlier ones.

@@ -15,8 +15,8 @@ from leaderboard.create_record import public_facts
 from leaderboard.replay import file_check
 from leaderboard.replay.file_check import Questions, examine
 from tests.conftest import Run
-from tests.leaderboard.making import consistent, edit, resign
-from tests.leaderboard.recorded import copied, record_of
+from tests.leaderboard.model_records import copied, record_of
+from tests.leaderboard.record_edits import consistent, edit, resign
 from tests.support import models
 
 Facts = dict[str, Any]

@@ -19,8 +19,8 @@ from leaderboard.records import read_record
 from leaderboard.replay.fresh import fresh, share_known
 from leaderboard.replay.row_sampling import seed_of
 from tests.harness.conftest import one_thread  # noqa: F401
-from tests.leaderboard.making import Json
-from tests.leaderboard.recorded import copied, record_of, told
+from tests.leaderboard.model_records import copied, record_of, told
+from tests.leaderboard.record_edits import Json
 from tests.support import scripted
 
 pytestmark = pytest.mark.usefixtures("one_thread")

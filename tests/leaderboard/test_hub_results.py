@@ -17,7 +17,7 @@ from leaderboard.hub import eval_results
 from leaderboard.hub import model_pages as hub_results
 from leaderboard.hub.reported import Reported, ReportedScore, read_reported, reportable, reported_file
 from tests.hub import Hub
-from tests.leaderboard.runs import as_asked, external_run
+from tests.leaderboard.external_runs import as_asked, external_run
 
 DATA, MODEL, FILE = "org/fflm", "other/tiny", ".eval_results/fflm.yaml"
 TASKS = ("letters", "query-count")

@@ -12,8 +12,8 @@ from harness.cli import main
 from leaderboard.create_record import public_facts
 from leaderboard.verification.near_copies import compared, gist, have_equal_bits
 from leaderboard.verification.verify_record import Verdict, verify_record
-from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
-from tests.leaderboard.runs import external_run
+from tests.leaderboard.external_runs import external_run
+from tests.leaderboard.record_edits import consistent, edit, make_record, only_run, replaced, resign, rewrite
 from tests.support import models
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]

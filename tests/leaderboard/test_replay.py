@@ -37,7 +37,7 @@ from leaderboard.replay.replay import replay
 from leaderboard.replay.row_sampling import draw
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.harness.models.test_loading import with_program
-from tests.leaderboard.recorded import copied, edited, record_of, told
+from tests.leaderboard.model_records import copied, edited, record_of, told
 from tests.support import models, scripted
 
 pytestmark = pytest.mark.usefixtures("one_thread")

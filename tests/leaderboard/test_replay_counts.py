@@ -18,9 +18,9 @@ from leaderboard.verification import verify
 from leaderboard.verification_level import level_of
 from tests.benchmarks.replays import is_found, tables_of
 from tests.harness.conftest import one_thread  # noqa: F401
-from tests.leaderboard.making import Json
-from tests.leaderboard.recorded import copied, edited, record_of, told
-from tests.leaderboard.sites import REPLAYED, compared_of
+from tests.leaderboard.model_records import copied, edited, record_of, told
+from tests.leaderboard.record_edits import Json
+from tests.leaderboard.site_fixtures import REPLAYED, compared_of
 from tests.support import models
 
 SMOLLM2 = next(RECORDS.glob("local--SmolLM2*"))

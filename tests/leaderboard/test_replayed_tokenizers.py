@@ -13,7 +13,7 @@ from harness.runs.run import read_run
 from leaderboard.create_record import public_facts
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
-from tests.leaderboard.making import consistent, edit, make_record, only_run
+from tests.leaderboard.record_edits import consistent, edit, make_record, only_run
 from tests.support import scripted
 
 TABLE = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "strawberry 3"}

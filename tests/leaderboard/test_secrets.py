@@ -17,7 +17,7 @@ from leaderboard.attestations import require_writable
 from leaderboard.verification.refusal import Refused, shown
 from leaderboard.verification.schema import require_form
 from leaderboard.verification.secrets import has_secret, masked
-from tests.leaderboard.making import SUBMISSION, TERMS
+from tests.leaderboard.record_edits import SUBMISSION, TERMS
 
 HEX, LOWER, UPPER = "0123456789abcdef", string.ascii_lowercase + string.digits, string.ascii_uppercase + string.digits
 BOTH, BASE64 = string.ascii_letters + string.digits, string.ascii_letters + string.digits + "+/"

@@ -12,7 +12,7 @@ from leaderboard.hub.repository import _author_of
 from leaderboard.verification.verify_record import verify_record
 from tests.conftest import Run
 from tests.hub import Hub
-from tests.leaderboard.making import SUBMISSION, edit, make_record, resign
+from tests.leaderboard.record_edits import SUBMISSION, edit, make_record, resign
 
 TERMS = ["--contact", "a tester", "--licence", "CC0-1.0", "--division", "trained on fflm"]
 STRANGE = "is not known to come from the account that sent that"

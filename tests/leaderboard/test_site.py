@@ -10,8 +10,8 @@ import pytest
 from harness.cli import main
 from harness.errors import UserError
 from leaderboard.site import build, findings
-from tests.leaderboard.making import resign
-from tests.leaderboard.sites import ADDRESS, Built, index_of, spoken
+from tests.leaderboard.record_edits import resign
+from tests.leaderboard.site_fixtures import ADDRESS, Built, index_of, spoken
 
 
 def test_a_cell_against_the_record_that_does_not_say_it(records: Path) -> None:

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from leaderboard.records import find_records
-from tests.leaderboard.sites import ADDRESS, Built
+from tests.leaderboard.site_fixtures import ADDRESS, Built
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 

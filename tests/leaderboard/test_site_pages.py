@@ -12,7 +12,7 @@ import pytest
 from leaderboard.site.formatting import short_count
 from leaderboard.site.plots import BOLD, Point, Series, sheet
 from tests.leaderboard.browsing import PHONE, cell_of, head, paths_of, watched
-from tests.leaderboard.sites import Built
+from tests.leaderboard.site_fixtures import Built
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 

@@ -14,9 +14,9 @@ from leaderboard.site.entries import Cell, Entry
 from leaderboard.site.plots import all_series
 from leaderboard.site.ranks import rank
 from leaderboard.submission_file import Submission
-from tests.leaderboard.making import PRETRAINED, edit, make_record, resign
-from tests.leaderboard.runs import external_run
-from tests.leaderboard.sites import DAY, GAP, Built, attest, index_of, spoken
+from tests.leaderboard.external_runs import external_run
+from tests.leaderboard.record_edits import PRETRAINED, edit, make_record, resign
+from tests.leaderboard.site_fixtures import DAY, GAP, Built, attest, index_of, spoken
 
 
 def test_verification_level_of_every_row(site: Built) -> None:

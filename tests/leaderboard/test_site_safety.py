@@ -17,7 +17,7 @@ import pytest
 from harness.errors import UserError
 from leaderboard.site import serve
 from tests.leaderboard.browsing import paths_of, served, watched
-from tests.leaderboard.sites import HOSTILE, Built, hostile_site
+from tests.leaderboard.site_fixtures import HOSTILE, Built, hostile_site
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.leaderboard.browsing import DESK, PHONE, cell_of, crowd, head, served, shown, watched
-from tests.leaderboard.sites import Built
+from tests.leaderboard.site_fixtures import Built
 
 ASSETS = ("style.css", "site.js", "icon.svg")
 

@@ -13,8 +13,8 @@ from leaderboard.attestations import REPLAY, Attestation
 from leaderboard.hub import space
 from leaderboard.site import build
 from leaderboard.verification_level import RE_RUN, RESCORED, SPOT_CHECKED, level_of
-from tests.leaderboard.making import TRAINED
-from tests.leaderboard.sites import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, spoken
+from tests.leaderboard.record_edits import TRAINED
+from tests.leaderboard.site_fixtures import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, spoken
 
 CHAT = Prompting(template="c" * 64)
 LATER = {"created": "2026-09-05T10:00:00+00:00"}

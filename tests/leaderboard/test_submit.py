@@ -26,7 +26,7 @@ from leaderboard.verification.refusal import Refused
 from leaderboard.verification.verify_record import verify_record
 from tests.conftest import Run, refused
 from tests.hub import Hub
-from tests.leaderboard.making import SUBMISSION, TERMS, edit, make_record, resign, with_id
+from tests.leaderboard.record_edits import SUBMISSION, TERMS, edit, make_record, resign, with_id
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
 from leaderboard.site.formatting import visible
 from leaderboard.verification.verify_record import Verdict, verify_record
-from tests.leaderboard.making import Json, consistent, edit, make_record, only_run, resign
-from tests.leaderboard.sites import attest, index_of, spoken
+from tests.leaderboard.record_edits import Json, consistent, edit, make_record, only_run, resign
+from tests.leaderboard.site_fixtures import attest, index_of, spoken
 from tests.support import scripted
 from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS
 

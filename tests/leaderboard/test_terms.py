@@ -12,7 +12,7 @@ from leaderboard.submission_file import stated
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.terms import require_terms
 from tests.conftest import Run, refused
-from tests.leaderboard.making import SUBMISSION, TERMS
+from tests.leaderboard.record_edits import SUBMISSION, TERMS
 
 OURS, NOBODY, NO_ADDRESS = "passes for the maintainers", "is nobody", "is an address that nobody can have"
 LOOKS, FOREIGN = "has letters that look like others", "other letters than those of ASCII"

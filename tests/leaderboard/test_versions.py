@@ -12,8 +12,8 @@ from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, all_tasks, get_task
 from leaderboard.site.findings import find_one
 from leaderboard.verification.verify_record import verify_record
-from tests.leaderboard.making import consistent, edit, make_record, replaced, rewrite
-from tests.leaderboard.runs import external_run
+from tests.leaderboard.external_runs import external_run
+from tests.leaderboard.record_edits import consistent, edit, make_record, replaced, rewrite
 
 LETTERS = get_task("letters")
 RETRACTED = "7\n\nOops. Update: {}"

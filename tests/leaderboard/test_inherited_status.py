@@ -13,9 +13,9 @@ from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.records import read_record
 from leaderboard.replay.row_sampling import draw
 from leaderboard.verification.verify_record import verify_record
-from tests.leaderboard.making import SUBMISSION as TERMS
-from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
-from tests.leaderboard.sites import REPLAYED, SUBMISSION, attest, compared_of, index_of, spoken
+from tests.leaderboard.record_edits import SUBMISSION as TERMS
+from tests.leaderboard.record_edits import consistent, edit, make_record, only_run, replaced, resign, rewrite
+from tests.leaderboard.site_fixtures import REPLAYED, SUBMISSION, attest, compared_of, index_of, spoken
 
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
 SAID_AGAIN = replace(SUBMISSION, disclosure="sent again")

@@ -11,7 +11,7 @@ from harness.cli import main
 from harness.runs.run import read_run, write_json
 from leaderboard.records import Record, read_record
 from leaderboard.submission_file import SUBMISSION_FILE
-from tests.leaderboard.making import SUBMISSION, edit, only_run, rewrite
+from tests.leaderboard.record_edits import SUBMISSION, edit, only_run, rewrite
 
 
 def record_of(output: Path, *words: object) -> Path:

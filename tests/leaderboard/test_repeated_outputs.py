@@ -17,9 +17,9 @@ from leaderboard.attestations import WITHDRAWN
 from leaderboard.inherited_status import following
 from leaderboard.records import RECORDS, read_record
 from leaderboard.replay.differences import Difference, read_difference
-from tests.leaderboard.making import SUBMISSION as TERMS
-from tests.leaderboard.making import consistent, edit, make_record, only_run, replaced, resign, rewrite
-from tests.leaderboard.sites import attest, spoken
+from tests.leaderboard.record_edits import SUBMISSION as TERMS
+from tests.leaderboard.record_edits import consistent, edit, make_record, only_run, replaced, resign, rewrite
+from tests.leaderboard.site_fixtures import attest, spoken
 
 Change = Callable[[str, int], str]
 GOLD = get_config("letters").table("test")["answer"].to_pylist()

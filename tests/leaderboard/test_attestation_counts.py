@@ -11,8 +11,8 @@ from harness.cli import main
 from harness.errors import UserError
 from leaderboard.attestations import read_attestations
 from leaderboard.records import RECORDS, find_records, read_record
-from tests.leaderboard.making import make_record, only_run
-from tests.leaderboard.sites import attest, spoken
+from tests.leaderboard.record_edits import make_record, only_run
+from tests.leaderboard.site_fixtures import attest, spoken
 
 
 @pytest.fixture(scope="module")

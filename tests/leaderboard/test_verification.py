@@ -27,7 +27,8 @@ from leaderboard.verification.similar_names import pass_for_each_other, skeleton
 from leaderboard.verification.text_safety import fault_of
 from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.conftest import Run, refused
-from tests.leaderboard.making import (
+from tests.leaderboard.external_runs import external_run
+from tests.leaderboard.record_edits import (
     Json,
     consistent,
     edit,
@@ -39,7 +40,6 @@ from tests.leaderboard.making import (
     signed,
     with_id,
 )
-from tests.leaderboard.runs import external_run
 from tests.support import models
 
 MARKUP = "<script>alert(1)</script>"

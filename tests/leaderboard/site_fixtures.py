@@ -29,7 +29,7 @@ from leaderboard.site.rows import tabulate
 from leaderboard.site.site_data import assemble
 from leaderboard.submission_file import Submission
 from leaderboard.verification_level import VerificationLevel
-from tests.leaderboard.making import PRETRAINED, TRAINED, make_record, resign
+from tests.leaderboard.record_edits import PRETRAINED, TRAINED, make_record, resign
 
 HOSTILE = (
     "</td><script>document.title='owned'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}\"' onload=alert(1)\u202e\x07"
