@@ -1,7 +1,7 @@
-"""Whether what a replay counted can be so: as many numbers and tokens as its rows have, and an agreement that agrees.
+"""Checks the counts of a replay against the observation tables: how much it compared, and whether it can agree.
 
-A replay counts what it compares, which the tables say beforehand. What came out otherwise may do so at near ties only:
-where it agrees, no more answers turned than there were ties, none by more than is allowed, and they lean to no side.
+The tables determine how many numbers and tokens a replay of given rows compares. If a replay agrees, answers can only
+have changed at near ties: no more than there were ties, at most the allowed share, and without a bias.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ import pyarrow.parquet as pq
 
 from leaderboard.verification.refusal import Refused
 
-# Of one candidate: no tokenizer cuts a shorter text into more.
+# Upper bound on the tokens of a candidate.
 MOST_TOKENS = 256
-# Of log-probabilities in float32, written with all their digits.
-_ROUNDED = 1e-6
-# Measures of answers in a table, each of which is a test of whether they lean.
+# Rounding error of log-probabilities in float32.
+_ROUNDING_ERROR = 1e-6
+# Upper bound on the measures per table, each of which is tested for bias.
 _MOST_MEASURES = 3
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What a replay compares of some rows of a table. answers: its lines; choices: those that are ranked among their
-    candidates, which no near tie is counted for. compared: numbers and tokens. ties: how many answers or tokens may
-    have come out otherwise. turns: answers of a row that one tie may turn. lowest: of the log-probabilities, 0 without
-    any. tokens: of which one of them is the sum, at most."""
+class TableCounts:
+    """What a replay compares of some rows of a table. answers: number of lines. choices: lines that are ranked among
+    candidates, for which no near ties are counted. compared: numbers and tokens. ties: upper bound on near ties. turns:
+    answers of a row that one tie can change. lowest: lowest log-probability, 0 if there is none. tokens: upper bound on
+    the tokens that a log-probability is the sum of."""
 
     answers: int
     choices: int
@@ -40,69 +40,70 @@ class Counted:
 
 
 def require_counts(folder: Path, run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raises Refused unless a replay counted what the tables of a record have in its rows, and what it says of them is
-    possible. facts: its attestation, whose rows are known to be those of the run."""
+    """Raises Refused unless the counts of a replay match the tables of the record. facts: the attestation, whose rows
+    are already verified."""
     details = facts["details"]
     try:
-        counted = [_counted(folder, run, name, ids) for name, ids in details["tasks"].items()]
+        tables = [_count_table(folder, run, name, ids) for name, ids in details["tasks"].items()]
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise Refused(f"the tables of its record cannot be read ({type(error).__name__})") from None
-    compared, answers = sum(one.compared for one in counted), sum(one.answers for one in counted)
+    compared, answers = sum(table.compared for table in tables), sum(table.answers for table in tables)
     if details["compared"] != compared:
         raise Refused(f"it compared {details['compared']:,} numbers and tokens, and its rows have {compared:,}")
-    if details["flips"] > (ties := sum(one.ties for one in counted)):
+    if details["flips"] > (ties := sum(table.ties for table in tables)):
         raise Refused(f"it counts {details['flips']:,} near ties of {ties:,} answers and tokens")
     if "right" in details and details["right"]["of"] != answers:
-        raise Refused(f"it says what {details['right']['of']:,} answers are, and its rows have {answers:,}")
-    if facts["agrees"] and (fault := next(_faults(details, counted), "")):
-        raise Refused(f"it agrees, and {fault}")
+        raise Refused(f"it graded {details['right']['of']:,} answers, and its rows have {answers:,}")
+    if facts["agrees"] and (fault := next(_faults(details, tables), "")):
+        raise Refused(f"it agrees, although {fault}")
 
 
-def _faults(details: Mapping[str, Any], counted: Sequence[Counted]) -> Iterator[str]:
-    """What does not go with an agreement."""
-    from leaderboard.replay.bias_test import FEWEST_NUMBERS, LEVEL_OF_ANSWERS, MOST_FLIPPED, chance
+def _faults(details: Mapping[str, Any], tables: Sequence[TableCounts]) -> Iterator[str]:
+    """Yields what contradicts an agreement."""
+    from leaderboard.replay.bias_test import FEWEST_NUMBERS, LEVEL_OF_ANSWERS, MOST_FLIPPED, sign_test
 
-    most = max(_allowed(details["tolerance"], one) for one in counted)
-    if details["largest"] > most + _ROUNDED:
-        yield f"a number is apart by {details['largest']:.4g}, where at most {most:.4g} is allowed"
-    answers, flips = sum(one.answers for one in counted), details["flips"]
+    most = max(_allowed(details["tolerance"], table) for table in tables)
+    if details["largest"] > most + _ROUNDING_ERROR:
+        yield f"a number differs by {details['largest']:.4g}, more than the {most:.4g} allowed"
+    answers, flips = sum(table.answers for table in tables), details["flips"]
     if flips >= FEWEST_NUMBERS and flips > MOST_FLIPPED * answers:
-        yield f"{flips:,} near ties of {answers:,} answers came out the other way"
+        yield f"{flips:,} near ties of {answers:,} answers changed"
     if (right := details.get("right")) is None:
         return
     recorded, replayed = right["recorded"], right["replayed"]
-    told = f"{recorded:,} answers were right as recorded, {replayed:,} as replayed"
-    turned = flips * max(one.turns for one in counted) + sum(one.choices for one in counted)
-    if abs(recorded - replayed) > turned:
-        yield f"{told}, with {flips:,} near ties"
-    # As many turned against the record as there can be, which makes a lean the least clear.
-    against = max(min(answers - recorded, replayed, (turned - recorded + replayed) // 2), 0)
-    tests = _MOST_MEASURES * (1 + len(counted))
-    if recorded > replayed and chance(recorded - replayed + against, against) < LEVEL_OF_ANSWERS / tests:
-        yield f"{told}, more than noise turns"
+    counts = f"{recorded:,} answers were right as recorded and {replayed:,} as replayed"
+    changed = flips * max(table.turns for table in tables) + sum(table.choices for table in tables)
+    if abs(recorded - replayed) > changed:
+        yield f"{counts}, with {flips:,} near ties"
+    # Assume as many changes against the record as possible, which weakens the evidence of a bias most.
+    against = max(min(answers - recorded, replayed, (changed - recorded + replayed) // 2), 0)
+    tests = _MOST_MEASURES * (1 + len(tables))
+    if recorded > replayed and sign_test(recorded - replayed + against, against) < LEVEL_OF_ANSWERS / tests:
+        yield f"{counts}, a larger change than noise causes"
 
 
-def _allowed(tolerance: Mapping[str, float], one: Counted) -> float:
-    """By how much a log-probability of a table may be apart: relative to what was replayed, which is apart itself."""
-    if one.tokens == 0:
+def _allowed(tolerance: Mapping[str, float], table: TableCounts) -> float:
+    """Returns the largest allowed difference of a log-probability. It is relative to the replayed value, which may
+    differ from the recorded one by the same amount."""
+    if table.tokens == 0:
         return 0.0
-    return (tolerance["absolute"] * one.tokens + tolerance["relative"] * -one.lowest) / (1 - tolerance["relative"])
+    return (tolerance["absolute"] * table.tokens + tolerance["relative"] * -table.lowest) / (1 - tolerance["relative"])
 
 
-def _counted(folder: Path, run: Mapping[str, Any], name: str, ids: str | Sequence[int]) -> Counted:
+def _count_table(folder: Path, run: Mapping[str, Any], name: str, ids: str | Sequence[int]) -> TableCounts:
     with pq.ParquetFile(folder / "observations" / f"{name}.parquet") as file:
-        kept = [one for one in ("id", "logprobs", "tokens") if one in file.schema_arrow.names]
+        columns = [column for column in ("id", "logprobs", "tokens") if column in file.schema_arrow.names]
         is_read = "argmax" in file.schema_arrow.names
-        table = file.read(columns=kept)
+        table = file.read(columns=columns)
     if not isinstance(ids, str):
         table = table.filter(pa.array(np.isin(table["id"].to_numpy(), ids)))
     lines = len(table)
-    if "tokens" in kept:
+    if "tokens" in columns:
         compared = lines + int(np.maximum(table["tokens"].to_numpy(), 0).sum())
         turns = int(np.unique(table["id"].to_numpy(), return_counts=True)[1].max(initial=1))
-        return Counted(lines, 0, compared, compared, turns, 0.0, 0)
+        return TableCounts(lines, 0, compared, compared, turns, 0.0, 0)
     values = table["logprobs"].combine_chunks().flatten().to_numpy()
     rendering = run["data"]["tasks"][name.partition(".")[0]].get("rendering") or {}
     tokens = 1 if is_read and rendering.get("answers") == "tokens" else MOST_TOKENS
     lowest = float(values[np.isfinite(values)].min(initial=0))
-    return Counted(lines, 0 if is_read else lines, len(values) + lines, lines, 1, lowest, tokens)
+    return TableCounts(lines, 0 if is_read else lines, len(values) + lines, lines, 1, lowest, tokens)

@@ -1,4 +1,4 @@
-"""Whether an attestation can be one of the record beside it: what its nonce draws, what it counts, when it was made."""
+"""Checks an attestation against run.json of its record: rows of its nonce, counts, tolerance, dates."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -6,36 +6,37 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
-from leaderboard.replay.row_sampling import draw, seed_of
-from leaderboard.verification.refusal import Refused, shown
+from leaderboard.quoting import quote
+from leaderboard.replay.row_sampling import draw, fresh_seed
+from leaderboard.verification.refusal import Refused
 
-# In the place of the ids of a table: all of them.
+# In place of the ids of a table: all rows.
 ALL = "all"
-# By how much the clock of whoever attested may be ahead of this one.
-CLOCKS = timedelta(minutes=10)
-# Of a gap that is the difference of two rounded numbers.
-ROUNDED = 1e-6
+# Allowed difference between the clocks of two machines.
+CLOCK_SKEW = timedelta(minutes=10)
+# Rounding error of a difference of two scores.
+ROUNDING_ERROR = 1e-6
 
 
 def require_time(at: str, run: Mapping[str, Any]) -> None:
-    """Raises Refused for a time that is none, is to come, or was before the run."""
+    """Raises Refused if a time is invalid, in the future, or before the run."""
     try:
         when = datetime.fromisoformat(at.replace("Z", "+00:00"))
     except ValueError:
-        raise Refused(f"there is no time {shown(at)}") from None
-    if when > datetime.now(timezone.utc) + CLOCKS:
-        raise Refused(f"{at} is to come")
+        raise Refused(f"{quote(at)} is not a time in ISO 8601") from None
+    if when > datetime.now(timezone.utc) + CLOCK_SKEW:
+        raise Refused(f"its time {at} is in the future")
     try:
         created = datetime.fromisoformat(run["created"].replace("Z", "+00:00"))
         if when < created:
-            raise Refused(f"{at} was before the run")
+            raise Refused(f"its time {at} is before the run")
     except (ValueError, TypeError):
-        raise Refused("run.json does not say when the run was made") from None
+        raise Refused("run.json has no valid creation time") from None
 
 
 def require_replay(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raises Refused unless a replay says of which rows of a run it is, that its nonce drew them, what it compared, and
-    was no laxer than replays are."""
+    """Raises Refused unless a replay names rows of the run, all of them sampled by its nonce, and compared them with a
+    tolerance no larger than the default of the model."""
     from leaderboard.replay.agreement import tolerance_of
 
     details = facts["details"]
@@ -47,64 +48,66 @@ def require_replay(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     ):
         raise Refused("it names rows that the record does not have")
     if (details["asked"], details["of"]) != (sum(named.values()), of):
-        raise Refused(f"it says {details['asked']:,} of {details['of']:,}, and names {sum(named.values()):,} of {of:,}")
+        raise Refused(
+            f"it counts {details['asked']:,} of {details['of']:,} rows, and names {sum(named.values()):,} of {of:,}"
+        )
     if details["asked"] < of and not _is_drawn(facts, rows):
-        raise Refused("its rows are not those that its nonce draws")
+        raise Refused("its rows are not those that its nonce selects")
     if details["compared"] < details["asked"]:
         raise Refused(f"it compared {details['compared']:,} numbers and tokens of {details['asked']:,} sequences")
     if facts["agrees"] != (not details["differences"]):
-        said = "agrees" if facts["agrees"] else "does not agree"
-        raise Refused(f"it {said}, and names {len(details['differences'])} differences")
+        verdict = "agrees" if facts["agrees"] else "disagrees"
+        raise Refused(f"it {verdict}, and names {len(details['differences'])} differences")
     if "right" in details and max(details["right"].values()) > details["right"]["of"]:
-        raise Refused("it says that more answers were right than there are")
+        raise Refused("it counts more right answers than answers")
     if "elsewhere" in details:
-        _require_elsewhere(run, facts)
+        _require_other_device(run, facts)
     if any(details["tolerance"][name] > most for name, most in asdict(tolerance_of(run["model"])).items()):
-        raise Refused("it allowed numbers to be further apart than a replay of this model does")
+        raise Refused("its tolerance is larger than the tolerance of this model's dtype")
 
 
-def _require_elsewhere(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raises Refused unless a record was made on another kind of device than it was asked again on."""
-    from leaderboard.replay.devices import rounds_otherwise
+def _require_other_device(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raises Refused unless the record was made on another kind of device than the replay."""
+    from leaderboard.replay.devices import rounds_differently
 
     recorded, here = run["environment"]["device"], facts["details"]["environment"].get("device")
-    told = facts["details"]["elsewhere"]
-    if facts["agrees"] or told != recorded or not rounds_otherwise(run["model"], recorded, here):
-        raise Refused(f"it lays its differences to {shown(told)}, and that is no reason")
+    stated = facts["details"]["elsewhere"]
+    if facts["agrees"] or stated != recorded or not rounds_differently(run["model"], recorded, here):
+        raise Refused(f"it attributes its differences to the device {quote(stated)}, which does not explain them")
 
 
 def require_fresh(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raises Refused unless the seed of fresh rows is that of the nonce, and each gap is one of the record's splits,
-    within its bounds."""
+    """Raises Refused unless the seed of the fresh rows follows from the nonce, and every gap is of a split of the
+    record and within its interval."""
     details = facts["details"]
-    if details["seed"] != seed_of(run["model"]["revision"], facts["nonce"], run["data"]["generator"]):
-        raise Refused("its seed is not that of its nonce")
+    if details["seed"] != fresh_seed(run["model"]["revision"], facts["nonce"], run["data"]["generator"]):
+        raise Refused("its seed is not the seed of its nonce")
     seen: set[str] = set()
     for gap in details["gaps"]:
         name = f"{gap['task']}.{gap['split']}"
         if name in seen or name not in _rows(run) or gap["task"] in details.get("left_out", {}):
             raise Refused(f"it has {name} twice, or the record does not have it")
         seen.add(name)
-        for low, value, high in _bounds(gap):
+        for low, value, high in _intervals(gap):
             if not low <= value <= high:
-                raise Refused(f"of {name} it has {value:.4f} between {low:.4f} and {high:.4f}")
-        if abs(gap["gap"] - (gap["public"]["value"] - gap["fresh"]["value"])) > ROUNDED:
-            raise Refused(f"of {name} its gap is not the difference of its scores")
+                raise Refused(f"{name}: {value:.4f} is not between {low:.4f} and {high:.4f}")
+        if abs(gap["gap"] - (gap["public"]["value"] - gap["fresh"]["value"])) > ROUNDING_ERROR:
+            raise Refused(f"{name}: its gap is not the difference of its scores")
 
 
-def _bounds(gap: Mapping[str, Any]) -> Iterator[tuple[float, float, float]]:
+def _intervals(gap: Mapping[str, Any]) -> Iterator[tuple[float, float, float]]:
     for score, value in ((gap["public"], "value"), (gap["fresh"], "value"), (gap, "gap")):
         yield score["low"], score[value], score["high"]
 
 
 def _rows(run: Mapping[str, Any]) -> dict[str, int]:
-    """By task and split, how many rows a run has."""
+    """Returns the number of rows of a run by task and split."""
     tasks = run["data"]["tasks"].items()
-    return {f"{task}.{split}": part["rows"] for task, asked in tasks for split, part in asked["splits"].items()}
+    return {f"{task}.{split}": part["rows"] for task, facts in tasks for split, part in facts["splits"].items()}
 
 
 def _is_drawn(facts: Mapping[str, Any], rows: Mapping[str, int]) -> bool:
-    """Whether the rows that a replay names are those that digest and nonce draw."""
+    """Returns whether the rows of a replay are those that digest and nonce select."""
     details = facts["details"]
     drawn = _drawn(facts["record"], facts["nonce"], tuple(rows.items()), details["asked"])
     named = {name: list(range(rows[name])) if ids == ALL else sorted(ids) for name, ids in details["tasks"].items()}
@@ -113,5 +116,5 @@ def _is_drawn(facts: Mapping[str, Any], rows: Mapping[str, int]) -> bool:
 
 @lru_cache(maxsize=64)
 def _drawn(digest: str, nonce: str, rows: tuple[tuple[str, int], ...], count: int) -> dict[str, list[int]]:
-    """A record is read several times, and a lot is drawn for each of its rows."""
+    """Cached, because a record is read several times and every row is hashed."""
     return draw(digest, nonce, dict(rows), count)

@@ -1,4 +1,4 @@
-"""`harness submit`: a run becomes a record, is judged as it will be, and goes on its way as a pull request.
+"""`harness submit`: makes a record of a run, verifies it, and sends it as a pull request.
 
 run -> staged record -> verdict -> checkout of a results repository, or pull request on the Hub
 """
@@ -29,17 +29,17 @@ from leaderboard.hub import repository
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
 from leaderboard.submission_file import SUBMISSION_FILE, Submission
 from leaderboard.verification.sandbox import verify_in_sandbox
-from leaderboard.verification.text_safety import fault_of
+from leaderboard.verification.text_safety import text_fault
 
-NOT_SAID = "for a reason that is kept out of the record"
-# Options whose values are ids or paths, and the beginnings of paths that say where files lie.
+REDACTED = "for a reason that is kept out of the record"
+# Options whose values are ids or paths, and beginnings of paths that reveal a location.
 _PATHS = ("--model", "--adapter", "--out")
-_ELSEWHERE = re.compile(r"[/\\~]|[A-Za-z]:")
+_LOCATION = re.compile(r"[/\\~]|[A-Za-z]:")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A record that was judged and accepted, in a folder for the time being."""
+    """A verified and accepted record in a temporary folder."""
 
     record: Record
     result: dict[str, Any]
@@ -47,47 +47,48 @@ class Prepared:
 
 
 def command(folder: Path, target: str | None, submission: Submission, dry_run: bool) -> None:
-    """Makes a record of the run, judges it, shows its row, and sends it to `target`: a checkout or ORG/NAME; None for a
-    dry run that judges it among no others.
+    """Makes a record of the run, verifies it, prints its scores and sends it.
 
-    Raises UserError, with the reasons, if it is refused; nothing is written then.
+    target: a checkout or ORG/NAME; None for a dry run without other records. Raises UserError with the reasons if the
+    record is refused. Nothing is written then.
     """
     checkout, records = Path(target or ""), records_at(target)
-    with prepared(folder, submission, records) as ready:
+    with prepared_record(folder, submission, records) as ready:
         _show(ready)
         if dry_run:
-            send = "leave out --dry-run" if target else "add --to ORG/NAME or --to CHECKOUT, and leave out --dry-run"
-            say(f"it would be accepted as {ready.record.place}; to send it, {send}")
+            send = "run the command without --dry-run"
+            send = send if target else f"add --to ORG/NAME or --to CHECKOUT, and {send}"
+            say(f"the record would be accepted as {ready.record.place}. To send it, {send}.")
         elif records is not None:
-            path = add(ready.record, records)
-            _tell_way(path.relative_to(checkout), checkout, ready.record)
+            path = add_record(ready.record, records)
+            _print_git_commands(path.relative_to(checkout), checkout, ready.record)
         else:
-            say(f"{repository.propose(str(target), ready.record, _description(ready))}: the pull request is open")
+            say(f"opened pull request {repository.propose(str(target), ready.record, _description(ready))}")
 
 
 def require_places(folder: Path, target: str | None) -> None:
-    """Raises UserError for a run or a checkout that is not there, before anything is said of who sends it."""
+    """Raises UserError if the run or the checkout does not exist. Called before the terms are read."""
     read_run(folder)
     records_at(target)
 
 
 def records_at(target: str | None) -> Path | None:
-    """The records of a checkout; None for a data set of the Hub and for no target. Raises UserError for a folder that
-    is none."""
+    """Returns the records folder of a checkout; None for a dataset of the Hub or no target. Raises UserError if the
+    folder is not a checkout."""
     checkout = Path(target or "")
     return records_of(checkout) if target and (checkout.is_dir() or "/" not in target) else None
 
 
 @contextmanager
-def prepared(folder: Path, submission: Submission, records: Path | None = None) -> Iterator[Prepared]:
-    """The record of a run, judged among others. Raises UserError with the reasons if it is refused."""
+def prepared_record(folder: Path, submission: Submission, records: Path | None = None) -> Iterator[Prepared]:
+    """Yields the verified record of a run. Raises UserError with the reasons if it is refused."""
     run = read_run(folder)
     for job in run.jobs():
         run.require_table(job)
         if job.task.rendering != job.task.renderings[0]:
             raise UserError(
                 f"{folder} has {job.task.name} in the {job.task.rendering} rendering, and the leaderboard compares the "
-                f"{job.task.renderings[0]} one: it is no record, run harness eval without --set for one"
+                f"{job.task.renderings[0]} rendering. Run harness eval without --set."
             )
     with tempfile.TemporaryDirectory() as temporary:
         staged = _stage(run, submission, Path(temporary).resolve())
@@ -97,18 +98,18 @@ def prepared(folder: Path, submission: Submission, records: Path | None = None) 
         yield Prepared(read_record(staged), verdict.result, verdict.remarks)
 
 
-def add(record: Record, records: Path) -> Path:
-    """Puts a record among others, at once: whoever is interrupted leaves all or nothing of it. Returns its folder.
+def add_record(record: Record, records: Path) -> Path:
+    """Adds a record atomically and returns its folder. An interruption leaves all of it or nothing.
 
-    Raises UserError if it is there already.
+    Raises UserError if it already exists.
     """
     target = records / record.place
     name = sha256(str(records.resolve()).encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir(), f"fflm-records-{name}.lock")):
         if target.exists():
-            raise UserError(f"{target} is there already: this run has been recorded")
+            raise UserError(f"{target} already exists: this run was submitted before. There is nothing to do.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(".*.partial"):  # of one that was interrupted
+        for left in target.parent.glob(".*.partial"):  # from an interrupted call
             left.unlink() if left.is_symlink() else shutil.rmtree(left)
         partial = target.with_name(f".{target.name}.partial")
         for path in record_files(record.run):
@@ -119,14 +120,14 @@ def add(record: Record, records: Path) -> Path:
 
 
 def _stage(run: Run, submission: Submission, folder: Path) -> Path:
-    """The record of a run below a folder, where its place says."""
+    """Writes the record of a run below a temporary folder, at the path that its digest gives."""
     draft = folder / "draft"
     facts = public_facts(run.facts)
     staged = Run(draft, facts)
     for job in run.jobs():
         staged.table(job).parent.mkdir(parents=True, exist_ok=True)
         table = observations.read(run.table(job), observations.schema_of(job.task, job.config))
-        # Other versions of pyarrow, and outputs from elsewhere, may have been written in other pieces.
+        # Other versions of pyarrow, or other programs, may have written other row groups.
         observations.write_whole(staged.table(job), table)
     write_json(draft / "run.json", facts)
     write_json(draft / SUBMISSION_FILE, submission.to_json())
@@ -138,9 +139,9 @@ def _stage(run: Run, submission: Submission, folder: Path) -> Path:
 
 
 def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """run.json as it may be published: of a folder its last part, or what the record calls it where that is another
-    (of a link, or of "."), and no reason that names a path."""
-    left_out = {task: NOT_SAID if fault_of(str(why)) else why for task, why in facts.get("left_out", {}).items()}
+    """Returns run.json for publication. Local paths are reduced to their last part, or to the name in the record if
+    that differs (for a link or "."). Reasons that contain a path are redacted."""
+    left_out = {task: REDACTED if text_fault(str(why)) else why for task, why in facts.get("left_out", {}).items()}
     model = facts["model"]
     ids = {"--adapter": (model.get("adapter") or {}).get("id", "")} | (
         {} if model.get("gguf_file") else {"--model": model["id"]}
@@ -149,17 +150,17 @@ def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def public_command(command: str, ids: Mapping[str, str] = MappingProxyType({})) -> str:
-    """A command with the last part in place of a path that says where somebody's files lie: from the root, a drive, a
-    host or a home folder, or upwards. Ids of the Hub and other relative paths stay. ids: by option, what its value is
-    called in the record: in the place of one that `local/...` there is not made of."""
+    """Returns a command in which each path that reveals a location (absolute, in a home folder, on a drive or host, or
+    upwards) is reduced to its last part. Ids of the Hub and other relative paths stay. ids: by option, the recorded id,
+    which replaces a value from which `local/...` cannot be derived."""
     words = shlex.split(command)
     for place, word in enumerate(words):
         name, equals, value = word.partition("=")
         flag = next((flag for flag in _PATHS if len(name) > 2 and flag.startswith(name)), None)
         if flag is None or (not equals and place + 1 == len(words)):
             continue
-        told = _public_path(flag, value if equals else words[place + 1], ids.get(flag, ""))
-        words[place if equals else place + 1] = f"{name}={told}" if equals else told
+        public = _public_path(flag, value if equals else words[place + 1], ids.get(flag, ""))
+        words[place if equals else place + 1] = f"{name}={public}" if equals else public
     return shlex.join(words)
 
 
@@ -170,13 +171,13 @@ def _public_path(flag: str, value: str, recorded: str) -> str:
         return recorded.removeprefix("local/")
     if flag == "--out":
         return last.lstrip(".") or "prompts.jsonl"
-    if not _ELSEWHERE.match(value) and ".." not in parts:
+    if not _LOCATION.match(value) and ".." not in parts:
         return value
     return last.lstrip(".").rpartition(":")[2] or "model"
 
 
 def today() -> str:
-    """The day in UTC, as submission.json has it."""
+    """Returns the date in UTC, YYYY-MM-DD."""
     return datetime.now(timezone.utc).date().isoformat()
 
 
@@ -189,21 +190,21 @@ def _show(ready: Prepared) -> None:
 
 
 def _description(ready: Prepared) -> str:
-    """What stands in the pull request: a line a task and split."""
+    """Returns the text of the pull request: a line per task and split."""
     lines = [
-        f"- {one['task']}.{one['split']}: accuracy {table.percent(one['value'])}% "
-        f"({table.percent(one['low'])} to {table.percent(one['high'])}), {one['errors']:,} errors / {one['n']:,}"
-        for one in ready.result["scores"]
-        if one["metric"] == "accuracy" and one["group"] is None
+        f"- {score['task']}.{score['split']}: accuracy {table.percent(score['value'])}% ({table.percent(score['low'])} "
+        f"to {table.percent(score['high'])}), {score['errors']:,} errors / {score['n']:,}"
+        for score in ready.result["scores"]
+        if score["metric"] == "accuracy" and score["group"] is None
     ]
     submission = ready.record.submission
     about = f"{submission.division}; observations {submission.licence}; contact {submission.contact}"
     return "\n".join([f"{ready.result['model']['id']} at {ready.result['model']['revision']}", about, "", *lines])
 
 
-def _tell_way(place: Path, checkout: Path, record: Record) -> None:
+def _print_git_commands(place: Path, checkout: Path, record: Record) -> None:
     name = shlex.quote(f"Record {record.run.facts['model']['id']}")
-    say(f"{checkout / place} is written. To send it as a pull request, in {checkout}:")
+    say(f"wrote {checkout / place}. To send it as a pull request, run in {checkout}:")
     for line in (
         f"git checkout -b record-{place.name}",
         f"git add {shlex.quote(place.as_posix())}",

@@ -1,10 +1,10 @@
-"""Records: accepted runs, kept as they came.
+"""Records: accepted runs.
 
     records/<org>--<model>/<revision, 12 hex>/<digest, 12 hex>/
         run.json  result.json  submission.json  observations/<task>.<split>.parquet
 
-The digest is that of the contents, so that a record cannot be edited, only followed by another. What
-becomes known of it later stands beside it (`leaderboard.attestations`).
+The digest is a hash of the contents, so a record cannot be edited, only superseded. Later findings are stored beside it
+(`leaderboard.attestations`).
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from leaderboard.attestations import WITHDRAWN, Attestation, read_attestations
 from leaderboard.submission_file import SUBMISSION_FILE, Submission, read_submission
 
 RECORDS = Path(__file__).parent / "records"
-# Where records lie in a clone of this repository, and in one of a results repository.
+# The records folder in a clone of this repository, and in one of a results repository.
 PLACES = (Path("leaderboard", "records"), Path("records"))
 _NAME = re.compile(r"[a-z][a-z0-9-]*\.[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A record as it lies in its folder. digest: 64 hex digits."""
+    """A record in its folder. digest: 64 hex digits."""
 
     run: Run
     submission: Submission
@@ -35,39 +35,39 @@ class Record:
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """Its folder."""
         return self.run.folder
 
     @property
     def place(self) -> PurePosixPath:
-        """Where it belongs, relative to the records."""
+        """Its path relative to the records folder."""
         return place_of(self.run, self.digest)
 
     @property
     def withdrawn(self) -> Attestation | None:
-        """Why it no longer counts, if so."""
-        return next((one for one in self.attestations if one.kind == WITHDRAWN), None)
+        """Its withdrawal, None if it counts."""
+        return next((each for each in self.attestations if each.kind == WITHDRAWN), None)
 
 
 def record_files(run: Run) -> list[PurePosixPath]:
-    """The files that make the record of a run, relative to its folder, in order.
+    """Returns the files of a run's record, relative to its folder, in order.
 
-    Named by run.json alone, so that a record of an older version is still known by its digest. Raises UserError if it
-    has no tasks and splits, or their names are none.
+    They follow from run.json alone, so that the digest of an older record can still be computed. Raises UserError if
+    run.json has no tasks and splits, or invalid names.
     """
     try:
         tasks = run.facts["data"]["tasks"]
-        names = [f"{task}.{split}" for task, asked in tasks.items() for split in asked["splits"]]
+        names = [f"{task}.{split}" for task, facts in tasks.items() for split in facts["splits"]]
     except (KeyError, TypeError, AttributeError):
         names = []
     if not names or not all(_NAME.fullmatch(name) for name in names):
-        raise UserError(f"{run.folder}/run.json does not say which tasks and splits it has: restore it, or delete it")
+        raise UserError(f"{run.folder}/run.json has no valid tasks and splits. Restore the file, or delete the folder.")
     tables = [PurePosixPath("observations", f"{name}.parquet") for name in names]
     return [*map(PurePosixPath, ("run.json", "result.json", SUBMISSION_FILE)), *sorted(tables)]
 
 
 def digest_of(folder: Path, files: Iterable[PurePosixPath]) -> str:
-    """SHA-256 over the names and contents of some files of a folder, 64 hex digits."""
+    """Returns the SHA-256 over names and contents of files in a folder, 64 hex digits."""
     digest = hashlib.sha256()
     for path in files:
         content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
@@ -76,49 +76,49 @@ def digest_of(folder: Path, files: Iterable[PurePosixPath]) -> str:
 
 
 def place_of(run: Run, digest: str) -> PurePosixPath:
-    """Where a record belongs, relative to the records."""
+    """Returns the path of a record relative to the records folder."""
     model = run.facts["model"]
     return PurePosixPath(model["id"].replace("/", "--"), model["revision"][:12], digest[:12])
 
 
 def read_record(folder: Path) -> Record:
-    """The record in a folder, with what is attested of it. Raises UserError if it is none."""
+    """Returns the record in a folder with its attestations. Raises UserError if there is none."""
     run = read_run(folder)
     submission = read_submission(folder)
     try:
         digest = digest_of(folder, record_files(run))
     except OSError as error:
-        raise UserError(f"{folder} lacks a file ({error.filename}): restore it from git") from None
+        raise UserError(f"{folder} lacks the file {error.filename}. Restore it from git.") from None
     return Record(run, submission, digest, read_attestations(folder, digest))
 
 
 def record_folders(records: Path = RECORDS) -> list[Path]:
-    """The folders of all records, in the order of their paths."""
-    # What an interrupted submission leaves has a name with a dot before it.
+    """Returns the folders of all records, sorted by path."""
+    # An interrupted submission leaves a folder whose name begins with a dot.
     return sorted(path.parent for path in records.glob("*/*/[!.]*/run.json"))
 
 
 def find_records(records: Path = RECORDS) -> Iterator[Record]:
-    """All records, in the order of their paths. Raises UserError for one whose contents are not those of its digest."""
+    """Yields all records, sorted by path. Raises UserError for a record that does not match its digest."""
     for folder in record_folders(records):
         record = read_record(folder)
         if record.place != PurePosixPath(folder.relative_to(records)):
-            raise UserError(f"{folder} was changed after it was recorded: restore it from git")
+            raise UserError(f"{folder} was changed after submission. Restore it from git.")
         yield record
 
 
 def records_of(checkout: Path) -> Path:
-    """The records of a checkout: of one without any, where the first goes, which whoever writes it makes. Raises
-    UserError for a folder that is no git checkout and has none, or for two folders of them."""
-    found = [checkout / place for place in PLACES if (checkout / place).is_dir()]
-    if len(found) == 1:
-        return found[0]
-    both = " and ".join(place.as_posix() for place in PLACES)
-    if found:
-        raise UserError(f"{checkout} has {both}: records lie in one of them, take the other out")
+    """Returns the records folder of a checkout, which may not exist yet. Raises UserError for a folder that is neither
+    a git checkout nor has records, or that has two records folders."""
+    folders = [checkout / place for place in PLACES if (checkout / place).is_dir()]
+    if len(folders) == 1:
+        return folders[0]
+    names = [place.as_posix() for place in PLACES]
+    if folders:
+        raise UserError(f"{checkout} has both {' and '.join(names)}. Remove one of them.")
     if (checkout / ".git").exists():  # a folder, or a file in a worktree
         return checkout / PLACES[1]
     raise UserError(
-        f"{checkout} is no checkout of fflm or of a results repository (it has none of {both}): name one, or the "
-        "ORG/NAME of a data set of the Hub"
+        f"{checkout} is not a checkout of fflm or of a results repository (no {' or '.join(names)}). Name "
+        "a checkout, or a dataset of the Hub as ORG/NAME."
     )

@@ -1,9 +1,9 @@
-"""How far a result can be trusted, in one word and in a sentence: what has been shown, and when.
+"""The verification level of a result, with a sentence on how and when it was reached.
 
-reported      a number that somebody stated; nothing of it can be recomputed
-rescored      every score was recomputed from what the model is recorded to have said
-spot-checked  some sequences, chosen by a nonce given after submission, were asked again and said the same
-re-run        all of them were
+reported      a number that somebody stated; it cannot be recomputed
+rescored      every score was recomputed from the recorded outputs
+spot-checked  a replay of some sequences, chosen by a nonce given after submission, agreed
+re-run        a replay of all sequences agreed
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,56 +17,57 @@ LEVELS = (REPORTED, RESCORED, SPOT_CHECKED, RE_RUN)
 
 @dataclass(frozen=True)
 class VerificationLevel:
-    """word: one of LEVELS. how: a sentence on how and when it was reached. disputed: a replay said something else,
-    and no later one over as many sequences has agreed; a sentence, "" if not."""
+    """level: one of LEVELS. evidence: a sentence on how and when it was reached. disputed: a sentence if a replay
+    disagreed and no later one of at least as many sequences agreed; else ""."""
 
-    word: str
-    how: str
+    level: str
+    evidence: str
     disputed: str = ""
 
 
 def dispute_of(attestations: Iterable[Attestation]) -> Attestation | None:
-    """The replay that said something else, if no later one over as many sequences has agreed; attestations in any
-    order, of a record or of what it repeats."""
+    """Returns the replay that disputes a record, None if there is none. attestations: in any order, of the record or of
+    one that it repeats."""
     dispute: Attestation | None = None
-    for one in sorted((one for one in attestations if one.kind == REPLAY), key=lambda one: one.at):
-        if not one.agrees:
-            dispute = dispute if one.details.get("elsewhere") else one
-        elif dispute and one.details["asked"] >= dispute.details["asked"]:
-            dispute = None  # fewer sequences than were doubted say nothing of those
+    replays = [attestation for attestation in attestations if attestation.kind == REPLAY]
+    for replay in sorted(replays, key=lambda replay: replay.at):
+        if not replay.agrees:
+            dispute = dispute if replay.details.get("elsewhere") else replay
+        elif dispute and replay.details["asked"] >= dispute.details["asked"]:
+            dispute = None  # a replay of fewer sequences does not resolve the dispute
     return dispute
 
 
 def level_of(
-    attestations: Sequence[Attestation], rescored_by: str, followed: Sequence[Attestation] = ()
+    attestations: Sequence[Attestation], rescored_by: str, inherited: Sequence[Attestation] = ()
 ) -> VerificationLevel:
-    """The verification level of a record. rescored_by: what recomputed its scores and when, such as "fflm 0.5.0 on
-    2026-11-21". followed: replays of other records that said something else than they and this one."""
-    how = rescored = f"every score recomputed from the recorded outputs by {rescored_by}"
-    word = RESCORED
-    for one in attestations:
-        if one.kind != REPLAY or not one.agrees:
-            continue
-        if one.details["asked"] == one.details["of"]:
-            word, how = RE_RUN, f"{rescored}; {_told(one, 'all ')}"
-        elif word != RE_RUN:
-            word, how = SPOT_CHECKED, f"{rescored}; {_told(one)}, and said the same"
-    for one in attestations:
-        if one.kind == REPLAY and (device := one.details.get("elsewhere")):
-            how += (
-                f"; {_told(one)}, and not all said the same, which is no dispute: it was recorded on {device}, which "
-                f"rounds otherwise than {one.details['environment'].get('device')}"
+    """Returns the verification level of a record. rescored_by: version and date of the recomputation, such as "fflm
+    0.5.0 on 2026-11-21". inherited: disputing replays of records whose outputs this one repeats."""
+    evidence = rescored = f"every score recomputed from the recorded outputs by {rescored_by}"
+    level = RESCORED
+    replays = [attestation for attestation in attestations if attestation.kind == REPLAY]
+    for replay in (replay for replay in replays if replay.agrees):
+        if replay.details["asked"] == replay.details["of"]:
+            level, evidence = RE_RUN, f"{rescored}; {_describe(replay)}, and agreed"
+        elif level != RE_RUN:
+            level, evidence = SPOT_CHECKED, f"{rescored}; {_describe(replay)}, and agreed"
+    for replay in replays:
+        if device := replay.details.get("elsewhere"):
+            evidence += (
+                f"; {_describe(replay)}, and differed, not counted as a dispute: the record was made on {device}, "
+                f"which rounds differently from {replay.details['environment'].get('device')}"
             )
-    dispute = dispute_of([*attestations, *followed])
+    dispute = dispute_of([*attestations, *inherited])
     if dispute is None:
-        return VerificationLevel(word, how)
-    found = len(dispute.details["differences"])
-    disputed = f"{_told(dispute)}, and not all said the same ({found or 'more'} differences named)"
-    of_another = f"of {dispute.record[:12]}, which said the same, " * any(dispute is one for one in followed)
-    return VerificationLevel(word, how, f"{of_another}{disputed}")
+        return VerificationLevel(level, evidence)
+    count = len(dispute.details["differences"])
+    disputed = f"{_describe(dispute)}, and differed ({count or 'unnamed'} differences)"
+    if any(dispute is replay for replay in inherited):
+        disputed = f"record {dispute.record[:12]} has the same outputs: {disputed}"
+    return VerificationLevel(level, evidence, disputed)
 
 
-def _told(replay: Attestation, all_of: str = "") -> str:
+def _describe(replay: Attestation) -> str:
     asked, of = replay.details["asked"], replay.details["of"]
-    counted = f"{all_of}{of:,}" if all_of else f"{asked:,} of {of:,}"
-    return f"{counted} sequences asked again on {replay.at[:10]} by {replay.by}"
+    count = f"all {of:,}" if asked == of else f"{asked:,} of {of:,}"
+    return f"{count} sequences replayed on {replay.at[:10]} by {replay.by}"

@@ -1,4 +1,4 @@
-"""`harness leaderboard withdraw`: says beside a record, for good, that it no longer counts, and why."""
+"""`harness leaderboard withdraw`: writes an attestation that a record no longer counts, with the reason."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,9 +10,9 @@ from leaderboard.records import read_record
 
 
 def command(folder: Path, reason: str, by: str) -> None:
-    """Writes the attestation. Raises UserError if the record is withdrawn already."""
+    """Writes the attestation and prints its path. Raises UserError if the record is already withdrawn."""
     record = read_record(folder)
     if record.withdrawn:
-        raise UserError(f"{folder} was withdrawn on {record.withdrawn.at[:10]}: nothing is left to do")
+        raise UserError(f"{folder} was already withdrawn on {record.withdrawn.at[:10]}. There is nothing to do.")
     at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     say(write_attestation(folder, Attestation(record.digest, WITHDRAWN, at, by, None, None, {"reason": reason})))

@@ -1,1 +1,1 @@
-"""The verbs that the leaderboard adds to `harness`, one a file."""
+"""The commands that the leaderboard adds to `harness`, one per file."""

@@ -1,4 +1,4 @@
-"""`harness leaderboard ...`: the site, and what goes to the Hub and comes from it."""
+"""`harness leaderboard ...`: the site, and exchange with the Hub."""
 
 import argparse
 from pathlib import Path
@@ -11,18 +11,18 @@ HELP = "build and publish the site; exchange results with the Hub"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verbs below this one."""
+    """Adds the subcommands."""
     _add_verbs(parser.add_subparsers(required=True, metavar="VERB"))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the verb below this one."""
+    """Runs the chosen subcommand."""
     args.action(args)
 
 
 def _add_verbs(verbs: Any) -> None:
     build = verbs.add_parser("build", help="write the static site")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the site goes")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the site")
     build.add_argument(
         "--run", dest="runs", type=Path, nargs="+", action="extend", default=[], metavar="RUN",
         help="run folders to show with the records (repeatable)",
@@ -47,16 +47,18 @@ def _add_verbs(verbs: Any) -> None:
 
     export = verbs.add_parser("export", help="write a record in the format of Every Eval Ever")
     export.add_argument("record", type=Path, metavar="RECORD", help="a record's folder")
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the file goes")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the exported files")
     export.set_defaults(action=_export)
 
-    takes = verbs.add_parser("import", help="import results from model pages, as reported")
-    takes.add_argument("models", nargs="+", metavar="MODEL", help="ids of the Hub")
-    takes.add_argument(
-        "--dataset", required=True, metavar="ORG/NAME", help="the published dataset that they must refer to"
+    imports = verbs.add_parser("import", help="import results from model pages, as reported")
+    imports.add_argument("models", nargs="+", metavar="MODEL", help="ids of the Hub")
+    imports.add_argument(
+        "--dataset", required=True, metavar="ORG/NAME", help="the published dataset that the results must refer to"
     )
-    takes.add_argument("--to", type=Path, required=True, metavar="CHECKOUT", help="a checkout of a results repository")
-    takes.set_defaults(action=_import)
+    imports.add_argument(
+        "--to", type=Path, required=True, metavar="CHECKOUT", help="a checkout of a results repository"
+    )
+    imports.set_defaults(action=_import)
 
     withdraw = verbs.add_parser("withdraw", help="mark a record as withdrawn")
     withdraw.add_argument("record", type=Path, metavar="RECORD", help="a record's folder")
@@ -77,7 +79,7 @@ def _build(args: argparse.Namespace) -> None:
     elif Path(args.records).is_dir():
         build.command(args.out, args.runs, records_of(Path(args.records)), args.url)
     elif Path(args.records).exists():
-        raise UserError(f"{args.records} is no folder: name a checkout, or ORG/NAME of the Hub, with --records")
+        raise UserError(f"{args.records} is not a folder. Name a checkout or ORG/NAME of the Hub with --records.")
     else:
         with repository.fetched(args.records, None) as fetched:
             build.command(args.out, args.runs, fetched.root / repository.RECORDS, args.url)

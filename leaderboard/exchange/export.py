@@ -1,10 +1,10 @@
-"""`harness leaderboard export`: a record in the schema of Every Eval Ever, which other collections of results read.
+"""`harness leaderboard export`: writes a record in the schema of Every Eval Ever, a format for collections of results.
 
-    data/fflm/<org>/<model>/<uuid>.json             one record; the uuid is made of its digest
-    data/fflm/<org>/<model>/<uuid>_samples.jsonl    what the model wrote, an answer a line (`samples.py`)
+    data/fflm/<org>/<model>/<uuid>.json             one record; the uuid is derived from its digest
+    data/fflm/<org>/<model>/<uuid>_samples.jsonl    the model's completions, one per line (`samples.py`)
 
-Scores of a whole split are exported, with their intervals. Those of its parts (by distance, by stratum)
-stay in the record: who averages over an export would count their answers twice.
+Only scores of whole splits are exported, with their intervals. Scores of groups (by distance, by stratum) are left in
+the record: an average over an export would count their answers twice.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ INFINITE = "Infinity"
 
 
 class Metric(NamedTuple):
-    """What a score of that name is: in words, which way is better, between which ends (a number, or INFINITE)."""
+    """Describes a score: text, kind, direction and range (a number or INFINITE)."""
 
     about: str
     kind: str
@@ -42,29 +42,31 @@ class Metric(NamedTuple):
 
 METRICS = {
     "accuracy": Metric("right answers, of all", "accuracy"),
-    "skill": Metric("part of the way from the best baseline to perfection", "skill", low=f"-{INFINITE}"),
-    "accuracy_among_symbols": Metric("reads whose right symbol is more probable than the others", "accuracy"),
+    "skill": Metric("(accuracy - best baseline) / (1 - best baseline)", "skill", low=f"-{INFINITE}"),
+    "accuracy_among_symbols": Metric("reads whose target symbol is the most probable symbol", "accuracy"),
     "sequences_without_glitch": Metric("sequences whose every read is right", "accuracy"),
-    "accuracy_written": Metric("answers that greedy decoding writes", "accuracy"),
-    "mean_probability": Metric("probability of the right one among the candidates", "probability"),
-    "mean_reciprocal_rank": Metric("reciprocal rank of the right one among the candidates", "mrr"),
+    "accuracy_written": Metric("rows whose target greedy decoding writes", "accuracy"),
+    "mean_probability": Metric("probability of the target among the candidates", "probability"),
+    "mean_reciprocal_rank": Metric("reciprocal rank of the target among the candidates", "mrr"),
     "letter_accuracy": Metric("letters with the right count", "accuracy"),
-    "mean_absolute_error": Metric("distance of a number from the right one", "mae", True, high=INFINITE, unit="count"),
-    "parse_failures": Metric("answers that say nothing readable", "error_rate", True),
-    "refusals": Metric("answers that refuse", "error_rate", True),
-    "cut_off": Metric("answers that hit the limit of tokens", "error_rate", True),
-    "turns_without_number": Metric("turns of dialogues that say no number", "error_rate", True),
-    "not_a_number": Metric("answers whose logits were no numbers, which no other score counts", "error_rate", True),
+    "mean_absolute_error": Metric(
+        "absolute difference of prediction and target", "mae", True, high=INFINITE, unit="count"
+    ),
+    "parse_failures": Metric("outputs without a readable answer", "error_rate", True),
+    "refusals": Metric("outputs that refuse to answer", "error_rate", True),
+    "cut_off": Metric("outputs that reach the token limit", "error_rate", True),
+    "turns_without_number": Metric("turns of dialogues without a number", "error_rate", True),
+    "not_a_number": Metric("answers with non-finite logits, excluded from the other scores", "error_rate", True),
 }
 
 
 def command(record: Path, out: Path) -> None:
-    """Writes a record below `out`, and prints its file. Raises UserError if the folder holds no record."""
+    """Exports a record below `out` and prints the file. Raises UserError if the folder has no record."""
     say(write_export(read_record(record), out))
 
 
 def write_export(record: Record, out: Path) -> Path:
-    """Writes the files of a record below `out`; returns the first."""
+    """Writes the files of a record below `out` and returns the first."""
     place = export_place(record)
     path = out / place
     require_writable(path.parent)
@@ -74,7 +76,7 @@ def write_export(record: Record, out: Path) -> Path:
         "evaluation_id": document["evaluation_id"],
         "model_id": document["model_info"]["id"],
     }
-    # ASCII: readers of lines take some signs within a text for the end of one.
+    # ASCII: some readers split lines at Unicode line separators.
     lines = [json.dumps(line) + "\n" for line in samples(record.run, shared)]
     beside = place.with_name(f"{place.stem}_samples.jsonl")
     if lines:
@@ -92,15 +94,15 @@ def write_export(record: Record, out: Path) -> Path:
 
 
 def export_place(record: Record) -> PurePosixPath:
-    """Where the file of a record belongs in a collection. Raises UserError for a model without an organisation."""
+    """Returns the path of a record in a collection. Raises UserError for a model id without an organisation."""
     model = str(record.run.facts["model"]["id"])
     if model.count("/") != 1:
-        raise UserError(f"{model} names no organisation: export records of ORG/NAME")
+        raise UserError(f"{model} has no organisation. Export a record of ORG/NAME.")
     return PurePosixPath("data", COLLECTION, *model.split("/"), f"{UUID(hex=record.digest[:32], version=4)}.json")
 
 
 def export(record: Record) -> dict[str, Any]:
-    """The aggregate document of a record, every score recomputed."""
+    """Returns the aggregate document of a record, with every score recomputed."""
     run = record.run
     jobs = {(job.task.name, job.split): job for job in run.jobs()}
     created = datetime.fromisoformat(run.facts["created"])
@@ -127,21 +129,21 @@ def export(record: Record) -> dict[str, Any]:
 
 
 def _source(record: Record) -> dict[str, Any]:
-    """Who says so. Of which kind the evaluator is to the model, only `disclosure` tells, in words."""
-    said = record.submission
+    """Returns the source of a record. The relation of the evaluator to the model is only known from `disclosure`."""
+    submission = record.submission
     return {
         "source_name": "fflm leaderboard",
         "source_type": "evaluation_run",
-        "source_organization_name": said.contact,
+        "source_organization_name": submission.contact,
         "evaluator_relationship": "other",
         "additional_details": _texts(
             {
-                "disclosure": said.disclosure,
-                "division": said.division,
-                "licence_of_outputs": said.licence,
+                "disclosure": submission.disclosure,
+                "division": submission.division,
+                "licence_of_outputs": submission.licence,
                 "record": record.place.as_posix(),
                 "record_sha256": record.digest,
-                "supersedes": list(said.supersedes),
+                "supersedes": list(submission.supersedes),
                 "withdrawn": record.withdrawn.details.get("reason") if record.withdrawn else None,
             }
         ),
@@ -220,26 +222,26 @@ def _result(record: Record, job: Job, score: dict[str, Any]) -> dict[str, Any]:
 
 
 def _generation(record: Record, job: Job) -> dict[str, Any]:
-    """How the answers were got: written by greedy decoding, or read off probabilities."""
+    """Returns how the answers were obtained: greedy decoding or log-probabilities."""
     model = record.run.facts["model"]
     args: dict[str, Any] = {"execution_command": record.run.facts["command"]}
     details: dict[str, Any] = {"task_version": job.version, "dtype": model["dtype"]}
     details |= {key: model.get(key) for key in ("quantization", "adapter", "gguf_file", "attention")}
     if isinstance(job.task, CompletionTask):
-        put = job.prompting
-        args |= {"max_tokens": put.max_new_tokens(job.task), "reasoning": put.thinking > 0}
+        prompting = job.prompting
+        args |= {"max_tokens": prompting.max_new_tokens(job.task), "reasoning": prompting.thinking > 0}
         args |= {} if record.run.external else {"temperature": 0.0}
         details |= {
-            "shots": put.shots,
-            "chat_template_sha256": None if put.template == EXTERNAL else put.template,
-            "system_prompt": put.system,
-            "thinking_tokens": put.thinking,
-            "turns": put.turns if isinstance(job.task, DialogueTask) else None,
+            "shots": prompting.shots,
+            "chat_template_sha256": None if prompting.template == EXTERNAL else prompting.template,
+            "system_prompt": prompting.system,
+            "thinking_tokens": prompting.thinking,
+            "turns": prompting.turns if isinstance(job.task, DialogueTask) else None,
         }
     return {"generation_args": args, "additional_details": _texts(details)}
 
 
 def _texts(facts: dict[str, Any]) -> dict[str, str]:
-    """What is known, as texts: the schema takes no other kind there."""
+    """Returns the known values as strings, the only type that the schema allows there."""
     known = {key: value for key, value in facts.items() if value is not None and value != []}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in known.items()}

@@ -1,6 +1,6 @@
-"""The answers of a record one by one, in the instance-level schema of Every Eval Ever: all that a model wrote.
+"""The completions of a record, one per line, in the instance-level schema of Every Eval Ever.
 
-Reads and choices are probabilities, of which no output was written; theirs stay in the record's tables.
+Reads and choices have probabilities and no output text. They stay in the record's tables.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from harness.tasks import CompletionTask, DialogueTask
 
 
 def samples(run: Run, shared: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A line for every row whose first answer counts, in the order of jobs and rows. shared: fields of all lines."""
+    """Yields a line for every row whose first answer counts, ordered by job and row. shared: fields of all lines."""
     for job in run.jobs():
         if not isinstance(job.task, CompletionTask):
             continue
         rows = pa.concat_tables(chunk for _, chunk in job.chunks())
         graded = grade(run, job)
-        asked = zip(job.task.texts(rows), job.task.answers(rows), strict=True)
-        for row, (question, answer) in enumerate(asked):
+        prompts = zip(job.task.texts(rows), job.task.answers(rows), strict=True)
+        for row, (question, answer) in enumerate(prompts):
             first = row * job.prompting.turns
             if graded.counted[first]:
                 yield {
@@ -33,7 +33,7 @@ def samples(run: Run, shared: dict[str, Any]) -> Iterator[dict[str, Any]]:
                     "sample_id": str(row),
                     "sample_hash": hashlib.sha256((question + answer).encode()).hexdigest(),
                     "input": {"raw": question, "reference": [answer]},
-                    **_said(job.task, graded, question, range(first, first + job.prompting.turns)),
+                    **_outputs(job.task, graded, question, range(first, first + job.prompting.turns)),
                     "evaluation": {
                         "score": float(graded.right[first]),
                         "is_correct": bool(graded.right[first]),
@@ -43,29 +43,29 @@ def samples(run: Run, shared: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _said(task: CompletionTask, graded: Any, question: str, turns: range) -> dict[str, Any]:
-    """What was written, and what of the first answer counts. turns: the items of a row."""
+def _outputs(task: CompletionTask, graded: Any, question: str, turns: range) -> dict[str, Any]:
+    """Returns the outputs of a row, and the span of its first answer. turns: the items of the row."""
     if not isinstance(task, DialogueTask):
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "interaction_type": "single_turn",
             "output": {"raw": [graded.output[turns[0]]]},
         }
-        return said | {"answer_attribution": _attribution(graded, turns[0], 0, "output.raw")}
+        return fields | {"answer_attribution": _attribution(graded, turns[0], 0, "output.raw")}
     messages = []
     for item in turns:
-        asked = question if item == turns[0] else task.challenge
-        messages += [("user", asked), ("assistant", graded.output[item])]
-    said = {
+        prompt = question if item == turns[0] else task.challenge
+        messages += [("user", prompt), ("assistant", graded.output[item])]
+    fields = {
         "interaction_type": "multi_turn",
         "messages": [
             {"turn_idx": number, "role": role, "content": content} for number, (role, content) in enumerate(messages)
         ],
     }
-    return said | {"answer_attribution": _attribution(graded, turns[0], 1, "messages[1].content")}
+    return fields | {"answer_attribution": _attribution(graded, turns[0], 1, "messages[1].content")}
 
 
 def _attribution(graded: Any, item: int, turn: int, source: str) -> list[dict[str, Any]]:
-    """Where the answer of an item stands; nothing if it says none."""
+    """Returns where the answer of an item was found; empty if there is no answer."""
     if graded.kind[item] != ANSWERED:
         return []
     return [

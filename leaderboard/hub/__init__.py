@@ -1,1 +1,1 @@
-"""What goes to the Hugging Face Hub and comes from it: records, results on models' own pages, the site as a Space."""
+"""Exchange with the Hugging Face Hub: records, results on model pages, the site as a Space."""

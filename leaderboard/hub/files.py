@@ -1,4 +1,4 @@
-"""Files of repositories on the Hub, as strangers left them: listed with their sizes, fetched if they are not large."""
+"""Lists and downloads untrusted files of Hub repositories, within size limits."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from leaderboard.verification.refusal import Refused, shown
+from leaderboard.quoting import quote
+from leaderboard.verification.refusal import Refused
 
 
 def sizes(api: HfApi, repository: str, revision: str, kind: str, folder: str | None = None) -> dict[str, int]:
-    """The files that lie in a folder of a repository (in its root, if None) and their bytes, in order; none if there
-    is no such folder."""
+    """Returns the sizes in bytes of the files in a folder of a repository (None: the root), sorted by path; empty if
+    the folder does not exist."""
     try:
         listed = [*api.list_repo_tree(repository, folder, revision=revision, repo_type=kind)]
     except EntryNotFoundError:
@@ -22,10 +23,10 @@ def sizes(api: HfApi, repository: str, revision: str, kind: str, folder: str | N
 def fetch(  # noqa: PLR0917
     api: HfApi, repository: str, path: str, revision: str, kind: str, size: int | None, most: int
 ) -> bytes:
-    """The content of a file. size: what `sizes` says of it. Raises Refused, before it is asked for, if it is not there
-    or has more than `most` bytes."""
+    """Returns the content of a file. size: from `sizes`. Raises Refused, before the download, if the file does not
+    exist or has more than `most` bytes."""
     if size is None:
-        raise Refused(f"there is no {shown(path)}")
+        raise Refused(f"it has no file {quote(path)}")
     if size > most:
-        raise Refused(f"{shown(path)} has {size:,} bytes, at most {most:,} are read")
+        raise Refused(f"{quote(path)} has {size:,} bytes, the limit is {most:,}")
     return Path(api.hf_hub_download(repository, path, revision=revision, repo_type=kind)).read_bytes()

@@ -1,7 +1,7 @@
-"""Results in the models' own repositories on the Hub: proposed there for a run, and read from there as reported.
+"""Results in model repositories on the Hub: proposes those of a run, and imports those that are stated there.
 
-The Hub shows what a repository states in `.eval_results/` on the page of the model and on that of the
-data set, whose `eval.yaml` says which tasks it has.
+The Hub shows `.eval_results/` of a model repository on the pages of the model and of the dataset. The tasks of the
+dataset are listed in its `eval.yaml`.
 """
 
 import re
@@ -27,9 +27,10 @@ from harness.tasks import CompletionTask, ReadTask
 from leaderboard.hub import eval_results
 from leaderboard.hub import files as hub_files
 from leaderboard.hub.reported import REPOSITORY, Reported, ReportedScore, reportable, reported_file, write_reported
+from leaderboard.quoting import quote
 from leaderboard.records import records_of
-from leaderboard.verification.refusal import Refused, shown
-from leaderboard.verification.text_safety import fault_of
+from leaderboard.verification.refusal import Refused
+from leaderboard.verification.text_safety import text_fault
 
 RESULTS_FILE = f"{eval_results.FOLDER}/fflm.yaml"
 REPORTED = "reported"
@@ -40,7 +41,7 @@ _RESULTS = re.compile(rf"{re.escape(eval_results.FOLDER)}/[\w.-]+\.ya?ml", re.AS
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A data set of the Hub at a commit: its task_ids, and what its rows are."""
+    """A dataset of the Hub at a commit. tasks: its task_ids. manifest: describes its rows."""
 
     revision: str
     tasks: frozenset[str]
@@ -48,11 +49,11 @@ class Benchmark:
 
 
 def propose(run: Run, dataset: str, source_url: str | None = None) -> str:
-    """Opens a pull request on the model's repository with the scores of the splits that were asked in full, over the
-    rows that the data set publishes; returns its address, that of an open one if it says the same.
+    """Opens a pull request on the model's repository with the scores of whole splits that the dataset publishes.
+    Returns its address, or that of an open pull request with the same content.
 
-    source_url: where the outputs or more about them can be read. Raises UserError if the model has no repository, the
-    run no such split, or the repository the same results already; HubError for what the Hub refuses.
+    source_url: page with the outputs. Raises UserError if the model has no repository, the run has no such split, or
+    the repository already has these results; HubError if the Hub refuses.
     """
     model = _repository_of(run)
     if source_url is not None:
@@ -64,7 +65,7 @@ def propose(run: Run, dataset: str, source_url: str | None = None) -> str:
     scored = list(_scores(run, benchmark))
     if not scored:
         raise UserError(
-            f"{run.folder} has no task of {dataset} on a whole split: run harness eval without --limit and --set"
+            f"{run.folder} has no whole split of a task of {dataset}. Run harness eval without --limit and --set."
         )
     entries = [
         EvalResultEntry(
@@ -85,9 +86,10 @@ def propose(run: Run, dataset: str, source_url: str | None = None) -> str:
             before = _file(api, model, commit)
             after = eval_results.add(before, eval_result_entries_to_yaml(entries)).encode()
         except Refused as refused:
-            raise HubError(f"{RESULTS_FILE} of {model} cannot be added to ({refused}): have it mended first") from None
+            reason = f"{RESULTS_FILE} of {model} cannot be extended: {refused}"
+            raise HubError(f"{reason}. Correct the file first.") from None
         if before is not None and eval_results.add(before, []).encode() == after:
-            raise HubError(f"{model} states these results already: there is nothing to propose")
+            raise HubError(f"{model} already states these results. There is nothing to propose.")
         if (there := _open_proposal(api, model, title, after)) is not None:
             return there
         info = api.create_commit(
@@ -102,9 +104,9 @@ def propose(run: Run, dataset: str, source_url: str | None = None) -> str:
 
 
 def import_command(models: list[str], dataset: str, checkout: Path) -> None:
-    """Writes what the repositories of some models state of a data set's tasks below `reported/` of a checkout.
+    """Imports the scores that model repositories state for a dataset into `reported/` of a checkout.
 
-    Prints what was taken, and what was left and why. Raises HubError for what the Hub refuses.
+    Prints the imported scores, and the skipped ones with the reason. Raises HubError if the Hub refuses.
     """
     folder = records_of(checkout).parent / REPORTED
     for name in [dataset, *models]:
@@ -113,42 +115,42 @@ def import_command(models: list[str], dataset: str, checkout: Path) -> None:
     api = HfApi()
     for model in models:
         with hub_errors(model, kind=MODEL):
-            taken, left = _stated(api, model, dataset)
-        for score in taken:
+            imported, skipped = _stated(api, model, dataset)
+        for score in imported:
             say(f"{model}: {score.task}.{score.split} {score.value:.4f}")
-        for reason in left:
-            say(f"{model}: left out, {reason}")
+        for reason in skipped:
+            say(f"{model}: skipped {reason}")
         path = reported_file(folder, model)
-        if taken:
-            say(write_reported(folder, Reported(model, tuple(taken))))
+        if imported:
+            say(write_reported(folder, Reported(model, tuple(imported))))
         elif path.exists():
             path.unlink()
-            say(f"{model} states nothing of {dataset} any more: {path} is deleted")
+            say(f"{model} no longer states results on {dataset}: deleted {path}")
         else:
-            say(f"{model} states nothing of {dataset}")
+            say(f"{model} states no results on {dataset}")
 
 
 def _require_page(url: str) -> None:
-    """Raises UserError for what is no address of a page that anybody may read."""
-    if fault := fault_of(url):
-        raise UserError(f"--source-url {fault}: {shown(url)}")
+    """Raises UserError unless a URL is a public http(s) address."""
+    if fault := text_fault(url):
+        raise UserError(f"--source-url {fault}: {quote(url)}. Name a page that begins with https://.")
     if not re.fullmatch(r"https?://\S+", url):
-        raise UserError(f"--source-url {shown(url)} is no address of a page: name one that begins with https://")
+        raise UserError(f"--source-url {quote(url)} is not a web address. Name a page that begins with https://.")
 
 
 def _repository_of(run: Run) -> str:
-    """The model's repository. Raises UserError if it can have none, or the run is of more than the model."""
+    """Returns the model's repository. Raises UserError if it has none, or if the run used an adapter."""
     model = run.facts["model"]
     name = str(model["id"])
     if name.startswith("local/") or name in MODELS or not REPOSITORY.fullmatch(name):
-        raise UserError(f"{name} is no model of the Hub: publish it there, and run harness eval --model ORG/NAME")
+        raise UserError(f"{name} is not a model of the Hub. Publish it and run harness eval --model ORG/NAME.")
     if model.get("adapter"):
-        raise UserError(f"{name} was asked with an adapter, whose results are not those of {name}: run it without")
+        raise UserError(f"{name} was run with an adapter, so the results are not those of {name}. Run it without.")
     return name
 
 
 def _benchmark(api: HfApi, dataset: str) -> Benchmark:
-    """What a data set holds now. Raises HubError if `fflm-data push` did not write it."""
+    """Returns the current state of a dataset. Raises HubError if `fflm-data push` did not write it."""
     revision = str(api.dataset_info(dataset).sha)
     there = hub_files.sizes(api, dataset, revision, DATASET)
     try:
@@ -157,7 +159,9 @@ def _benchmark(api: HfApi, dataset: str) -> Benchmark:
             for name in (EVAL_FILE, MANIFEST_FILE)
         )
     except Refused as refused:
-        raise HubError(f"{dataset} is none that fflm-data push wrote ({refused}): name another") from None
+        raise HubError(
+            f"{dataset} was not written by fflm-data push: {refused}. Name another dataset with --dataset."
+        ) from None
     return Benchmark(revision, _task_ids(tasks, dataset), Manifest.from_json(manifest, dataset))
 
 
@@ -166,11 +170,11 @@ def _task_ids(content: bytes, dataset: str) -> frozenset[str]:
         listed = yaml.load(content, Loader=yaml.BaseLoader)["tasks"]
         return frozenset(task["id"] for task in listed)
     except (yaml.YAMLError, RecursionError, LookupError, TypeError):
-        raise HubError(f"{EVAL_FILE} of {dataset} lists no tasks: push it again with fflm-data push") from None
+        raise HubError(f"{EVAL_FILE} of {dataset} has no tasks. Push the dataset again with fflm-data push.") from None
 
 
 def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """The accuracy of each split that was asked in full and answered with numbers, over rows that are published."""
+    """Yields the accuracy of each published split that was evaluated in full with finite logits."""
     whole = {
         (job.task.name, job.split): job
         for job in run.jobs()
@@ -182,37 +186,37 @@ def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, dict[str, Any
     if not whole:
         return
     scores = score_run(run)["scores"]
-    lost = {(score["task"], score["split"]) for score in scores if score["metric"] == "not_a_number"}
+    non_finite = {(score["task"], score["split"]) for score in scores if score["metric"] == "not_a_number"}
     for score in scores:
         place = (score["task"], score["split"])
-        if score["metric"] == "accuracy" and score["group"] is None and place in whole and place not in lost:
+        if score["metric"] == "accuracy" and score["group"] is None and place in whole and place not in non_finite:
             yield whole[place], score
 
 
 def _notes(run: Run, job: Job, score: dict[str, Any]) -> str:
-    """How a score was taken and how sure it is, in one line."""
+    """Returns version, options and interval of a score, in one line."""
     model = run.facts["model"]
     version = f"fflm {run.facts['environment'].get('fflm')}"
-    made = [version, "external outputs"] if run.external else [version, f"revision {model['revision'][:12]}"]
+    notes = [version, "external outputs"] if run.external else [version, f"revision {model['revision'][:12]}"]
     if model["dtype"] != EXTERNAL:
-        made.append(str(model["dtype"]))
-    made += [str(model[key]) for key in ("gguf_file", "quantization") if model.get(key)]
+        notes.append(str(model["dtype"]))
+    notes += [str(model[key]) for key in ("gguf_file", "quantization") if model.get(key)]
     interval = f"95% interval {score['low']:.4f} to {score['high']:.4f}"
-    return ", ".join([*made, *_asked(job), f"n = {score['n']:,}", interval])
+    return ", ".join([*notes, *_prompting(job), f"n = {score['n']:,}", interval])
 
 
-def _asked(job: Job) -> list[str]:
-    """How the questions of a job were put."""
+def _prompting(job: Job) -> list[str]:
+    """Describes how a job is scored or prompted."""
     if not isinstance(job.task, CompletionTask):
         return ["every read of one forward pass" if isinstance(job.task, ReadTask) else "candidates by log-probability"]
-    put = job.prompting
-    asked = [f"{put.shots} shots", "chat template" if put.chat else "plain text"]
-    asked += ["system prompt"] if put.system else []
-    return [*asked, f"{put.thinking} tokens of thinking"] if put.thinking else asked
+    prompting = job.prompting
+    parts = [f"{prompting.shots} shots", "chat template" if prompting.chat else "plain text"]
+    parts += ["system prompt"] if prompting.system else []
+    return [*parts, f"{prompting.thinking} tokens of thinking"] if prompting.thinking else parts
 
 
 def _file(api: HfApi, model: str, revision: str) -> bytes | None:
-    """The results file as it is, None if there is none. Raises Refused if it is too large."""
+    """Returns the current results file, None if there is none. Raises Refused if it is too large."""
     there = hub_files.sizes(api, model, revision, MODEL, eval_results.FOLDER)
     if RESULTS_FILE not in there:
         return None
@@ -220,38 +224,39 @@ def _file(api: HfApi, model: str, revision: str) -> bytes | None:
 
 
 def _open_proposal(api: HfApi, model: str, title: str, content: bytes) -> str | None:
-    """The address of an open pull request that proposes the same."""
-    for found in api.get_repo_discussions(model, discussion_type="pull_request", discussion_status="open"):
-        with suppress(Refused):  # another's, too large to be the same
-            if found.title == title and _file(api, model, f"refs/pr/{found.num}") == content:
-                return found.url
+    """Returns the address of an open pull request with the same content, None if there is none."""
+    for proposal in api.get_repo_discussions(model, discussion_type="pull_request", discussion_status="open"):
+        with suppress(Refused):  # too large to be the same
+            if proposal.title == title and _file(api, model, f"refs/pr/{proposal.num}") == content:
+                return proposal.url
     return None
 
 
 def _stated(api: HfApi, model: str, dataset: str) -> tuple[list[ReportedScore], list[str]]:
-    """The scores that a repository states, the latest of each task and split; and what was left, with the reason."""
+    """Returns the scores that a repository states, the latest of each task and split, and the skipped ones with
+    reasons."""
     revision = str(api.model_info(model).sha)
-    found: dict[tuple[str, str], ReportedScore] = {}
-    left: list[str] = []
+    scores: dict[tuple[str, str], ReportedScore] = {}
+    skipped: list[str] = []
     there = hub_files.sizes(api, model, revision, MODEL, eval_results.FOLDER)
     files = [path for path in there if _RESULTS.fullmatch(path)]
     if len(files) > MOST_FILES:
-        left.append(f"all but the first {MOST_FILES} of {len(files):,} files")
+        skipped.append(f"all but the first {MOST_FILES} of {len(files):,} files")
     for path in files[:MOST_FILES]:
         try:
             content = hub_files.fetch(api, model, path, revision, MODEL, there[path], eval_results.MOST_BYTES)
             stated = list(eval_results.scores(eval_results.parse(content), dataset))
         except Refused as refused:
-            left.append(f"{path}: {refused}")
+            skipped.append(f"{path}: {refused}")
             continue
-        for one in stated:
-            if isinstance(one, str):
-                left.append(f"{path}: {one}")
+        for score in stated:
+            if isinstance(score, str):
+                skipped.append(f"{path}: {score}")
                 continue
-            place = (one.task, one.split)
-            earlier = found.get(place)
-            if earlier is None or earlier.date < one.date:
-                found[place] = one
-            if earlier is not None and earlier != one:
-                left.append(f"{path}: another number for {one.task}.{one.split}; the latest is taken")
-    return [found[place] for place in sorted(found)], left
+            place = (score.task, score.split)
+            earlier = scores.get(place)
+            if earlier is None or earlier.date < score.date:
+                scores[place] = score
+            if earlier is not None and earlier != score:
+                skipped.append(f"{path}: another score of {score.task}.{score.split}; the latest is imported")
+    return [scores[place] for place in sorted(scores)], skipped

@@ -1,4 +1,4 @@
-"""A results repository on the Hugging Face Hub: a data set whose records are added by pull requests.
+"""A results repository on the Hugging Face Hub: a dataset with records, which are added by pull requests.
 
 ORG/NAME
     records/<org>--<model>/<revision, 12 hex>/<digest, 12 hex>/...
@@ -16,30 +16,31 @@ from huggingface_hub.hf_api import RepoFile
 
 from fflm_data.hub import DATASET, hub_errors
 from harness.errors import UserError
+from leaderboard.quoting import quote
 from leaderboard.records import Record, record_files
 from leaderboard.submission_file import SUBMISSION_FILE
 from leaderboard.verification.diff import added_records
-from leaderboard.verification.reading import most_bytes, read_json
-from leaderboard.verification.refusal import Refused, shown
+from leaderboard.verification.reading import max_bytes, read_json
+from leaderboard.verification.refusal import Refused
 
 RECORDS, REPORTED = PurePosixPath("records"), PurePosixPath("reported")
-# What one pull request may add.
+# Limits of one pull request.
 MOST_NEW_FILES = 1_000
 MOST_NEW_BYTES = 2**29
-# What stands in the place of an account that is gone: no two of those are the same.
+# Placeholders for a deleted account. Two deleted accounts are not the same sender.
 NO_AUTHOR = ("", "deleted")
 
 
 def propose(repository: str, record: Record, description: str) -> str:
-    """Opens a pull request that adds a record; returns its address. Raises UserError if the record is there, and
-    HubError, one line, for what the Hub refuses; nothing is left behind then."""
+    """Opens a pull request that adds a record and returns its address. Raises UserError if the record already exists,
+    and HubError if the Hub refuses."""
     place = RECORDS / record.place
     files = record_files(record.run)
     with hub_errors(repository, forbidden=f"open a pull request in {repository}: use one that may"):
         api = HfApi()
         there = _files(api, repository, None)
         if any(path.startswith(f"{place}/") for path in there):
-            raise UserError(f"{repository} has {place} already: this run has been recorded")
+            raise UserError(f"{repository} already has {place}: this run was submitted before. There is nothing to do.")
         commit = api.create_commit(
             repository,
             [CommitOperationAdd(f"{place}/{path}", record.folder / path) for path in files],
@@ -53,9 +54,9 @@ def propose(repository: str, record: Record, description: str) -> str:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Files of a repository at one commit, in a folder for the time being. added: the records to be judged, relative to
-    it. pull_request: None for the repository as it is. own: the records that they supersede and that came by pull
-    requests of the same author, 12 hex digits each."""
+    """A repository at one commit, in a temporary folder. added: the records to verify, relative to it. pull_request:
+    None for the main branch. own: superseded records that came by pull requests of the same author, 12 hex digits
+    each."""
 
     repository: str
     pull_request: int | None
@@ -67,11 +68,11 @@ class Fetched:
 
 @contextmanager
 def fetched(repository: str, pull_request: int | None, attested: Collection[str] = ()) -> Iterator[Fetched]:
-    """The records of a repository as it is, or as a pull request would leave it; all of it at the commits that are
-    there now, whatever is pushed meanwhile. attested: names of attestations that the request may add.
+    """Yields the records of a repository, or of a pull request, at the current commits. attested: file names of
+    attestations that the pull request may add.
 
-    Raises Refused, before anything is downloaded, for a request that does more than adding records, or has too many
-    files or too large ones; HubError, one line, for what the Hub refuses.
+    Raises Refused, before the download, if the pull request changes more than new records or exceeds the limits, and
+    HubError if the Hub refuses.
     """
     with tempfile.TemporaryDirectory() as path, hub_errors(repository):
         api = HfApi()
@@ -80,7 +81,7 @@ def fetched(repository: str, pull_request: int | None, attested: Collection[str]
         before, after = _files(api, repository, main), _files(api, repository, head)
         if pull_request is None:
             parts = [PurePosixPath(name).parts for name in after if name.startswith(f"{RECORDS}/")]
-            added = sorted({PurePosixPath(*one[:4]) for one in parts if len(one) > 4})
+            added = sorted({PurePosixPath(*names[:4]) for names in parts if len(names) > 4})
         else:
             blobs = [{name: str(file.blob_id) for name, file in files.items()} for files in (before, after)]
             added = added_records(blobs[0], blobs[1], RECORDS, attested)
@@ -96,8 +97,8 @@ def fetched(repository: str, pull_request: int | None, attested: Collection[str]
 
 
 def push(fetched: Fetched, files: list[Path]) -> str:
-    """Adds files of a fetched folder to the repository, or to its pull request: attestations, by maintainers. Returns
-    the address of the commit; refused by the Hub if something else was pushed since."""
+    """Adds attestations to the repository or its pull request and returns the address of the commit. The Hub refuses it
+    if another commit was pushed since the download."""
     with hub_errors(fetched.repository, forbidden=f"write to {fetched.repository}: use one that may"):
         commit = HfApi().create_commit(
             fetched.repository,
@@ -115,27 +116,27 @@ def _head(api: HfApi, repository: str, pull_request: int) -> str | None:
 
 
 def _is_run(path: PurePosixPath) -> bool:
-    """Whether a file is the run.json of a record."""
+    """Returns whether a file is the run.json of a record."""
     return len(path.parts) == 5 and path.parts[0] == str(RECORDS) and path.name == "run.json"
 
 
 def _superseded(root: Path, added: Collection[PurePosixPath]) -> set[str]:
-    """What the new records would supersede, as far as they say so: the judge reads them again."""
-    found: set[str] = set()
+    """Returns the digests that the new records supersede. Unreadable files are skipped: verification refuses them."""
+    digests: set[str] = set()
     for place in added:
         with suppress(Refused):
             names = read_json(root / place / SUBMISSION_FILE).get("supersedes")
-            found |= {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
-    return found
+            digests |= {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    return digests
 
 
 def _own(api: HfApi, repository: str, pull_request: int, runs: Mapping[str, str]) -> frozenset[str]:
-    """Of some records (the run.json of each, by digest) those that a pull request of the same author brought."""
+    """Returns the digests of records that came by pull requests of the same author. runs: run.json files by digest."""
     author = api.get_discussion_details(repository, pull_request, repo_type=DATASET).author
     if not runs or author in NO_AUTHOR:
         return frozenset()
     entries = api.get_paths_info(repository, sorted(runs.values()), expand=True, repo_type=DATASET)
-    commits = {one.path: one.last_commit for one in entries if isinstance(one, RepoFile)}
+    commits = {entry.path: entry.last_commit for entry in entries if isinstance(entry, RepoFile)}
     return frozenset(
         name
         for name, path in runs.items()
@@ -144,8 +145,8 @@ def _own(api: HfApi, repository: str, pull_request: int, runs: Mapping[str, str]
 
 
 def _author_of(api: HfApi, repository: str, commit: str, title: str) -> str | None:
-    """Who opened the pull request that a commit merged; None if it merged none. The Hub ends its title with the number,
-    and keeps the commit with the request: what else stands in the title is the author's."""
+    """Returns the author of the pull request that a commit merged; None if it merged none. The Hub appends the number
+    to the title and stores the merge commit in the pull request. The rest of the title is chosen by the author."""
     number = re.search(r"\(#([0-9]{1,9})\)$", title)
     if number is None:
         return None
@@ -156,16 +157,16 @@ def _author_of(api: HfApi, repository: str, commit: str, title: str) -> str | No
 
 def _require_bounded(sizes: Mapping[str, int]) -> None:
     for name, size in sizes.items():
-        if size > most_bytes(name):
-            raise Refused(f"{shown(name)} has {size:,} bytes, at most {most_bytes(name):,} are read")
+        if size > max_bytes(name):
+            raise Refused(f"{quote(name)} has {size:,} bytes, the limit is {max_bytes(name):,}")
     if len(sizes) > MOST_NEW_FILES or sum(sizes.values()) > MOST_NEW_BYTES:
         raise Refused(
-            f"it adds {len(sizes):,} files of {sum(sizes.values()):,} bytes: at most {MOST_NEW_FILES:,} and "
-            f"{MOST_NEW_BYTES:,} come at once"
+            f"the pull request adds {len(sizes):,} files with {sum(sizes.values()):,} bytes. The limits are "
+            f"{MOST_NEW_FILES:,} and {MOST_NEW_BYTES:,}. Split it into several requests."
         )
 
 
 def _files(api: HfApi, repository: str, revision: str | None) -> dict[str, RepoFile]:
-    """Every file of a revision, by its path."""
+    """Returns all files of a revision by path."""
     tree = api.list_repo_tree(repository, repo_type=DATASET, revision=revision, recursive=True)
-    return {one.path: one for one in tree if isinstance(one, RepoFile)}
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}

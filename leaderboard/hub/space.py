@@ -1,4 +1,4 @@
-"""A built site as a static Space of the Hub: all that changed in one commit, nothing where nothing changed."""
+"""Publishes a built site as a static Space of the Hub, in one commit with the changed files."""
 
 from pathlib import Path
 
@@ -27,18 +27,17 @@ short_description: Can a language model hold one bit and count to n?
 
 # fflm leaderboard
 
-Whether a language model can hold one bit and count to n. Every number on these pages is recomputed from recorded
-outputs; `harness leaderboard build` of the package fflm writes them, and `harness leaderboard publish` this Space:
-what is changed here by hand is gone with the next commit. The outputs of each record have the licence that its page
-names.
+Can a language model hold one bit and count to n? Every number on these pages is recomputed from recorded outputs.
+The package fflm builds the site (`harness leaderboard build`) and publishes this Space (`harness leaderboard publish`),
+which overwrites manual changes. The licence of each record's outputs is on its page.
 """
 
 
 def command(space: str, site: Path) -> None:
-    """Makes a static Space hold exactly the files of a built site, and says where.
+    """Replaces the files of a static Space by those of a built site, and prints the commit.
 
-    Raises UserError for a folder that is no site, HubError for a Space that holds something else and for what the Hub
-    refuses; the Space is then as it was.
+    Raises UserError for a folder that is not a site, and HubError for a Space with other content or if the Hub refuses.
+    The Space is then unchanged.
     """
     local = _site_files(site)
     if "/" not in space:
@@ -50,7 +49,7 @@ def command(space: str, site: Path) -> None:
     adds = [path for path, content in local.items() if remote.get(path) not in content_ids(content)]
     deleted = sorted(remote.keys() - local.keys() - {ATTRIBUTES})
     if not adds and not deleted:
-        say(f"nothing to upload: {space} holds this site")
+        say(f"nothing to upload: {space} already has this site")
         return
     with hub_errors(space, f"write to {space}: use one that may", SPACE):
         if commit is None:
@@ -68,18 +67,18 @@ def command(space: str, site: Path) -> None:
 
 
 def _site_files(site: Path) -> dict[str, bytes]:
-    """What the Space is to hold, by path. Raises UserError if the folder is no site."""
+    """Returns the files of the Space by path. Raises UserError if the folder is not a site."""
     if not is_site(site):
-        raise UserError(f"{site} is no built site: write one with harness leaderboard build --out {site}")
+        raise UserError(f"{site} is not a built site. Run harness leaderboard build --out {site}.")
     if others := other_files(site):
-        raise UserError(f"{site} has other files than a built site ({others[0]}): build it into an empty folder")
+        raise UserError(f"{site} has files that are not part of the site ({others[0]}). Build it in an empty folder.")
     files = sorted(path for path in site.rglob("*") if path.is_file())
     return {path.relative_to(site).as_posix(): path.read_bytes() for path in files} | {CARD: _CARD.encode()}
 
 
 def _look(api: HfApi, space: str) -> tuple[str | None, dict[str, str]]:
-    """The commit of a Space and the content ids of its files; None if there is none. Raises HubError if it is not one
-    of ours."""
+    """Returns the commit of a Space and the content ids of its files; None if it does not exist. Raises HubError if the
+    Space has other content."""
     try:
         info = api.space_info(space, files_metadata=True)
     except RepositoryNotFoundError as error:
@@ -94,5 +93,5 @@ def _look(api: HfApi, space: str) -> tuple[str | None, dict[str, str]]:
         except Refused:
             ours = False
         if not ours:
-            raise HubError(f"{space} holds something else (no {INDEX_FILE} of ours): choose another name")
+            raise HubError(f"{space} has other content (no {INDEX_FILE} of fflm). Choose another name.")
     return commit, remote

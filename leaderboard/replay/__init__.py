@@ -1,1 +1,1 @@
-"""Models run again: on recorded sequences, and on rows that nobody knew beforehand."""
+"""Running recorded models again: on recorded sequences, and on fresh rows."""

@@ -1,7 +1,7 @@
-"""How far what is said again may be from what was recorded: pure functions on log-probabilities.
+"""Tolerances: how far replayed log-probabilities may differ from recorded ones. Pure functions on arrays.
 
-The same model on another machine, or in another batch, adds its numbers in another order. Log-probabilities move a
-little, and where two tokens are nearly as probable as each other, the other one comes out on top.
+The same model on another machine, or in another batch, sums in another order. Log-probabilities change slightly, and a
+near tie between two tokens may be broken the other way.
 """
 
 from collections.abc import Mapping
@@ -17,58 +17,58 @@ from harness.planning.plans import ChoicePlan
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A log-probability may be off by absolute + relative * |replayed|, in nats, and the sum of several by absolute for
-    each. Relative to what is replayed: what is recorded could be anything."""
+    """Allows a difference of absolute + relative * |replayed|, in nats. For a sum over several tokens, absolute counts
+    once per token. Relative to the replayed value, because the recorded value is not trusted."""
 
     absolute: float
     relative: float
 
-    def of(self, replayed: npt.ArrayLike, tokens: npt.ArrayLike = 1) -> Floats:
-        """By how much the record of each log-probability, of so many tokens, may be off."""
-        allowed = self.absolute * np.asarray(tokens) + self.relative * np.abs(np.asarray(replayed, dtype=np.float64))
-        return np.asarray(allowed, dtype=np.float64)
+    def allowed(self, replayed: npt.ArrayLike, tokens: npt.ArrayLike = 1) -> Floats:
+        """Returns the allowed difference of each log-probability. tokens: how many tokens each is the sum of."""
+        values = self.absolute * np.asarray(tokens) + self.relative * np.abs(np.asarray(replayed, dtype=np.float64))
+        return np.asarray(values, dtype=np.float64)
 
     def margin(self, best: float) -> float:
-        """How much less probable than the most probable token another may be that was the most probable one in the
-        record: both may have moved."""
-        return float(2 * self.of(best))
+        """Returns by how much another token may be less probable than the best one and still have been the best in the
+        record: both may have changed."""
+        return float(2 * self.allowed(best))
 
 
-# By the numbers that a model computes in. In other batches, padded otherwise, on one thread and on two, SmolLM2-135M on
-# a CPU moves by up to 1.3e-5 a token in float32 and up to 0.25 in bfloat16 (at a log-probability of -3.9), of which
-# float16 has an eighth, having three bits more; larger models and GPUs add up more terms, in other orders.
+# By dtype. With other batches, other padding, and one or two threads, log-probabilities of SmolLM2-135M on a CPU change
+# by up to 1.3e-5 per token in float32 and up to 0.25 in bfloat16 (at -3.9). float16 has three more bits, so an eighth
+# of # that. Larger models and GPUs sum more terms in other orders.
 TOLERANCES: Mapping[str, Tolerance] = {
     "float64": Tolerance(1e-3, 1e-4),
     "float32": Tolerance(1e-3, 1e-4),
     "float16": Tolerance(0.04, 4e-3),
     "bfloat16": Tolerance(0.3, 0.03),
 }
-# Kernels of packed weights round as they see fit on each kind of GPU.
+# Kernels for quantized weights round differently on each kind of GPU.
 QUANTIZED = Tolerance(0.4, 0.04)
 
 
 def tolerance_of(model: Mapping[str, Any]) -> Tolerance:
-    """What a model of run.json is allowed; of numbers that are not known here, as much as the coarsest."""
+    """Returns the tolerance of a model in run.json; for an unknown dtype that of quantized weights, the largest."""
     return QUANTIZED if model.get("quantization") else TOLERANCES.get(model["dtype"], QUANTIZED)
 
 
-def apart(recorded: npt.ArrayLike, replayed: npt.ArrayLike) -> Floats:
-    """How far apart log-probabilities are; NaN where one of them is."""
-    one, other = np.asarray(recorded, dtype=np.float64), np.asarray(replayed, dtype=np.float64)
+def absolute_differences(recorded: npt.ArrayLike, replayed: npt.ArrayLike) -> Floats:
+    """Returns the absolute differences; 0 for two equal infinities, NaN where one value is NaN."""
+    first, second = np.asarray(recorded, dtype=np.float64), np.asarray(replayed, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        return np.where(one == other, 0.0, np.abs(one - other))  # two infinities are the same
+        return np.where(first == second, 0.0, np.abs(first - second))
 
 
-def differ(recorded: npt.ArrayLike, replayed: npt.ArrayLike, allowed: npt.ArrayLike) -> Bools:
-    """Which log-probabilities are further apart than is allowed, or no numbers."""
-    distances = apart(recorded, replayed)
+def exceeds(recorded: npt.ArrayLike, replayed: npt.ArrayLike, allowed: npt.ArrayLike) -> Bools:
+    """Returns which log-probabilities differ by more than is allowed, or are not finite."""
+    differences = absolute_differences(recorded, replayed)
     with np.errstate(invalid="ignore"):
-        return np.asarray(~((distances <= np.asarray(allowed)) & np.isfinite(distances)), dtype=bool)
+        return np.asarray(~((differences <= np.asarray(allowed)) & np.isfinite(differences)), dtype=bool)
 
 
 def lead(logprobs: Logprobs, token: int) -> float:
-    """By how much the most probable other token is ahead of one, negative if that is the most probable; logprobs:
-    (vocabulary,). NaN if they are no numbers, infinite for a token that is not there."""
+    """Returns by how much the best other token is above `token`, negative if `token` is the best. logprobs:
+    (vocabulary,). NaN for NaN log-probabilities, infinite for a token outside the vocabulary."""
     if not 0 <= token < len(logprobs):
         return float("inf")
     others = np.delete(logprobs, token)
@@ -76,28 +76,28 @@ def lead(logprobs: Logprobs, token: int) -> float:
 
 
 def near_best(logprobs: Logprobs, tolerance: Tolerance) -> Ints:
-    """The tokens that may have been the most probable one in the record, most probable first; none if the
-    log-probabilities, (vocabulary,), are no numbers."""
+    """Returns the tokens that may have been the most probable in the record, best first; none for NaN. logprobs:
+    (vocabulary,)."""
     best = float(logprobs.max())
     near = np.flatnonzero(logprobs >= best - tolerance.margin(best))
     return near[np.argsort(-logprobs[near], kind="stable")]
 
 
 def could_be_written(leads: Floats, margins: Floats) -> bool:
-    """Whether greedy decoding may have written a candidate: each of its tokens is the most probable one, or nearly."""
+    """Returns whether greedy decoding may have written a candidate: each of its tokens is the best, or a near tie."""
     return bool((leads <= margins).all())
 
 
 def could_be_missed(leads: Floats, margins: Floats) -> bool:
-    """Whether it may not have: one of its tokens is not the most probable one, or another is nearly so."""
+    """Returns whether greedy decoding may not have written it: a token is not the best, or there is a near tie."""
     return bool((leads >= -margins).any())
 
 
-def beginnings(plan: ChoicePlan, logprobs: Logprobs) -> Floats:
-    """The log-probability of each candidate's tokens, whatever follows them, by what was said of all candidates.
+def prefix_logprobs(plan: ChoicePlan, logprobs: Logprobs) -> Floats:
+    """Returns the log-probability of each candidate's tokens, whatever follows them. logprobs: (candidates,).
 
-    A candidate with which others begin is the difference of two probabilities. The closer they are to each other, the
-    less its own says: their sum is what a model said, and what can be compared.
+    The probability of a candidate that is a prefix of others is a difference of two probabilities. If they are close,
+    it has few significant digits. Their sum is what the model computes, and is compared instead.
     """
     sums = logprobs.astype(np.float64)
     lengths = np.bincount(plan.candidate, minlength=len(sums))

@@ -1,9 +1,9 @@
-"""Another kind of device than a record's: in coarse numbers it may say something else, and nobody has cheated.
+"""Compares kinds of devices: in a coarse dtype another kind of device may give other outputs.
 
-In 16 bits the same model on a CPU and on a GPU is mostly within what a replay allows, but not always: a router sends a
-token to another expert, a state is rounded the other way, and all that follows differs (by up to 1.74 nats in the tests
-of tiny models). Such differences know no right answers. A replay elsewhere accuses nobody unless they lean to the
-record's side.
+In 16 bits the outputs of a model on a CPU and on a GPU are mostly within the tolerance, but not always: a router
+selects another expert, or a state is rounded the other way, and everything after it differs (by up to 1.74 nats in the
+tests of tiny models). Such differences are independent of the targets. A replay on another kind of device is no dispute
+unless its differences favour the record.
 """
 
 import re
@@ -12,30 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.replay.bias_test import Tally, chance, together
+from leaderboard.replay.bias_test import Tally, merge, sign_test
 from leaderboard.replay.row_sampling import FINE
 
-# How often noise may be taken for a lean where numbers alone accuse nobody.
+# Probability of a false alarm for changed answers on another kind of device.
 LEVEL = 0.01
-# What of a device's name does not say how it computes: memory and how it is plugged in.
+# Parts of a device name that do not affect arithmetic: memory size and form factor.
 _FORM = re.compile(r"[0-9]+GB|HBM[0-9A-Z]*|SXM[0-9]*|PCIE|NVL[0-9]*|MIG|[0-9]+G\.[0-9]+GB")
 
 
-def rounds_otherwise(model: Mapping[str, Any], recorded: str | None, here: str | None) -> bool:
-    """Whether a model of run.json was recorded on another kind of device than this, in numbers where that matters."""
+def rounds_differently(model: Mapping[str, Any], recorded: str | None, here: str | None) -> bool:
+    """Returns whether a model of run.json was recorded on another kind of device, in a dtype where that matters."""
     coarse = bool(model.get("quantization")) or model.get("dtype") not in FINE
-    return coarse and bool(recorded) and bool(here) and kind_of(str(recorded)) != kind_of(str(here))
+    return coarse and bool(recorded) and bool(here) and device_kind(str(recorded)) != device_kind(str(here))
 
 
-def kind_of(device: str) -> tuple[str, ...]:
-    """What of a device's name says how it computes, such as ("NVIDIA", "H100")."""
+def device_kind(device: str) -> tuple[str, ...]:
+    """Returns the parts of a device name that identify its arithmetic, such as ("NVIDIA", "H100")."""
     return tuple(word for word in re.split(r"[\s_/-]+", device.upper()) if word and not _FORM.fullmatch(word))
 
 
-def accuses(tallies: Mapping[str, Tally]) -> bool:
-    """Whether more answers turned in the record's favour than against it, beyond chance, by sequences or dialogues."""
-    for measure in together(tallies).measures:
-        turned = np.sign([*measure.clusters.values()])
-        if chance(int((turned > 0).sum()), int((turned < 0).sum())) < LEVEL:
+def favours_record(tallies: Mapping[str, Tally]) -> bool:
+    """Returns whether more sequences or dialogues changed in the record's favour than against it, beyond chance."""
+    for measure in merge(tallies).measures:
+        signs = np.sign([*measure.clusters.values()])
+        if sign_test(int((signs > 0).sum()), int((signs < 0).sum())) < LEVEL:
             return True
     return False

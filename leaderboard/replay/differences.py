@@ -1,10 +1,8 @@
-"""How a replay words what differs, and how that is read again: where it is, and what the model said there."""
+"""Parses the differences of a replay from their text in an attestation: row, position, and the replayed output."""
 
 import re
 from dataclasses import dataclass
 
-# What a model says, or whoever made a record, is quoted on pages: no markup, no path, no secret is as short as this.
-QUOTED = 15
 _PLACE = re.compile(r" row ([0-9]{1,7})(?:, (?:position|turn) ([0-9]{1,7}))?(?:\b|$)")
 _NUMBER = re.compile(r"log-probability of (?:candidate )?(\S+) recorded (\S+), replayed (\S+)$")
 _TEXT = re.compile(r" recorded, (.+) replayed, and it was no near tie$")
@@ -12,9 +10,9 @@ _TEXT = re.compile(r" recorded, (.+) replayed, and it was no near tie$")
 
 @dataclass(frozen=True)
 class Difference:
-    """row: its id. place: the position of a read or the turn of a dialogue, None where all of the row is meant. symbol:
-    whose log-probability, a symbol or the number of a candidate, None for another difference; shift: by how much it is
-    higher as replayed. replayed: what was said instead, as it is quoted; None where the difference quotes nothing."""
+    """row: row id. place: position of a read or turn of a dialogue, None for the whole row. symbol: the symbol or
+    candidate number whose log-probability differs, None for another difference; shift: replayed minus recorded
+    log-probability. replayed: quote of the replayed output, None if there is no quote."""
 
     row: int
     place: int | None = None
@@ -23,16 +21,16 @@ class Difference:
     replayed: str | None = None
 
 
-def read_difference(text: str, table: str) -> Difference | None:
-    """A difference of a table as a replay words it; None for one that names no row."""
-    found = _PLACE.match(text, len(table))
-    if found is None:
+def parse_difference(text: str, table: str) -> Difference | None:
+    """Returns a difference from its text; None if the text names no row. table: name of its table."""
+    place_match = _PLACE.match(text, len(table))
+    if place_match is None:
         return None
-    row, place = int(found[1]), int(found[2]) if found[2] else None
-    number, said = _NUMBER.search(text, found.end()), _TEXT.search(text, found.end())
+    row, place = int(place_match[1]), int(place_match[2]) if place_match[2] else None
+    number, output = _NUMBER.search(text, place_match.end()), _TEXT.search(text, place_match.end())
     if number:
         return Difference(row, place, number[1], _shift(number[2], number[3]))
-    return Difference(row, place, replayed=said[1] if said else None)
+    return Difference(row, place, replayed=output[1] if output else None)
 
 
 def _shift(recorded: str, replayed: str) -> float:
@@ -40,8 +38,3 @@ def _shift(recorded: str, replayed: str) -> float:
         return float(replayed) - float(recorded)
     except ValueError:
         return float("nan")
-
-
-def quoted(text: str) -> str:
-    """How a text begins, with the signs that cannot do anything."""
-    return re.sub(r"[^\w .,+='\"\\-]|_", "?", ascii(text[:QUOTED]))

@@ -1,8 +1,8 @@
-"""Before a stranger's model is asked again: its files are read in a process of its own, with bounds on memory and time.
+"""Checks the files of an untrusted model before it is run: in a separate process with limits on memory and time.
 
-There its tokenizer splits the very rows that will be asked, its chat template writes their prompts, and its layers are
-made without weights. What needs memory or time without end ends that process alone, and whoever asked gets one line.
-Weights take what their files do, and are read later.
+The process tokenizes the selected rows, renders their prompts with the chat template, and builds the layers without
+weights. Excessive memory or time ends that process only, and the caller gets a one-line error. Weights need as much
+memory as their files, and are loaded later.
 """
 
 import json
@@ -18,14 +18,14 @@ from harness.models import sandbox
 from harness.prompts.jobs import CHUNK_ROWS, Job
 
 MOST_MEMORY = 8 * 2**30
-# Of processor time: for reading and building, and for each hundred rows.
+# CPU time: for reading and building, and per hundred rows.
 MOST_SECONDS, MOST_SECONDS_OF_ROWS = 600, 30
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Which rows of a record will be asked. count: how many are drawn, 0 for none, None for all. fresh: whether rows of
-    a new seed are asked too, and of each split how many."""
+class SelectedRows:
+    """Rows of a record that will be run. count: number of sampled rows, 0 for none, None for all. fresh: whether fresh
+    rows are run too; rows: their number per split."""
 
     nonce: str
     count: int | None
@@ -33,41 +33,41 @@ class Questions:
     rows: int | None = None
 
 
-def examine(folder: Path, questions: Questions, model: str | None = None) -> None:
-    """Raises UserError where a record's model cannot be had or be asked these rows, or not within bounds.
+def check_model_files(folder: Path, selected: SelectedRows, model: str | None = None) -> None:
+    """Raises UserError if a record's model is not available, cannot run the selected rows, or exceeds the limits.
 
-    model: a folder in the place of the recorded id.
+    model: a folder to use instead of the recorded id.
     """
-    arguments = json.dumps({"folder": str(folder), "model": model, "memory": MOST_MEMORY, **asdict(questions)})
+    arguments = json.dumps({"folder": str(folder), "model": model, "memory": MOST_MEMORY, **asdict(selected)})
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     try:
         fault = sandbox.said("leaderboard.replay.file_check", arguments, env=environment)
     except ValueError:
         fault = (
             f"reading the files of the model of {folder.name} takes more than {MOST_MEMORY >> 30} GiB of memory, or "
-            "too much time: it is not asked again"
+            "too much time. Replay another record."
         )
     if fault is not None:
         raise UserError(str(fault))
 
 
 def main(arguments: str) -> None:
-    """In that process: prints what is wrong as a JSON text, null if nothing."""
+    """Entry point of the process: prints the error as a JSON string, null if there is none."""
     given = json.loads(arguments)
     folder, model, memory = Path(given.pop("folder")), given.pop("model"), given.pop("memory")
     fault = None
     try:
-        _read_all(folder, model, memory, Questions(**given))
+        _check(folder, model, memory, SelectedRows(**given))
     except MemoryError:
         raise
     except UserError as error:
         fault = str(error)
-    except Exception as error:  # what no boundary further in has named
-        fault = f"the model of {folder.name} cannot be asked ({type(error).__name__}): replay another record"
+    except Exception as error:  # an untrusted file can raise anything
+        fault = f"the model of {folder.name} cannot be run ({type(error).__name__}). Replay another record."
     sys.stdout.write(json.dumps(fault))
 
 
-def _read_all(folder: Path, model: str | None, memory: int, questions: Questions) -> None:
+def _check(folder: Path, model: str | None, memory: int, selected: SelectedRows) -> None:
     import torch
 
     from harness.models.architectures import auto_class
@@ -75,37 +75,37 @@ def _read_all(folder: Path, model: str | None, memory: int, questions: Questions
     from harness.planning.planner import plan_rows
     from harness.planning.work_queue import WorkItem
     from leaderboard.records import read_record
-    from leaderboard.replay.rerun import continued, recorded_source
+    from leaderboard.replay.rerun import continuation_tasks, resolve_recorded_model
 
     run = read_record(folder).run
-    asked = [*_asked(folder, questions)]
-    rows = sum(len(ids) for _, ids in asked)
+    jobs = [*_jobs(folder, selected)]
+    rows = sum(len(ids) for _, ids in jobs)
     sandbox.limit(memory, MOST_SECONDS + MOST_SECONDS_OF_ROWS * rows // 100)
-    source = recorded_source(run, model)
+    source = resolve_recorded_model(run, model)
     with strangers_files(source.name), torch.device("meta"):
         auto_class(source.config, source.name).from_config(source.config)
-    for job, ids in asked:
+    for job, ids in jobs:
         for start in range(0, len(ids), CHUNK_ROWS):
             table = WorkItem(0, ids[start : start + CHUNK_ROWS], 0).rows([job])
-            plan_rows(job, source, table, job.task.name in continued(run))
+            plan_rows(job, source, table, job.task.name in continuation_tasks(run))
 
 
-def _asked(folder: Path, questions: Questions) -> Iterator[tuple[Job, Ints]]:
-    """Jobs and the ids of their rows, as `replay` and `fresh` take them."""
+def _jobs(folder: Path, selected: SelectedRows) -> Iterator[tuple[Job, Ints]]:
+    """Yields jobs and row ids, as `replay` and `fresh` select them."""
     import numpy as np
 
     from leaderboard.records import read_record
-    from leaderboard.replay.fresh import rows_anew
-    from leaderboard.replay.row_sampling import draw, seed_of
+    from leaderboard.replay.fresh import fresh_job
+    from leaderboard.replay.row_sampling import draw, fresh_seed
 
     record = read_record(folder)
     jobs = record.run.jobs()
     sizes = {job.name: job.rows for job in jobs}
-    count = sum(sizes.values()) if questions.count is None else questions.count
-    chosen = draw(record.digest, questions.nonce, sizes, count) if count else {}
+    count = sum(sizes.values()) if selected.count is None else selected.count
+    chosen = draw(record.digest, selected.nonce, sizes, count) if count else {}
     yield from ((job, np.array(chosen[job.name], dtype=np.int64)) for job in jobs if job.name in chosen)
-    if questions.fresh:
-        seed = seed_of(record.run.facts["model"]["revision"], questions.nonce)
+    if selected.fresh:
+        seed = fresh_seed(record.run.facts["model"]["revision"], selected.nonce)
         for job in jobs:
-            anew = rows_anew(job, seed, questions.rows)
-            yield anew, np.arange(anew.rows)
+            fresh = fresh_job(job, seed, selected.rows)
+            yield fresh, np.arange(fresh.rows)

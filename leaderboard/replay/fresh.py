@@ -1,9 +1,9 @@
-"""Fresh rows: the model of a record is asked rows of a seed that nobody knew beforehand, and does as well, or not.
+"""Fresh rows: scores a record's model on rows of a new, unpredictable seed.
 
-Whoever has seen the rows of a record, in training or by chance, does better on them than on others of the same kind:
-the gap between the two scores is what that is worth.
+A model that has seen the rows of a record in training scores higher on them than on other rows of the same kind. The
+gap between the two scores measures that.
 
-The details of its attestation: {"seed": int, "environment": {...}, "left_out": {task: why}, "gaps": [{"task", "split",
+Details of the attestation: {"seed": int, "environment": {...}, "left_out": {task: reason}, "gaps": [{"task", "split",
 "public": {"value", "low", "high", "n"}, "fresh": the same, "gap": public minus fresh, "low", "high"}]}.
 """
 
@@ -18,80 +18,81 @@ from harness.runs.run import environment
 from harness.scoring.grading import Graded, grade, grade_table
 from harness.scoring.scores import score
 from harness.scoring.statistics import Interval, difference_interval
-from leaderboard.attestations import FRESH, Attestation, require_writable
+from leaderboard.attestations import FRESH, Attestation, require_valid_author
 from leaderboard.records import Record
-from leaderboard.replay.rerun import Again, ask_again, in_order, now, recorded_model
-from leaderboard.replay.row_sampling import seed_of
+from leaderboard.replay.rerun import ReplayModel, concat_sorted, load_recorded_model, replay_rows, utc_now
+from leaderboard.replay.row_sampling import fresh_seed
 
 MOST_ROWS = 500
-# Of the rows that another seed gives, the part that may be among the public ones. Lists of words give a few hundredths.
+# Largest share of public rows among the rows of another seed. Word lists have a few percent in common.
 MOST_KNOWN = 0.1
 METRIC = "accuracy"
 COUNTED = ("value", "low", "high", "n")
 
 
-def fresh(record: Record, nonce: str, by: str, model: str | None = None, rows: int | None = None) -> Attestation:
-    """Asks the model of a record `rows` fresh rows of each split (None: as many as the record has, at most 500).
+def score_fresh_rows(
+    record: Record, nonce: str, by: str, model: str | None = None, rows: int | None = None
+) -> Attestation:
+    """Evaluates a record's model on `rows` fresh rows of each split (None: as many as the record has, at most 500).
 
-    nonce: what decides the seed, given after submission. by: who asks. model: a folder in the place of the recorded id.
-    Raises UserError where the recorded model cannot be had, or is another one by now, and for a nonce or a name that no
-    attestation takes.
+    nonce: determines the seed, given after submission. by: author. model: a folder to use instead of the recorded id.
+    Raises UserError if the recorded model is not available or has changed, or for an invalid nonce or author.
     """
-    require_writable(by, nonce)
+    require_valid_author(by, nonce)
     run, jobs = record.run, record.run.jobs()
-    seed = seed_of(run.facts["model"]["revision"], nonce)
-    known = {job.task.name: share for job in jobs if (share := share_known(job, seed)) > MOST_KNOWN}
-    asked = [job for job in jobs if job.task.name not in known]
-    anew = [rows_anew(job, seed, rows) for job in asked]
-    again = recorded_model(run, jobs, model)
+    seed = fresh_seed(run.facts["model"]["revision"], nonce)
+    known = {job.task.name: share for job in jobs if (share := share_of_public_rows(job, seed)) > MOST_KNOWN}
+    public_jobs = [job for job in jobs if job.task.name not in known]
+    fresh_jobs = [fresh_job(job, seed, rows) for job in public_jobs]
+    loaded = load_recorded_model(run, jobs, model)
     gaps = []
-    with Bar(total=sum(job.rows for job in anew), desc="fresh", unit="row") as bar:
-        for job, new in zip(asked, anew, strict=True):
-            public, other = _accuracy(grade(run, job)), _accuracy(_graded(again, new, bar))
+    with Bar(total=sum(job.rows for job in fresh_jobs), desc="fresh", unit="row") as bar:
+        for job, new in zip(public_jobs, fresh_jobs, strict=True):
+            public, other = _accuracy(grade(run, job)), _accuracy(_graded(loaded, new, bar))
             if public and other:
                 gaps.append(_gap(job, public, other))
     details = {
         "seed": seed,
-        "environment": environment(again.device),
+        "environment": environment(loaded.device),
         "left_out": {name: f"{share:.0%} of its rows are the same with any seed" for name, share in known.items()},
         "gaps": gaps,
     }
-    return Attestation(record.digest, FRESH, now(), by, nonce, None, details)
+    return Attestation(record.digest, FRESH, utc_now(), by, nonce, None, details)
 
 
-def share_known(job: Job, seed: int) -> float:
-    """Which part of a job's rows another seed gives, too: much of it where there are only so many facts."""
+def share_of_public_rows(job: Job, seed: int) -> float:
+    """Returns the share of rows of another seed that are among the job's rows. It is high for a small set of facts."""
     config = replace(job.config, seed=seed)
-    public, other = (job.task.texts(one.table(job.split, 0, CHUNK_ROWS)) for one in (job.config, config))
+    public, other = (job.task.texts(each.table(job.split, 0, CHUNK_ROWS)) for each in (job.config, config))
     return len(set(public).intersection(other)) / len(set(other))
 
 
-def rows_anew(job: Job, seed: int, rows: int | None) -> Job:
-    """A job over so many rows of another seed (None: as many as it has, at most 500)."""
+def fresh_job(job: Job, seed: int, rows: int | None) -> Job:
+    """Returns a job over `rows` rows of another seed (None: as many as the job has, at most 500)."""
     config = replace(job.config, seed=seed)
     wanted = min(job.rows, MOST_ROWS) if rows is None else rows
     return replace(job, config=config, rows=min(wanted, config.rows(job.split)))
 
 
-def _graded(again: Again, job: Job, bar: Bar) -> Graded:
-    """What the model says to all rows of a job, as its observations would be graded."""
+def _graded(model: ReplayModel, job: Job, bar: Bar) -> Graded:
+    """Runs the model on all rows of a job and grades its outputs."""
     tables: list[pa.Table] = []
-    for said in ask_again(again, [job], {job.name: range(job.rows)}):
-        tables.append(said.table)
-        bar.update(len(said.ids))
-    return grade_table(job.task, job, in_order(tables))
+    for replayed in replay_rows(model, [job], {job.name: range(job.rows)}):
+        tables.append(replayed.table)
+        bar.update(len(replayed.ids))
+    return grade_table(job.task, job, concat_sorted(tables))
 
 
 def _accuracy(graded: Graded) -> dict[str, float] | None:
-    """The score of a whole split, its interval and what was counted; None if nothing was said in numbers."""
-    for one in score(graded):
-        if one.metric == METRIC and one.group is None:
-            return {name: getattr(one, name) for name in COUNTED}
+    """Returns the accuracy of a whole split with interval and n; None if all logits were non-finite."""
+    for each in score(graded):
+        if each.metric == METRIC and each.group is None:
+            return {name: getattr(each, name) for name in COUNTED}
     return None
 
 
 def _gap(job: Job, public: dict[str, float], other: dict[str, float]) -> dict[str, Any]:
-    ends = [Interval(one["low"], one["high"]) for one in (public, other)]
+    ends = [Interval(each["low"], each["high"]) for each in (public, other)]
     low, high = difference_interval(public["value"], ends[0], other["value"], ends[1])
     gap = {"gap": public["value"] - other["value"], "low": max(low, -1.0), "high": min(high, 1.0)}
     return {"task": job.task.name, "split": job.split, "public": public, "fresh": other, **gap}

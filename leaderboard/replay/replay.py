@@ -1,11 +1,10 @@
-"""Replay: some or all sequences of a record are put to the model again, and compared with what it is recorded to
-have said.
+"""Replay: runs some or all sequences of a record again and compares the outputs with the recorded ones.
 
-The details of its attestation: {"asked": sequences, "of": sequences, "compared": numbers and tokens, "largest": of the
-differences of log-probabilities, "tolerance": {"absolute": nats, "relative": share}, "flips": near ties that came out
-the other way, "right": {"recorded": answers, "replayed": answers, "of": answers}, "tasks": {"task.split": [ids] or
-"all"}, "differences": [texts, the first 20], "environment": {...}}. Where these are no accusation, since the record
-was made on another kind of device in numbers that it rounds otherwise, "elsewhere" names that device.
+Details of the attestation: {"asked": sequences, "of": sequences, "compared": numbers and tokens, "largest": largest
+difference of log-probabilities, "tolerance": {"absolute": nats, "relative": share}, "flips": changed near ties,
+"right": {"recorded": answers, "replayed": answers, "of": answers}, "tasks": {"task.split": [ids] or "all"},
+"differences": [texts, the first 20], "environment": {...}}. "elsewhere" is the device of the record if the differences
+are explained by it and are no dispute.
 """
 
 from dataclasses import asdict
@@ -17,54 +16,54 @@ from harness.prompts.jobs import Job
 from harness.runs import observations
 from harness.runs.run import Run, environment
 from leaderboard.attestation_rules import ALL
-from leaderboard.attestations import REPLAY, Attestation, require_writable
+from leaderboard.attestations import REPLAY, Attestation, require_valid_author
 from leaderboard.records import Record
 from leaderboard.replay.agreement import tolerance_of
-from leaderboard.replay.bias_test import leanings, together
-from leaderboard.replay.compare import MOST_DIFFERENCES, Recheck
-from leaderboard.replay.devices import accuses, rounds_otherwise
-from leaderboard.replay.rerun import ask_again, now, recorded_model
+from leaderboard.replay.bias_test import find_bias, merge
+from leaderboard.replay.compare import MOST_DIFFERENCES, ReplayComparison
+from leaderboard.replay.devices import favours_record, rounds_differently
+from leaderboard.replay.rerun import load_recorded_model, replay_rows, utc_now
 from leaderboard.replay.row_sampling import draw
 
 
 def replay(record: Record, count: int | None, nonce: str, by: str, model: str | None = None) -> Attestation:
-    """Asks `count` sequences of a record again, all if None; a dialogue is one.
+    """Runs `count` sequences of a record again, all if None. A dialogue is one sequence.
 
-    nonce: what decides which ones, given after submission. by: who asks. model: a folder in the place of the recorded
-    id. Raises UserError where the recorded model cannot be had, or is another one by now, and for a nonce or a name
-    that no attestation takes.
+    nonce: determines the sequences, given after submission. by: author. model: a folder to use instead of the recorded
+    id. Raises UserError if the recorded model is not available or has changed, or for an invalid nonce or author.
     """
-    require_writable(by, nonce)
+    require_valid_author(by, nonce)
     run, jobs = record.run, record.run.jobs()
     sizes = {job.name: job.rows for job in jobs}
     of = sum(sizes.values())
     chosen = draw(record.digest, nonce, sizes, of if count is None else count)
     tables = {job.name: _table(run, job) for job in jobs if job.name in chosen}
-    again = recorded_model(run, jobs, model)
-    recheck = Recheck(again, tolerance_of(run.facts["model"]))
-    asked = sum(map(len, chosen.values()))
-    with Bar(total=asked, desc="replay", unit="row") as bar:
-        for said in ask_again(again, jobs, chosen):
-            recheck.check(said, tables[said.job.name])
-            bar.update(len(said.ids))
-    findings, answers = recheck.findings, together(recheck.tallies)
-    differences = [*leanings(recheck.tallies, findings.flips), *findings.differences]
+    loaded = load_recorded_model(run, jobs, model)
+    comparison = ReplayComparison(loaded, tolerance_of(run.facts["model"]))
+    rows = sum(map(len, chosen.values()))
+    with Bar(total=rows, desc="replay", unit="row") as bar:
+        for replayed in replay_rows(loaded, jobs, chosen):
+            comparison.compare(replayed, tables[replayed.job.name])
+            bar.update(len(replayed.ids))
+    findings, answers = comparison.findings, merge(comparison.tallies)
+    differences = [*find_bias(comparison.tallies, findings.flips), *findings.differences]
     details = {
-        "asked": asked,
+        "asked": rows,
         "of": of,
         "compared": findings.compared,
         "largest": findings.largest,
-        "tolerance": asdict(recheck.tolerance),
+        "tolerance": asdict(comparison.tolerance),
         "flips": findings.flips,
         "right": {"recorded": answers.recorded, "replayed": answers.replayed, "of": answers.of},
         "tasks": {name: ids if len(ids) < sizes[name] else ALL for name, ids in chosen.items()},
         "differences": differences[:MOST_DIFFERENCES],
-        "environment": environment(again.device),
+        "environment": environment(loaded.device),
     }
-    recorded, here = run.facts["environment"].get("device"), environment(again.device)["device"]
-    if differences and rounds_otherwise(run.facts["model"], recorded, here) and not accuses(recheck.tallies):
+    recorded, here = run.facts["environment"].get("device"), environment(loaded.device)["device"]
+    other_device = rounds_differently(run.facts["model"], recorded, here)
+    if differences and other_device and not favours_record(comparison.tallies):
         details["elsewhere"] = recorded
-    return Attestation(record.digest, REPLAY, now(), by, nonce, not differences, details)
+    return Attestation(record.digest, REPLAY, utc_now(), by, nonce, not differences, details)
 
 
 def _table(run: Run, job: Job) -> pa.Table:

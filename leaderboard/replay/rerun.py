@@ -1,4 +1,4 @@
-"""The model of a record, loaded as it was recorded, and rows put to it as they were put."""
+"""Loads the model of a record with its recorded options, and runs rows with their recorded prompts."""
 
 import hashlib
 import re
@@ -33,14 +33,15 @@ from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_que
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
 from harness.runs.run import Run
+from leaderboard.quoting import quote
 
 LOCAL = "local/"
 SAME = ("class", "parameters", "dtype")
 
 
 @dataclass(frozen=True)
-class Again:
-    """A recorded model that can be asked again. continuations: the tasks whose answers are scored as continuations."""
+class ReplayModel:
+    """A loaded model of a record. continuations: tasks whose answers are scored as continuations."""
 
     source: ModelSource
     engine: Engine
@@ -48,14 +49,14 @@ class Again:
 
     @property
     def device(self) -> Any:
-        """Where it runs."""
+        """The device that it runs on."""
         return self.engine.model.device
 
 
 @dataclass(frozen=True)
-class Said:
-    """What was said to some rows of a job. ids: ascending; rows, plan: theirs, in that order; table: their
-    observations, ordered as in a run folder."""
+class ReplayedRows:
+    """Outputs for selected rows of a job. ids: ascending. rows, plan: in the order of ids. table: observations, ordered
+    as in a run folder."""
 
     job: Job
     ids: Ints
@@ -64,56 +65,55 @@ class Said:
     table: pa.Table
 
 
-def now() -> str:
-    """The time, ISO 8601 in UTC."""
+def utc_now() -> str:
+    """Returns the time, ISO 8601 in UTC."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> Again:
-    """The model of a run at its revision; model: a folder in the place of the recorded id.
+def load_recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> ReplayModel:
+    """Loads the model of a run at its revision. model: a folder to use instead of the recorded id.
 
-    Raises UserError for supplied outputs, and for another model, revision, tokenizer or chat template than the
-    recorded ones.
+    Raises UserError for external outputs, or if model, revision, tokenizer or chat template differ from the record.
     """
-    source = recorded_source(run, model)
+    source = resolve_recorded_model(run, model)
     facts = run.facts["model"]
     template = chat_template(source.tokenizer)
     found = None if template is None else hashlib.sha256(template.encode()).hexdigest()
     for job in jobs:
         if job.prompting.template is not None:
-            _require("chat template", job.prompting.template, found)
+            _require_same("chat template", job.prompting.template, found)
         if job.prompting.marks:
-            _require("marks of thinking", job.prompting.marks, template_marks(source.tokenizer))
+            _require_same("marks of thinking", job.prompting.marks, template_marks(source.tokenizer))
     if template is not None and (stated := facts.get("chat_template")) is not None:
-        _require("chat template", stated, template_of(source.tokenizer).facts(source.template_of))
+        _require_same("chat template", stated, template_of(source.tokenizer).facts(source.template_of))
     fetch_weights(source)
     loaded = load(source, World().device)
     strict = facts.get("strict") is True
     described = describe(source, loaded, strict)
-    # Runs of earlier versions do not state the vocabulary.
+    # Runs of earlier versions lack the vocabulary.
     for name in (*SAME, *({"vocabulary"} & facts.keys())):
-        _require(name, facts.get(name), described[name])
-    return Again(source, Engine(loaded, source.tokenizer, strict=strict), continued(run))
+        _require_same(name, facts.get(name), described[name])
+    return ReplayModel(source, Engine(loaded, source.tokenizer, strict=strict), continuation_tasks(run))
 
 
-def recorded_source(run: Run, model: str | None = None) -> ModelSource:
-    """The same without its weights, its tokenizer compared."""
+def resolve_recorded_model(run: Run, model: str | None = None) -> ModelSource:
+    """Returns the source of a run's model without loading weights. Parameters and errors as `load_recorded_model`."""
     if run.external:
-        raise UserError(f"{run.folder} has outputs that came from elsewhere: nobody can ask for them again")
+        raise UserError(f"{run.folder} has external outputs, which cannot be replayed. Name another record.")
     facts = run.facts["model"]
     try:
         source = _source(run, facts, model)
-        _require("tokenizer", facts["tokenizer"]["sha256"], source.tokenizer_hash)
-        continued(run)
+        _require_same("tokenizer", facts["tokenizer"]["sha256"], source.tokenizer_hash)
+        continuation_tasks(run)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{run.folder}/run.json does not say which model was run ({error!r})") from None
+        raise UserError(f"{run.folder}/run.json lacks a field of the model ({error!r}). Restore the file.") from None
     return source
 
 
 def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSource:
-    """The model without its weights."""
+    """Returns the source of the model, without weights."""
     if model is None and facts["id"].startswith(LOCAL):
-        raise UserError(f"{facts['id']} was a folder of whoever ran it: name one with the same files with --model")
+        raise UserError(f"{facts['id']} was a local folder. Name a folder with the same files with --model.")
     name = model or facts["id"]
     adapter = _adapter(facts["adapter"])
     if model is None:
@@ -132,32 +132,32 @@ def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSourc
             compile=facts["compiled"] is True,
         )
     )
-    _require("revision", facts["revision"], source.revision)
+    _require_same("revision", facts["revision"], source.revision)
     if source.adapter and facts["adapter"]:
-        _require("revision of the adapter", facts["adapter"]["revision"], source.adapter.revision)
+        _require_same("revision of the adapter", facts["adapter"]["revision"], source.adapter.revision)
     return source
 
 
 def _require_no_folder(*names: str | None) -> None:
-    """What a record names is of the Hub or of this package: a folder that happens to be called so is not loaded."""
+    """Raises UserError if a recorded Hub name is also a local path, which would be loaded instead."""
     for name in names:
         if name is not None and name not in MODELS and Path(name).exists():
             raise UserError(
-                f"{name[:80]!r} is meant as a name of the Hub, and there is a file or folder of that name here: go to "
-                "another folder and try again"
+                f"{quote(name)} is a name of the Hub, and this folder has a file or folder of that name. Run the "
+                "command in another folder."
             )
 
 
 def _require_files(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Raises UserError unless a folder has the recorded files; nothing of it has been loaded yet."""
+    """Raises UserError unless a folder has the recorded files. Nothing has been loaded yet."""
     needed = folder / (facts["gguf_file"] or "config.json")
     if not needed.is_file():
-        raise UserError(f"there is no {needed}: name the folder of the recorded model with --model")
+        raise UserError(f"{needed} does not exist. Name the folder of the recorded model with --model.")
     try:
         revision = folder_revision(folder, facts["gguf_file"])
     except OSError as error:
-        raise UserError(f"{folder} cannot be read ({error.strerror}): name another folder with --model") from None
-    _require("revision", facts["revision"], revision)
+        raise UserError(f"{folder} cannot be read ({error.strerror}). Name another folder with --model.") from None
+    _require_same("revision", facts["revision"], revision)
 
 
 def _one_of(facts: Mapping[str, Any], name: str, known: Sequence[Any]) -> Any:
@@ -167,57 +167,59 @@ def _one_of(facts: Mapping[str, Any], name: str, known: Sequence[Any]) -> Any:
 
 
 def _adapter(adapter: Mapping[str, str] | None) -> str | None:
-    """As the command line names it."""
+    """Returns the adapter as the command line names it."""
     if adapter is None:
         return None
     if adapter["id"].startswith(LOCAL):
-        raise UserError(f"the adapter {adapter['id']} was a folder of whoever ran it: nobody else can load it")
+        raise UserError(
+            f"the adapter {adapter['id']} was a local folder, which cannot be replayed. Name another record."
+        )
     return f"{adapter['id']}@{adapter['revision']}"
 
 
 def _attention(name: str | None) -> str | None:
-    """A way of computing that transformers itself has: a name with a slash would fetch programs from the Hub."""
+    """Returns the attention implementation. A name with a slash would download a kernel from the Hub."""
     if name is not None and not re.fullmatch(r"\w+", name, re.ASCII):
-        raise UserError(f"the attention {name[:40]!r} is none that transformers brings: it is not fetched for a replay")
+        raise UserError(f"the attention {quote(name)} is not part of transformers. Replay another record.")
     return name
 
 
-def _require(what: str, recorded: object, found: object) -> None:
+def _require_same(name: str, recorded: object, found: object) -> None:
     if recorded != found:
         raise UserError(
-            f"the {what} is {str(found)[:40]}, and {str(recorded)[:40]!r} was recorded: name the model that was "
-            "recorded, and use the versions of its environment"
+            f"the {name} is {quote(found)}, and {quote(recorded)} was recorded. Use the recorded model and the "
+            "versions in its environment."
         )
 
 
-def continued(run: Run) -> frozenset[str]:
-    """The tasks of a run whose answers were scored as continuations."""
+def continuation_tasks(run: Run) -> frozenset[str]:
+    """Returns the tasks of a run whose answers were scored as continuations."""
     tasks = run.facts["data"]["tasks"]
-    return frozenset(name for name, asked in tasks.items() if asked["rendering"]["answers"] == "continuations")
+    return frozenset(name for name, facts in tasks.items() if facts["rendering"]["answers"] == "continuations")
 
 
-def ask_again(again: Again, jobs: Sequence[Job], chosen: Mapping[str, Sequence[int]]) -> Iterator[Said]:
-    """What is said to the chosen rows, ids by job, a item at a time."""
+def replay_rows(model: ReplayModel, jobs: Sequence[Job], chosen: Mapping[str, Sequence[int]]) -> Iterator[ReplayedRows]:
+    """Yields the outputs for the chosen rows (ids by job), one work item at a time."""
     for job in jobs:
         if job.name not in chosen:
             continue
-        left_alone = np.ones(job.rows, dtype=bool)
-        left_alone[list(chosen[job.name])] = False
-        continuations = job.task.name in again.continuations
-        for item in build_queue([job], [left_alone], 1, FEW_ROWS if continuations else MOST_ROWS):
-            yield _said(again, job, np.sort(item.ids), continuations)
+        skipped = np.ones(job.rows, dtype=bool)
+        skipped[list(chosen[job.name])] = False
+        continuations = job.task.name in model.continuations
+        for item in build_queue([job], [skipped], 1, FEW_ROWS if continuations else MOST_ROWS):
+            yield _run_rows(model, job, np.sort(item.ids), continuations)
 
 
-def _said(again: Again, job: Job, ids: Ints, continuations: bool) -> Said:
+def _run_rows(model: ReplayModel, job: Job, ids: Ints, continuations: bool) -> ReplayedRows:
     item = WorkItem(0, ids, 0)
     rows = item.rows([job])
-    plan = plan_rows(job, again.source, rows, continuations)
-    parts = observe([job], iter([item]), lambda asked, rows: plan, again.engine)
-    return Said(job, ids, rows, plan, in_order([part.table for part in parts]))
+    plan = plan_rows(job, model.source, rows, continuations)
+    parts = observe([job], iter([item]), lambda _item, _rows: plan, model.engine)
+    return ReplayedRows(job, ids, rows, plan, concat_sorted([part.table for part in parts]))
 
 
-def in_order(tables: Sequence[pa.Table]) -> pa.Table:
-    """Observations of some rows of a job as one table, ordered as in a run folder."""
+def concat_sorted(tables: Sequence[pa.Table]) -> pa.Table:
+    """Returns observations of a job as one table, ordered as in a run folder."""
     table = pa.concat_tables(tables)
     order = [(name, "ascending") for name in ("id", "position", "turn") if name in table.schema.names]
     return table.sort_by(order).combine_chunks()

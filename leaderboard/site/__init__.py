@@ -1,4 +1,4 @@
-"""The static site: records and runs in, a folder of pages out, every number recomputed on the way.
+"""The static site: builds a folder of pages from records and runs, with every number recomputed.
 
-verified -> entries -> ranks -> plots -> pages and feeds -> build; serve shows the folder on this machine.
+findings -> entries -> rows -> ranks -> plots -> pages and feeds -> build; `serve` shows the folder locally.
 """

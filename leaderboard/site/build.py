@@ -1,6 +1,6 @@
-"""`harness leaderboard build`: records and runs to a folder of static files.
+"""`harness leaderboard build`: builds the static site from records and runs.
 
-All is written to a folder beside it that takes its place at the end: an interrupted build leaves the old site.
+The site is written to a temporary folder that replaces the old one at the end, so an interrupted build changes nothing.
 """
 
 import json
@@ -21,121 +21,122 @@ from harness.runs.selection import complete, of_each
 from harness.runs.version import HARNESS_VERSION
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.hub.reported import read_reported
-from leaderboard.inherited_status import Followed, following, is_lifted
+from leaderboard.inherited_status import Inherited, inherited_findings, is_lifted
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
 from leaderboard.site.entries import Source
 from leaderboard.site.feeds import feed, index, scores
 from leaderboard.site.files import ASSETS, is_site, other_files
 from leaderboard.site.findings import NO_FINDINGS, Findings, find
 from leaderboard.site.pages import badge, pages
-from leaderboard.site.rows import tabulate
-from leaderboard.site.site_data import Board, assemble
+from leaderboard.site.rows import group_rows
+from leaderboard.site.site_data import SiteData, assemble
 from leaderboard.submission_file import SUBMISSION_FILE
 from leaderboard.verification_level import VerificationLevel, level_of
 
-# It stands in markdown and in attributes: nothing in it may end either.
+# The address is used in markdown and in attributes, so it may not contain characters that end them.
 _PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
 
 def command(out: Path, runs: list[Path], records: Path | None, base_url: str | None) -> None:
-    """Writes the site to `out`, from all records (None: those of this repository) and the given run folders.
+    """Writes the site to `out` from all records (None: those of this repository) and the given run folders.
 
-    base_url: where it will be published, for links of the feed and of badges. Of several runs those that cannot be
-    shown (unfinished, over other data) are named and left out. Raises UserError, with `out` as it was, for a record
-    whose scores its observations do not give, if no run is left, and for a folder of other files.
+    base_url: address of the published site, for links in the feed and badges. Runs that cannot be shown (unfinished, or
+    over other data) are reported and skipped. Raises UserError, with `out` unchanged, for a record whose scores do not
+    match its observations, if there is nothing to show, and if `out` has other files.
     """
     address = _address(base_url)
     out = out.resolve()
     _require_site_or_nothing(out)
     day = _day()
     records = RECORDS if records is None else records
-    found = list(find_records(records))
-    known = {record.folder.resolve() for record in found}
+    recorded = list(find_records(records))
+    known = {record.folder.resolve() for record in recorded}
     given = of_each([folder for folder in runs if folder.resolve() not in known], _showable)
     reported = read_reported(records.parent / "reported")
-    if not found and not given and not reported:
-        raise UserError(f"there is no record in {records} and no run to show: name run folders with --run")
-    sources = _sources(found, given, day)
-    board = assemble(tabulate(sources), reported, day, address)
-    with _in_place_of(out) as folder:
-        write(board, sources, folder)
-    rows, past = len(board.entries), len(found) - len({one.digest for entry in board.entries for one in entry.sources})
-    told = f"{rows} row{'s' if rows != 1 else ''}, every score recomputed"
-    say(f"{out / 'index.html'}: {told}" + (f"; {past} records that no longer count" if past > 0 else ""))
+    if not recorded and not given and not reported:
+        raise UserError(f"{records} has no records, and there is no run to show. Name run folders with --run.")
+    sources = _sources(recorded, given, day)
+    site = assemble(group_rows(sources), reported, day, address)
+    with _replacing(out) as folder:
+        write(site, sources, folder)
+    rows = len(site.entries)
+    retired = len(recorded) - len({source.digest for entry in site.entries for source in entry.sources})
+    message = f"{out / 'index.html'}: {rows} row{'s' if rows != 1 else ''}, every score recomputed"
+    say(message + (f"; {retired} records that no longer count" if retired > 0 else ""))
 
 
-def write(board: Board, sources: Sequence[Source], folder: Path) -> None:
-    """Writes the files of the site to an empty folder."""
+def write(site: SiteData, sources: Sequence[Source], folder: Path) -> None:
+    """Writes the files of the site into an empty folder."""
     for path in sorted(ASSETS.iterdir()):
         shutil.copyfile(path, folder / path.name)
-    for name, text in pages(board):
+    for name, text in pages(site):
         _write(folder / name, text)
-    for entry in board.entries:
+    for entry in site.entries:
         _write(folder / "badges" / f"{entry.slug}.svg", badge(entry))
         for (task, split), cell in entry.cells.items():
             wrong = cell.source.findings.wrong[f"{task}.{split}"]
             if wrong.count:
                 _write(folder / "wrong" / f"{entry.slug}.{task}.{split}.csv", wrong.table)
-    _write(folder / "index.json", json.dumps(index(board), separators=(",", ":")) + "\n")
-    _write(folder / "scores.csv", scores(board))
-    _write(folder / "feed.xml", feed(board))
+    _write(folder / "index.json", json.dumps(index(site), separators=(",", ":")) + "\n")
+    _write(folder / "scores.csv", scores(site))
+    _write(folder / "feed.xml", feed(site))
     for source in sources:
         if source.place is not None:
             for file in record_files(source.run):
                 target = folder / "records" / source.place / file
                 target.parent.mkdir(parents=True, exist_ok=True)
-                # No link: whoever edits a file of the site must not edit a record.
+                # Copied, not linked: editing a file of the site must not edit a record.
                 shutil.copyfile(source.run.folder / file, target)
 
 
-def _sources(found: Sequence[Record], given: Sequence[Run], day: str) -> list[Source]:
-    """The records, and the given runs, each once, with what their observations give."""
-    outdated = {one.digest: what for one in found if (what := _other_version(one.run))}
-    runs = {one.digest: one.run for one in found if one.digest not in outdated}
+def _sources(records: Sequence[Record], given: Sequence[Run], day: str) -> list[Source]:
+    """Returns records and given runs, each once, with their findings."""
+    outdated = {record.digest: version for record in records if (version := _other_version(record.run))}
+    runs = {record.digest: record.run for record in records if record.digest not in outdated}
     runs |= {_digest(run): run for run in given}
     for run in runs.values():
         _require_default_data(run)
     findings = dict(zip(runs, find([(run, digest) for digest, run in runs.items()], day), strict=True))
     findings |= dict.fromkeys(outdated, NO_FINDINGS)
-    followed = following(found)
+    inherited = inherited_findings(records)
     recorded = [
         Source(
-            one.run, findings[one.digest], one.digest,
-            _level(one.attestations, findings[one.digest], followed.get(one.digest, ())),
-            one.submission, one.place, one.attestations, outdated.get(one.digest, ""),
-            _withdrawn(one, followed.get(one.digest, ())),
+            record.run, findings[record.digest], record.digest,
+            _level(record.attestations, findings[record.digest], inherited.get(record.digest, ())),
+            record.submission, record.place, record.attestations, outdated.get(record.digest, ""),
+            _withdrawn(record, inherited.get(record.digest, ())),
         )
-        for one in found
+        for record in records
     ]  # fmt: skip
-    known = {one.digest for one in found}
-    yours = [
+    known = {record.digest for record in records}
+    local_runs = [
         Source(run, findings[digest], digest, _level((), findings[digest]))
         for digest, run in runs.items()
         if digest not in known
     ]
-    return recorded + yours
+    return recorded + local_runs
 
 
 def _level(
-    attestations: Sequence[Attestation], findings: Findings, followed: Sequence[Followed] = ()
+    attestations: Sequence[Attestation], findings: Findings, inherited: Sequence[Inherited] = ()
 ) -> VerificationLevel:
-    doubts = [one.attestation for one in followed if one.attestation.kind == REPLAY]
-    return level_of(attestations, f"fflm {HARNESS_VERSION} on {findings.day}", doubts)
+    disputes = [finding.attestation for finding in inherited if finding.attestation.kind == REPLAY]
+    return level_of(attestations, f"fflm {HARNESS_VERSION} on {findings.day}", disputes)
 
 
-def _withdrawn(record: Record, followed: Sequence[Followed]) -> str:
-    """Why a record no longer counts, "" if it does."""
-    if one := record.withdrawn:
-        return f"withdrawn on {one.at[:10]} by {one.by}: {one.details.get('reason', '')}"
-    for other in followed:
-        one = other.attestation
-        if one.kind == WITHDRAWN and not is_lifted(one, record.attestations):
-            return f"{other.told}: {one.details.get('reason', '')}"
+def _withdrawn(record: Record, inherited: Sequence[Inherited]) -> str:
+    """Returns why a record is withdrawn, "" if it is not."""
+    if withdrawal := record.withdrawn:
+        return f"withdrawn on {withdrawal.at[:10]} by {withdrawal.by}: {withdrawal.details.get('reason', '')}"
+    for finding in inherited:
+        withdrawal = finding.attestation
+        if withdrawal.kind == WITHDRAWN and not is_lifted(withdrawal, record.attestations):
+            return f"{finding.description}: {withdrawal.details.get('reason', '')}"
     return ""
 
 
 def _other_version(run: Run) -> str:
-    """Of which version a record's data or task is, if this one cannot regenerate it; "" if it can."""
+    """Returns the data or task version of a record if this version cannot regenerate it; else ""."""
     try:
         run.jobs()
     except OtherVersion as error:
@@ -144,16 +145,16 @@ def _other_version(run: Run) -> str:
 
 
 def _digest(run: Run) -> str:
-    """Of the contents of a run that is no record. Raises UserError if it is not finished."""
+    """Returns the digest of a local run. Raises UserError if it is not finished."""
     files = [path for path in record_files(run) if path.name != SUBMISSION_FILE]
     try:
         return digest_of(run.folder, files)
     except OSError as error:
-        raise UserError(f"{run.folder} is not finished (it lacks {error.filename}): run harness eval again") from None
+        raise UserError(f"{run.folder} is not finished (it lacks {error.filename}). Run harness eval again.") from None
 
 
 def _showable(run: Run) -> Run:
-    """The run itself. Raises UserError unless it is finished and has a place in the table."""
+    """Returns the run. Raises UserError unless it is finished and over the default data."""
     complete(run)
     _digest(run)
     _require_default_data(run)
@@ -162,24 +163,26 @@ def _showable(run: Run) -> Run:
 
 def _require_default_data(run: Run) -> None:
     for job in run.jobs():
-        usual = get_config(job.task.config, **job.task.parameters).parameters()
-        changed = {key: value for key, value in job.config.parameters().items() if value != usual[key]}
+        default = get_config(job.task.config, **job.task.parameters).parameters()
+        changed = {key: value for key, value in job.config.parameters().items() if value != default[key]}
         changed |= {"rendering": job.task.rendering} if job.task.rendering != job.task.renderings[0] else {}
         if changed:
             settings = ", ".join(f"{key}={value}" for key, value in changed.items())
             raise UserError(
-                f"{run.folder} is over other data ({job.task.name} with {settings}) than the columns: "
-                "run harness eval without --set"
+                f"{run.folder} does not use the default data ({job.task.name} with {settings}). Run harness "
+                "eval without --set."
             )
 
 
 def _day() -> str:
-    """Today in UTC, or the day that SOURCE_DATE_EPOCH says."""
+    """Returns the date in UTC, or that of SOURCE_DATE_EPOCH."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         now = datetime.now(timezone.utc) if given is None else datetime.fromtimestamp(int(given), timezone.utc)
     except (ValueError, OverflowError, OSError):
-        raise UserError(f"SOURCE_DATE_EPOCH={given!r} is no time: give seconds since 1970, or unset it") from None
+        raise UserError(
+            f"SOURCE_DATE_EPOCH={given!r} is not a time. Set it to seconds since 1970, or unset it."
+        ) from None
     return now.strftime("%Y-%m-%d")
 
 
@@ -187,28 +190,32 @@ def _address(base_url: str | None) -> str:
     if not base_url:
         return ""
     if not _PLAIN_ADDRESS.fullmatch(base_url):
-        raise UserError(f"--url {base_url!r} is no address of a site: write it with https://")
+        raise UserError(f"--url {base_url!r} is not a web address. Begin with https://.")
     return base_url.rstrip("/") + "/"
 
 
 def _require_site_or_nothing(out: Path) -> None:
-    """Raises UserError unless nothing is lost if the folder is replaced."""
+    """Raises UserError if replacing the folder would delete other files."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not is_site(out):
-        raise UserError(f"{out} is no site of ours: name a new or an empty folder with --out")
+        raise UserError(f"{out} is not a site of fflm. Name a new or empty folder with --out.")
     if others := other_files(out):
-        raise UserError(f"{out} has other files than a site of ours ({others[0]}): move them, or name a new folder")
+        raise UserError(
+            f"{out} has files that are not part of the site ({others[0]}). Move them, or name a new folder."
+        )
 
 
 @contextmanager
-def _in_place_of(out: Path) -> Iterator[Path]:
-    """An empty folder that becomes `out` if all goes well, and is gone if not."""
+def _replacing(out: Path) -> Iterator[Path]:
+    """Yields an empty folder that replaces `out` on success and is deleted on failure."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
-        raise UserError(f"nothing can be written beside {out} ({error.strerror}): name another folder") from None
+        raise UserError(
+            f"the folder of {out} is not writable ({error.strerror}). Name another folder with --out."
+        ) from None
     try:
         new, old = scratch / "new", scratch / "old"
         new.mkdir()
@@ -219,7 +226,7 @@ def _in_place_of(out: Path) -> Iterator[Path]:
 
 
 def _swap(new: Path, out: Path, old: Path) -> None:
-    """Puts a folder in the place of another, which goes to `old`; or leaves all as it was."""
+    """Replaces `out` by `new` and moves it to `old`. Restores it on failure."""
     try:
         if out.exists():
             out.rename(old)
@@ -229,7 +236,7 @@ def _swap(new: Path, out: Path, old: Path) -> None:
             old.rename(out)
         if isinstance(error, OSError):
             reason = f"{out} cannot be replaced ({error.strerror})"
-            raise UserError(f"{reason}: close what has it open, or name another folder with --out") from None
+            raise UserError(f"{reason}. Close programs that use it, or name another folder with --out.") from None
         raise
 
 

@@ -1,4 +1,4 @@
-"""The columns of the table: every task and split that has a cell, in groups; a new task appears by itself."""
+"""The columns of the table: every task and split with a cell, in groups. New tasks appear automatically."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from leaderboard.site.entries import Entry, Place
 
 @dataclass(frozen=True)
 class Column:
-    """A task and split. baseline: the best baseline of the cell over most rows, baseline_name its name."""
+    """A task and split. baseline, baseline_name: accuracy and name of the best baseline, from the cell with most
+    rows."""
 
     task: str
     split: str
@@ -19,18 +20,18 @@ class Column:
 
     @property
     def place(self) -> Place:
-        """Under which entries have its cell."""
+        """Key of its cells in an entry."""
         return self.task, self.split
 
 
 def columns(entries: Sequence[Entry]) -> list[Column]:
-    """Group by group, the tasks in the order of their registry."""
+    """Returns the columns, by group, with the tasks in the order of the registry."""
     order = list(dict.fromkeys(task.group for task in all_tasks().values()))
-    found = []
+    result = []
     for task in sorted(all_tasks().values(), key=lambda task: order.index(task.group)):
         for split in task.splits:
             cells = [entry.cells[task.name, split] for entry in entries if (task.name, split) in entry.cells]
             if cells:
                 most = max(cells, key=lambda cell: cell.rows)
-                found.append(Column(task.name, split, task.group, most.baseline, most.baseline_name))
-    return found
+                result.append(Column(task.name, split, task.group, most.baseline, most.baseline_name))
+    return result

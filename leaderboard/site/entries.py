@@ -1,6 +1,6 @@
-"""What the table is made of: sources (judged records and runs), cells, entries (its rows), past records.
+"""The types of the table: sources (verified records and runs), cells, entries (rows), retired records.
 
-Nothing here has been escaped: texts are as records have them.
+Texts are unescaped, as in the records. The templates escape them.
 """
 
 import re
@@ -26,7 +26,7 @@ Place = tuple[str, str]  # task and split
 
 @dataclass(frozen=True)
 class PromptingOptions:
-    """The options of prompting: chat template, number of few-shot examples, system prompt, tokens for thinking."""
+    """Prompting of a row: chat template, number of few-shot examples, system prompt, tokens for thinking."""
 
     chat: bool = False
     shots: int = 0
@@ -35,35 +35,34 @@ class PromptingOptions:
 
     @property
     def description(self) -> str:
-        """In words, "" for a bare text."""
+        """A description, "" for a plain prompt."""
         parts = [
             "chat template" if self.chat else "",
-            f"{self.shots} demonstrations" if self.shots else "",
+            f"{self.shots} few-shot examples" if self.shots else "",
             f"system prompt {self.system!r}" if self.system is not None else "",
-            f"up to {self.thinking:,} tokens to think" if self.thinking else "",
+            f"up to {self.thinking:,} tokens of thinking" if self.thinking else "",
         ]
         return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
-class ShownTemplate:
-    """The chat template of a source. sha256: 64 hex digits. text: "" where an older record does not have it. own:
-    whether it is known to be the one of the model's repository at the recorded revision; known: a phrase on that."""
+class TemplateInfo:
+    """The chat template of a source. sha256: 64 hex digits. text: "" if an older record lacks it. own: whether a replay
+    confirmed that it is the template of the model's repository at the recorded revision. origin: describes that."""
 
     sha256: str
     text: str
     own: bool
-    known: str
+    origin: str
 
 
 @dataclass(frozen=True)
 class Source:
-    """A record, or a run given beside the records, with what its observations give.
+    """A record, or a local run, with the findings from its observations.
 
-    submission, place, attestations: of records only; place is None for a given run. digest: 64 hex digits of its
-    contents. outdated: the version of its data or of a task, if this version cannot regenerate it, and then it has no
-    findings; else "". withdrawn: why it no longer counts, by an attestation of it or of a record that it repeats; else
-    "".
+    submission, place, attestations: of records only; place is None for a local run. digest: of its contents, 64 hex
+    digits. outdated: data or task version that this version of fflm cannot regenerate, in which case there are no
+    findings; else "". withdrawn: reason why it no longer counts, from its own withdrawal or an inherited one; else "".
     """
 
     run: Run
@@ -78,49 +77,49 @@ class Source:
 
     @property
     def division(self) -> str:
-        """The division that its submission states, or that it is a run of one's own."""
+        """Its division, YOUR_RUN for a local run."""
         return YOUR_RUN if self.submission is None else self.submission.division
 
     @property
-    def template(self) -> ShownTemplate | None:
-        """What questions went through, None for bare texts and for a service's own."""
+    def template(self) -> TemplateInfo | None:
+        """Its chat template, None for plain prompts and external outputs."""
         tasks = self.run.facts["data"]["tasks"].values()
-        hashes = [one["prompting"]["template"] for one in tasks if one.get("prompting", {}).get("template")]
+        hashes = [task["prompting"]["template"] for task in tasks if task.get("prompting", {}).get("template")]
         if not hashes or self.run.external:
             return None
         model = self.run.facts["model"]
         stated = model.get("chat_template") or {}
-        known = ""
+        other = ""
         if str(model["id"]).startswith("local/"):
-            known = "of somebody's folder, not of a repository"
+            other = "from a local folder, not from a repository"
         elif stated.get("of") == "adapter":
-            known = "the adapter's, not that of the model's repository"
-        elif not any(one.kind == REPLAY for one in self.attestations):
-            known = "not compared with that of the model's repository yet"
-        own = known or "that of the model's repository at this revision, by a replay"
-        return ShownTemplate(hashes[0], str(stated.get("text", "")), not known, own)
+            other = "from the adapter, not from the model's repository"
+        elif not any(attestation.kind == REPLAY for attestation in self.attestations):
+            other = "not yet compared with the model's repository"
+        origin = other or "from the model's repository at this revision, confirmed by a replay"
+        return TemplateInfo(hashes[0], str(stated.get("text", "")), not other, origin)
 
     @property
     def trust(self) -> int:
-        """The more has been shown of it, the higher; nothing is lower than a replay that said something else."""
-        return -1 if self.verification.disputed else LEVELS.index(self.verification.word)
+        """Index of its verification level, -1 if it is disputed."""
+        return -1 if self.verification.disputed else LEVELS.index(self.verification.level)
 
     @property
     def created(self) -> datetime:
-        """When it was begun. Raises UserError if run.json does not say a time."""
+        """Creation time. Raises UserError if run.json has none."""
         try:
             when = datetime.fromisoformat(self.run.facts["created"].replace("Z", "+00:00"))
         except ValueError:
             when = None
         if when is None or when.tzinfo is None:
-            raise UserError(f"{self.run.folder}/run.json does not say when it was created: delete the folder")
+            raise UserError(f"{self.run.folder}/run.json has no valid creation time. Delete the folder.")
         return when
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One score of one model, from one source, over the first `rows` of `of` rows. baseline, baseline_name: accuracy
-    and name of the best baseline. lost: answers whose logits were not finite."""
+    """A score from one source, over the first `rows` of `split_rows` rows. baseline, baseline_name: accuracy and name
+    of the best baseline. non_finite: number of excluded answers with non-finite logits."""
 
     task: str
     split: str
@@ -133,36 +132,36 @@ class Cell:
     baseline_name: str
     skill: float | None
     rows: int
-    of: int
-    lost: int
+    split_rows: int
+    non_finite: int
     source: Source
 
     @property
     def partial(self) -> bool:
-        """Whether it was taken over the first rows only."""
-        return self.rows < self.of
+        """Whether it is over the first rows only."""
+        return self.rows < self.split_rows
 
     @property
     def against_baseline(self) -> str:
-        """How it compares with the best baseline: above, below, or not told apart by the interval."""
+        """Position relative to the best baseline: "above", "below", or "near" if the interval includes it."""
         return "above" if self.low > self.baseline else "below" if self.high < self.baseline else "near"
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How much better a model does on the public rows than on fresh ones, with its interval; at: the day."""
+    """Accuracy on public rows minus that on fresh rows, with its interval. date: of the attestation."""
 
     task: str
     split: str
     value: float
     low: float
     high: float
-    at: str
+    date: str
 
 
 @dataclass(frozen=True)
-class Past:
-    """A record of a model that does not count any more, and why."""
+class RetiredRecord:
+    """A record that no longer counts, with the reason."""
 
     source: Source
     reason: str
@@ -170,70 +169,71 @@ class Past:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row. model: as the latest of its sources has it. sources: those that its cells come from, oldest first.
-    gaps: by place, from the latest comparison with fresh rows."""
+    """A row. model: from its latest source. sources: those of its cells, oldest first. gaps: latest comparison with
+    fresh rows by place."""
 
     slug: str
     model: dict[str, Any]
     prompting: PromptingOptions
     cells: dict[Place, Cell]
     sources: tuple[Source, ...]
-    history: tuple[Past, ...]
+    history: tuple[RetiredRecord, ...]
     gaps: dict[Place, Gap]
 
     @property
-    def yours(self) -> bool:
-        """Whether any of it is from a run that is no record."""
+    def is_local_run(self) -> bool:
+        """Whether it has a run that is not a record."""
         return any(source.place is None for source in self.sources)
 
     @property
     def division(self) -> str:
-        """The division that its sources state, or that it is a run of one's own."""
+        """Its division, YOUR_RUN for a local run."""
         return self.sources[-1].division
 
     @property
     def external(self) -> bool:
-        """Whether outputs came from elsewhere, so that nobody can replay them."""
+        """Whether it has external outputs, which cannot be replayed."""
         return any(source.run.external for source in self.sources)
 
     @property
     def verification(self) -> VerificationLevel:
-        """That of the source of which least has been shown; disputed if one is."""
-        lowest = min((source.verification for source in self.sources), key=lambda one: LEVELS.index(one.word))
+        """The lowest level of its sources; disputed if one of them is."""
+        levels = [source.verification for source in self.sources]
+        lowest = min(levels, key=lambda verification: LEVELS.index(verification.level))
         disputed = next((source.verification.disputed for source in self.sources if source.verification.disputed), "")
-        return VerificationLevel(lowest.word, lowest.how, disputed)
+        return VerificationLevel(lowest.level, lowest.evidence, disputed)
 
     @property
     def partial(self) -> bool:
-        """Whether all of its cells were taken over part of a split."""
+        """Whether all of its cells are over the first rows only."""
         return all(cell.partial for cell in self.cells.values())
 
     @property
     def memory(self) -> Cell | None:
-        """The flip-flop split with the lowest accuracy; a partial one only if there is no full one."""
+        """The flip-flop split with the lowest accuracy; over the first rows only if there is no whole split."""
         cells = [cell for (task, _), cell in self.cells.items() if task == MEMORY_TASK]
         full = [cell for cell in cells if not cell.partial]
         return min(full or cells, key=lambda cell: (cell.value, cell.low), default=None)
 
     @property
     def whole_memory(self) -> Cell | None:
-        """The same, if all splits were asked in full: a memory is as good as its worst split."""
+        """The same, if all splits are whole: a memory is as good as its worst split."""
         full = {split for (task, split), cell in self.cells.items() if task == MEMORY_TASK and not cell.partial}
         return self.memory if full == set(get_task(MEMORY_TASK).splits) else None
 
     @property
     def largest_gap(self) -> Gap | None:
-        """The difference between public and fresh rows that is most surely one: whose interval begins highest."""
+        """The gap whose interval has the highest lower end."""
         return max(self.gaps.values(), key=lambda gap: (gap.low, gap.value), default=None)
 
     @property
     def variant(self) -> str:
-        """In what form it was loaded, "" for as it is: a file of GGUF, quantized, with an adapter."""
+        """How it was loaded: GGUF file, quantization, adapter; "" if as published."""
         return loaded_as(self.model)
 
     @property
     def family(self) -> str:
-        """Its architecture, without what all class names end in; the organisation for a model of unknown class."""
+        """Its architecture without the common suffix of class names; the organisation if the class is unknown."""
         name = self.model.get("class")
         if not isinstance(name, str) or not name:
             return str(self.model["id"]).split("/", maxsplit=1)[0][:40]

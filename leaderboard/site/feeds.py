@@ -1,4 +1,4 @@
-"""What programs read: index.json (as index.schema.json says), scores.csv, and the Atom feed of records."""
+"""Machine-readable files: index.json (see index.schema.json), scores.csv, and the Atom feed of records."""
 
 import csv
 import io
@@ -12,40 +12,40 @@ from fflm_data import GENERATOR_VERSION
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.table import percent
 from harness.runs.version import HARNESS_VERSION
-from leaderboard.site.entries import Cell, Entry, Past, Source
+from leaderboard.site.entries import Cell, Entry, RetiredRecord, Source
 from leaderboard.site.files import INDEX_SCHEMA
 from leaderboard.site.formatting import clean, interval
 from leaderboard.site.pages import environment
 from leaderboard.site.ranks import Rank
-from leaderboard.site.site_data import Board, size_of
+from leaderboard.site.site_data import SiteData, size_of
 
 SCHEMA_FILE = "index.schema.json"
 SCORE_COLUMNS = (
-    "slug", "model", "revision", "dtype", "variant", "prompting", "division", "verification", "disputed", "supplied",
-    "task", "split", "accuracy", "low", "high", "errors", "n", "baseline", "skill", "rows", "of",
-    "best_rank", "worst_rank", "ranked", "record",
+    "slug", "model", "revision", "dtype", "variant", "prompting", "division", "verification", "disputed", "external",
+    "task", "split", "accuracy", "low", "high", "errors", "n", "baseline", "skill", "rows", "split_rows",
+    "best_rank", "worst_rank", "ranked_models", "record",
 )  # fmt: skip
 
 
-def index(board: Board) -> dict[str, Any]:
-    """The whole table as JSON."""
+def index(site: SiteData) -> dict[str, Any]:
+    """Returns the table as JSON."""
     return {
         "$schema": SCHEMA_FILE,
         "schema": INDEX_SCHEMA,
         "harness": HARNESS_VERSION,
         "generator": GENERATOR_VERSION,
-        "built": board.day,
-        "columns": [asdict(column) for column in board.columns],
-        "models": [_model(board, entry) for entry in board.entries],
+        "built": site.day,
+        "columns": [asdict(column) for column in site.columns],
+        "models": [_model(site, entry) for entry in site.entries],
         "reported": [
-            {"model": clean(one.model), **{name: clean(value) for name, value in asdict(score).items()}}
-            for one in board.reported
-            for score in one.scores
+            {"model": clean(reported.model), **{name: clean(value) for name, value in asdict(score).items()}}
+            for reported in site.reported
+            for score in reported.scores
         ],
     }
 
 
-def _model(board: Board, entry: Entry) -> dict[str, Any]:
+def _model(site: SiteData, entry: Entry) -> dict[str, Any]:
     memory, gap, verification, prompting = entry.whole_memory, entry.largest_gap, entry.verification, entry.prompting
     return {
         "slug": entry.slug,
@@ -62,18 +62,19 @@ def _model(board: Board, entry: Entry) -> dict[str, Any]:
         "size": size_of(entry.model),
         "family": clean(entry.family),
         "division": clean(entry.division),
-        "yours": entry.yours,
-        "supplied": entry.external,
+        "local_run": entry.is_local_run,
+        "external": entry.external,
         "verification": {
-            "word": verification.word, "how": clean(verification.how), "disputed": clean(verification.disputed),
+            "level": verification.level, "evidence": clean(verification.evidence),
+            "disputed": clean(verification.disputed),
         },
         "memory": memory and {
             "split": memory.split, "value": memory.value, "low": memory.low, "high": memory.high,
-            "rank": _rank(board.ranks.memory.get(entry.slug)),
+            "rank": _rank(site.ranks.memory.get(entry.slug)),
         },
         "fresh_gap": gap and {name: clean(value) for name, value in asdict(gap).items()},
         "records": [_record(source) for source in entry.sources if source.place is not None],
-        "cells": [_cell(board, entry, cell) for cell in entry.cells.values()],
+        "cells": [_cell(site, entry, cell) for cell in entry.cells.values()],
     }  # fmt: skip
 
 
@@ -86,11 +87,11 @@ def _record(source: Source) -> dict[str, Any]:
         "digest": source.digest,
         "folder": f"records/{source.place}",
         "created": _utc(source.created),
-        "verification": source.verification.word,
+        "verification": source.verification.level,
     }
 
 
-def _cell(board: Board, entry: Entry, cell: Cell) -> dict[str, Any]:
+def _cell(site: SiteData, entry: Entry, cell: Cell) -> dict[str, Any]:
     names = (
         "task",
         "split",
@@ -103,74 +104,75 @@ def _cell(board: Board, entry: Entry, cell: Cell) -> dict[str, Any]:
         "baseline_name",
         "skill",
         "rows",
-        "of",
-        "lost",
+        "split_rows",
+        "non_finite",
     )
-    rank = _rank(board.rank(entry, (cell.task, cell.split)))
-    shown = {"shown": percent(cell.value), "shown_interval": interval(cell.low, cell.high)}
-    return {name: getattr(cell, name) for name in names} | shown | {"rank": rank, "record": cell.source.digest}
+    rank = _rank(site.rank(entry, (cell.task, cell.split)))
+    texts = {"percent": percent(cell.value), "percent_interval": interval(cell.low, cell.high)}
+    return {name: getattr(cell, name) for name in names} | texts | {"rank": rank, "record": cell.source.digest}
 
 
-def scores(board: Board) -> str:
-    """A line for each cell, as CSV."""
+def scores(site: SiteData) -> str:
+    """Returns the cells as CSV, one per line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SCORE_COLUMNS)
-    for entry in board.entries:
+    for entry in site.entries:
         model = entry.model
         verification = entry.verification
-        told = [
+        fields = [
             entry.slug, model["id"], model["revision"], model["dtype"], entry.variant, entry.prompting.description,
-            entry.division, verification.word, "disputed" * bool(verification.disputed), "supplied" * entry.external,
+            entry.division, verification.level, "disputed" * bool(verification.disputed), "external" * entry.external,
         ]  # fmt: skip
         for cell in entry.cells.values():
-            rank = board.rank(entry, (cell.task, cell.split)) or ("", "", "")
-            shown = (cell.value, cell.low, cell.high, cell.errors, cell.n, cell.baseline, cell.skill)
-            line = [*map(csv_cell, told), cell.task, cell.split, *shown, cell.rows, cell.of, *rank]
+            rank = site.rank(entry, (cell.task, cell.split)) or ("", "", "")
+            numbers = (cell.value, cell.low, cell.high, cell.errors, cell.n, cell.baseline, cell.skill)
+            line = [*map(csv_cell, fields), cell.task, cell.split, *numbers, cell.rows, cell.split_rows, *rank]
             writer.writerow([*line, cell.source.digest[:12]])
     return text.getvalue()
 
 
-def feed(board: Board) -> str:
-    """The Atom feed: an entry a record, the newest first."""
-    items = sorted(_items(board), key=lambda item: (item["updated"], item["id"]), reverse=True)
+def feed(site: SiteData) -> str:
+    """Returns the Atom feed with an item per record, newest first."""
+    items = sorted(_items(site), key=lambda item: (item["updated"], item["id"]), reverse=True)
     return str(
         environment()
         .get_template("feed.xml")
         .render(
-            board=board,
+            site=site,
             items=items,
-            feed_id=f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, board.address or 'fflm-leaderboard')}",
-            updated=items[0]["updated"] if items else f"{board.day}T00:00:00Z",
+            feed_id=f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, site.address or 'fflm-leaderboard')}",
+            updated=items[0]["updated"] if items else f"{site.day}T00:00:00Z",
         )
     )
 
 
-def _items(board: Board) -> Iterator[dict[str, str]]:
+def _items(site: SiteData) -> Iterator[dict[str, str]]:
     seen: set[str] = set()
-    for entry in board.entries:
+    for entry in site.entries:
         for source in entry.sources:
             if source.submission is not None and source.digest not in seen:
                 seen.add(source.digest)
-                yield _item(source, entry.slug, _level_text(source), _told(entry, source))
-    for slug, past in _gone(board):
-        if past.source.digest not in seen:
-            seen.add(past.source.digest)
-            yield _item(past.source, slug, "no longer counts", past.reason)
+                yield _item(source, entry.slug, _level_text(source), _summary(entry, source))
+    for slug, retired in _retired(site):
+        if retired.source.digest not in seen:
+            seen.add(retired.source.digest)
+            yield _item(retired.source, slug, "no longer counts", retired.reason)
 
 
-def _gone(board: Board) -> Iterator[tuple[str, Past]]:
-    """Records that do not count any more, with the row that names them, "" if none does."""
-    yield from ((entry.slug, past) for entry in board.entries for past in entry.history)
-    yield from (("", past) for past in board.gone)
+def _retired(site: SiteData) -> Iterator[tuple[str, RetiredRecord]]:
+    """Yields records that no longer count, with the slug of their row, "" if there is none."""
+    yield from ((entry.slug, retired) for entry in site.entries for retired in entry.history)
+    yield from (("", retired) for retired in site.retired)
 
 
 def _level_text(source: Source) -> str:
-    return f"{source.verification.word}, disputed" if source.verification.disputed else source.verification.word
+    verification = source.verification
+    return f"{verification.level}, disputed" if verification.disputed else verification.level
 
 
-def _told(entry: Entry, source: Source) -> str:
-    """The cells of a row that come from a record, and over how many rows."""
+def _summary(entry: Entry, source: Source) -> str:
+    """Returns the accuracies of a row that come from a record."""
     cells = [cell for cell in entry.cells.values() if cell.source is source]
     return ", ".join(
         f"{cell.task} {cell.split} {percent(cell.value)}%" + (f" (first {cell.rows:,} rows)" if cell.partial else "")
@@ -178,11 +180,11 @@ def _told(entry: Entry, source: Source) -> str:
     )
 
 
-def _item(source: Source, slug: str, word: str, summary: str) -> dict[str, str]:
-    changes = [_utc(source.created), *(one.at for one in source.attestations)]
+def _item(source: Source, slug: str, status: str, summary: str) -> dict[str, str]:
+    changes = [_utc(source.created), *(attestation.at for attestation in source.attestations)]
     return {
         "id": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, source.digest)}",
-        "title": f"{source.run.facts['model']['id']}, {word}",
+        "title": f"{source.run.facts['model']['id']}, {status}",
         "updated": max(changes),
         "author": source.submission.contact if source.submission else "unknown",
         "page": f"models/{slug}.html" if slug else "index.html",

@@ -1,7 +1,7 @@
-"""What a record's observations give, found once: its result, its error examples, its wrong rows.
+"""Findings from a record's observations: result, error examples, wrong rows. Cached.
 
-A record never changes, so that what was found is kept in a folder of the user's own cache, by the digest of the
-record and the code that graded it. A file of the cache that cannot be read is made again.
+Records never change, so findings are cached in a folder of the user, by the digest of the record and of the code that
+computed them. An unreadable cache file is ignored and written again.
 """
 
 import csv
@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -32,19 +32,20 @@ from harness.runs.version import HARNESS_VERSION
 from harness.scoring.comparison import item_texts
 from harness.scoring.grading import Graded, GradedCompletions, grade
 from harness.scoring.scores import result_of, score
+from leaderboard.records import digest_of
 
 CACHE_SCHEMA = "fflm-findings/3"
 MOST_ROWS = 1_000
 COLUMNS = ("id", "place", "target", "predicted", "output")
-# Fewer bytes of observations are graded sooner than other processes have started.
+# Below this many bytes of observations, starting processes takes longer than grading.
 WORTH_PROCESSES = 8_000_000
 
 
 @dataclass(frozen=True)
 class WrongRows:
-    """The wrong rows of a job. count: of them all. table: the first `MOST_ROWS` as CSV with `COLUMNS`: id of the row,
-    place in it (position of a read, turn of a dialogue), the target, the prediction, and the raw text of a
-    completion as a string of JSON, which no spreadsheet takes for a formula."""
+    """The wrong rows of a job. count: their number. table: the first `MOST_ROWS` as CSV with `COLUMNS`: row id, place
+    (position of a read, turn of a dialogue), target, prediction, and the output of a completion as a JSON string, which
+    no spreadsheet evaluates as a formula."""
 
     count: int
     table: str
@@ -52,8 +53,8 @@ class WrongRows:
 
 @dataclass(frozen=True)
 class Findings:
-    """result: as in result.json. error_examples: as in a report. wrong: by "task.split". day: YYYY-MM-DD, when that
-    was."""
+    """result: as in result.json. error_examples: as in a report. wrong: by "task.split". day: YYYY-MM-DD, date of the
+    computation."""
 
     result: dict[str, Any]
     error_examples: tuple[ErrorExample, ...]
@@ -61,31 +62,27 @@ class Findings:
     day: str
 
 
-NO_FINDINGS = Findings({"scores": []}, (), {}, "")  # of a record that this version cannot regenerate
+NO_FINDINGS = Findings({"scores": []}, (), {}, "")  # for a record that this version cannot regenerate
 
 
 @cache
 def _code() -> str:
-    """A hash of the code that judges and of that which makes the rows: what was found by other code is found again."""
-    digest = hashlib.sha256()
-    for package in (fflm_data, harness):
-        folder = Path(package.__file__ or "").parent
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{path.relative_to(folder).as_posix()} ".encode() + path.read_bytes())
-    return digest.hexdigest()
+    """Returns a hash of the code that generates rows and grades, so that findings of other code are not reused."""
+    folders = [Path(package.__file__ or "").parent for package in (fflm_data, harness)]
+    files = [[PurePosixPath(path.relative_to(folder)) for path in sorted(folder.rglob("*.py"))] for folder in folders]
+    return " ".join(digest_of(folder, paths) for folder, paths in zip(folders, files, strict=True))
 
 
 def cache_folder() -> Path:
-    """Where findings are kept: FFLM_CACHE, or a folder of this user."""
+    """Returns the cache folder: FFLM_CACHE, or a folder of the user."""
     return Path(os.environ.get("FFLM_CACHE") or Path.home() / ".cache" / "fflm" / "leaderboard")
 
 
 def find(sources: Sequence[tuple[Run, str]], day: str) -> list[Findings]:
-    """The findings of runs, each with the digest of its contents; those not in the cache are graded, on all cores.
+    """Returns the findings of runs. Those not in the cache are computed, on all cores.
 
-    day: today, or the day that a build that can be made again says it is.
-
-    Raises UserError for a run whose result.json does not say the same, or whose observations are of other rows.
+    sources: runs with the digest of their contents. day: today, or the date of a reproducible build. Raises UserError
+    for a run whose result.json or rows do not match its observations.
     """
     cache = cache_folder()
     with suppress(OSError):
@@ -104,13 +101,13 @@ def find(sources: Sequence[tuple[Run, str]], day: str) -> list[Findings]:
 
 
 def _graded(runs: Sequence[Run], day: str) -> Iterator[Findings]:
-    """The findings of runs in their order, as they come."""
+    """Yields the findings of runs, in order."""
     size = sum(path.stat().st_size for run in runs for path in (run.folder / "observations").glob("*.parquet"))
     processes = min(os.cpu_count() or 1, len(runs))
     if processes < 2 or size + 20_000 * len(runs) < WORTH_PROCESSES:
         yield from (find_one(run, day) for run in runs)
         return
-    # Not forked: this process may have threads.
+    # Spawned, because this process may have threads.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
             size = max(1, min(8, len(runs) // (4 * processes)))
@@ -121,21 +118,21 @@ def _graded(runs: Sequence[Run], day: str) -> Iterator[Findings]:
 
 
 def find_one(run: Run, day: str) -> Findings:
-    """The findings of one run. Raises UserError as `find` does."""
+    """Returns the findings of one run. Raises UserError as `find` does."""
     graded = [grade(run, job) for job in run.jobs()]
-    result = result_of(run, [one for job in graded for one in score(job)])
+    result = result_of(run, [value for job in graded for value in score(job)])
     try:
         stored = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         stored = None
-    # Of an older version the scores may be other ones, or more: what is shown is what this one finds.
+    # An older version may have had other scores. The site shows those of this version.
     is_older = run.facts["environment"].get("fflm") != HARNESS_VERSION or read_by_older_rules(run)
     if stored != result and not is_older:
         raise UserError(
-            f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "
-            f"type harness score {run.folder}"
+            f"{run.folder}/result.json does not match its observations. Remove the record, or for a local run type "
+            f"harness score {run.folder}"
         )
-    return Findings(result, tuple(error_examples(graded)), {one.job.name: _wrong_rows(one) for one in graded}, day)
+    return Findings(result, tuple(error_examples(graded)), {job.job.name: _wrong_rows(job) for job in graded}, day)
 
 
 def _wrong_rows(graded: Graded) -> WrongRows:
@@ -168,27 +165,27 @@ def _file(cache: Path, digest: str) -> Path:
 def _cached(path: Path) -> Findings | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["schema"] != CACHE_SCHEMA or hashlib.sha256(_told(kept).encode()).hexdigest() != kept["sha256"]:
+        if kept["schema"] != CACHE_SCHEMA or hashlib.sha256(_content(kept).encode()).hexdigest() != kept["sha256"]:
             return None
         wrong = {name: WrongRows(**rows) for name, rows in kept["wrong"].items()}
         return Findings(
-            kept["result"], tuple(ErrorExample(**one) for one in kept["error_examples"]), wrong, kept["day"]
+            kept["result"], tuple(ErrorExample(**example) for example in kept["error_examples"]), wrong, kept["day"]
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _told(kept: dict[str, Any]) -> str:
-    """What a file of the cache says, for its checksum."""
+def _content(kept: dict[str, Any]) -> str:
+    """Returns the content of a cache file for its checksum."""
     return json.dumps({name: value for name, value in kept.items() if name != "sha256"}, sort_keys=True)
 
 
 def _keep(path: Path, findings: Findings) -> None:
-    """Writes a file of the cache at once; a cache that cannot be written only costs time."""
+    """Writes a cache file atomically. A cache that is not writable is ignored."""
     with suppress(OSError):
         with tempfile.NamedTemporaryFile(
             "w", dir=path.parent, suffix=".partial", delete=False, encoding="utf-8", newline="\n"
         ) as file:
             kept = {"schema": CACHE_SCHEMA, **asdict(findings)}
-            json.dump({**kept, "sha256": hashlib.sha256(_told(kept).encode()).hexdigest()}, file)
+            json.dump({**kept, "sha256": hashlib.sha256(_content(kept).encode()).hexdigest()}, file)
         Path(file.name).replace(path)

@@ -1,7 +1,7 @@
-"""Small plots by part of a split: from scores to points of a drawing that the templates write as SVG.
+"""Plots of scores by group: computes the coordinates that the templates render as SVG.
 
-Scores of parts are named `gap=2-3`, `vocabulary=5,control`, `head`. The parts of one kind make a plot, in the order
-in which the result has them. Parts by two quantities at once have no line and no plot here.
+Groups have names such as `gap=2-3`, `vocabulary=5,control`, `head`. The groups of one kind make a plot, in the order of
+the result. Groups by two varying quantities have no plot.
 """
 
 import re
@@ -14,19 +14,19 @@ from leaderboard.site.entries import Cell, Entry, Place
 
 METRICS = {"accuracy": "accuracy", "still_right": "still right", "letter_accuracy": "letters right"}
 NO_KIND = "part"
-# Where a group is one target, the baseline that always predicts it is always right: nothing to compare with.
+# Kinds whose groups have a single target: the baseline that always predicts it is always right, so none is drawn.
 ANSWERS = ("answer", "most")
-# Which kind of part a task's page shows, if it has several.
+# Kinds of groups for a task's page, by priority.
 MAIN = ("gap", "vocabulary", "challenges", "multiplicity", "answer", "operation", "relation", "most", "length")
 WIDTH, HEIGHT = 360, 150
 LEFT, RIGHT, TOP, BOTTOM = 34, 8, 8, 22
-LETTER = 5.2  # width of a letter of a label, about
-BOLD = 6  # so many models are drawn in colour
-DASH = 16  # width of the dash of a model at a part that has no order
+LETTER = 5.2  # mean width of a letter of a label
+BOLD = 6  # number of models drawn in colour
+DASH = 16  # width of a model's dash at a group without order
 
 
 class Point(NamedTuple):
-    """One part: its name and the numbers. baseline: the best baseline there, None if there is none."""
+    """A group: its name and scores. baseline: accuracy of the best baseline, None if none is drawn."""
 
     label: str
     value: float
@@ -39,7 +39,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """The parts of one kind: what is scored, the kind, and a point for each part."""
+    """The groups of one kind: the metric, the kind, and a point per group."""
 
     task: str
     split: str
@@ -49,19 +49,18 @@ class Series:
 
     @property
     def title(self) -> str:
-        """What the plot shows."""
+        """Title of the plot."""
         return f"{METRICS[self.metric]} by {self.kind}"
 
     @property
     def ordered(self) -> bool:
-        """Whether its parts are quantities, so that a line through them says something."""
+        """Whether its groups are quantities, so that a line through them is meaningful."""
         return all(point.label[:1].isdigit() for point in self.points)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a point is drawn, in units of the drawing: middle, value, ends of the interval, baseline. label: ""
-    where labels would overlap."""
+    """Coordinates of a point: middle, value, ends of the interval, baseline. label: "" if labels would overlap."""
 
     x: float
     y: float
@@ -73,8 +72,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """One model on the page of a task. path: of SVG, a line through its parts, or a dash at each if they have no order.
-    values: by name of the part. number: 1 to `BOLD` for one that is drawn in colour, else 0."""
+    """A model on the page of a task. path: SVG path, a line through its groups, or a dash at each if they have no
+    order. values: by name of the group. number: 1 to `BOLD` if it is drawn in colour, else 0."""
 
     label: str
     entry: Entry
@@ -84,15 +83,15 @@ class Line:
     values: Mapping[str, float]
 
     @property
-    def look(self) -> str:
-        """The class of its drawing."""
+    def css_class(self) -> str:
+        """CSS class of its path."""
         return f"s{self.number}" if self.number else "part" if self.cell.partial else "thin"
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A drawing of many models over the parts of one split, whole results first, the best first. ordered: whether the
-    parts are quantities. labels: name and place of those that are written."""
+    """A plot of many models over the groups of a split, whole results first, best first. ordered: whether the groups
+    are quantities. labels: position and name of the axis labels."""
 
     split: str
     title: str
@@ -103,25 +102,25 @@ class Sheet:
 
     @property
     def whole(self) -> int:
-        """How many of the lines are of whole results."""
+        """Number of lines with whole results."""
         return sum(not line.cell.partial for line in self.lines)
 
 
 def all_series(result: Mapping[str, Any]) -> dict[Place, list[Series]]:
-    """By task and split, a series for every kind of parts in a result that has at least two."""
+    """Returns, by task and split, a series for every kind with at least two groups."""
     grouped: dict[tuple[str, str, str], dict[str, list[dict[str, Any]]]] = {}
     for score in result["scores"]:
         if score["metric"] in METRICS and score["group"] is not None and score["low"] is not None:
             key = score["task"], score["split"], score["metric"]
             kind = ",".join(part.split("=")[0] for part in score["group"].split(","))
             grouped.setdefault(key, {}).setdefault(kind if "=" in score["group"] else NO_KIND, []).append(score)
-    found: dict[Place, list[Series]] = {}
+    by_place: dict[Place, list[Series]] = {}
     for (task, split, metric), kinds in grouped.items():
         for kind, scores in kinds.items():
             series = _series(task, split, metric, kind, scores)
             if series is not None:
-                found.setdefault((task, split), []).append(series)
-    return found
+                by_place.setdefault((task, split), []).append(series)
+    return by_place
 
 
 def _series(task: str, split: str, metric: str, kind: str, scores: Sequence[dict[str, Any]]) -> Series | None:
@@ -129,7 +128,7 @@ def _series(task: str, split: str, metric: str, kind: str, scores: Sequence[dict
     if kind == NO_KIND:
         labels = [score["group"] for score in scores]
     else:
-        # Of several quantities only one may vary: operation=+,digits=4 and operation=+,digits=8 are a line.
+        # Only one quantity may vary: operation=+,digits=4 and operation=+,digits=8 are a line.
         varied = [column for column in zip(*parts, strict=True) if len(set(column)) > 1]
         if len(varied) != 1:
             return None
@@ -141,37 +140,37 @@ def _series(task: str, split: str, metric: str, kind: str, scores: Sequence[dict
     points = tuple(
         Point(
             label,
-            one["value"],
-            one["low"],
-            one["high"],
-            one["n"],
-            one["errors"],
-            None if kind in ANSWERS else one["baseline"],
+            score["value"],
+            score["low"],
+            score["high"],
+            score["n"],
+            score["errors"],
+            None if kind in ANSWERS else score["baseline"],
         )
-        for label, one in zip(labels, scores, strict=True)
+        for label, score in zip(labels, scores, strict=True)
     )
     return Series(task, split, metric, kind, points)
 
 
 def height(value: float) -> float:
-    """Where a share from 0 to 1 is drawn."""
+    """Returns the y coordinate of a share from 0 to 1."""
     return round(TOP + (1 - value) * (HEIGHT - TOP - BOTTOM), 1)
 
 
 def across(place: int, count: int) -> float:
-    """Where the middle of a part is drawn, one of so many."""
+    """Returns the x coordinate of a group. place: its index among `count` groups."""
     return round(LEFT + (place + 0.5) * (WIDTH - LEFT - RIGHT) / count, 1)
 
 
 def written(names: Sequence[str]) -> list[str]:
-    """The names that there is room for, "" for the others."""
+    """Returns the axis labels: names as far as there is room, "" for the others."""
     room = (WIDTH - LEFT - RIGHT) / LETTER
     step = max(1, -(-int(sum(len(name) + 2 for name in names)) // int(room)))
     return [name if place % step == 0 else "" for place, name in enumerate(names)]
 
 
 def marks(series: Series) -> list[Mark]:
-    """How a series is drawn."""
+    """Returns the coordinates of a series."""
     count = len(series.points)
     return [
         Mark(
@@ -185,19 +184,19 @@ def marks(series: Series) -> list[Mark]:
 
 
 def main_series(series: Iterable[Series]) -> Series | None:
-    """That which stands for a split where only one is shown."""
+    """Returns the series that a task's page shows, None if there is none."""
     order = {kind: place for place, kind in enumerate(MAIN)}
-    return min(series, key=lambda one: order.get(one.kind, len(MAIN)), default=None)
+    return min(series, key=lambda each: order.get(each.kind, len(MAIN)), default=None)
 
 
 def sheet(split: str, cells: Sequence[tuple[Entry, Cell, Series]], names: Mapping[str, str]) -> Sheet | None:
-    """All models over one split, best first; None without any. The first whole ones are in colour. names: what a model
-    is called, by slug; its id where there is none."""
+    """Returns the plot of all models over a split, best first; None if there are none. The first whole results are in
+    colour. names: labels by slug, default: the model id."""
     if not cells:
         return None
-    best = sorted(cells, key=lambda one: (one[1].partial, -one[1].value, one[0].slug))
+    best = sorted(cells, key=lambda row: (row[1].partial, -row[1].value, row[0].slug))
     main = best[0][2]
-    same = [one for one in best if (one[2].kind, one[2].metric) == (main.kind, main.metric)]
+    same = [row for row in best if (row[2].kind, row[2].metric) == (main.kind, main.metric)]
     ordered = all(series.ordered for _, _, series in same)
     parts = _parts([[point.label for point in series.points] for _, _, series in same], ordered)
     place = {part: across(number, len(parts)) for number, part in enumerate(parts)}
@@ -213,8 +212,8 @@ def sheet(split: str, cells: Sequence[tuple[Entry, Cell, Series]], names: Mappin
 
 
 def _parts(listed: Sequence[Sequence[str]], ordered: bool) -> list[str]:
-    """The parts of all models, each once: quantities by number, others in the order that all the lists agree with.
-    Few rows may lack a part that others have."""
+    """Returns the groups of all models, each once: quantities sorted by number, others in the common order of all
+    lists. A model with few rows may lack some groups."""
     if ordered:
         return sorted({part for parts in listed for part in parts}, key=lambda part: (_number(part), part))
     before: dict[str, set[str]] = {}
@@ -225,7 +224,7 @@ def _parts(listed: Sequence[Sequence[str]], ordered: bool) -> list[str]:
 
 
 def _number(part: str) -> int:
-    """The first number of a part's name."""
+    """Returns the first number in the name of a group."""
     return int(re.split(r"\D", part, maxsplit=1)[0])
 
 

@@ -1,8 +1,7 @@
-"""From sources to the rows of the table: one row a model, a revision, a dtype, a division and a way of prompting.
+"""Groups sources into the rows of the table: one row per model, revision, dtype, division and prompting.
 
-Each cell comes from the record over most rows, of those the one of which most has been shown, of those the
-latest. Records that another one takes the place of, or
-that were withdrawn or are of another version, do not count; they stay as history.
+Each cell comes from the record with most rows; among those, from the one with the highest verification level; among
+those, from the latest. Superseded, withdrawn and outdated records do not count. They are listed as history.
 """
 
 import hashlib
@@ -12,60 +11,59 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from leaderboard.attestations import FRESH
-from leaderboard.site.entries import Cell, Entry, Gap, Past, Place, PromptingOptions, Source
+from leaderboard.site.entries import Cell, Entry, Gap, Place, PromptingOptions, RetiredRecord, Source
 
-REPLACED = "other records have its results over more rows, or more has been shown of them, or they are later"
-YOURS = "yours"  # in the slug of a run that is no record
-LONGEST_NAME = 100  # of a slug's part that is the model's id
+REPLACED = "other records have more rows, a higher verification level, or a later date"
+LOCAL_RUN = "yours"  # part of the slug of a local run
+LONGEST_NAME = 100  # of the model id in a slug
 
 
-class Table(NamedTuple):
-    """entries: the rows in their order. gone: records that do not count any more, of models without a row."""
+class Rows(NamedTuple):
+    """entries: the rows in table order. retired: records that no longer count and whose model has no row."""
 
     entries: list[Entry]
-    gone: list[Past]
+    retired: list[RetiredRecord]
 
 
 class Key(NamedTuple):
-    """What makes a row: the model as it was loaded, its division, how it was asked, and whether it is a run of one's
-    own."""
+    """Identity of a row: loaded model, division, prompting, and whether it is a local run."""
 
     identity: str
     division: str
     prompting: PromptingOptions
-    yours: bool
+    is_local_run: bool
 
 
 Members = list[tuple[Source, list[Cell]]]
 
 
-def tabulate(sources: Sequence[Source]) -> Table:
-    """The rows in the order of the table: whole memories first, the best of them first."""
+def group_rows(sources: Sequence[Source]) -> Rows:
+    """Returns the rows in table order: models with a whole memory first, best first."""
     ordered = sorted(sources, key=lambda source: (source.created, source.digest))
-    past = _past(ordered)
-    found: list[Entry] = []
+    retired = _retired(ordered)
+    entries: list[Entry] = []
     taken: set[str] = set()
-    for key, members in _groups([source for source in ordered if source.digest not in past]).items():
+    for key, members in _groups([source for source in ordered if source.digest not in retired]).items():
         chosen = _chosen(members)
         used = {cell.source.digest for cell in chosen.values()}
         shown = tuple(source for source, _ in members if source.digest in used)
         if not shown:
             continue
         model = shown[-1].run.facts["model"]
-        history = [one for one in past.values() if _model_id(one.source) == model["id"] and not key.yours]
-        history += [Past(source, _replaced(source)) for source, _ in members if source.digest not in used]
+        history = [each for each in retired.values() if _model_id(each.source) == model["id"] and not key.is_local_run]
+        history += [RetiredRecord(source, _replaced(source)) for source, _ in members if source.digest not in used]
         slug = _slug(key, model, taken)
         taken.add(slug)
         gaps = _gaps(_same_model(ordered, key), chosen)
-        found.append(Entry(slug, model, key.prompting, chosen, shown, tuple(history), gaps))
-    shown_ids = {entry.model["id"] for entry in found if not entry.yours}
-    gone = [one for one in past.values() if _model_id(one.source) not in shown_ids]
-    return Table(sorted(found, key=_order), gone)
+        entries.append(Entry(slug, model, key.prompting, chosen, shown, tuple(history), gaps))
+    shown_ids = {entry.model["id"] for entry in entries if not entry.is_local_run}
+    without_row = [each for each in retired.values() if _model_id(each.source) not in shown_ids]
+    return Rows(sorted(entries, key=_order), without_row)
 
 
 def _groups(sources: Iterable[Source]) -> dict[Key, Members]:
-    """The sources of each row, with their cells. What is asked in one way only joins a row of the same model, the one
-    that is asked most plainly."""
+    """Returns the sources of each row with their cells. Sources without prompting join the row of the same model with
+    the plainest prompting."""
     groups: dict[Key, Members] = {}
     joining: Members = []
     for source in sources:
@@ -75,10 +73,10 @@ def _groups(sources: Iterable[Source]) -> dict[Key, Members]:
             else:
                 groups.setdefault(_key(source, prompting), []).append((source, cells))
     for source, cells in joining:
-        alike = [
+        same_model = [
             key for key in groups if key._replace(prompting=PromptingOptions()) == _key(source, PromptingOptions())
         ]
-        plainest = min(alike, key=lambda key: _plainness(key.prompting), default=_key(source, PromptingOptions()))
+        plainest = min(same_model, key=lambda key: _plainness(key.prompting), default=_key(source, PromptingOptions()))
         groups.setdefault(plainest, []).append((source, cells))
     for members in groups.values():
         members.sort(key=lambda member: (member[0].created, member[0].digest))
@@ -94,28 +92,28 @@ def _plainness(prompting: PromptingOptions) -> tuple[Any, ...]:
 
 
 def _same_model(sources: Iterable[Source], key: Key) -> list[Source]:
-    """All that was ever sent of a model and not withdrawn: what was found out about it stays, whatever came later."""
+    """Returns all sources of a model that are not withdrawn: later records do not remove findings about the model."""
     return [
         source
         for source in sources
         if _identity(source.run.facts["model"]) == key.identity
-        and (source.place is None) == key.yours
+        and (source.place is None) == key.is_local_run
         and not source.withdrawn
     ]
 
 
 def _chosen(members: Members) -> dict[Place, Cell]:
-    """Of each place the cell over most rows, of those the one of which most has been shown, of those the latest."""
+    """Returns the cell of each place: most rows, then highest verification level, then latest."""
     chosen: dict[Place, Cell] = {}
     for _, cells in members:
         for cell in cells:
             place = cell.task, cell.split
-            if place not in chosen or _worth(cell) >= _worth(chosen[place]):
+            if place not in chosen or _priority(cell) >= _priority(chosen[place]):
                 chosen[place] = cell
     return chosen
 
 
-def _worth(cell: Cell) -> tuple[int, int]:
+def _priority(cell: Cell) -> tuple[int, int]:
     return cell.rows, cell.source.trust
 
 
@@ -130,25 +128,25 @@ def _order(entry: Entry) -> tuple[Any, ...]:
     return memory is None, best, entry.partial, entry.model["id"].casefold(), entry.slug
 
 
-def _past(sources: Sequence[Source]) -> dict[str, Past]:
-    """By digest, the records that do not count any more. A withdrawn record takes the place of nothing."""
-    found = {source.digest: Past(source, f"of {source.outdated}") for source in sources if source.outdated}
+def _retired(sources: Sequence[Source]) -> dict[str, RetiredRecord]:
+    """Returns the records that no longer count, by digest. A withdrawn record supersedes nothing."""
+    retired = {source.digest: RetiredRecord(source, f"of {source.outdated}") for source in sources if source.outdated}
     for source in sources:
         if source.withdrawn:
-            found[source.digest] = Past(source, source.withdrawn)
-    heirs = {
+            retired[source.digest] = RetiredRecord(source, source.withdrawn)
+    successors = {
         (_model_id(source), digest): source
         for source in sources
-        if source.submission is not None and source.digest not in found
+        if source.submission is not None and source.digest not in retired
         for digest in source.submission.supersedes
         if digest != source.digest[:12]
     }
     for source in sources:
-        heir = heirs.get((_model_id(source), source.digest[:12]))
-        if heir and heir.submission and source.place is not None and source.digest not in found:
-            reason = f"superseded by {heir.digest[:12]} on {heir.submission.submitted}"
-            found[source.digest] = Past(source, reason)
-    return found
+        successor = successors.get((_model_id(source), source.digest[:12]))
+        if successor and successor.submission and source.place is not None and source.digest not in retired:
+            reason = f"superseded by {successor.digest[:12]} on {successor.submission.submitted}"
+            retired[source.digest] = RetiredRecord(source, reason)
+    return retired
 
 
 def _model_id(source: Source) -> str:
@@ -156,68 +154,69 @@ def _model_id(source: Source) -> str:
 
 
 def _identity(model: dict[str, Any]) -> str:
-    """What makes two models the same one, as JSON: how it is loaded counts, where it runs does not."""
+    """Returns the identity of a model as JSON: how it is loaded, not where it runs."""
     names = ("id", "revision", "dtype", "quantization", "adapter", "gguf_file")
     return json.dumps([model.get(name) for name in names], sort_keys=True)
 
 
 def _by_prompting(source: Source) -> dict[PromptingOptions | None, list[Cell]]:
-    """The cells of a source by how its tasks were asked; None for those of a source that is asked in one way only."""
-    ways = {}
-    for name, asked in source.run.facts["data"]["tasks"].items():
-        if put := asked.get("prompting"):
-            ways[name] = PromptingOptions(put["template"] is not None, put["shots"], put["system"], put["thinking"])
-    distinct = sorted(set(ways.values()), key=_plainness)
-    usual = distinct[0] if distinct else None
-    found: dict[PromptingOptions | None, list[Cell]] = {}
+    """Returns the cells of a source by prompting; None if no task of the source has prompting."""
+    by_task = {}
+    for name, facts in source.run.facts["data"]["tasks"].items():
+        if options := facts.get("prompting"):
+            chat = options["template"] is not None
+            by_task[name] = PromptingOptions(chat, options["shots"], options["system"], options["thinking"])
+    distinct = sorted(set(by_task.values()), key=_plainness)
+    default = distinct[0] if distinct else None
+    cells: dict[PromptingOptions | None, list[Cell]] = {}
     for cell in _cells(source):
-        found.setdefault(ways.get(cell.task, usual), []).append(cell)
-    return found
+        cells.setdefault(by_task.get(cell.task, default), []).append(cell)
+    return cells
 
 
 def _cells(source: Source) -> Iterator[Cell]:
     result = source.findings.result
     scores: dict[tuple[str, str, str], dict[str, Any]] = {}
-    baseline_predictions: dict[Place, dict[str, float]] = {}
+    baseline_accuracies: dict[Place, dict[str, float]] = {}
     for score in result["scores"]:
         if score["group"] is None:
             scores[score["task"], score["split"], score["metric"]] = score
         elif score["metric"] == "baseline_accuracy":
-            baseline_predictions.setdefault((score["task"], score["split"]), {})[score["group"]] = score["value"]
+            baseline_accuracies.setdefault((score["task"], score["split"]), {})[score["group"]] = score["value"]
     for (task, split, metric), score in scores.items():
         if metric != "accuracy":
             continue
-        asked = result["data"]["tasks"][task]["splits"][split]
-        named = baseline_predictions.get((task, split), {})
+        sizes = result["data"]["tasks"][task]["splits"][split]
+        baselines = baseline_accuracies.get((task, split), {})
         yield Cell(
             task, split, score["value"], score["low"], score["high"], score["errors"], score["n"], score["baseline"],
-            max(named, key=lambda name: named[name], default=""),
-            scores.get((task, split, "skill"), {}).get("value"), asked["rows"], asked["of"],
+            max(baselines, key=lambda name: baselines[name], default=""),
+            scores.get((task, split, "skill"), {}).get("value"), sizes["rows"], sizes["of"],
             scores.get((task, split, "not_a_number"), {}).get("errors", 0), source,
         )  # fmt: skip
 
 
 def _gaps(sources: Sequence[Source], cells: dict[Place, Cell]) -> dict[Place, Gap]:
-    """Of the sources' comparisons with fresh rows the latest at each place that is shown."""
-    found: dict[Place, Gap] = {}
-    fresh = [one for source in sources for one in source.attestations if one.kind == FRESH]
-    for one in sorted(fresh, key=lambda one: one.at):
-        for gap in one.details.get("gaps", []):
+    """Returns the latest gap of each shown place."""
+    gaps: dict[Place, Gap] = {}
+    fresh = [attestation for source in sources for attestation in source.attestations if attestation.kind == FRESH]
+    for attestation in sorted(fresh, key=lambda attestation: attestation.at):
+        for gap in attestation.details.get("gaps", []):
             if (place := (gap["task"], gap["split"])) in cells:
-                found[place] = Gap(*place, gap["gap"], gap["low"], gap["high"], one.at[:10])
-    return found
+                gaps[place] = Gap(*place, gap["gap"], gap["low"], gap["high"], attestation.at[:10])
+    return gaps
 
 
 def _slug(key: Key, model: dict[str, Any], taken: set[str]) -> str:
-    """A name for the files of a row: lower case, portable, unlike all others."""
+    """Returns a unique, portable, lower-case file name for a row."""
     name = model["id"].replace("/", "--")[:LONGEST_NAME]
-    parts = [name, model["revision"][:12], model["dtype"][:20], YOURS * key.yours]
+    parts = [name, model["revision"][:12], model["dtype"][:20], LOCAL_RUN * key.is_local_run]
     slug = re.sub(r"[^a-z0-9._-]+", "-", "-".join(part for part in parts if part).lower()).lstrip("._-")
     prompting = key.prompting
     chosen = [prompting.shots, prompting.system, prompting.thinking]
     plain = chosen == [0, None, 0] and not any(model.get(name) for name in ("quantization", "adapter", "gguf_file"))
     if plain and slug not in taken:
         return slug
-    told = json.dumps([key.identity, key.division, prompting.chat, *chosen])
-    digest = hashlib.sha256(told.encode()).hexdigest()
+    identity = json.dumps([key.identity, key.division, prompting.chat, *chosen])
+    digest = hashlib.sha256(identity.encode()).hexdigest()
     return next(longer for digits in range(8, 65) if (longer := f"{slug}-{digest[:digits]}") not in taken)

@@ -1,4 +1,4 @@
-"""`harness leaderboard serve`: a look at a built site, on this machine only."""
+"""`harness leaderboard serve`: serves a built site on this machine."""
 
 import re
 import sys
@@ -22,30 +22,29 @@ HEADERS = {
 TYPES = {".csv": "text/csv; charset=utf-8", ".parquet": "application/octet-stream", ".xml": "application/atom+xml"}
 
 
-# A page of a stranger may have its own name point to this machine, and read what is answered to that name.
+# Against DNS rebinding: another site may let its own name point to this machine and read the answers.
 LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Files of a folder, with the headers of `HEADERS`; says nothing of each request.
+    """Serves the files of a folder with the headers of `HEADERS`, without a log line per request.
 
-    Answers to names of this machine alone. Links are not followed, names that begin with a dot (.git, .env) are not
-    there, folders are not listed.
+    Requests for other host names are rejected. Links, hidden files (.git, .env) and folder listings are not served.
     """
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
 
     def send_head(self) -> Any:
         if not all(map(LOCAL.fullmatch, self.headers.get_all("Host", []))):
-            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "only localhost is answered")
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "only requests to localhost are answered")
             return None
-        if not self._is_there(Path(self.translate_path(self.path))):
+        if not self._is_served(Path(self.translate_path(self.path))):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         return super().send_head()
 
-    def _is_there(self, path: Path) -> bool:
-        """Whether it is a file of the folder, or a folder with a page."""
+    def _is_served(self, path: Path) -> bool:
+        """Returns whether a path is a file of the site, or a folder with an index page."""
         root = Path(self.directory)
         if path.is_dir():
             path /= "index.html"
@@ -67,7 +66,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """One that says nothing of a client that went away."""
+    """A server that ignores disconnected clients."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], ConnectionError):
@@ -75,20 +74,20 @@ class Server(ThreadingHTTPServer):
 
 
 def server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of a folder on 127.0.0.1; port 0 takes a free one. Raises UserError if there is no site, or no port."""
+    """Returns a server of a folder on 127.0.0.1. port: 0 for a free one. Raises UserError without a site or port."""
     if not (folder / "index.html").is_file():
-        raise UserError(f"{folder} has no index.html: write it with harness leaderboard build --out {folder}")
+        raise UserError(f"{folder} has no index.html. Run harness leaderboard build --out {folder}.")
     handler: Callable[..., Handler] = partial(Handler, directory=str(folder))
     try:
         return Server(("127.0.0.1", port), handler)
     except (OSError, OverflowError) as error:
-        raise UserError(f"port {port} cannot be used ({error}): name another with --port") from None
+        raise UserError(f"port {port} cannot be used ({error}). Name another port with --port.") from None
 
 
 def command(folder: Path, port: int) -> None:
-    """Serves a site until it is interrupted."""
+    """Serves a site until Ctrl-C."""
     with server(folder, port) as running:
-        say(f"http://127.0.0.1:{running.server_address[1]}/ shows {folder}; Ctrl-C ends it")
+        say(f"http://127.0.0.1:{running.server_address[1]}/ serves {folder}. Press Ctrl-C to stop.")
         try:
             running.serve_forever()
         except KeyboardInterrupt:

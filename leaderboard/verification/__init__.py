@@ -1,1 +1,1 @@
-"""Verification: whether a record that a stranger sends is what it says."""
+"""Verification of submitted records: files, form, data, tables, scores, duplicates, sender."""

@@ -1,4 +1,4 @@
-"""A submission among the records that are there: names that pass for another's, and observations that are another's."""
+"""Compares a submission with the other records: confusable names, copied observations, superseded records."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,20 +10,21 @@ from harness.errors import UserError
 from harness.runs.run import Run
 from harness.tasks import CompletionTask
 from leaderboard.attestations import WITHDRAWN, attestation_paths, is_withdrawn
-from leaderboard.inherited_status import follows_from
+from leaderboard.inherited_status import inherited_from
+from leaderboard.quoting import quote
 from leaderboard.records import read_record, record_folders
-from leaderboard.verification.near_copies import Likeness, likeness
+from leaderboard.verification.near_copies import Similarity, find_similarity
 from leaderboard.verification.reading import read_json
-from leaderboard.verification.refusal import Refused, shown
-from leaderboard.verification.similar_names import pass_for_each_other
+from leaderboard.verification.refusal import Refused
+from leaderboard.verification.similar_names import are_confusable
 
-# Organisations that stand for something here.
-OURS = ("local/", "fflm/")
+# Organisations with a meaning on the leaderboard.
+RESERVED_NAMES = ("local/", "fflm/")
 
 
 @dataclass(frozen=True)
-class _Other:
-    """Another record: its folder, and of its run.json the model and what was asked, by task."""
+class _OtherRecord:
+    """Another record: its folder, and the model and tasks of its run.json."""
 
     folder: Path
     model: dict[str, Any]
@@ -32,59 +33,58 @@ class _Other:
 
     @property
     def name(self) -> str:
-        """The id of its model."""
+        """Model id."""
         return str(self.model["id"])
 
     @property
     def parts(self) -> dict[tuple[str, str], int]:
-        """By task and split, how many rows it has."""
+        """Number of rows by task and split."""
         return _parts(self.tasks)
 
 
-def require_unlike_others(
+def require_no_duplicates(
     run: Run, submission: dict[str, Any], place: PurePosixPath, records: Path, *, new: bool
 ) -> list[str]:
-    """Raises Refused for a name that passes for another's, for observations of another record, and for superseding
-    what is not there or not one's own; returns what else a maintainer should know.
+    """Returns remarks for the maintainers. Raises Refused if the model name is confusable with another one, the
+    observations are another record's, or a superseded record does not exist or does not match.
 
-    new: whether it comes to the others. What has been accepted stays so, whatever came later: all that is then a
-    remark.
+    new: whether the record is submitted now. For an accepted record all findings are remarks, never refusals.
     """
     there = {folder.name for folder in record_folders(records)}
     if new and (missing := sorted(set(submission["supersedes"]) - there)):
-        raise Refused(f"it would supersede {', '.join(missing)}, and there is no such record")
-    remarks = _followed(run, place, records)
+        raise Refused(f"supersedes names {', '.join(missing)}, and no such record exists. Correct --supersedes.")
+    remarks = _inherited(run, place, records)
     for other in _others(records, place, remarks):
         try:
-            remarks += _unlike(run, submission, other, place.name)
+            remarks += _compare_with(run, submission, other, place.name)
         except Refused as refusal:
             if new:
                 raise
             remarks.append(str(refusal))
     if new:
-        require_own_name(run.facts["model"]["id"], [*_reported(records), *OURS])
+        require_distinct_name(run.facts["model"]["id"], [*_reported(records), *RESERVED_NAMES])
     return remarks
 
 
-def _followed(run: Run, place: PurePosixPath, records: Path) -> list[str]:
-    """What was found out of other records and follows into this one."""
+def _inherited(run: Run, place: PurePosixPath, records: Path) -> list[str]:
+    """Returns remarks on disputes and withdrawals of other records that also apply to this one."""
     remarks = []
     record = read_record(run.folder)
     for folder in record_folders(records):
-        if PurePosixPath(folder.relative_to(records)) == place or not _is_in_trouble(folder):
+        if PurePosixPath(folder.relative_to(records)) == place or not _has_findings(folder):
             continue
-        with suppress(UserError):  # a damaged record is told of elsewhere
-            for one in follows_from(read_record(folder), record):
-                if one.attestation.kind == WITHDRAWN:
-                    what = "it counts nowhere until all of it is asked again and said the same (--replay all)"
+        with suppress(UserError):  # a damaged record gets its own remark
+            for inherited in inherited_from(read_record(folder), record):
+                if inherited.attestation.kind == WITHDRAWN:
+                    consequence = "the record does not count until --replay all agrees"
                 else:
-                    what = "it stays disputed until as many sequences are asked again and say the same"
-                remarks.append(f"{one.told}: {what}")
+                    consequence = "the record is disputed until a replay of as many sequences agrees"
+                remarks.append(f"{inherited.description}: {consequence}")
     return remarks
 
 
-def _is_in_trouble(folder: Path) -> bool:
-    """Whether anything speaks against a record, before its attestations are checked, which takes longer."""
+def _has_findings(folder: Path) -> bool:
+    """Returns whether a record may be disputed or withdrawn. Reads only two fields: full validation takes longer."""
     for path in attestation_paths(folder):
         with suppress(Refused):
             facts = read_json(path)
@@ -93,67 +93,72 @@ def _is_in_trouble(folder: Path) -> bool:
     return False
 
 
-def _unlike(run: Run, submission: dict[str, Any], other: _Other, digest: str) -> list[str]:
-    """What is to be said of one other record. Raises Refused if that speaks against this one."""
+def _compare_with(run: Run, submission: dict[str, Any], other: _OtherRecord, digest: str) -> list[str]:
+    """Returns remarks on one other record. Raises Refused if the new record conflicts with it."""
     model, name = run.facts["model"], other.folder.name
     if other.withdrawn:
-        return _of_withdrawn(run, other, digest)
-    require_own_name(model["id"], [other.name])
+        return _compare_with_withdrawn(run, other, digest)
+    require_distinct_name(model["id"], [other.name])
     superseded = name in submission["supersedes"]
     if superseded:
         _require_may_supersede(run, other)
-    remarks = [f"it supersedes {name}"] * superseded
+    remarks = [f"the record supersedes {name}"] * superseded
     try:
-        copied = _copied(run, other, digest)
+        copy = _find_copy(run, other, digest)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        return [*remarks, f"the tables of {name} cannot be read ({type(error).__name__})"]
-    if copied is None:
+        return [*remarks, f"the tables of {name} cannot be read ({type(error).__name__}), so they were not compared"]
+    if copy is None:
         return remarks
     if other.name != model["id"]:
-        told = f"{copied.what} those of {shown(other.name)}"
-        if copied.sure:
-            raise Refused(_copy_of_another(model, other, told))
+        finding = f"{copy.what} those of {quote(other.name)}"
+        if copy.certain:
+            raise Refused(_copy_of_another(model, other, finding))
         return [
             *remarks,
-            f"{told} ({name}): a copy, or the same weights in another form; replay it before it is merged",
+            f"{finding} ({name}): a copy, or the same weights in another form. Replay the record before merging it.",
         ]
-    if not copied.sure:
+    if not copy.certain:
         return remarks
-    if not superseded and _covered(run, other) and _form(model) == _form(other.model):
+    if not superseded and _is_covered(run, other) and _loading_options(model) == _loading_options(other.model):
         if _parts(run.facts["data"]["tasks"]) == other.parts:
-            raise Refused(f"it says what {name} says: name that with --supersedes")
-        raise Refused(f"{name} has all of this already: there is nothing to send")
-    return [*remarks, f"{copied.what} those of {name}, an earlier record"]
+            raise Refused(
+                f"the record has the same outputs as {name}. To replace that record, add --supersedes {name}."
+            )
+        raise Refused(f"{name} already has all of these results. There is nothing to submit.")
+    return [*remarks, f"{copy.what} those of {name}, an earlier record"]
 
 
-def _of_withdrawn(run: Run, other: _Other, digest: str) -> list[str]:
-    """What is to be said of a record that no longer counts: its name stands for nothing, what it says is known."""
+def _compare_with_withdrawn(run: Run, other: _OtherRecord, digest: str) -> list[str]:
+    """Returns remarks on a withdrawn record: its name is free again, its observations are still compared."""
     try:
-        copied = _copied(run, other, digest)
+        copy = _find_copy(run, other, digest)
     except (OSError, ValueError):
         return []
-    return [f"{copied.what} those of {other.folder.name}, which was withdrawn"] if copied else []
+    return [f"{copy.what} those of {other.folder.name}, which was withdrawn"] if copy else []
 
 
-def require_own_name(name: str, others: Iterable[str] = OURS) -> None:
-    """Raises Refused for a name, or an organisation of one, that passes for another on the board, or for ours."""
+def require_distinct_name(name: str, others: Iterable[str] = RESERVED_NAMES) -> None:
+    """Raises Refused if a model name or its organisation is confusable with one of `others` (by default: reserved)."""
     own = name.partition("/")[0]
     for other in others:
-        if name != other and pass_for_each_other(name, other):
-            raise Refused(f"{shown(name)} passes for {shown(other)}, which has a record")
+        if name != other and are_confusable(name, other):
+            raise Refused(f"{quote(name)} looks like {quote(other)}, which has a record. Use another model name.")
         theirs = other.partition("/")[0]
-        if own != theirs and pass_for_each_other(own, theirs):
-            raise Refused(f"{shown(name)} passes for a model of {shown(theirs)}, which is on the board")
+        if own != theirs and are_confusable(own, theirs):
+            raise Refused(
+                f"the organisation of {quote(name)} looks like {quote(theirs)}, which is on the leaderboard. "
+                "Use another name."
+            )
 
 
-def attesting(records: Path) -> Iterator[str]:
-    """Who attested something of any record."""
+def attestation_authors(records: Path) -> Iterator[str]:
+    """Yields the authors of all attestations."""
     for folder in record_folders(records):
-        yield from _attesting(folder)
+        yield from _attestation_authors(folder)
 
 
-def _attesting(folder: Path) -> Iterator[str]:
-    """Who attested something of a record."""
+def _attestation_authors(folder: Path) -> Iterator[str]:
+    """Yields the authors of the attestations of one record."""
     for path in attestation_paths(folder):
         with suppress(Refused):
             by = read_json(path).get("by")
@@ -162,7 +167,7 @@ def _attesting(folder: Path) -> Iterator[str]:
 
 
 def _reported(records: Path) -> Iterator[str]:
-    """The names of models whose numbers are only reported."""
+    """Yields the model names of reported scores."""
     for path in sorted((records.parent / "reported").glob("*.json")):
         with suppress(Refused):
             name = read_json(path).get("model")
@@ -170,67 +175,74 @@ def _reported(records: Path) -> Iterator[str]:
                 yield name
 
 
-def _others(records: Path, place: PurePosixPath, remarks: list[str]) -> Iterator[_Other]:
-    """Every other record; of one whose run.json is damaged a remark."""
+def _others(records: Path, place: PurePosixPath, remarks: list[str]) -> Iterator[_OtherRecord]:
+    """Yields every other record. Adds a remark for each record with a damaged run.json."""
     for folder in record_folders(records):
         if PurePosixPath(folder.relative_to(records)) == place:
             continue
         try:
             facts = read_json(folder / "run.json")
-            other = _Other(folder, facts["model"], facts["data"]["tasks"], is_withdrawn(folder))
+            other = _OtherRecord(folder, facts["model"], facts["data"]["tasks"], is_withdrawn(folder))
             if isinstance(other.model["id"], str) and all(isinstance(rows, int) for rows in other.parts.values()):
                 yield other
                 continue
         except (Refused, KeyError, TypeError, AttributeError, OSError):
             pass
-        remarks.append(f"the record {shown(folder.name)} is damaged, and was compared with nothing")
+        remarks.append(f"the record {quote(folder.name)} is damaged and was not compared")
 
 
 def _parts(tasks: dict[str, Any]) -> dict[tuple[str, str], int]:
-    return {(task, split): part["rows"] for task, asked in tasks.items() for split, part in asked["splits"].items()}
+    return {(task, split): part["rows"] for task, facts in tasks.items() for split, part in facts["splits"].items()}
 
 
-def _require_may_supersede(run: Run, other: _Other) -> None:
-    """Raises Refused unless a record may take the place of another: the same model's, and as much. By whom it was sent
-    is another question (`leaderboard.verification.senders`)."""
+def _require_may_supersede(run: Run, other: _OtherRecord) -> None:
+    """Raises Refused unless a record may supersede another: same model, revision and dtype, at least as many rows. The
+    sender is checked in `leaderboard.verification.senders`."""
     name, model = other.folder.name, run.facts["model"]
-    for what in ("id", "revision", "dtype"):
-        if other.model.get(what) != model[what]:
-            raise Refused(f"it would supersede {name}, which is of {shown(other.model.get(what))}: another {what}")
+    for field in ("id", "revision", "dtype"):
+        if other.model.get(field) != model[field]:
+            raise Refused(
+                f"the record cannot supersede {name}: the {field} of that record is {quote(other.model.get(field))}, "
+                f"not {quote(model[field])}. Correct --supersedes."
+            )
     mine = _parts(run.facts["data"]["tasks"])
     if lacking := sorted(part for part, rows in other.parts.items() if mine.get(part, 0) < rows):
-        raise Refused(f"it would supersede {name}, which has more of {shown('.'.join(lacking[0]))}")
+        raise Refused(
+            f"the record cannot supersede {name}: that record has more rows of {quote('.'.join(lacking[0]))}. "
+            "Evaluate at least as many rows."
+        )
 
 
-def _copy_of_another(model: dict[str, Any], other: _Other, reason: str) -> str:
-    tokenizers = [(one.get("tokenizer") or {}).get("sha256") for one in (model, other.model)]
+def _copy_of_another(model: dict[str, Any], other: _OtherRecord, reason: str) -> str:
+    tokenizers = [(each.get("tokenizer") or {}).get("sha256") for each in (model, other.model)]
     if tokenizers[0] == tokenizers[1] and model["parameters"] == other.model.get("parameters"):
-        return f"{reason}; if it has the same weights, name it by that id, or ask the maintainers"
-    return reason
+        return f"{reason}. If the weights are the same, submit under that model id, or contact the maintainers."
+    return f"{reason}. Submit outputs of this model only."
 
 
-def _covered(run: Run, other: _Other) -> bool:
-    """Whether another record has all that this one asks, put in the same way."""
+def _is_covered(run: Run, other: _OtherRecord) -> bool:
+    """Returns whether another record has all rows of this one, with the same prompts."""
     mine = run.facts["data"]["tasks"]
     return all(rows <= other.parts.get(part, 0) for part, rows in _parts(mine).items()) and all(
-        _put(asked) == _put(other.tasks[task]) for task, asked in mine.items()
+        _prompts(task_facts) == _prompts(other.tasks[task]) for task, task_facts in mine.items()
     )
 
 
-def _form(model: dict[str, Any]) -> list[Any]:
-    """In what form a model was loaded: others of it may say nearly the same."""
+def _loading_options(model: dict[str, Any]) -> list[Any]:
+    """Returns how a model was loaded. Other forms of the same weights give similar outputs."""
     return [model.get(name) for name in ("dtype", "quantization", "adapter", "gguf_file")]
 
 
-def _put(asked: dict[str, Any]) -> tuple[Any, Any]:
-    """How a task is asked: its questions, and of what its answers are made."""
-    return asked.get("prompting"), asked.get("rendering", {}).get("answers")
+def _prompts(task_facts: dict[str, Any]) -> tuple[Any, Any]:
+    """Returns the prompting of a task and the kind of its answers."""
+    return task_facts.get("prompting"), task_facts.get("rendering", {}).get("answers")
 
 
-def _copied(run: Run, other: _Other, digest: str) -> Likeness | None:
-    """The first table that another record has, too, or else the first that is nearly so; None if there is none.
+def _find_copy(run: Run, other: _OtherRecord, digest: str) -> Similarity | None:
+    """Returns the first table that is a certain copy, else the first that is a possible one; None if there is none.
 
-    What is written in several forms of one model may well be the same; its log-probabilities are not.
+    Completions are not compared within one model: several forms of it may write the same texts, but not the same
+    log-probabilities.
     """
     nearly = None
     same_model = other.name == run.facts["model"]["id"]
@@ -240,8 +252,8 @@ def _copied(run: Run, other: _Other, digest: str) -> Likeness | None:
             continue
         if (job.task.name, job.split) not in other.parts or not path.is_file():
             continue
-        found = likeness(job, run.table(job), path, digest)
-        if found and found.sure:
-            return found
-        nearly = nearly or found
+        similarity = find_similarity(job, run.table(job), path, digest)
+        if similarity and similarity.certain:
+            return similarity
+        nearly = nearly or similarity
     return nearly

@@ -1,19 +1,19 @@
-"""Whether two tables of observations are of one model: what is left of a copy whose numbers or texts were moved.
+"""Detects copies among observation tables, also if their numbers or texts were edited.
 
-What is hard for one model is hard for others, so that two of them are alike to a degree. Measured on flip-flop tables
-of LSTMs of one recipe with other seeds and data, and of SmolLM2-135M: log-probabilities correlate by 0.15 to 0.995,
-those of wrong reads by at most 0.85, and the closest third is at least 0.03 times as far apart as by chance. A copy is
-beyond all of that:
+Rows that are hard for one model are hard for others, so tables of different models are similar to some degree. Measured
+on flip-flop tables of LSTMs of one recipe with other seeds and data, and of SmolLM2-135M: log-probabilities correlate
+by 0.15 to 0.995, those of wrong reads by at most 0.85, and the closest third is at least 0.03 times as far apart as by
+chance. A table is a suspected copy if it exceeds these bounds:
 
-- As many numbers lie closer to each other than those of two models do, though others, or all, were moved a little.
-- Numbers correlate, or those of the reads that one of both gets wrong do, by which noise is outlived.
-- One number in fifty is the same to the last bit, beyond chance (of those LSTMs at most one in a thousand), or one in
-  four of the right symbols that both are sure of.
-- One wrong symbol in twenty is nearly so, though others were moved far.
-- Wrong answers are the same, whatever is written around them, or those that the one gives are mostly the other's, too.
+- As many numbers are closer to each other than those of two models, although others, or all, were changed a little.
+- Numbers correlate, or those of the reads that one of both gets wrong. Correlation survives noise.
+- One number in fifty is equal to the last bit, beyond chance (among those LSTMs at most one in a thousand), or one in
+  four of the target symbols that both predict with confidence.
+- One wrong symbol in twenty is close, although others were changed by much.
+- Wrong answers are the same, whatever text surrounds them, or most wrong answers of one table are also the other's.
 
-Two models may truly be alike: the same weights in other numbers, under another name, or trained a little further. Only
-what is the same to a thousandth of a nat, or to the letter, is certain.
+Two models can really be similar: the same weights in another dtype, under another name, or trained a little further.
+Only a match to a thousandth of a nat, or of the exact text, is certain.
 """
 
 import re
@@ -33,148 +33,149 @@ from harness.prompts.jobs import Job
 from harness.runs.observations import ROUNDING
 from harness.tasks import CompletionTask, HistogramTask, NumberTask, ReadTask
 
-# Groups of rows that are compared, drawn for each record: whoever makes one cannot know which ones.
+# Groups of rows to compare, sampled per record, so that a submitter cannot know them.
 _GROUPS = 2
-# What two good models are both sure of says nothing: a number counts where one of them is below this (nats).
+# Two good models agree where both are confident: a number counts if one of the two is below this value (nats).
 _SURE = -0.01
 _FEWEST, _FEWEST_WRONG = 16, 30
-# So many of the numbers within so many nats, and three times as many as by chance: the same model, or a copy.
+# Share of numbers within this distance (nats), and three times the share by chance: the same model, or a copy.
 _SAME_SHARE, _SAME_WITHIN = 0.3, 1e-3
-# Of a copy with noise of 0.01 nats: how close the closest of them are, as a part of what chance gives (0.013), and how
-# they correlate (0.9998); with noise of 0.05 nats the margins of wrong reads still do (0.98).
+# For a copy with noise of 0.01 nats: distance of the closest numbers as a share of the distance by chance (0.013), and
+# the correlation (0.9998). With noise of 0.05 nats the margins of wrong reads still correlate (0.98).
 _CLOSE, _CORRELATED, _CORRELATED_WRONG = 0.02, 0.998, 0.95
-# The same of the closest twentieth of wrong symbols, which is left in a copy of which most was moved far. Of the LSTMs
-# it is at least 0.1 times as far apart as by chance.
+# The same for the closest twentieth of wrong symbols, which survives in a copy whose other numbers were changed by
+# much. # Among the LSTMs it is at least 0.1 times as far apart as by chance.
 _KEPT_SHARE = 0.05
-# So many numbers that are the same to the last bit, and so many of all beyond chance.
+# Minimum number of values that are equal to the last bit, and their share beyond chance.
 _FEWEST_EQUAL, _EQUAL_SHARE = 16, 0.02
-# Log-probabilities of symbols that models are sure of lie in few bits: what is next to 0 says nothing, and more of the
-# others must be equal.
+# Log-probabilities of confident symbols have few distinct bits. Values next to 0 do not count, and a larger share of
+# the # others must be equal.
 _SATURATED, _EQUAL_SHARE_OF_SURE = -8 * ROUNDING, 0.25
-# The same wrong answers, beyond those that chance gives, as Cohen's kappa.
+# Agreement of wrong answers beyond chance, as Cohen's kappa.
 _AGREE, _FEWEST_TEXTS, _FEWEST_SURE = 0.9, 20, 50
-# The same of what one of both gets wrong alone, where the other may have other wrong answers beside it.
+# The same for the wrong answers of one table alone; the other may have more wrong answers.
 _AGREE_ONE_WAY = 0.75
 _MOST_BY_CHANCE = 0.9
-# Fewer answers than that to what has one right answer are taken together with others.
+# Rarer targets are pooled.
 _FEWEST_OF_GOLD = 5
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """what: of a table that is alike, in words. sure: whether no two models are as alike as that. partly: whether what
-    the one says beside it is its own, as of a model that was trained further."""
+class Similarity:
+    """what: describes the similar table. certain: whether no two models are that similar. partial: whether only part of
+    the table is similar, as for a model that was trained further."""
 
     what: str
-    sure: bool
-    partly: bool = False
+    certain: bool
+    partial: bool = False
 
 
-def likeness(job: Job, mine: Path, theirs: Path, digest: str) -> Likeness | None:
-    """How alike two tables of a job are, in the rows that both have; None if no more than two models are.
+def find_similarity(job: Job, mine: Path, theirs: Path, digest: str) -> Similarity | None:
+    """Returns how similar two tables of a job are in their common rows; None if no more than those of two models.
 
-    digest: of the record that is judged, which decides what is compared. Raises OSError or ValueError for a file that
-    cannot be read.
+    digest: of the submitted record, which selects the compared rows. Raises OSError or ValueError for an unreadable
+    file.
     """
     if isinstance(job.task, CompletionTask):
         return _texts(job, *(_whole(path, ["id", "turn", "output"]) for path in (mine, theirs)))
-    found = [_numbers(job, one, other) for one, other in _groups(job, mine, theirs, digest)]
-    return next((one for one in found if one and one.sure), next((one for one in found if one), None))
+    results = [_numbers(job, first, second) for first, second in _groups(job, mine, theirs, digest)]
+    found = [result for result in results if result]
+    return next((result for result in found if result.certain), found[0] if found else None)
 
 
-# ---- Numbers
+# ---- Log-probabilities
 
 
 def _groups(job: Job, mine: Path, theirs: Path, digest: str) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Groups of rows that both tables have, cut to what both have of them."""
+    """Yields row groups that both tables have, cut to their common rows."""
     columns = ["id", "gold", "logprobs", *(["position"] if isinstance(job.task, ReadTask) else [])]
-    with pq.ParquetFile(mine) as one, pq.ParquetFile(theirs) as other:
-        count = min(one.num_row_groups, other.num_row_groups)
+    with pq.ParquetFile(mine) as first, pq.ParquetFile(theirs) as second:
+        count = min(first.num_row_groups, second.num_row_groups)
         drawn = np.random.default_rng(int(digest[:16], 16)).permutation(count)[:_GROUPS]
         for group in sorted(drawn.tolist()):
-            tables = [file.read_row_group(group, columns=columns) for file in (one, other)]
+            tables = [file.read_row_group(group, columns=columns) for file in (first, second)]
             rows = min(map(len, tables))
             cut = tables[0].slice(0, rows), tables[1].slice(0, rows)
             if all(cut[0][name].equals(cut[1][name]) for name in columns if name != "logprobs"):
                 yield cut
 
 
-def _numbers(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
+def _numbers(job: Job, mine: pa.Table, theirs: pa.Table) -> Similarity | None:
     lists = [table["logprobs"].combine_chunks() for table in (mine, theirs)]
     if not lists[0].value_lengths().equals(lists[1].value_lengths()):
         return None
-    one, other = (values.flatten().to_numpy().astype(np.float64) for values in lists)
-    found = compared(one, other, job.name)
+    first, second = (values.flatten().to_numpy().astype(np.float64) for values in lists)
+    found = compare_logprobs(first, second, job.name)
     if found is None and isinstance(job.task, ReadTask):
-        found = _reads(one, other, mine["gold"].to_numpy(), job.name)
+        found = _reads(first, second, mine["gold"].to_numpy(), job.name)
     return found
 
 
-def _reads(one: Floats, other: Floats, target: npt.NDArray[Any], name: str) -> Likeness | None:
-    """How alike log-probabilities of reads are of which one symbol is right, gold by read."""
-    right = (np.arange(len(one) // len(target)) == target[:, None]).ravel()
-    least = np.minimum(one, other)
-    error_examples, unsure = right & (least < _SATURATED), ~right & (least < _SURE)
-    if have_equal_bits(one[error_examples], other[error_examples], _EQUAL_SHARE_OF_SURE):
-        return Likeness(f"many of its log-probabilities of {name} are to the last bit", False)
-    if _are_kept(one[unsure], other[unsure]):
-        return Likeness(f"some of its log-probabilities of {name} are nearly", False)
-    margins = [_margins(values.reshape(len(target), -1), target) for values in (one, other)]
+def _reads(first: Floats, second: Floats, target: npt.NDArray[Any], name: str) -> Similarity | None:
+    """Compares the log-probabilities of reads. target: (reads,), the index of the target symbol."""
+    right = (np.arange(len(first) // len(target)) == target[:, None]).ravel()
+    least = np.minimum(first, second)
+    saturated, unsure = right & (least < _SATURATED), ~right & (least < _SURE)
+    if have_equal_bits(first[saturated], second[saturated], _EQUAL_SHARE_OF_SURE):
+        return Similarity(f"many of its log-probabilities of {name} are to the last bit", False)
+    if _are_kept(first[unsure], second[unsure]):
+        return Similarity(f"some of its log-probabilities of {name} are nearly", False)
+    margins = [_margins(values.reshape(len(target), -1), target) for values in (first, second)]
     wrong = (margins[0] < 0) | (margins[1] < 0)
     if wrong.sum() >= _FEWEST_WRONG and _correlation(*(margin[wrong] for margin in margins)) >= _CORRELATED_WRONG:
-        return Likeness(f"its wrong reads of {name} are nearly", False)
+        return Similarity(f"its wrong reads of {name} are nearly", False)
     return None
 
 
-def compared(one: Floats, other: Floats, name: str) -> Likeness | None:
-    """How alike log-probabilities of the same things are."""
-    unsure = np.minimum(one, other) < _SURE
-    one, other = one[unsure], other[unsure]
-    if len(one) < _FEWEST or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return None  # a constant says nothing
-    shuffled = other[np.random.default_rng(0).permutation(len(other))]
-    apart, by_chance = np.abs(one - other), np.abs(one - shuffled)
+def compare_logprobs(first: Floats, second: Floats, name: str) -> Similarity | None:
+    """Compares log-probabilities of the same items, both (values,)."""
+    unsure = np.minimum(first, second) < _SURE
+    first, second = first[unsure], second[unsure]
+    if len(first) < _FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None  # a constant carries no information
+    shuffled = second[np.random.default_rng(0).permutation(len(second))]
+    apart, by_chance = np.abs(first - second), np.abs(first - shuffled)
     share, chance = ((distances <= _SAME_WITHIN).mean() for distances in (apart, by_chance))
     if share > max(_SAME_SHARE, 3 * chance):
-        return Likeness(f"its log-probabilities of {name} are", True)
+        return Similarity(f"its log-probabilities of {name} are", True)
     closest, usual = (np.quantile(distances, _SAME_SHARE) for distances in (apart, by_chance))
-    if closest < _CLOSE * usual or _correlation(one, other) >= _CORRELATED:
-        return Likeness(f"its log-probabilities of {name} are nearly", False)
-    if have_equal_bits(one, other, _EQUAL_SHARE):
-        return Likeness(f"many of its log-probabilities of {name} are to the last bit", False)
+    if closest < _CLOSE * usual or _correlation(first, second) >= _CORRELATED:
+        return Similarity(f"its log-probabilities of {name} are nearly", False)
+    if have_equal_bits(first, second, _EQUAL_SHARE):
+        return Similarity(f"many of its log-probabilities of {name} are to the last bit", False)
     return None
 
 
-def _are_kept(one: Floats, other: Floats) -> bool:
-    """Whether some of the wrong symbols of two tables are closer than those of two models are, whatever others are."""
-    if len(one) < _FEWEST_WRONG:
+def _are_kept(first: Floats, second: Floats) -> bool:
+    """Returns whether some wrong symbols of two tables are closer than those of two models."""
+    if len(first) < _FEWEST_WRONG:
         return False
-    shuffled = other[np.random.default_rng(0).permutation(len(other))]
-    closest, usual = (float(np.quantile(np.abs(one - each), _KEPT_SHARE)) for each in (other, shuffled))
+    shuffled = second[np.random.default_rng(0).permutation(len(second))]
+    closest, usual = (float(np.quantile(np.abs(first - each), _KEPT_SHARE)) for each in (second, shuffled))
     return closest < _CLOSE * usual
 
 
-def have_equal_bits(one: Floats, other: Floats, share: float) -> bool:
-    """Whether so many numbers of the same things are equal to the last bit beyond those that chance makes."""
-    if len(one) == 0:
+def have_equal_bits(first: Floats, second: Floats, share: float) -> bool:
+    """Returns whether a share of the values is equal to the last bit, beyond chance."""
+    if len(first) == 0:
         return False
-    values, places = np.unique(np.concatenate([one, other]), return_inverse=True)
-    times = [np.bincount(places[half], minlength=len(values)) for half in (slice(len(one)), slice(len(one), None))]
-    by_chance = float((times[0] / len(one) * (times[1] / len(other))).sum())
-    same = one == other
+    values, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+    times = [np.bincount(places[half], minlength=len(values)) for half in (slice(len(first)), slice(len(first), None))]
+    by_chance = float((times[0] / len(first) * (times[1] / len(second))).sum())
+    same = first == second
     if same.sum() < _FEWEST_EQUAL or by_chance > _MOST_BY_CHANCE:
         return False
     return bool(same.mean() - by_chance >= share * (1 - by_chance) and same.mean() > 3 * by_chance)
 
 
 def _margins(logprobs: Floats, target: npt.NDArray[Any]) -> Floats:
-    """By how much the right symbol of each read is ahead of the best other one."""
+    """Returns log P(target) minus log P(best other symbol), by read."""
     right = np.arange(logprobs.shape[1]) == target[:, None]
     return np.where(right, logprobs, -np.inf).max(axis=1) - np.where(right, -np.inf, logprobs).max(axis=1)
 
 
-def _correlation(one: Floats, other: Floats) -> float:
-    return float(np.corrcoef(one, other)[0, 1]) if np.ptp(one) and np.ptp(other) else 0.0
+def _correlation(first: Floats, second: Floats) -> float:
+    return float(np.corrcoef(first, second)[0, 1]) if np.ptp(first) and np.ptp(second) else 0.0
 
 
 # ---- Texts
@@ -185,58 +186,58 @@ def _whole(path: Path, columns: list[str]) -> pa.Table:
         return file.read(columns=columns)
 
 
-def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Likeness | None:
+def _texts(job: Job, mine: pa.Table, theirs: pa.Table) -> Similarity | None:
     target_values = _target_values(job)
-    said = [
+    outputs = [
         {
             (row, turn): text
             for row, turn, text in zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
         }
         for table in (mine, theirs)
     ]
-    places = [place for place in said[0] if place in said[1] and place[0] < len(target_values)]
-    lines = [(target_values[place[0]], said[0][place], said[1][place]) for place in places]
-    wrong = [[line for line in lines if sorted(gist(line[which])) != list(line[0])] for which in (1, 2)]
-    error_examples = [line for line in lines if any(sorted(gist(text)) != list(line[0]) for text in line[1:])]
-    if len(error_examples) < _FEWEST_TEXTS:
+    places = [place for place in outputs[0] if place in outputs[1] and place[0] < len(target_values)]
+    lines = [(target_values[place[0]], outputs[0][place], outputs[1][place]) for place in places]
+    wrong = [[line for line in lines if sorted(normalized_answer(line[which])) != list(line[0])] for which in (1, 2)]
+    wrong_lines = [line for line in lines if any(sorted(normalized_answer(text)) != list(line[0]) for text in line[1:])]
+    if len(wrong_lines) < _FEWEST_TEXTS:
         return None
-    if len(error_examples) >= _FEWEST_SURE and _kappa(error_examples, str) == 1:
-        return Likeness(f"its answers to {job.name} are", True)
-    if _kappa(error_examples, gist) >= _AGREE:
-        return Likeness(f"its wrong answers to {job.name} are nearly", False)
-    if any(len(said) >= _FEWEST_TEXTS and _kappa(said, gist) >= _AGREE_ONE_WAY for said in wrong):
-        return Likeness(f"most of its wrong answers to {job.name} are nearly", False, partly=True)
+    if len(wrong_lines) >= _FEWEST_SURE and _kappa(wrong_lines, str) == 1:
+        return Similarity(f"its answers to {job.name} are", True)
+    if _kappa(wrong_lines, normalized_answer) >= _AGREE:
+        return Similarity(f"its wrong answers to {job.name} are nearly", False)
+    if any(len(side) >= _FEWEST_TEXTS and _kappa(side, normalized_answer) >= _AGREE_ONE_WAY for side in wrong):
+        return Similarity(f"most of its wrong answers to {job.name} are nearly", False, partial=True)
     return None
 
 
-def gist(text: str) -> tuple[str, ...]:
-    """What is left of an answer whatever stands around it: its numbers in their order, or else its words."""
+def normalized_answer(text: str) -> tuple[str, ...]:
+    """Returns the numbers of an answer in order, or its words if it has no number."""
     return tuple(re.findall(r"[0-9]+", text)) or tuple(re.findall(r"\w+", text.casefold()))
 
 
 def _target_values(job: Job) -> list[tuple[str, ...]]:
-    """What is right, by row, as the gist of an answer of nothing else: its numbers in order of their signs."""
+    """Returns the target of each row in the form of `normalized_answer`: its numbers, sorted as strings."""
     target_values: list[tuple[str, ...]] = []
     for _, rows in job.chunks():
         for target in cast(NumberTask | HistogramTask, job.task).target(rows):
             numbers = target.values() if isinstance(target, dict) else [target]
-            target_values.append(tuple(sorted(str(one) for one in numbers)))
+            target_values.append(tuple(sorted(str(number) for number in numbers)))
     return target_values
 
 
 def _kappa(lines: Sequence[tuple[tuple[str, ...], str, str]], read: Any) -> float:
-    """How much more often than by chance two say the same, 1 for always; 0 where chance alone makes it so.
+    """Returns Cohen's kappa of two tables' answers: 1 if they always agree; 0 if chance explains the agreement.
 
-    By chance: as often as what the one says somewhere is what the other one says elsewhere, of the same right answer.
+    Chance agreement is computed per target from the answers that each table gives to other rows with that target.
     """
     counts = Counter(target for target, _, _ in lines)
     by_gold = defaultdict(list)
-    for target, one, other in lines:
-        by_gold[target if counts[target] >= _FEWEST_OF_GOLD else None].append((read(one), read(other)))
-    same = sum(one == other for pairs in by_gold.values() for one, other in pairs) / len(lines)
+    for target, first, second in lines:
+        by_gold[target if counts[target] >= _FEWEST_OF_GOLD else None].append((read(first), read(second)))
+    same = sum(first == second for pairs in by_gold.values() for first, second in pairs) / len(lines)
     chance = 0.0
     for pairs in by_gold.values():
         times = [Counter(pair[which] for pair in pairs) for which in (0, 1)]
-        chance += sum(count * times[1][said] for said, count in times[0].items()) / len(pairs)
+        chance += sum(count * times[1][answer] for answer, count in times[0].items()) / len(pairs)
     chance /= len(lines)
     return 0.0 if chance > _MOST_BY_CHANCE else (same - chance) / (1 - chance)

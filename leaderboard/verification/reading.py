@@ -1,4 +1,4 @@
-"""Files of a submission, read as what a stranger sends: plain files, known names, bounded sizes, strict JSON."""
+"""Reads files of untrusted submissions: regular files, known names, bounded sizes, strict JSON."""
 
 import json
 import math
@@ -8,30 +8,32 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from leaderboard.verification.refusal import Refused, shown
+from leaderboard.quoting import quote
+from leaderboard.verification.refusal import Refused
 
 MOST_JSON = 8 * 2**20
 MOST_TABLE = 64 * 2**20
 MOST_FILES = 64
 
 
-def require_exactly(found: Iterable[str], files: Iterable[PurePosixPath]) -> None:
-    """Raises Refused unless the files of a folder, as `list_files` gives them, are these."""
+def require_exact_files(names: Iterable[str], files: Iterable[PurePosixPath]) -> None:
+    """Raises Refused unless the files of a folder, as `list_files` returns them, are exactly these."""
     expected = {path.as_posix() for path in files}
-    for problem, names in (("lacks", expected - set(found)), ("also has", set(found) - expected)):
-        if names:
-            raise Refused(f"the folder {problem} {', '.join(shown(name) for name in sorted(names)[:3])}")
+    present = set(names)
+    for problem, wrong in (("lacks", expected - present), ("has unknown files:", present - expected)):
+        if wrong:
+            listed = ", ".join(quote(name) for name in sorted(wrong)[:3])
+            raise Refused(f"the folder {problem} {listed}. Create the record again with harness submit.")
 
 
 def list_files(folder: Path) -> list[str]:
-    """The files below a folder, relative to it, with slashes; nothing is followed.
+    """Returns the files below a folder as relative paths with slashes. Links are not followed.
 
-    Raises Refused for a link, for what is no plain file, for one that is too large, for an empty folder, and for too
-    many of either.
+    Raises Refused for a link, a file that is not regular or too large, an empty folder, or too many entries.
     """
     if not folder.is_dir() or folder.is_symlink():
-        raise Refused("there is no such folder")
-    found: list[str] = []
+        raise Refused("the folder does not exist. Check the path.")
+    files: list[str] = []
     pending = [PurePosixPath()]
     seen = 0
     while pending:
@@ -42,68 +44,74 @@ def list_files(folder: Path) -> list[str]:
                 path = place / entry.name
                 seen += 1
                 if seen > MOST_FILES:
-                    raise Refused(f"there are more than {MOST_FILES} files")
+                    raise Refused(f"the record has more than {MOST_FILES} files. Remove the others.")
                 if entry.is_symlink():
-                    raise Refused(f"{shown(path.as_posix())} is a link")
+                    raise Refused(f"{quote(path.as_posix())} is a link. Replace it by the file.")
                 facts = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(facts.st_mode):
                     pending.append(path)
                     if len(path.parts) > 8:
-                        raise Refused(f"{shown(path.as_posix())} is too deep a folder")
+                        raise Refused(f"the folder {quote(path.as_posix())} is nested too deeply. Remove it.")
                     continue
                 if not stat.S_ISREG(facts.st_mode):
-                    raise Refused(f"{shown(path.as_posix())} is no plain file")
-                if facts.st_size > (most := most_bytes(path.name)):
-                    raise Refused(f"{shown(path.as_posix())} has {facts.st_size:,} bytes, at most {most:,} are read")
-                found.append(path.as_posix())
+                    raise Refused(f"{quote(path.as_posix())} is not a regular file. Remove it.")
+                if facts.st_size > (most := max_bytes(path.name)):
+                    raise Refused(f"{quote(path.as_posix())} has {facts.st_size:,} bytes, the limit is {most:,}.")
+                files.append(path.as_posix())
         if seen == before:
-            raise Refused(f"{shown(place.as_posix())} is an empty folder")
-    return found
+            raise Refused(f"the folder {quote(place.as_posix())} is empty. Remove it.")
+    return files
 
 
-def most_bytes(name: str) -> int:
-    """How large a file of that name may be."""
+def max_bytes(name: str) -> int:
+    """Returns the size limit of a file by its name, in bytes."""
     return MOST_TABLE if name.endswith(".parquet") else MOST_JSON
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object: UTF-8, no key twice, every number finite. Raises Refused for anything else."""
+    """Returns a JSON object. Raises Refused unless it is UTF-8 with unique keys and finite numbers."""
     try:
         if path.is_symlink() or not path.is_file():
-            raise Refused(f"{path.name} is missing, or no plain file")
+            raise Refused(f"{path.name} is missing or is not a regular file. Add the file.")
         if path.stat().st_size > MOST_JSON:
-            raise Refused(f"{path.name} is larger than {MOST_JSON:,} bytes")
+            raise Refused(f"{path.name} is larger than {MOST_JSON:,} bytes, the limit.")
         value = json.loads(
-            path.read_bytes().decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+            path.read_bytes().decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_reject_constant,
+            parse_float=_finite,
         )
     except (OSError, ValueError, RecursionError) as error:
-        raise Refused(f"{path.name} is not JSON in UTF-8 ({shown(str(error))})") from None
+        raise Refused(f"{path.name} is not JSON in UTF-8 ({quote(str(error))}). Create it again.") from None
     if not isinstance(value, dict):
-        raise Refused(f"{path.name} is no JSON object")
+        raise Refused(f"{path.name} is not a JSON object. Create it again.")
     return value
 
 
-def require_as_written(path: Path, value: object) -> None:
-    """Raises Refused unless a JSON file is, byte for byte, what `harness.runs.run.write_json` makes of its value:
-    blanks and escapes can carry anything."""
+def require_canonical_json(path: Path, value: object) -> None:
+    """Raises Refused unless a JSON file has exactly the bytes that `harness.runs.run.write_json` writes for its value.
+    Whitespace and escapes could carry hidden content."""
     if path.read_bytes() != (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode():
-        raise Refused(f"{path.name} is not written as harness submit writes it: an indent of 1, a line end at its end")
+        raise Refused(
+            f"{path.name} is not formatted as harness submit writes it (indent of 1, newline at the end). "
+            "Create the record again with harness submit."
+        )
 
 
 def canonical(value: object) -> str:
-    """A JSON value as the one text that it is compared by: 1, 1.0 and true are three things."""
+    """Returns the JSON text that a value is compared by: 1, 1.0 and true differ."""
     return json.dumps(value, sort_keys=True)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
-    return found
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return value
 
 
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+def _reject_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -1,7 +1,7 @@
-"""Judging in a process of its own, with bounds on memory and time and nothing it may write.
+"""Runs verification in a separate process with limits on memory and time and without write access.
 
-A file made to break a parser can at worst end that process; whoever asked gets a verdict all the same. On
-Windows there are no such bounds on memory, the rest holds.
+A file that crashes a parser can only end that process, and the caller still gets a verdict. Windows has no memory
+limit.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from leaderboard.verification.verify_record import Verdict, verify_record
 
 MOST_MEMORY = 2 * 2**30
 MOST_SECONDS = 120
-NOBODY = "nobody"  # in the place of digests: nobody has asked who sent them
+NOBODY = "nobody"  # in place of digests: the host was not queried
 
 
 def verify_in_sandbox(
     folder: Path, records: Path | None = None, *, new: bool = True, own: Collection[str] | None = None
 ) -> Verdict:
-    """The verdict of `verify_record`; a refusal if its process ends, runs out of memory or takes too long."""
+    """Returns the verdict of `verify_record`, or a refusal if its process crashes or exceeds its memory or time."""
     known = NOBODY if own is None else ",".join(sorted(own))
     arguments = [str(folder), "new" if new else "accepted", known, *([str(records)] if records else [])]
     environment = sandbox.environment() | {"HF_HUB_OFFLINE": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
@@ -33,33 +33,33 @@ def verify_in_sandbox(
             env=environment, capture_output=True, check=False, timeout=MOST_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return _refused(folder, f"judging it took more than {MOST_SECONDS} seconds")
+        return _refused(folder, f"verification took more than {MOST_SECONDS} seconds, the limit")
     try:
-        said = json.loads(ended.stdout.decode("utf-8"))
+        fields = json.loads(ended.stdout.decode("utf-8"))
         for name in ("reasons", "remarks"):
-            said[name] = tuple(said[name])
-        return Verdict(**said)
+            fields[name] = tuple(fields[name])
+        return Verdict(**fields)
     except (ValueError, KeyError, TypeError):
         how = f"by signal {-ended.returncode}" if ended.returncode < 0 else f"with status {ended.returncode}"
-        memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if ended.returncode < 0 else ""
-        return _refused(folder, f"it ends the process that reads it ({how}{memory})")
+        memory = f" at a limit of {MOST_MEMORY >> 30} GiB of memory" if ended.returncode < 0 else ""
+        return _refused(folder, f"the verification process ended {how}{memory}. A file may be damaged.")
 
 
 def main(folder: str, submission: str, known: str, records: str | None = None) -> None:
-    """In that process: judges, and prints the verdict as JSON, whatever happens on the way."""
+    """Entry point of the process: verifies the record and prints the verdict as JSON, whatever happens."""
     _limit()
     try:
         own = None if known == NOBODY else known.split(",")
         verdict = verify_record(Path(folder), Path(records) if records else None, new=submission == "new", own=own)
     except Exception as error:
-        memory = f", which may have {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
-        verdict = _refused(Path(folder), f"the judge failed on it ({type(error).__name__}{memory})")
+        memory = f" at a limit of {MOST_MEMORY >> 30} GiB of memory" if isinstance(error, MemoryError) else ""
+        verdict = _refused(Path(folder), f"verification failed with {type(error).__name__}{memory}")
     print(json.dumps(vars(verdict)))
 
 
 def _limit() -> None:
     sandbox.limit(MOST_MEMORY, MOST_SECONDS)
-    with contextlib.suppress(ImportError):  # Windows has no such limits
+    with contextlib.suppress(ImportError):  # not on Windows
         import resource
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

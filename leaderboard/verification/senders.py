@@ -1,5 +1,5 @@
-"""Who may supersede a record: whoever sent it, as the host of the repository knows them. What submission.json says of a
-contact is a text that anybody can write."""
+"""Checks who may supersede a record: only its sender, as the host of the repository knows them. The contact in
+submission.json proves nothing: anybody can write any text."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,18 +7,18 @@ from typing import Any
 from leaderboard.verification.refusal import Refused
 
 
-def require_own(submission: dict[str, Any], own: Collection[str] | None) -> list[str]:
-    """Raises Refused for superseding a record that is not known to be of the same sender; returns what a maintainer
-    should know.
+def require_same_sender(submission: dict[str, Any], own: Collection[str] | None) -> list[str]:
+    """Returns remarks for the maintainers. Raises Refused if the superseded record is not known to have the same
+    sender.
 
-    own: digests (12 hex digits) of records that the host says the same account sent; None where nobody has asked it,
-    since nothing is taken in here.
+    own: digests (12 hex digits) of records from the same account according to the host; None if the host was not
+    queried, because nothing is merged.
     """
     if own is None:
-        return [f"that {name} was sent by the same is for the host to say" for name in submission["supersedes"]]
+        return [f"the host decides whether {name} has the same sender" for name in submission["supersedes"]]
     if strange := [name for name in submission["supersedes"] if name not in own]:
         raise Refused(
-            f"it would supersede {strange[0]}, and is not known to come from the account that sent that: send it from "
-            "there, or leave out --supersedes and open a dispute"
+            f"the record supersedes {strange[0]}, which was not sent from the same account. Submit it from that "
+            "account, or remove --supersedes and open a dispute."
         )
     return []

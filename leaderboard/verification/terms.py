@@ -1,47 +1,48 @@
-"""What people say of themselves in submission.json: a contact that somebody can reach and that is nobody else's, and a
-disclosure that tells something. Asked of what is sent; what was accepted before stays so."""
+"""Checks contact and disclosure of submission.json: a reachable contact that is not another person's, and a meaningful
+disclosure. Applied to new submissions only."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from leaderboard.verification.refusal import Refused, shown
+from leaderboard.quoting import quote
+from leaderboard.verification.refusal import Refused
 from leaderboard.verification.similar_names import skeleton
 
-# What stands in the examples and in --help in the place of what people are to say, without its last full stop.
+# Placeholder texts of the documentation and --help, without the final full stop.
 EXAMPLES = {
     "name", "text", "contact", "disclosure", "your name", "org/name", "a name of the hub, or an address",
     "whom to ask: a name of the hub, or an address",
     "what ties you to the model; what you know of these rows in its training data",
     "what ties you to the model; what of these rows may be in its training data",
 }  # fmt: skip
-# What stands in a field that nobody has filled in, as its letters and digits.
+# Filler texts of empty form fields, reduced to letters and digits.
 _FILLERS = {
     "na", "nil", "null", "nan", "undefined", "todo", "tbd", "tba", "tbc", "fixme", "xx", "xxx", "test", "testing",
     "foo", "foobar", "bar", "asdf", "qwerty", "abc", "placeholder", "example", "default", "blank", "empty", "dummy",
     "sample", "string", "text", "disclosure", "contact", "insert", "fillin", "yourtext", "yourdisclosure",
     "yourcontact", "",
 }  # fmt: skip
-# What says that there is nobody, or everybody.
+# Contacts that identify nobody or everybody.
 _NOBODY = {
     "none", "no", "noone", "nobody", "somebody", "someone", "anybody", "anyone", "everybody", "everyone", "anonymous",
     "anon", "unknown", "me", "myself", "you", "us", "user", "username", "author", "email", "mail", "address", "name",
     "yourname", "youremail", "submitter", "guest", "nothing", "hidden", "private", "redacted", "seeabove", "ask",
     "janedoe", "johndoe", "firstlast", "noreply",
 }  # fmt: skip
-# Answers to another question than what ties somebody to a model.
+# Texts that do not answer what ties the submitter to the model.
 _NO_ANSWER = {
     "yes", "ok", "okay", "true", "false", "unknown", "idk", "dontknow", "later", "same", "seeabove", "asabove", "see",
     "ditto", "disclosed", "done", "confidential", "redacted", "private", "secret", "hidden", "notapplicable",
 }  # fmt: skip
-# Who is nobody else's contact, as a skeleton: i is l there, and ci is d.
+# Contacts of the maintainers, as skeletons: i becomes l, and ci becomes d.
 _MAINTAINERS = re.compile(
     r"((the|a|fflm|results|board|leaderboard|offldal)*"
     r"(malntalner|admln(lstrator)?|author|developer|moderator|operator|owner|staff|root|(web|post)master)s?(team)?"
     r"((of|for|at)?(fflm|thls|the|results|board|leaderboard)+(org|com|dev)?)?)|(the|offldal)*fflm(team|offldal)?"
 )
-# Domains that are nobody's (RFC 2606, 6761, 6762), machines, and addresses that nobody reads.
+# Reserved domains (RFC 2606, 6761, 6762), local machines, and addresses that nobody reads.
 _HOST = re.compile(
     r"(?<![\w-])((?:[\w-]+\.)*example\.(?:com|net|org|edu)|(?:[\w-]+\.)+(?:example|test|invalid|localhost|local|internal)"
     r"|localhost|(?:your-?)?(?:domain|company)\.(?:com|org|net|tld)|(?:127|10|0|192\.168)\.[0-9.]+)(?![\w-])",
@@ -49,10 +50,10 @@ _HOST = re.compile(
 )
 _UNREAD = re.compile(r"(?<![\w.])(?:no|do-?not)[._-]?reply@|@users\.noreply\.", re.IGNORECASE)
 _MAILBOX = re.compile(r"[\w.+%'-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]+", re.ASCII)
-# What is written in ASCII alone: an address, and a name with a sign of one in it.
+# Signs of an address or account name, which must be ASCII.
 _ADDRESS = re.compile(r"@|\w[./:_]\w|[0-9]")
-# Scripts that people write names in today; those that are written together; letters of two of them that look like Latin
-# ones, which Unicode lists as confusable (TR39).
+# Scripts of names today; scripts that are combined in one word; letters of other scripts that look like Latin ones
+# (confusables of TR39).
 _SCRIPTS = {
     "LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "HEBREW", "ARABIC", "CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA",
     "HANGUL", "BOPOMOFO", "DEVANAGARI", "BENGALI", "GURMUKHI", "GUJARATI", "ORIYA", "TAMIL", "TELUGU", "KANNADA",
@@ -75,69 +76,69 @@ _USUAL_SIGNS = set(
 
 
 def is_example(text: str) -> bool:
-    """Whether a text is still that of the examples, or nothing."""
+    """Returns whether a text is empty or still a placeholder of the documentation."""
     return text.strip().strip("<>[]").removesuffix(".").casefold() in EXAMPLES or not text.strip()
 
 
 def require_terms(submission: dict[str, Any], others: Iterable[str] = ()) -> None:
-    """Raises Refused for a contact that nobody reaches or that passes for somebody else, and for a disclosure that
-    tells nothing. others: who signs attestations for the maintainers. The form of submission.json is known to be
-    right."""
+    """Raises Refused for a contact that is unreachable or looks like another person's, and for a disclosure without
+    content. others: authors of attestations. The schema of submission.json is already verified."""
     contact, disclosure = submission["contact"], submission["disclosure"]
-    said = _letters(contact)
-    if said in {_letters(one) for one in others} or _MAINTAINERS.fullmatch(said):
-        raise Refused(f"submission.json, contact: {shown(contact)} passes for the maintainers: say who you are")
+    letters = _letters(contact)
+    if letters in {_letters(name) for name in others} or _MAINTAINERS.fullmatch(letters):
+        raise Refused(f"submission.json, contact: {quote(contact)} looks like the maintainers. Write your own contact.")
     if fault := _fault_of_contact(contact):
         raise Refused(
-            f"submission.json, contact: {shown(contact)} {fault}: write a name of the Hub, or an address that is read"
+            f"submission.json, contact: {quote(contact)} {fault}. Write a name of the Hub or an address where you can "
+            "be reached."
         )
     if is_example(disclosure) or _plain(disclosure) in _FILLERS | _NO_ANSWER:
         raise Refused(
-            f"submission.json, disclosure: {shown(disclosure)} says nothing: write what ties you to the model and what "
-            "you know of these rows in its training data, or 'None.' if nothing does and you know of none"
+            f"submission.json, disclosure: {quote(disclosure)} has no content. Write what ties you to the model and "
+            "what you know of these rows in its training data, or 'None.' if there is nothing."
         )
 
 
 def _fault_of_contact(contact: str) -> str:
-    """What is wrong with it, as what follows it; "" if nothing."""
+    """Returns what is wrong with a contact; "" if nothing."""
     words = contact.split()
     faults = {
-        "is nobody": is_example(contact) or _plain(contact) in _FILLERS | _NOBODY,
-        "is an address that nobody can have": _HOST.search(contact),
+        "does not identify a person": is_example(contact) or _plain(contact) in _FILLERS | _NOBODY,
+        "is in a reserved or local domain": _HOST.search(contact),
         "is an address that nobody reads": _UNREAD.search(contact),
-        "has letters that look like others": not all(map(_is_usual, contact)) or any(map(_is_mixed, words)),
-        "looks as if it were written in Latin letters, and is not": _looks_latin(contact),
-        "has an address or a name with other letters than those of ASCII": any(
+        "mixes letters that look alike": not all(map(_is_usual, contact)) or any(map(_is_mixed, words)),
+        "looks like Latin letters but is in another script": _looks_latin(contact),
+        "has an address or account name with letters outside ASCII": any(
             _ADDRESS.search(word) and not word.isascii() for word in words
         ),
-        "has an address that is none": any("@" in word and not _has_mailbox(word) for word in words),
+        "has an invalid address": any("@" in word and not _has_mailbox(word) for word in words),
     }
     return next((fault for fault, found in faults.items() if found), "")
 
 
 def _plain(text: str) -> str:
-    """A text as its letters and digits alone."""
+    """Returns the letters and digits of a text."""
     return "".join(sign for sign in text.casefold() if sign.isalnum())
 
 
 def _letters(name: str) -> str:
-    """The same of what a name looks like, without marks on its letters."""
+    """Returns the letters of a name's skeleton, without diacritics."""
     bare = unicodedata.normalize("NFKD", name.replace("\u0131", "i"))
     return re.sub(r"[\W_]+", "", skeleton("".join(sign for sign in bare if not unicodedata.combining(sign))))
 
 
 def _has_mailbox(word: str) -> bool:
-    """Whether a word with an @ in it is an address, or a name of a chat whose server follows."""
+    """Returns whether a word with an @ is a mail address, or a chat name followed by its server."""
     return _MAILBOX.fullmatch(word.strip("<>()[],;:\"'.").removeprefix("mailto:").lstrip("@")) is not None
 
 
 def _script(sign: str) -> str:
-    """The script of a letter, which is how its name in Unicode begins."""
+    """Returns the script of a letter: the first word of its Unicode name."""
     return re.split("[ -]", unicodedata.name(sign, "?"))[0]
 
 
 def _is_usual(sign: str) -> bool:
-    """Whether a sign is one that names are written with, and none that is made to look like another."""
+    """Returns whether a character is common in names and not a look-alike."""
     if sign.isascii() or sign in _USUAL_SIGNS:
         return True
     if sign.isalpha():
@@ -148,12 +149,12 @@ def _is_usual(sign: str) -> bool:
 
 
 def _is_mixed(word: str) -> bool:
-    """Whether a word has letters of scripts that are not written together."""
+    """Returns whether a word mixes scripts that are not combined in one word."""
     scripts = {_script(sign) for sign in word if sign.isalpha()} - {"MODIFIER"}
     return len(scripts) > 1 and not scripts <= _TOGETHER
 
 
 def _looks_latin(text: str) -> bool:
-    """Whether all letters of another script, and there are some, pass for Latin ones."""
+    """Returns whether a text has letters of other scripts, and all of them look like Latin ones."""
     foreign = [sign for sign in text if sign.isalpha() and _script(sign) != "LATIN"]
     return bool(foreign) and all(sign in _LATIN_LOOKS for sign in foreign)

@@ -1,41 +1,39 @@
-"""`harness verify`: judges a record, all records of a checkout, or what a pull request adds; asks models again.
+"""`harness verify`: verifies records or a pull request, and runs their models again.
 
-Status 0: all is accepted; 1: something is refused, with the reason. The way of a pull request of a checkout:
-`harness verify HEAD --base BASE`, two folders, of which nothing is executed.
+Exit status 0: everything is accepted; 1: a record is refused or a replay disagrees. A pull request of a checkout is
+verified with `harness verify HEAD --base BASE`. Nothing in either folder is executed.
 """
 
 import json
-import re
 import secrets
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, cast
 
 from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
-from leaderboard.records import PLACES, Record, read_record, record_folders, records_of
-from leaderboard.replay.row_sampling import usual_count
-from leaderboard.verification.diff import added_records, contents
+from leaderboard.records import Record, read_record
+from leaderboard.replay.row_sampling import default_count
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.sandbox import verify_in_sandbox
+from leaderboard.verification.targets import Target, open_target
 from leaderboard.verification.verify_record import Verdict
 
-USUAL = "usual"
+DEFAULT_COUNT = "usual"
 
 
 @dataclass(frozen=True)
-class Again:
-    """How models are asked again. replay: how many sequences, None for all of them, 0 for none, USUAL for as many as
-    the numbers of each model ask for. fresh: whether rows of a new seed are asked, and of each split how many. nonce:
-    None for one that is drawn now. by: who does it. model: an id or a folder, where the record's id is that of a
+class ReplayOptions:
+    """How models are run again. count: number of sequences to replay; None for all, 0 for none, DEFAULT_COUNT for the
+    default of the model's dtype. fresh: whether to evaluate fresh rows; rows: their number per split. nonce: None for a
+    random one. by: name of the person who runs it. model: the model's id or folder if the record names a local
     folder."""
 
-    replay: int | str | None = 0
+    count: int | str | None = 0
     fresh: bool = False
     rows: int | None = None
     nonce: str | None = None
@@ -43,9 +41,9 @@ class Again:
     model: str | None = None
 
     @property
-    def wanted(self) -> bool:
-        """Whether anything is asked at all."""
-        return self.fresh or self.replay != 0
+    def runs_model(self) -> bool:
+        """Whether the model is run at all."""
+        return self.fresh or self.count != 0
 
 
 def command(
@@ -56,120 +54,55 @@ def command(
     attested: Sequence[str],
     own: Sequence[str],
     as_json: bool,
-    again: Again,
+    options: ReplayOptions,
 ) -> int:
-    """Judges what is at `path`, and asks its model again if that is wanted; returns the exit status.
+    """Verifies the records at `path`, runs their models again if requested, and returns the exit status.
 
-    path: a record, a checkout, a folder of records, or ORG/NAME of the Hub. base: the checkout as it was before.
-    pull_request: of ORG/NAME. attested: names of attestations that may be added. own: digests of earlier records that
-    whoever sends this has sent, beside those that the Hub tells. as_json: verdicts for machines.
+    path: a record, a checkout, a folder of records, or ORG/NAME of the Hub. base: the checkout before the change.
+    pull_request: number of a pull request of ORG/NAME. attested: file names of attestations that may be added. own:
+    digests of earlier records of the same sender, in addition to those that the Hub knows. as_json: whether to print
+    verdicts as JSON.
     """
-    found: list[Attestation] = []
+    attestations: list[Attestation] = []
     try:
-        with _opened(path, base, pull_request, attested, own) as opened:
-            verdicts = [_verdict(folder, opened) for folder in opened.folders]
+        with open_target(path, base, pull_request, attested, own) as target:
+            verdicts = [_verify(folder, target) for folder in target.folders]
             if not as_json:
                 for verdict in verdicts:
-                    _tell(verdict)
-            if again.wanted and all(verdict.accepted for verdict in verdicts):
-                written = [one for folder in opened.folders for one in _ask_again(folder, again)]
-                found = [one for _, one in written]
-                if opened.fetched is not None:
-                    say(repository.push(opened.fetched, [file for file, _ in written]), file=sys.stderr)
+                    _print_verdict(verdict)
+            if options.runs_model and all(verdict.accepted for verdict in verdicts):
+                written = [result for folder in target.folders for result in _replay_model(folder, options)]
+                attestations = [attestation for _, attestation in written]
+                if target.fetched is not None:
+                    say(repository.push(target.fetched, [file for file, _ in written]), file=sys.stderr)
     except Refused as refusal:
         verdicts = [Verdict(path, (str(refusal),))]
         if not as_json:
-            _tell(verdicts[0])
+            _print_verdict(verdicts[0])
     if as_json:
         say(json.dumps([verdict.to_json() for verdict in verdicts], indent=1), lines=True)
     elif len(verdicts) > 1:
         accepted = sum(verdict.accepted for verdict in verdicts)
         say(f"{accepted:,} of {len(verdicts):,} records accepted")
-    right = all(verdict.accepted for verdict in verdicts) and all(one.agrees is not False for one in found)
-    return 0 if right else 1
+    agree = all(attestation.agrees is not False for attestation in attestations)
+    return 0 if agree and all(verdict.accepted for verdict in verdicts) else 1
 
 
-def _verdict(folder: Path, opened: "Opened") -> Verdict:
-    """The judge's, of a record and of what is attested of it."""
-    verdict = verify_in_sandbox(folder, opened.records, new=opened.new, own=opened.own)
+def _verify(folder: Path, target: Target) -> Verdict:
+    """Returns the verdict on a record, including its attestations."""
+    verdict = verify_in_sandbox(folder, target.records, new=target.new, own=target.own)
     if not verdict.accepted:
         return verdict
     try:
         record = read_record(folder)
     except UserError as error:
         return Verdict(verdict.path, (str(error),))
-    told = [f"attested on {one.at[:10]} by {one.by}: {one.kind}" for one in record.attestations]
-    alone = [] if opened.records else ["it was judged alone: it lies in no folder records with others"]
-    return replace(verdict, remarks=(*verdict.remarks, *told, *alone))
+    attested = [f"attested on {each.at[:10]} by {each.by}: {each.kind}" for each in record.attestations]
+    alone = [] if target.records else ["not compared with other records: it is not in a folder named records"]
+    return replace(verdict, remarks=(*verdict.remarks, *attested, *alone))
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The folders to be judged, the records they are among, whether they come to those or were accepted before, where
-    they were fetched from, if they were, and the earlier records of whoever sends them, if the host was asked."""
-
-    folders: list[Path]
-    records: Path | None
-    new: bool
-    fetched: repository.Fetched | None = None
-    own: Collection[str] | None = None
-
-
-@contextmanager
-def _opened(
-    path: str, base: Path | None, pull_request: int | None, attested: Sequence[str], own: Sequence[str]
-) -> Iterator[Opened]:
-    """Raises Refused if what is at a place is refused as a whole."""
-    if not path:
-        raise UserError("no path is named: name a record, a checkout, or ORG/NAME with --pull-request")
-    place = Path(path)
-    if pull_request is not None or (not place.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", path, re.ASCII)):
-        if base is not None:
-            raise UserError("--base is for folders, and a repository of the Hub was named: leave it out")
-        with repository.fetched(path, pull_request, attested) as fetched:
-            if pull_request is not None:
-                say(f"{path} at {fetched.revision} (pull request {pull_request})", file=sys.stderr)
-            yield Opened(
-                [fetched.root / one for one in fetched.added],
-                fetched.root / repository.RECORDS,
-                pull_request is not None,
-                fetched,
-                None if pull_request is None else {*fetched.own, *own},
-            )
-        return
-    if not place.is_dir():
-        raise UserError(f"there is no folder {place}: name a record, a checkout, or ORG/NAME with --pull-request")
-    place = place.resolve()
-    if (place / "run.json").exists():
-        if base is not None:
-            raise UserError("--base is compared with a checkout, and a record was named: name the checkout it is in")
-        above = place.parents[2] if len(place.parents) > 2 else place
-        yield Opened([place], above if above.name == "records" else None, new=False)
-        return
-    is_checkout = any((place / one).is_dir() for one in PLACES)
-    if base is not None:
-        yield replace(_opened_against(base, place, attested), own=own)
-        return
-    records = records_of(place) if is_checkout else place
-    if not (folders := record_folders(records)):
-        raise UserError(f"there is no record in {place}: name a record, or a folder of them")
-    yield Opened(folders, records, new=False)
-
-
-def _opened_against(base: Path, head: Path, attested: Sequence[str]) -> Opened:
-    """What is new in a checkout. Where records lie is for the checkout as it was to say."""
-    if not base.is_dir():
-        raise UserError(f"there is no folder {base}: name the checkout as it was with --base")
-    base = base.resolve()
-    had = any((base / one).is_dir() for one in PLACES)
-    place = records_of(base).relative_to(base) if had else records_of(head).relative_to(head)
-    added = added_records(contents(base), contents(head), PurePosixPath(place), attested)
-    if not added:
-        raise UserError(f"there is no new record in {head}: add one below {place.as_posix()}")
-    return Opened([head / one for one in added], head / place, new=True)
-
-
-def _tell(verdict: Verdict) -> None:
+def _print_verdict(verdict: Verdict) -> None:
     from harness.reporting import table
 
     if verdict.accepted and verdict.result is not None and verdict.submission is not None:
@@ -183,58 +116,58 @@ def _tell(verdict: Verdict) -> None:
         say(f"  {reason}")
 
 
-def _ask_again(folder: Path, again: Again) -> list[tuple[Path, Attestation]]:
-    """The attestations of a record, each written beside it."""
-    from leaderboard.replay.file_check import Questions, examine
-    from leaderboard.replay.fresh import fresh
+def _replay_model(folder: Path, options: ReplayOptions) -> list[tuple[Path, Attestation]]:
+    """Runs a record's model again and returns the attestations with their files."""
+    from leaderboard.replay.file_check import SelectedRows, check_model_files
+    from leaderboard.replay.fresh import score_fresh_rows
     from leaderboard.replay.replay import replay
 
     record = read_record(folder)
-    nonce = again.nonce or secrets.token_hex(16)
-    count = cast(int | None, _usual(record) if again.replay == USUAL else again.replay)
-    examine(folder, Questions(nonce, count, again.fresh, again.rows), again.model)
+    nonce = options.nonce or secrets.token_hex(16)
+    count = cast(int | None, _default_count(record) if options.count == DEFAULT_COUNT else options.count)
+    check_model_files(folder, SelectedRows(nonce, count, options.fresh, options.rows), options.model)
     written = []
     if count != 0:
-        written.append(_written(record, replay(record, count, nonce, again.by, again.model)))
-    if again.fresh:
-        written.append(_written(record, fresh(record, nonce, again.by, again.model, again.rows)))
+        written.append(_write(record, replay(record, count, nonce, options.by, options.model)))
+    if options.fresh:
+        written.append(_write(record, score_fresh_rows(record, nonce, options.by, options.model, options.rows)))
     return written
 
 
-def _usual(record: Record) -> int:
-    tables = sum(len(asked["splits"]) for asked in record.run.facts["data"]["tasks"].values())
-    return usual_count(record.run.facts["model"], tables)
+def _default_count(record: Record) -> int:
+    tables = sum(len(task_facts["splits"]) for task_facts in record.run.facts["data"]["tasks"].values())
+    return default_count(record.run.facts["model"], tables)
 
 
-def _written(record: Record, one: Attestation) -> tuple[Path, Attestation]:
-    """At once: what comes after it may fail."""
-    path = write_attestation(record.folder, one)
-    for line in [*_lines(one), path]:
+def _write(record: Record, attestation: Attestation) -> tuple[Path, Attestation]:
+    """Writes an attestation immediately, because a later step may fail."""
+    path = write_attestation(record.folder, attestation)
+    for line in [*_summary(attestation), path]:
         say(line, file=sys.stderr)
-    return path, one
+    return path, attestation
 
 
-def _lines(one: Attestation) -> Iterator[str]:
-    details: dict[str, Any] = one.details
-    if one.agrees is None:
+def _summary(attestation: Attestation) -> Iterator[str]:
+    details: dict[str, Any] = attestation.details
+    if attestation.agrees is None:
         for gap in details["gaps"]:
             public, fresh = gap["public"]["value"], gap["fresh"]["value"]
-            between = f"{gap['gap']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
-            yield f"{gap['task']}.{gap['split']}: public {public:.4f}, fresh {fresh:.4f}, gap {between}"
+            interval = f"{gap['gap']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+            yield f"{gap['task']}.{gap['split']}: public {public:.4f}, fresh {fresh:.4f}, gap {interval}"
         return
-    said = "said the same" if one.agrees else "did not say the same"
-    here, elsewhere = details["environment"].get("device"), details.get("elsewhere")
-    if elsewhere:
-        said = f"did not say the same on {here}, which is no dispute"
+    result = "agrees" if attestation.agrees else "disagrees"
+    here, recorded_device = details["environment"].get("device"), details.get("elsewhere")
+    if recorded_device:
+        result = f"differs on {here}, not counted as a dispute"
     yield (
-        f"{details['asked']:,} of {details['of']:,} sequences asked again {said}: {details['compared']:,} numbers and "
-        f"tokens compared, largest difference {details['largest']:.2g}, near ties turned {details['flips']:,}"
+        f"replay of {details['asked']:,} of {details['of']:,} sequences {result}: {details['compared']:,} numbers and "
+        f"tokens compared, largest difference {details['largest']:.2g}, near ties changed {details['flips']:,}"
     )
     if right := details.get("right"):
-        yield f"right: {right['recorded']:,} as recorded, {right['replayed']:,} as replayed, of {right['of']:,}"
-    if elsewhere:
+        yield f"right answers: {right['recorded']:,} recorded, {right['replayed']:,} replayed, of {right['of']:,}"
+    if recorded_device:
         yield (
-            f"recorded on {elsewhere}: in such numbers another kind of device rounds otherwise, and the differences do "
-            "not lean to the record's side; ask again on the recorded kind"
+            f"the record was made on {recorded_device}. In this dtype other kinds of devices round differently, and "
+            "the differences do not favour the record. Replay it on the recorded kind of device."
         )
     yield from (f"  {difference}" for difference in details["differences"])

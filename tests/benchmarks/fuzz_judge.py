@@ -31,7 +31,15 @@ from harness.cli import main as harness
 from harness.errors import UserError
 from leaderboard.verification.sandbox import verify_in_sandbox
 from leaderboard.verification.verify_record import Verdict, verify_record
-from tests.leaderboard.record_edits import consistent, edit, make_record, only_run, rewrite, signed, with_id
+from tests.leaderboard.record_edits import (
+    edit,
+    make_consistent,
+    make_record,
+    only_run,
+    resign_if_possible,
+    rewrite,
+    with_id,
+)
 from tests.support import models
 
 JSON = strategies.recursive(
@@ -121,11 +129,11 @@ def case(honest: Path, records: Path, draw: random.Random) -> Path:
         if draw.random() < 0.5:
             edit(folder / "run.json", with_id)
         if draw.random() < 0.3:
-            consistent(folder)
+            make_consistent(folder)
     except (UserError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException, RecursionError, OSError):
         pass  # too damaged for that: the judge gets it all the same
     try:
-        return signed(folder, records)
+        return resign_if_possible(folder, records)
     except (KeyError, TypeError, AttributeError, ValueError):
         return folder
 
@@ -153,7 +161,7 @@ def main() -> None:
     )
     run = only_run(work / "runs").folder
     edit(run / "run.json", lambda facts: facts | {"command": facts["command"].replace(str(model), "tiny")})
-    consistent(run)
+    make_consistent(run)
     honest = make_record(run, work / "honest")
     assert verify_record(honest).accepted
     ends: Counter[str] = Counter()

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from fflm_data.arrays import Floats, Ints
 from leaderboard.records import RECORDS
-from leaderboard.replay.agreement import QUANTIZED, TOLERANCES, Tolerance, differ
-from leaderboard.replay.bias_test import Tally, leanings
+from leaderboard.replay.agreement import QUANTIZED, TOLERANCES, Tolerance, exceeds
+from leaderboard.replay.bias_test import Tally, find_bias
 
 COUNTS = (32, 64, 96, 128, 192, 256, 512)
 # Of what is allowed, as a root mean square: what SmolLM2-135M uses in other batches (leaderboard.replay.bias_test).
@@ -55,7 +55,7 @@ def raised(logprobs: Floats, target: Ints, tolerance: Tolerance, drawn: Floats) 
     others = np.where(right, -np.inf, logprobs)
     best, own = others.max(axis=1), logprobs[reads, target]
     step = (best - own) / 2 + 1e-4
-    most = 0.8 * np.minimum(tolerance.of(own), tolerance.of(best))
+    most = 0.8 * np.minimum(tolerance.allowed(own), tolerance.allowed(best))
     step = np.where((best > own) & (step < most), step, 0) * drawn
     made = logprobs.copy()
     made[reads, target] += step
@@ -76,7 +76,7 @@ def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: fl
         place = int(name[1:].partition(".")[0])
         if place >= len(tables):
             right = np.ones((asked, 2), dtype=bool)
-            tally.answered(np.arange(asked), right, right)
+            tally.add_answers(np.arange(asked), right, right)
             continue
         table = tables[place]
         chosen = [table.rows[row] for row in rng.integers(0, len(table.rows), asked)]
@@ -85,16 +85,18 @@ def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: fl
         reads = np.concatenate(chosen)
         said, target = table.logprobs[reads], table.target[reads]
         # Both were computed somewhere, with noise.
-        noisy = [said + rng.normal(0, NOISE[dtype] / np.sqrt(2), said.shape) * tolerance.of(said) for _ in range(2)]
+        noisy = [
+            said + rng.normal(0, NOISE[dtype] / np.sqrt(2), said.shape) * tolerance.allowed(said) for _ in range(2)
+        ]
         record = raised(noisy[0], target, tolerance, (rng.random(len(target)) < share).astype(np.float64))
-        allowed, right = tolerance.of(noisy[1]), np.arange(said.shape[1]) == target[:, None]
-        different |= bool(differ(record, noisy[1], allowed).any())
-        tally.compared(np.abs(record - noisy[1]).ravel(), allowed.ravel(), right.ravel())
+        allowed, right = tolerance.allowed(noisy[1]), np.arange(said.shape[1]) == target[:, None]
+        different |= bool(exceeds(record, noisy[1], allowed).any())
+        tally.add_differences(np.abs(record - noisy[1]).ravel(), allowed.ravel(), right.ravel())
         best = [np.argmax(values, axis=1) for values in (record, noisy[1])]
         flips += int((best[0] != best[1]).sum())
         clusters = np.repeat(np.arange(asked), [len(row) for row in chosen])
-        tally.answered(clusters, *(np.stack([one == target] * 2, axis=1) for one in best))
-    return different or any(leanings(tallies, flips))
+        tally.add_answers(clusters, *(np.stack([one == target] * 2, axis=1) for one in best))
+    return different or any(find_bias(tallies, flips))
 
 
 def chance(tables: list[Reads], dtype: str, count: int, others: int, share: float, times: int = 40) -> float:

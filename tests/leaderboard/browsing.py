@@ -1,4 +1,4 @@
-"""The pages of a site in a browser, and what is seen of the table."""
+"""Opens pages of a site in a browser and reads the visible table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from harness.tasks import all_tasks
 from leaderboard.records import find_records
 from leaderboard.site import pages, serve
 from leaderboard.site.entries import Cell, Entry, PromptingOptions, Source
-from leaderboard.site.rows import Table
+from leaderboard.site.rows import Rows
 from leaderboard.site.site_data import assemble
 from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.site_fixtures import DAY, Built
@@ -21,7 +21,7 @@ PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address at which the package's own server shows a folder."""
+    """Yields the address at which the package's server serves a folder."""
     with serve.server(folder, 0) as running:
         Thread(target=running.serve_forever, daemon=True).start()
         try:
@@ -31,8 +31,8 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def watched(browser: Any, where: str, **context: Any) -> Iterator[Any]:
-    """A page of a context of its own; fails on a message at the console, and on a request that leaves the site."""
+def open_page(browser: Any, where: str, **context: Any) -> Iterator[Any]:
+    """Yields a page in a new context. Fails on console messages and on requests to other sites."""
     opened = browser.new_context(**{"viewport": DESK, **context})
     problems: list[str] = []
     page = opened.new_page()
@@ -48,7 +48,7 @@ def watched(browser: Any, where: str, **context: Any) -> Iterator[Any]:
 
 
 def shown(page: Any) -> list[str]:
-    """The slugs of the rows that are seen, from top to bottom."""
+    """Returns the slugs of the visible rows, from top to bottom."""
     rows = "[...document.querySelectorAll('#board tbody tr')].filter(row => row.checkVisibility()).map(row => row.id)"
     return list(page.evaluate(rows))
 
@@ -62,13 +62,13 @@ def cell_of(row: dict[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def paths_of(slug: str) -> dict[str, str]:
-    """A page of each kind, by kind; slug: of the model shown."""
+    """Returns the path of a page of each kind. slug: of the shown model."""
     return {"index": "index.html", "model": f"models/{slug}.html", "task": "tasks/letters.html",
             "compare": "compare.html"}  # fmt: skip
 
 
-def crowd(site: Built, rows: int, of: int) -> str:
-    """The first page with 200 models, every task filled, names and intervals as long as real ones."""
+def large_index_page(site: Built, rows: int, of: int) -> str:
+    """Returns the index page with 200 models and all tasks, with names and intervals of realistic length."""
     (record, *_) = find_records(site.records)
     findings: Any = SimpleNamespace(result={"scores": []})
     source = Source(
@@ -82,5 +82,5 @@ def crowd(site: Built, rows: int, of: int) -> str:
         slug = f"organisation-{number}--a-model-7b-instruct-v{number}-0123456789ab-bfloat16"
         cells = {place: Cell(*place, *numbers) for place in places}
         entries.append(Entry(slug, model, PromptingOptions(), cells, (source,), (), {}))
-    board = assemble(Table(entries, []), [], DAY, "")
+    board = assemble(Rows(entries, []), [], DAY, "")
     return next(text for name, text in pages.pages(board) if name == "index.html")

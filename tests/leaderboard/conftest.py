@@ -1,4 +1,4 @@
-"""What the tests of the leaderboard share: a Hub that this process asks, a site of known records."""
+"""Fixtures of the leaderboard tests: a local Hub, and a site of known records."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.leaderboard.site_fixtures import EPOCH, Built, built
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """The Hub that this process asks, as the owner of org."""
+    """The local Hub, with the token of the owner of org."""
     record_waits(monkeypatch)
     hub = Hub(tmp_path / "hub")
     with pointed_at(hub, monkeypatch, tmp_path):
@@ -24,7 +24,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def results(hub: Hub, tmp_path: Path) -> str:
-    """A results repository without any."""
+    """An empty results repository."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "README.md").write_text("Results", "utf-8")
     hub.add_repository("dataset", "org/results", tmp_path / "empty")
@@ -33,7 +33,7 @@ def results(hub: Hub, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the LSTM on the first rows of flipflop; not to be changed."""
+    """A run of the LSTM on the first rows of flipflop. Read-only."""
     output = tmp_path_factory.mktemp("finished")
     assert main(["eval", "--task", "flipflop", "--limit", "8", "--output", str(output)]) == 0
     return only_run(output).folder
@@ -41,26 +41,26 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """A site of records of all kinds; not to be changed."""
+    """A site with records of all kinds. Read-only."""
     return built(tmp_path_factory.mktemp("board"))
 
 
 @pytest.fixture(scope="module")
 def address(site: Built) -> Iterator[str]:
-    """Where that site is served."""
+    """The address of that site."""
     with served(site.folder) as where:
         yield where
 
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache and a day of the test's own."""
+    """A separate cache, and a fixed date."""
     monkeypatch.setenv("FFLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH)
 
 
 @pytest.fixture
 def records(tmp_path: Path, own_cache: None) -> Path:
-    """An empty folder for records, with a cache of its own."""
+    """An empty records folder, with a separate cache."""
     (tmp_path / "records").mkdir()
     return tmp_path / "records"

@@ -1,4 +1,4 @@
-"""Runs of answers that are known in full, made in a moment: no model is asked."""
+"""Runs of known external answers, made without a model."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,12 @@ from harness.cli import main
 from harness.runs.run import Run, read_run, write_json
 from harness.tasks import get_task
 
-# Every how many rows an answer is wrong.
+# Every WRONG-th answer is wrong.
 WRONG = 7
 
 
 def external_run(folder: Path, *options: str, model: str = "org/tiny", tasks: tuple[str, ...] = ("letters",)) -> Run:
-    """A run of supplied answers to whole splits, every WRONG-th of them one too many."""
+    """Returns a run of external answers to whole splits, every WRONG-th of which is too large by 1."""
     prompts, answers = folder / "prompts.jsonl", folder / "answers.jsonl"
     asked = [word for task in tasks for word in ("--task", task)]
     assert main(["prompts", *asked, *options, "--out", str(prompts)]) == 0
@@ -30,8 +30,8 @@ def external_run(folder: Path, *options: str, model: str = "org/tiny", tasks: tu
     return read_run(run.parent)
 
 
-def as_asked(run: Run, **model: Any) -> Run:
-    """The same, as if harness eval had asked a model of the Hub."""
+def as_evaluated(run: Run, **model: Any) -> Run:
+    """Returns the run as if harness eval had made it with a model of the Hub."""
     facts = {**run.facts, "model": {**run.facts["model"], "dtype": "bfloat16", "parameters": 135, **model}}
     del facts["outputs"]
     write_json(run.folder / "run.json", facts)

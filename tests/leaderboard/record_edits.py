@@ -1,4 +1,4 @@
-"""Records for tests: made by a real run, then changed as somebody who knows all the rules would."""
+"""Records of real runs, and edits by an attacker who knows all rules."""
 
 import json
 import shutil
@@ -26,13 +26,13 @@ SUBMISSION = Submission(
     disclosure="Made by a test.\nNothing is known of its training data.",
     submitted=today(),
 )
-# The same kind of terms as options of harness submit.
+# Terms as options of harness submit.
 TERMS = ["--contact", "a tester", "--licence", "CC0-1.0", "--division", "trained on fflm", "--disclosure", "None."]
 Json = dict[str, Any]
 
 
 def make_record(run: Path, records: Path, submission: Submission = SUBMISSION) -> Path:
-    """The record of a finished run below `records`, without judging it; returns its folder."""
+    """Writes the record of a finished run below `records` without verification; returns its folder."""
     draft = records / "draft"
     shutil.copytree(run, draft, ignore=shutil.ignore_patterns(".lock", "*.html", "plots", CHECKSUMS))
     write_json(draft / "submission.json", submission.to_json())
@@ -40,15 +40,15 @@ def make_record(run: Path, records: Path, submission: Submission = SUBMISSION) -
 
 
 def resign(folder: Path, records: Path) -> Path:
-    """Moves a record to where its contents say; returns the folder."""
+    """Moves a record to the path of its digest and returns the folder."""
     run = read_run(folder)
     place = records / place_of(run, digest_of(folder, record_files(run)))
     place.parent.mkdir(parents=True, exist_ok=True)
     return folder.rename(place)
 
 
-def signed(folder: Path, records: Path) -> Path:
-    """The same, of a record that may be too damaged for that."""
+def resign_if_possible(folder: Path, records: Path) -> Path:
+    """Does the same for a record that may be too damaged, which then stays where it is."""
     try:
         return resign(folder, records)
     except (UserError, OSError):
@@ -84,25 +84,25 @@ def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     path.parents[1].joinpath(CHECKSUMS).unlink(missing_ok=True)
 
 
-def replaced(table: pa.Table, name: str, change: Callable[[Any], Any]) -> pa.Table:
-    """The table with a column changed: `change` takes and gives a list."""
+def replace_column(table: pa.Table, name: str, change: Callable[[Any], Any]) -> pa.Table:
+    """Returns a table with a changed column. change: list to list."""
     place = table.schema.get_field_index(name)
     field = table.schema.field(place)
     return table.set_column(place, field, pa.array(change(table[name].to_pylist()), field.type))
 
 
-def consistent(folder: Path) -> None:
-    """Makes id and scores those of what was changed, as somebody who knows all the rules would."""
+def make_consistent(folder: Path) -> None:
+    """Updates id and scores after an edit."""
     edit(folder / "run.json", with_id)
     write_json(folder / "result.json", score_run(read_run(folder)))
 
 
 def with_id(facts: Json) -> Json:
-    """run.json with the id that its model and data come to."""
+    """Returns run.json with the id of its model and data."""
     return facts | {"id": run_id(facts["model"], facts["data"], facts["environment"]["fflm"])}
 
 
 def only_run(output: Path) -> Run:
-    """The one run below a folder."""
+    """Returns the only run below a folder."""
     (folder,) = output.glob("*/*")
     return read_run(folder)

@@ -1,4 +1,4 @@
-"""A site of known records, built once for the tests of it: a run of the LSTM, and records of answers made here."""
+"""A site of known records, built once: a run of the LSTM, and records of generated answers."""
 
 import json
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ from harness.tasks import get_task
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import Record, find_records, read_record
-from leaderboard.replay.row_sampling import draw, seed_of
+from leaderboard.replay.row_sampling import draw, fresh_seed
 from leaderboard.site import build, findings
 from leaderboard.site.entries import Source
-from leaderboard.site.rows import tabulate
+from leaderboard.site.rows import group_rows
 from leaderboard.site.site_data import assemble
 from leaderboard.submission_file import Submission
 from leaderboard.verification_level import VerificationLevel
@@ -52,7 +52,7 @@ REPLAYED = {
 }  # fmt: skip
 
 
-def spoken(
+def make_answers_record(
     records: Path,
     model: str,
     *,
@@ -61,10 +61,10 @@ def spoken(
     rows: int | None = None,
     submission: Submission = SUBMISSION,
     prompting: Prompting = USUAL,
-    said: str = "",
+    wrong_answer: str = "",
     **facts: Any,
 ) -> Path:
-    """A record of answers of which every `wrong`-th is wrong (and is `said`, or one too many); returns its folder."""
+    """Writes a record whose every `wrong`-th answer is wrong (`wrong_answer`, or one too many); returns its folder."""
     jobs = [
         Job(get_task(name), config, "test", rows or config.rows("test"), prompting)
         for name in tasks
@@ -97,7 +97,7 @@ def spoken(
     run = read_run(draft)
     for job in jobs:
         target = [answer for _, chunk in job.chunks() for answer in chunk["answer"].to_pylist()]
-        output = [(said or str(one + 1)) if row % wrong == 0 else str(one) for row, one in enumerate(target)]
+        output = [(wrong_answer or str(one + 1)) if row % wrong == 0 else str(one) for row, one in enumerate(target)]
         with observations.writing(run.table(job), observations.COMPLETIONS) as writer:
             writer.write_table(
                 pa.table([range(job.rows), [0] * job.rows, output, [1] * job.rows], schema=observations.COMPLETIONS)
@@ -108,19 +108,19 @@ def spoken(
 
 
 def attest(folder: Path, kind: str, agrees: bool | None, **details: Any) -> None:
-    """Writes an attestation of a record beside it. asked: of a replay, how many sequences, default all; at: when."""
+    """Writes an attestation of a record. asked: number of replayed sequences, default all. at: time."""
     nonce = None if kind == "withdrawn" else "n0nce"
     record = read_record(folder)
     digest, at = record.digest, details.pop("at", "2026-09-10T08:00:00Z")
     if kind == "replay":
         details = REPLAYED | _rows(record, details.pop("asked", None)) | details
     if kind == "fresh":
-        details |= {"seed": seed_of(record.run.facts["model"]["revision"], "n0nce")}
+        details |= {"seed": fresh_seed(record.run.facts["model"]["revision"], "n0nce")}
     write_attestation(folder, Attestation(digest, kind, at, "a maintainer", nonce, agrees, details))
 
 
 def _rows(record: Record, asked: int | None) -> dict[str, Any]:
-    """Which rows of a record a replay names: those that its nonce draws, None for all."""
+    """Returns the rows and counts of a replay. asked: number of sequences, None for all."""
     sizes = {job.name: job.rows for job in record.run.jobs()}
     of = sum(sizes.values())
     drawn = draw(record.digest, "n0nce", sizes, asked or of)
@@ -129,7 +129,7 @@ def _rows(record: Record, asked: int | None) -> dict[str, Any]:
 
 
 def compared_of(record: Record, tasks: Mapping[str, Any]) -> int:
-    """How many numbers and tokens a replay of some rows compares, counted line by line."""
+    """Returns how many numbers and tokens a replay of some rows compares, counted line by line."""
     count = 0
     for name, ids in tasks.items():
         for line in pq.read_table(record.folder / "observations" / f"{name}.parquet").to_pylist():
@@ -139,7 +139,7 @@ def compared_of(record: Record, tasks: Mapping[str, Any]) -> int:
 
 
 class Built(NamedTuple):
-    """A site, the records that it is of, and what its index.json says."""
+    """A site, its records, and its index.json."""
 
     folder: Path
     records: Path
@@ -151,32 +151,36 @@ class Built(NamedTuple):
         return {row["slug"]: row for row in self.index["models"]}
 
     def slug(self, model: str) -> str:
-        """Of the only row of a model."""
+        """Returns the slug of the only row of a model."""
         (slug,) = (row["slug"] for row in self.index["models"] if row["id"] == model)
         return str(slug)
 
 
 def make_records(root: Path) -> Path:
-    """Records of all kinds: whole and partial, of both divisions, disputed, superseded, withdrawn."""
+    """Writes records of all kinds: whole and partial, of both divisions, disputed, superseded, withdrawn."""
     records = root / "records"
     records.mkdir()
     assert main(["eval", "--task", "flipflop", "--limit", "6", "--output", str(root / "runs")]) == 0
     (run,) = root.glob("runs/*/*")
     make_record(run, records, Submission("a tester", "MIT", TRAINED, "none", "2026-09-20"))
     for number, wrong in enumerate((2, 3, 4, 5, 7, 200)):
-        spoken(
+        make_answers_record(
             records, f"org/model-{number}", wrong=wrong, parameters=6 * 10 ** (number + 5), revision=f"{number}" * 40
         )
-    both = spoken(records, "org/both", wrong=9, tasks=("letters", "arithmetic"), **{"class": "GPT2LMHeadModel"})
-    spoken(records, "org/shots", wrong=6, prompting=Prompting(shots=5, system="Be brief."))
-    spoken(records, "org/partial", wrong=1000, rows=30)
-    old = spoken(records, "org/new", wrong=3, created="2026-08-01T00:00:00+00:00")
-    spoken(records, "org/new", wrong=8, submission=Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (old.name,)))
-    gone = spoken(records, "org/gone", wrong=13)
+    both = make_answers_record(
+        records, "org/both", wrong=9, tasks=("letters", "arithmetic"), **{"class": "GPT2LMHeadModel"}
+    )
+    make_answers_record(records, "org/shots", wrong=6, prompting=Prompting(shots=5, system="Be brief."))
+    make_answers_record(records, "org/partial", wrong=1000, rows=30)
+    old = make_answers_record(records, "org/new", wrong=3, created="2026-08-01T00:00:00+00:00")
+    make_answers_record(
+        records, "org/new", wrong=8, submission=Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (old.name,))
+    )
+    gone = make_answers_record(records, "org/gone", wrong=13)
     attest(gone, "withdrawn", None, reason="it was another model")
     attest(both, "fresh", None, seed=7, environment={}, gaps=[GAP])
     attest(both, "replay", True, asked=4)
-    disputed = spoken(records, "org/disputed", wrong=11)
+    disputed = make_answers_record(records, "org/disputed", wrong=11)
     attest(disputed, "replay", False, asked=4, differences=["row 3 says 2"])
     score = ReportedScore("letters", "test", 0.625, "2026-09-01", "https://example.org/card", "as stated", "org/fflm")
     write_reported(root / "reported", Reported("org/elsewhere", (score,)))
@@ -184,7 +188,7 @@ def make_records(root: Path) -> Path:
 
 
 def built(root: Path) -> Built:
-    """The site of `make_records`, below a folder."""
+    """Builds the site of `make_records` below a folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FFLM_CACHE", str(root / "cache"))
         patch.setenv("SOURCE_DATE_EPOCH", EPOCH)
@@ -194,7 +198,7 @@ def built(root: Path) -> Built:
 
 
 def index_of(records: Path, runs: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
-    """The rows of a site of some records, which is built beside them."""
+    """Builds a site beside some records and returns its rows."""
     out = records.parent / "site"
     build.command(out, list(runs), records, None)
     models = json.loads((out / "index.json").read_text(encoding="utf-8"))["models"]
@@ -203,7 +207,7 @@ def index_of(records: Path, runs: tuple[Path, ...] = ()) -> list[dict[str, Any]]
 
 
 def hostile_site(site: Built, folder: Path) -> Path:
-    """A site with a row in which every text is an attack, those too that are refused when they are read."""
+    """Builds a site with a row in which every text is an attack, including texts that verification refuses."""
     records = {record.run.facts["model"]["id"]: record for record in find_records(site.records)}
     record = records["org/model-0"]
     found = findings.find_one(record.run, DAY)
@@ -219,18 +223,18 @@ def hostile_site(site: Built, folder: Path) -> Path:
         "data": record.run.facts["data"] | {"tasks": {"letters": asked}},
     }  # fmt: skip
     submission = Submission(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-    said = tuple(
+    attestations = tuple(
         Attestation(record.digest, kind, HOSTILE, HOSTILE, HOSTILE, False, {"differences": [HOSTILE], **REPLAYED_BADLY})
         for kind in ("replay", "fresh")
     )
     source = Source(
         Run(record.run.folder, facts), replace(found, error_examples=tuple(wrong)), record.digest,
-        VerificationLevel("rescored", HOSTILE, HOSTILE), submission, record.place, said,
+        VerificationLevel("rescored", HOSTILE, HOSTILE), submission, record.place, attestations,
     )  # fmt: skip
     withdrawn = Attestation("e" * 64, "withdrawn", HOSTILE, HOSTILE, None, None, {"reason": HOSTILE})
     gone = replace(source, digest="e" * 64, attestations=(withdrawn,))
     score = ReportedScore(*(HOSTILE, HOSTILE), 0.5, HOSTILE, f"javascript:{HOSTILE}", HOSTILE, HOSTILE)
-    board = assemble(tabulate([source, gone]), [Reported(HOSTILE, (score,))], DAY, "")
+    board = assemble(group_rows([source, gone]), [Reported(HOSTILE, (score,))], DAY, "")
     folder.mkdir()
     build.write(board, [source], folder)
     return folder

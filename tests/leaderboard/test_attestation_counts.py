@@ -1,4 +1,4 @@
-"""Attestations that contradict themselves, or the tables of their record, are not read."""
+"""Attestations that contradict themselves or the tables of their record are refused."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from harness.errors import UserError
 from leaderboard.attestations import read_attestations
 from leaderboard.records import RECORDS, find_records, read_record
 from tests.leaderboard.record_edits import make_record, only_run
-from tests.leaderboard.site_fixtures import attest, spoken
+from tests.leaderboard.site_fixtures import attest, make_answers_record
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,12 @@ def record(run: Path, records: Path) -> Path:
 
 
 def answers(record: Path) -> int:
-    """How many answers a record has."""
+    """Returns the number of answers of a record."""
     return sum(pq.read_metadata(path).num_rows for path in (record / "observations").iterdir())
 
 
 def read(record: Path, agrees: bool = True, **details: Any) -> None:
-    """Writes a replay of all of a record, and reads it."""
+    """Writes a full replay of a record and reads it."""
     at = read_record(record).run.facts["created"].replace("+00:00", "Z")
     attest(record, "replay", agrees, at=at, **({} if agrees else {"differences": ["row 3"]}) | details)
     read_attestations(record, read_record(record).digest)
@@ -45,7 +45,7 @@ def refusal(record: Path, agrees: bool = True, **details: Any) -> str:
     return str(error.value)
 
 
-def test_what_a_replay_of_all_counts(record: Path) -> None:
+def test_counts_of_a_full_replay(record: Path) -> None:
     of = answers(record)
     read(record, largest=1e-3, flips=1, right={"recorded": of, "replayed": of - 1, "of": of})
 
@@ -53,7 +53,7 @@ def test_what_a_replay_of_all_counts(record: Path) -> None:
 @pytest.mark.parametrize("asked", [1, 7, None])
 @pytest.mark.parametrize("by", [-1, 1, 1000])
 def test_other_counts_are_refused(record: Path, asked: int | None, by: int) -> None:
-    """Of some rows and of all, counted anew from the tables."""
+    """For some rows and for all, counted again from the tables."""
     read(record, asked=asked)
     (compared,) = (one.details["compared"] for one in read_record(record).attestations)
     assert "and its rows have" in refusal(record, asked=asked, compared=max(compared + by, 1))
@@ -61,9 +61,9 @@ def test_other_counts_are_refused(record: Path, asked: int | None, by: int) -> N
 
 @pytest.mark.parametrize(
     ("largest", "fault"),
-    [(5.0, "a number is apart by 5"), (0.002, "a number is apart by 0.002"), (1e-3, "")],
+    [(5.0, "a number differs by 5"), (0.002, "a number differs by 0.002"), (1e-3, "")],
 )
-def test_numbers_that_agree_are_near(record: Path, largest: float, fault: str) -> None:
+def test_largest_difference_of_an_agreement(record: Path, largest: float, fault: str) -> None:
     if fault:
         assert fault in refusal(record, largest=largest)
     else:
@@ -73,7 +73,7 @@ def test_numbers_that_agree_are_near(record: Path, largest: float, fault: str) -
 
 
 def records_beside(record: Path) -> Path:
-    """The record without what is attested of it."""
+    """Returns the record without its attestations."""
     for path in record.parent.glob("*.json"):
         path.unlink()
     return record
@@ -82,17 +82,17 @@ def records_beside(record: Path) -> Path:
 @pytest.mark.parametrize(
     ("recorded", "replayed", "flips", "fault"),
     [
-        (159, 20, 0, "159 answers were right as recorded, 20 as replayed, with 0 near ties"),
+        (159, 20, 0, "159 answers were right as recorded and 20 as replayed, with 0 near ties"),
         (20, 159, 0, "with 0 near ties"),
         (159, 120, 20, "with 20 near ties"),
         (290, 250, 29, "with 29 near ties"),
-        (200, 172, 28, "more than noise turns"),
+        (200, 172, 28, "a larger change than noise causes"),
         (100, 98, 2, ""),
         (98, 100, 2, ""),
         (159, 159, 29, ""),
     ],
 )
-def test_answers_turn_at_near_ties_and_to_both_sides(
+def test_changed_answers_of_an_agreement(
     records: Path, run: Path, recorded: int, replayed: int, flips: int, fault: str
 ) -> None:
     record = make_record(run, records)
@@ -106,18 +106,18 @@ def test_answers_turn_at_near_ties_and_to_both_sides(
 
 
 @pytest.mark.parametrize("flips", [10**6, 150])
-def test_near_ties_without_end_are_no_agreement(record: Path, flips: int) -> None:
+def test_too_many_near_ties_contradict_an_agreement(record: Path, flips: int) -> None:
     of = answers(record)
     assert 30 < of // 10 + 1 < 10**6
-    told = refusal(record, flips=max(flips, of // 10 + 1))
-    assert "near ties of" in told
+    message = refusal(record, flips=max(flips, of // 10 + 1))
+    assert "near ties of" in message
     records_beside(record)
     assert "it counts" in refusal(record, agrees=False, flips=of + 1)
 
 
-def test_texts_have_no_numbers_to_be_apart(records: Path) -> None:
-    record = spoken(records, "org/m", wrong=5)
-    assert "a number is apart by 0.0001, where at most 0 is allowed" in refusal(record, largest=1e-4)
+def test_completions_have_no_logprob_differences(records: Path) -> None:
+    record = make_answers_record(records, "org/m", wrong=5)
+    assert "a number differs by 0.0001, more than the 0 allowed" in refusal(record, largest=1e-4)
     records_beside(record)
     assert "with 3 near ties" in refusal(record, flips=3, right={"recorded": 800, "replayed": 796, "of": 1000})
     records_beside(record)
@@ -128,13 +128,13 @@ def test_texts_have_no_numbers_to_be_apart(records: Path) -> None:
 
 @pytest.fixture
 def of_all_kinds(tmp_path: Path) -> Path:
-    """A record with reads, choices, completions and dialogues: that of SmolLM2-135M, without what is attested of it."""
+    """A record with reads, choices, completions and dialogues: that of SmolLM2-135M, without its attestations."""
     (folder,) = RECORDS.glob("local--SmolLM2-135M-Instruct.Q4_1/*/791c5b86141e")
     return Path(shutil.copytree(folder, tmp_path / folder.name))
 
 
-def test_kinds_that_turn_at_once(of_all_kinds: Path) -> None:
-    """Choices are ranked by numbers alone, and one near tie may turn all later answers of a dialogue."""
+def test_answers_changed_by_one_near_tie(of_all_kinds: Path) -> None:
+    """Choices are ranked by log-probabilities, and one near tie may change all later answers of a dialogue."""
     of = answers(of_all_kinds)
     choices = pq.read_metadata(of_all_kinds / "observations" / "capitals.test.parquet").num_rows
     turns = max(
@@ -152,6 +152,6 @@ def test_kinds_that_turn_at_once(of_all_kinds: Path) -> None:
         records_beside(of_all_kinds)
 
 
-def test_what_was_attested_before_is_still_read() -> None:
+def test_older_attestations_are_read() -> None:
     attested = [one.kind for record in find_records() for one in record.attestations]
     assert attested.count("replay") >= 2

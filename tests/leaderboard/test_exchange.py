@@ -1,4 +1,4 @@
-"""Records in the schema of Every Eval Ever, as that project's own validator sees them."""
+"""Exports are valid for the validator of Every Eval Ever."""
 
 import json
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from leaderboard.exchange import export as exchange
 from leaderboard.records import RECORDS, Record, read_record, record_folders
 from leaderboard.submission_file import Submission
 from tests.conftest import CACHE, Run, unpacked
-from tests.leaderboard.external_runs import as_asked, external_run
+from tests.leaderboard.external_runs import as_evaluated, external_run
 
 EVERY_EVAL_EVER = "every-eval-ever==0.3.0"
-# The package says that it needs Python 3.12; what is imported of it here runs on earlier ones.
+# The package requires Python 3.12, but the parts imported here run on earlier versions.
 PIP = ("--python-version", "3.12", "--only-binary=:all:")
 SUBMISSION = Submission(
     "somebody", "CC-BY-4.0", "pretrained", 'none; "no overlap" is known', "2026-11-20", ("0123456789ab",)
@@ -28,7 +28,7 @@ Validate = Callable[[Path], Any]
 
 @pytest.fixture
 def validate(monkeypatch: pytest.MonkeyPatch) -> Validate:
-    """The report of the project's validator on a file, with all of its checks."""
+    """Returns the report of the project's validator on a file, with all checks."""
     monkeypatch.syspath_prepend(str(unpacked(EVERY_EVAL_EVER, CACHE / "every-eval-ever-0.3.0", options=PIP)))
     from every_eval_ever.validator.validation_core import validate_file
 
@@ -53,15 +53,15 @@ def findings(report: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def external(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    """A record of supplied answers, every seventh of them wrong."""
+    """A record of external answers, every seventh of which is wrong."""
     run = external_run(tmp_path_factory.mktemp("supplied"), "--shots", "2", "--system", "Count.", model="an-org/m")
     (run.folder / "submission.json").write_text(json.dumps(SUBMISSION.to_json()), encoding="utf-8")
     return read_record(run.folder)
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_every_record_is_valid(validate: Validate, cli: Run, tmp_path: Path, number: int) -> None:
-    """The bundled ones: every kind of answer, and whole splits of reads."""
+def test_exports_match_the_schema(validate: Validate, cli: Run, tmp_path: Path, number: int) -> None:
+    """For the bundled records: every kind of answer, and whole splits of reads."""
     record = read_record(record_folders(RECORDS)[number])
     done = cli("harness", "leaderboard", "export", record.folder, "--out", "out")
     assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def test_every_record_is_valid(validate: Validate, cli: Run, tmp_path: Path, num
 
 
 def require_same_answers(validate: Validate, record: Record, path: Path) -> None:
-    """The answers beside a document are valid, are those of the tables, and come to its accuracies."""
+    """Asserts that the exported samples are valid, equal the tables, and give the exported accuracies."""
     beside = path.with_name(f"{path.stem}_samples.jsonl")
     jobs = [job for job in record.run.jobs() if isinstance(job.task, CompletionTask)]
     assert beside.exists() == bool(jobs)
@@ -110,7 +110,7 @@ def require_same_answers(validate: Validate, record: Record, path: Path) -> None
         assert [output for outputs in spoken for output in outputs] == written
 
 
-def test_what_is_known_of_a_record_is_said(validate: Validate, external: Record, tmp_path: Path) -> None:
+def test_export_has_the_facts_of_a_record(validate: Validate, external: Record, tmp_path: Path) -> None:
     path = exchange.write_export(external, tmp_path)
     assert findings(validate(path)) == []
     assert UUID(path.stem).version == 4
@@ -148,19 +148,19 @@ def test_what_is_known_of_a_record_is_said(validate: Validate, external: Record,
     assert (asked["additional_details"]["shots"], asked["additional_details"]["system_prompt"]) == ("2", "Count.")
 
 
-def test_a_model_of_the_hub(validate: Validate, external: Record, tmp_path: Path) -> None:
+def test_export_of_a_hub_model(validate: Validate, external: Record, tmp_path: Path) -> None:
     run = external_run(tmp_path, "--chat", "off", model="an-org/m")
     template = "a" * 64
     facts = run.facts["data"]["tasks"]["letters"]["prompting"]
     facts["template"] = template
     run.facts["environment"]["transformers"] = "5.23.0"
-    record = Record(as_asked(run, quantization="4bit"), SUBMISSION, external.digest)
+    record = Record(as_evaluated(run, quantization="4bit"), SUBMISSION, external.digest)
     path = exchange.write_export(record, tmp_path)
     assert findings(validate(path)) == []
-    said = json.loads(path.read_text(encoding="utf-8"))
-    assert said["model_info"]["inference_engine"] == {"name": "transformers", "version": "5.23.0"}
-    assert said["model_info"]["additional_details"]["model_availability"] == "open_weights"
-    for one in said["evaluation_results"]:
+    message = json.loads(path.read_text(encoding="utf-8"))
+    assert message["model_info"]["inference_engine"] == {"name": "transformers", "version": "5.23.0"}
+    assert message["model_info"]["additional_details"]["model_availability"] == "open_weights"
+    for one in message["evaluation_results"]:
         details = one["generation_config"]["additional_details"]
         assert (details["dtype"], details["quantization"], details["chat_template_sha256"]) == (
             "bfloat16",
@@ -187,7 +187,7 @@ TAMPERED: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("change", TAMPERED)
-def test_the_validator_would_say_so(validate: Validate, external: Record, tmp_path: Path, change: str) -> None:
+def test_validator_detects_invalid_exports(validate: Validate, external: Record, tmp_path: Path, change: str) -> None:
     path = exchange.write_export(external, tmp_path)
     facts = json.loads(path.read_text(encoding="utf-8"))
     TAMPERED[change](facts)
@@ -196,7 +196,7 @@ def test_the_validator_would_say_so(validate: Validate, external: Record, tmp_pa
 
 
 @pytest.mark.parametrize("change", [{"evaluation_id": "other"}, {"output": None}, {"more": 1}, {"sample_id": 3}])
-def test_the_validator_would_say_so_of_an_answer(
+def test_validator_detects_invalid_samples(
     validate: Validate, external: Record, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     path = exchange.write_export(external, tmp_path)
@@ -206,10 +206,10 @@ def test_the_validator_would_say_so_of_an_answer(
     assert findings(validate(beside))
 
 
-def test_what_cannot_be_exported(external: Record, tmp_path: Path) -> None:
+def test_export_errors(external: Record, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run folder"):
         exchange.command(tmp_path, tmp_path / "out")
-    run = as_asked(external_run(tmp_path), id="bare")
-    with pytest.raises(UserError, match="bare names no organisation"):
+    run = as_evaluated(external_run(tmp_path), id="bare")
+    with pytest.raises(UserError, match="bare has no organisation"):
         exchange.write_export(Record(run, SUBMISSION, external.digest), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Before a stranger's model is asked again, its files are read within bounds: one line for what goes beyond them."""
+"""The files of an untrusted model are read within limits, and exceeding them gives a one-line error."""
 
 import json
 import shutil
@@ -13,14 +13,14 @@ from harness.models.source import folder_revision
 from harness.runs.run import CHECKSUMS
 from leaderboard.create_record import public_facts
 from leaderboard.replay import file_check
-from leaderboard.replay.file_check import Questions, examine
+from leaderboard.replay.file_check import SelectedRows, check_model_files
 from tests.conftest import Run
-from tests.leaderboard.model_records import copied, record_of
-from tests.leaderboard.record_edits import consistent, edit, resign
+from tests.leaderboard.model_records import copy_record, make_model_record
+from tests.leaderboard.record_edits import edit, make_consistent, resign
 from tests.support import models
 
 Facts = dict[str, Any]
-ALL = Questions("n", None)
+ALL = SelectedRows("n", None)
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +31,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     words = ("--task", "letters", "--task", "flipflop", "--limit", 4)
-    return record_of(tmp_path_factory.mktemp("runs"), "--model", tiny, *words)
+    return make_model_record(tmp_path_factory.mktemp("runs"), "--model", tiny, *words)
 
 
 def hostile(honest: Path, tiny: Path, folder: Path, file: str, change: Callable[[Facts], object]) -> tuple[Path, Path]:
-    """A record of a model with one changed file, as somebody who knows all the rules sends it, and the model."""
+    """Returns a consistent record of a model with one changed file, and the model."""
     model = folder / "tiny"
     shutil.copytree(tiny, model)
     facts = json.loads((model / file).read_text(encoding="utf-8"))
     change(facts)
     (model / file).write_text(json.dumps(facts), encoding="utf-8")
-    record = copied(honest, folder)
+    record = copy_record(honest, folder)
     for beside in (".lock", CHECKSUMS):
         (record / beside).unlink(missing_ok=True)
     edit(record / "run.json", public_facts)
@@ -49,13 +49,13 @@ def hostile(honest: Path, tiny: Path, folder: Path, file: str, change: Callable[
     return record, model
 
 
-def test_honest_models_pass(honest: Path, tiny: Path) -> None:
-    for questions in (ALL, Questions("n", 3), Questions("n", 0, fresh=True, rows=4)):
-        examine(honest, questions, str(tiny))
+def test_valid_models_pass(honest: Path, tiny: Path) -> None:
+    for questions in (ALL, SelectedRows("n", 3), SelectedRows("n", 0, fresh=True, rows=4)):
+        check_model_files(honest, questions, str(tiny))
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "said"),
+    ("file", "change", "message"),
     [
         ("config.json", lambda facts: facts.update(n_layer=10**7), "config.json: n_layer is 10,000,000"),
         ("config.json", lambda facts: facts.update(n_embd="abc"), "cannot be loaded"),
@@ -63,41 +63,41 @@ def test_honest_models_pass(honest: Path, tiny: Path) -> None:
         ("tokenizer.json", lambda facts: facts.update(model=[[[]]]), "cannot be read"),
     ],
 )
-def test_hostile_files_end_in_one_line(
-    honest: Path, tiny: Path, tmp_path: Path, file: str, change: Callable[[Facts], object], said: str
+def test_hostile_files_give_one_line_errors(
+    honest: Path, tiny: Path, tmp_path: Path, file: str, change: Callable[[Facts], object], message: str
 ) -> None:
     record, model = hostile(honest, tiny, tmp_path, file, change)
-    with pytest.raises(UserError, match=said) as refused:
-        examine(record, ALL, str(model))
+    with pytest.raises(UserError, match=message) as refused:
+        check_model_files(record, ALL, str(model))
     assert "\n" not in str(refused.value)
 
 
-def test_a_word_of_one_row_that_takes_all_memory(honest: Path, tiny: Path, tmp_path: Path) -> None:
-    """No sample of a tokenizer's texts would have it."""
+def test_token_that_exhausts_memory(honest: Path, tiny: Path, tmp_path: Path) -> None:
+    """No sample of texts for the tokenizer would contain it."""
     growing = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "a" * 10**8}
     record, model = hostile(honest, tiny, tmp_path, "tokenizer.json", lambda facts: facts.update(normalizer=growing))
     with pytest.raises(UserError, match="its normalizer makes 10,000,000 characters of one"):
-        examine(record, ALL, str(model))
+        check_model_files(record, ALL, str(model))
 
 
-def test_memory_is_bounded(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_check_memory_limit(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_check, "MOST_MEMORY", 2**27)
-    with pytest.raises(UserError, match=r"memory, or too much time: it is not asked again|cannot be asked"):
-        examine(honest, ALL, str(tiny))
+    with pytest.raises(UserError, match=r"memory, or too much time\. Replay another record|cannot be run"):
+        check_model_files(honest, ALL, str(tiny))
 
 
-def test_time_is_bounded(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that is ended says nothing: that is one line, too."""
+def test_file_check_time_limit(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process has no output, which gives a one-line error, too."""
     monkeypatch.setattr(file_check.sandbox, "command", lambda *_: ["sleep", "0"])
-    with pytest.raises(UserError, match="it is not asked again"):
-        examine(honest, ALL, str(tiny))
+    with pytest.raises(UserError, match="Replay another record"):
+        check_model_files(honest, ALL, str(tiny))
 
 
-def test_from_the_command_line(cli: Run, honest: Path, tiny: Path, tmp_path: Path) -> None:
+def test_file_check_from_the_command_line(cli: Run, honest: Path, tiny: Path, tmp_path: Path) -> None:
     record, model = hostile(
         honest, tiny, tmp_path, "tokenizer.json", lambda facts: facts["model"]["vocab"].update({"zz": 2**32 - 2})
     )
-    consistent(record)
+    make_consistent(record)
     record = resign(record, tmp_path / "records")
     result = cli("harness", "verify", record, "--replay", 4, "--model", model)
     assert result.returncode == 2 and "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""Results on models' own pages: proposed with the genuine client, merged, read back, whatever is in them."""
+"""Results on model pages: proposed with the real client, merged, and imported, including hostile ones."""
 
 import time
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from leaderboard.hub import eval_results
 from leaderboard.hub import model_pages as hub_results
 from leaderboard.hub.reported import Reported, ReportedScore, read_reported, reportable, reported_file
 from tests.hub import Hub
-from tests.leaderboard.external_runs import as_asked, external_run
+from tests.leaderboard.external_runs import as_evaluated, external_run
 
 DATA, MODEL, FILE = "org/fflm", "other/tiny", ".eval_results/fflm.yaml"
 TASKS = ("letters", "query-count")
-# Every seventh answer is wrong (runs.WRONG), the first among them.
+# Every seventh answer is wrong (external_runs.WRONG), including the first.
 RIGHT = {"letters.test": 1 - 143 / 1000, "query-count.test": 1 - 200 / 1400}
 OTHERS = """
-# What others state.
+# Entries of others.
 - dataset: {id: cais/hle, task_id: default}
   value: 20.90
   date: 2025-01-15
@@ -36,7 +36,7 @@ OTHERS = """
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an-org's model, whole splits of two tasks."""
+    """A run of an-org's model on whole splits of two tasks."""
     return external_run(tmp_path_factory.mktemp("answered"), model=MODEL, tasks=TASKS).folder
 
 
@@ -47,7 +47,7 @@ def run(answered: Path) -> Run:
 
 @pytest.fixture
 def data(hub: Hub) -> str:
-    """The commit of the published data."""
+    """Publishes the data and returns its commit."""
     publish.push(DATA, [get_config(name) for name in TASKS])
     return head(hub, "datasets", DATA)
 
@@ -59,7 +59,7 @@ def head(hub: Hub, kind: str = "models", name: str = MODEL) -> str:
 
 
 def add_model(hub: Hub, folder: Path, *results: str | bytes) -> None:
-    """A model's repository with files of results."""
+    """Adds a model repository with results files."""
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text("{}", encoding="utf-8")
     for number, content in enumerate(results):
@@ -70,7 +70,7 @@ def add_model(hub: Hub, folder: Path, *results: str | bytes) -> None:
 
 
 def refused(error: BaseException) -> str:
-    """The one line of a refusal that the command line shows."""
+    """Returns the one-line error of the command line."""
     assert isinstance(error, UserError | ParameterError)
     assert "\n" not in str(error)
     return str(error)
@@ -83,7 +83,7 @@ def proposals(hub: Hub) -> list[Any]:
 # Proposing
 
 
-def test_a_proposal_is_a_pull_request_and_nothing_else(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
+def test_proposal_is_one_pull_request(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
     add_model(hub, tmp_path)
     before = head(hub)
     url = hub_results.propose(run, DATA, "https://example.org/outputs")
@@ -104,7 +104,7 @@ def test_a_proposal_is_a_pull_request_and_nothing_else(hub: Hub, data: str, run:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("https://ada:hunter2hunter2@host.org/outputs", "password"),
         ("https://host.org/outputs?access_token=hunter2hunter2", "token"),
@@ -113,16 +113,16 @@ def test_a_proposal_is_a_pull_request_and_nothing_else(hub: Hub, data: str, run:
         ("javascript:alert(1)", "markup"),
     ],
 )
-def test_an_address_that_opens_an_account_or_acts_is_not_proposed(run: Run, url: str, told: str) -> None:
+def test_unsafe_source_url_is_refused(run: Run, url: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         hub_results.propose(run, DATA, url)
-    assert "--source-url" in refused(error.value) and told in refused(error.value)
+    assert "--source-url" in refused(error.value) and message in refused(error.value)
     assert "hunter2hunter2" not in refused(error.value)
 
 
-def test_what_a_model_was_asked_as_stands_in_the_notes(hub: Hub, data: str, tmp_path: Path) -> None:
+def test_notes_describe_the_prompting(hub: Hub, data: str, tmp_path: Path) -> None:
     add_model(hub, tmp_path)
-    made = as_asked(external_run(tmp_path, "--shots", "3", "--chat", "off", model=MODEL), quantization="4bit")
+    made = as_evaluated(external_run(tmp_path, "--shots", "3", "--chat", "off", model=MODEL), quantization="4bit")
     hub_results.propose(made, DATA)
     (entry,) = yaml.safe_load(hub.files("model", MODEL, "refs/pr/1")[FILE])
     revision = made.facts["model"]["revision"][:12]
@@ -130,7 +130,7 @@ def test_what_a_model_was_asked_as_stands_in_the_notes(hub: Hub, data: str, tmp_
     assert "source" not in entry
 
 
-def test_what_others_stated_stays(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
+def test_entries_of_others_are_kept(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
     add_model(hub, tmp_path, OTHERS)
     hub_results.propose(run, DATA)
     before, after = yaml.safe_load(OTHERS), yaml.safe_load(hub.files("model", MODEL, "refs/pr/1")[FILE])
@@ -139,7 +139,7 @@ def test_what_others_stated_stays(hub: Hub, data: str, run: Run, tmp_path: Path)
     assert b"value: 20.90" in hub.files("model", MODEL, "refs/pr/1")[FILE]
 
 
-def test_the_same_is_proposed_once(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
+def test_same_results_are_proposed_once(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
     add_model(hub, tmp_path)
     first = hub_results.propose(run, DATA)
     assert hub_results.propose(run, DATA) == first
@@ -155,18 +155,18 @@ def test_the_same_is_proposed_once(hub: Hub, data: str, run: Run, tmp_path: Path
         (("--set", "letters.words_per_cell=99"), ("letters",)),
     ],
 )
-def test_only_whole_splits_of_the_published_rows_count(
+def test_only_whole_published_splits_are_proposed(
     hub: Hub, data: str, tmp_path: Path, options: tuple[str, ...], tasks: tuple[str, ...]
 ) -> None:
     add_model(hub, tmp_path)
     made = external_run(tmp_path, *options, model=MODEL, tasks=tasks)
     with pytest.raises(UserError) as error:
         hub_results.propose(made, DATA)
-    assert "has no task of org/fflm on a whole split: run harness eval without --limit" in refused(error.value)
+    assert "has no whole split of a task of org/fflm. Run harness eval without --limit" in refused(error.value)
     assert proposals(hub) == []
 
 
-def test_rows_that_the_data_set_does_not_publish(hub: Hub, run: Run, tmp_path: Path) -> None:
+def test_unpublished_rows_are_not_proposed(hub: Hub, run: Run, tmp_path: Path) -> None:
     add_model(hub, tmp_path)
     publish.push(DATA, [get_config("letters", words_per_cell=5), get_config("query-count")])
     hub_results.propose(run, DATA)
@@ -174,7 +174,7 @@ def test_rows_that_the_data_set_does_not_publish(hub: Hub, run: Run, tmp_path: P
     assert entry["dataset"]["task_id"] == "query-count.test"
 
 
-def test_a_task_that_eval_yaml_does_not_have(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
+def test_tasks_missing_in_eval_yaml_are_not_proposed(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
     add_model(hub, tmp_path)
     content = yaml.safe_load(hub.files("dataset", DATA)["eval.yaml"])
     content["tasks"] = [task for task in content["tasks"] if task["config"] == "letters"]
@@ -187,34 +187,32 @@ def test_a_task_that_eval_yaml_does_not_have(hub: Hub, data: str, run: Run, tmp_
 
 
 @pytest.mark.parametrize("name", ["local/tiny", "fflm/lstm", "tiny"])
-def test_models_that_are_not_on_the_hub(hub: Hub, run: Run, name: str) -> None:
+def test_local_models_are_refused(hub: Hub, run: Run, name: str) -> None:
     bare = Run(run.folder, {**run.facts, "model": {**run.facts["model"], "id": name}})
     with pytest.raises(UserError) as error:
         hub_results.propose(bare, DATA)
-    assert refused(error.value).startswith(f"{name} is no model of the Hub: publish it there")
+    assert refused(error.value).startswith(f"{name} is not a model of the Hub. Publish it")
     assert hub.requests == []
 
 
-def test_an_adapter_is_not_its_base_model(hub: Hub, run: Run) -> None:
+def test_run_with_adapter_is_refused(hub: Hub, run: Run) -> None:
     adapted = Run(run.folder, {**run.facts, "model": {**run.facts["model"], "adapter": {"id": "org/adapter"}}})
-    with pytest.raises(UserError, match="was asked with an adapter"):
+    with pytest.raises(UserError, match="was run with an adapter"):
         hub_results.propose(adapted, DATA)
     assert hub.requests == []
 
 
-def test_a_file_that_is_no_list_is_not_overwritten(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
+def test_invalid_results_file_is_not_overwritten(hub: Hub, data: str, run: Run, tmp_path: Path) -> None:
     add_model(hub, tmp_path, "just: text")
     with pytest.raises(ParameterError) as error:
         hub_results.propose(run, DATA)
-    assert "cannot be added to (it is no list of results): have it mended first" in refused(error.value)
+    assert "cannot be extended: it is not a list of results. Correct the file first" in refused(error.value)
     assert proposals(hub) == []
 
 
 @pytest.mark.parametrize("kind", ["alias", "merge"])
-def test_what_would_grow_is_kept_and_never_spelled_out(
-    hub: Hub, data: str, run: Run, tmp_path: Path, kind: str
-) -> None:
-    """A file that states the same already, beside a bomb of others."""
+def test_yaml_bombs_are_not_expanded(hub: Hub, data: str, run: Run, tmp_path: Path, kind: str) -> None:
+    """For a file that already states the same, beside a bomb of others."""
     add_model(hub, tmp_path, bomb(kind))
     started = time.monotonic()
     hub_results.propose(run, DATA)
@@ -223,7 +221,7 @@ def test_what_would_grow_is_kept_and_never_spelled_out(
     repository = hub.store.find("models", MODEL)
     assert repository
     repository.push("refs/heads/main", [(FILE, repository.add_content(after))], "Merge")
-    with pytest.raises(ParameterError, match="states these results already"):
+    with pytest.raises(ParameterError, match="already states these results"):
         hub_results.propose(run, DATA)
     assert time.monotonic() - started < 20
 
@@ -258,7 +256,7 @@ TROUBLES: dict[str, tuple[Callable[[Hub, pytest.MonkeyPatch], object], str]] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_what_goes_wrong_is_one_line(
+def test_errors_are_one_line(
     hub: Hub, data: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     add_model(hub, tmp_path)
@@ -285,12 +283,12 @@ def imported(checkout: Path, *models: str) -> list[Reported]:
     return read_reported(checkout / "reported")
 
 
-def test_what_is_merged_is_imported(
+def test_merged_results_are_imported(
     hub: Hub, data: str, run: Run, tmp_path: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_model(hub, tmp_path, OTHERS.replace("capitals.test", "nonsense.test"))
     assert imported(checkout) == [Reported(MODEL, (ReportedScore("letters", "test", 0.999, "", "", "", DATA),))]
-    assert "entry 2: it is about no task" in capsys.readouterr().out
+    assert "entry 2: its task is not a task" in capsys.readouterr().out
     hub_results.propose(run, DATA, "https://example.org/outputs")
     repository = hub.store.find("models", MODEL)
     assert repository
@@ -301,10 +299,10 @@ def test_what_is_merged_is_imported(
     for score in reported.scores:
         assert (score.date, score.source) == (run.facts["created"], "https://example.org/outputs")
         assert "n = 1," in score.notes and score.dataset == DATA
-    with pytest.raises(ParameterError, match="states these results already"):
+    with pytest.raises(ParameterError, match="already states these results"):
         hub_results.propose(run, DATA, "https://example.org/outputs")
-    said = capsys.readouterr().out
-    assert f"{MODEL}: letters.test 0.8570" in said and str(checkout / "reported" / "other--tiny.json") in said
+    message = capsys.readouterr().out
+    assert f"{MODEL}: letters.test 0.8570" in message and str(checkout / "reported" / "other--tiny.json") in message
 
     repository.push("refs/heads/main", [(FILE, None)], "Withdraw")
     assert imported(checkout) == []
@@ -317,7 +315,7 @@ def entry(**fields: Any) -> str:
 
 
 def bomb(kind: str) -> str:
-    """Nine doublings of nine: a gigabyte, once it is spelled out."""
+    """Nine nested lists of nine: a gigabyte if expanded."""
     lines = [f"a0: &a0 {'{x: 1}' if kind == 'merge' else '[lol]'}"]
     for level in range(1, 10):
         names = ", ".join([f"*a{level - 1}"] * 9)
@@ -327,45 +325,51 @@ def bomb(kind: str) -> str:
 
 HOSTILE: dict[str, tuple[str | bytes, str]] = {
     "markup": (entry(notes="<script>alert(1)</script>"), "its notes has markup"),
-    "direction": (entry(notes="0.9 \u202e 1.0"), "its notes has a sign that nobody sees (U+202E)"),
+    "direction": (entry(notes="0.9 \u202e 1.0"), "its notes has an invisible character (U+202E)"),
     "zero width": (entry(notes="a\u200bb"), "U+200B"),
     "program": (entry(source={"url": "javascript:alert(1)"}), "its source has markup"),
-    "other scheme": (entry(source={"url": "file:///etc/passwd"}), "its source is no http or https address"),
-    "user": (entry(source={"url": "https://huggingface.co@evil.example/"}), "no http or https address"),
-    "quote": (entry(source={"url": 'https://a.example/"onload=x'}), "no http or https address"),
-    "no mapping": (entry(source="https://a.example"), "its source is no mapping"),
+    "other scheme": (entry(source={"url": "file:///etc/passwd"}), "its source is not an http or https address"),
+    "user": (entry(source={"url": "https://huggingface.co@evil.example/"}), "not an http or https address"),
+    "quote": (entry(source={"url": 'https://a.example/"onload=x'}), "not an http or https address"),
+    "not a mapping": (entry(source="https://a.example"), "its source is not a mapping"),
     "long": (entry(notes="x" * 501), "its notes is longer than 500"),
-    "date": (entry(date="yesterday"), "its date is none of ISO 8601"),
-    "list": (entry(notes=["a"]), "its notes is no text"),
-    "percent": (entry(value=85.7), "its value is no share"),
-    "negative": (entry(value=-0.1), "its value is no share"),
-    "infinite": (entry(value=float("inf")), "its value is no number"),
-    "nan": (entry(value=float("nan")), "its value is no number"),
-    "text": (entry(value="0.9 (great)"), "its value is no number"),
-    "huge": ("- {dataset: {id: org/fflm, task_id: letters.test}, value: " + "9" * 9000 + "}", "its value is no number"),
-    "sexagesimal": ("- {dataset: {id: org/fflm, task_id: letters.test}, value: 1:30}", "its value is no number"),
-    "none": (entry(value=...), "its value is no number"),
-    "no task": (entry(dataset={"id": DATA, "task_id": "letters-spelled.test"}), "it is about no task"),
-    "no data set": ("- value: 1\n- 3\n- [x]\n", "does not say of which data set"),
-    "python": ("- !!python/object/apply:os.system ['touch owned']", "does not say of which data set"),
-    "tags": ("- {dataset: {id: org/fflm, task_id: letters.test}, value: !!int '', date: !!timestamp x}", "no number"),
-    "mapping": ("dataset: 3", "it is no list of results"),
-    "no yaml": ("- [", "it is no YAML"),
-    "bytes": (b"\xff\xfe\xfa", "it is no YAML"),
-    "deep": ("[" * 30_000, "it is no YAML"),
-    "documents": ("- a\n---\n- b", "it is no YAML"),
+    "date": (entry(date="yesterday"), "its date is not in ISO 8601"),
+    "list": (entry(notes=["a"]), "its notes is not a text"),
+    "percent": (entry(value=85.7), "its value is not between 0 and 1"),
+    "negative": (entry(value=-0.1), "its value is not between 0 and 1"),
+    "infinite": (entry(value=float("inf")), "its value is not a number"),
+    "nan": (entry(value=float("nan")), "its value is not a number"),
+    "text": (entry(value="0.9 (great)"), "its value is not a number"),
+    "huge": (
+        "- {dataset: {id: org/fflm, task_id: letters.test}, value: " + "9" * 9000 + "}",
+        "its value is not a number",
+    ),
+    "sexagesimal": ("- {dataset: {id: org/fflm, task_id: letters.test}, value: 1:30}", "its value is not a number"),
+    "none": (entry(value=...), "its value is not a number"),
+    "no task": (entry(dataset={"id": DATA, "task_id": "letters-spelled.test"}), "its task is not a task"),
+    "no data set": ("- value: 1\n- 3\n- [x]\n", "it has no dataset"),
+    "python": ("- !!python/object/apply:os.system ['touch owned']", "it has no dataset"),
+    "tags": (
+        "- {dataset: {id: org/fflm, task_id: letters.test}, value: !!int '', date: !!timestamp x}",
+        "not a number",
+    ),
+    "mapping": ("dataset: 3", "it is not a list of results"),
+    "no yaml": ("- [", "it is not valid YAML"),
+    "bytes": (b"\xff\xfe\xfa", "it is not valid YAML"),
+    "deep": ("[" * 30_000, "it is not valid YAML"),
+    "documents": ("- a\n---\n- b", "it is not valid YAML"),
     "large": ("# " + "x" * 70_000 + "\n" + entry(), "has 70,0"),
-    "aliases": (bomb("alias"), "does not say of which data set"),
-    "merge keys": (bomb("merge"), "does not say of which data set"),
-    "itself": ("- &a {dataset: *a, value: *a}", "it is no YAML"),
+    "aliases": (bomb("alias"), "it has no dataset"),
+    "merge keys": (bomb("merge"), "it has no dataset"),
+    "itself": ("- &a {dataset: *a, value: *a}", "it is not valid YAML"),
 }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_results_are_left_out(
+def test_hostile_results_are_skipped(
     hub: Hub, tmp_path: Path, checkout: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """Beside them, what is right is taken all the same."""
+    """Valid entries beside them are imported."""
     content, reason = HOSTILE[kind]
     right = entry(dataset={"id": DATA.upper(), "task_id": "query-count.test"}, value=0.25, notes="2 shots\nno tools")
     add_model(hub, tmp_path, content, right)
@@ -373,23 +377,23 @@ def test_hostile_results_are_left_out(
     (reported,) = imported(checkout)
     assert time.monotonic() - started < 10
     assert reported.scores == (ReportedScore("query-count", "test", 0.25, "", "", "2 shots no tools", DATA),)
-    said = capsys.readouterr().out
-    assert reason in said and ".eval_results/fflm.yaml: " in said
-    assert said.isascii() and "<script" not in said
+    message = capsys.readouterr().out
+    assert reason in message and ".eval_results/fflm.yaml: " in message
+    assert message.isascii() and "<script" not in message
     assert not Path("owned").exists()
     if kind == "large":
         assert not [target for _, target, _ in hub.requests if "resolve" in target and "fflm.yaml" in target]
 
 
-def test_of_several_numbers_the_latest_is_taken(
+def test_latest_of_several_scores_is_imported(
     hub: Hub, tmp_path: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_model(hub, tmp_path, entry(date="2026-02-01", value=0.2), entry(date="2026-03-01", value=0.3), entry(value=0.4))
     assert [score.value for score in imported(checkout)[0].scores] == [0.3]
-    assert capsys.readouterr().out.count("another number for letters.test; the latest is taken") == 2
+    assert capsys.readouterr().out.count("another score of letters.test; the latest is imported") == 2
 
 
-def test_the_name_of_the_data_set_is_taken_in_any_case(hub: Hub, tmp_path: Path, checkout: Path) -> None:
+def test_dataset_name_is_case_insensitive(hub: Hub, tmp_path: Path, checkout: Path) -> None:
     add_model(hub, tmp_path, entry(), entry(dataset={"id": "org/other", "task_id": "query-count.test"}))
     hub_results.import_command([MODEL], "ORG/Fflm", checkout)
     ((score,),) = (one.scores for one in read_reported(checkout / "reported"))
@@ -399,7 +403,7 @@ def test_the_name_of_the_data_set_is_taken_in_any_case(hub: Hub, tmp_path: Path,
 def test_models_without_results(hub: Hub, tmp_path: Path, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add_model(hub, tmp_path)
     assert imported(checkout) == []
-    assert capsys.readouterr().out == f"{MODEL} states nothing of {DATA}\n"
+    assert capsys.readouterr().out == f"{MODEL} states no results on {DATA}\n"
 
 
 @pytest.mark.parametrize(
@@ -411,7 +415,7 @@ def test_models_without_results(hub: Hub, tmp_path: Path, checkout: Path, capsys
         ("tiny", "hf_owner", "write ORG/NAME"),
     ],
 )
-def test_models_that_cannot_be_read(
+def test_unreadable_models(
     hub: Hub, checkout: Path, monkeypatch: pytest.MonkeyPatch, model: str, token: str, words: str
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", token)
@@ -421,10 +425,10 @@ def test_models_that_cannot_be_read(
     assert not (checkout / "reported").exists()
 
 
-def test_importing_offline_and_to_no_checkout(
+def test_import_offline_or_without_checkout(
     hub: Hub, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="is no checkout of fflm"):
+    with pytest.raises(UserError, match="is not a checkout of fflm"):
         imported(tmp_path)
     offline(monkeypatch)
     with pytest.raises(ParameterError, match="HF_HUB_OFFLINE is set: unset it"):
@@ -432,14 +436,14 @@ def test_importing_offline_and_to_no_checkout(
     assert hub.requests == []
 
 
-# What was imported, read again
+# Reading imported files
 
 SCORE = {
     "task": "letters", "split": "test", "value": 0.5, "date": "2026-01-01", "source": "", "notes": "", "dataset": DATA,
 }  # fmt: skip
 
 
-def test_nothing_is_reported_without_a_folder(tmp_path: Path) -> None:
+def test_no_reported_folder(tmp_path: Path) -> None:
     assert read_reported(tmp_path / "reported") == []
 
 
@@ -459,13 +463,13 @@ def test_nothing_is_reported_without_a_folder(tmp_path: Path) -> None:
         {"more": 1},
     ],
 )
-def test_reported_files_are_checked_again(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_reported_files_are_validated(tmp_path: Path, change: dict[str, Any]) -> None:
     path = reported_file(tmp_path, MODEL)
     facts = {"schema": "fflm-reported/1", "model": MODEL, "scores": [SCORE]}
     write_json(path, facts)
     assert read_reported(tmp_path) == [Reported(MODEL, (ReportedScore(**SCORE),))]
     write_json(path, {**facts, "scores": [SCORE | change]})
-    with pytest.raises(UserError, match="holds no reported scores") as error:
+    with pytest.raises(UserError, match="has no valid reported scores") as error:
         read_reported(tmp_path)
     assert refused(error.value).isascii()
 
@@ -483,13 +487,13 @@ def test_reported_files_are_checked_again(tmp_path: Path, change: dict[str, Any]
         [],
     ],
 )
-def test_files_that_hold_no_reported_scores(tmp_path: Path, facts: Any) -> None:
+def test_invalid_reported_files(tmp_path: Path, facts: Any) -> None:
     write_json(reported_file(tmp_path, MODEL), facts)
-    with pytest.raises(UserError, match="holds no reported scores"):
+    with pytest.raises(UserError, match="has no valid reported scores"):
         read_reported(tmp_path)
 
 
-def test_task_ids_are_those_that_are_published() -> None:
+def test_task_ids_match_eval_yaml() -> None:
     from fflm_data.eval_yaml import write_eval_yaml
     from fflm_data.registry import CONFIGS
 
@@ -498,7 +502,7 @@ def test_task_ids_are_those_that_are_published() -> None:
     assert all(reportable()[task["id"]] == (task["config"], task["split"]) for task in published)
 
 
-def test_added_entries_leave_every_scalar_of_others_as_it_is() -> None:
+def test_added_entries_keep_scalars_of_others() -> None:
     text = "- {dataset: {id: a/b, task_id: c}, value: 0x10, date: 2025-01-15, notes: '007', more: [1e3, ~, yes]}\n"
     ours = [{"dataset": {"id": DATA, "task_id": "letters.test"}, "value": 0.5}]
     assert yaml.safe_load(eval_results.add(text.encode(), ours)) == [*yaml.safe_load(text), *ours]

@@ -1,4 +1,4 @@
-"""What was found out about observations stays with them: no copy of a record is rid of it."""
+"""Copies of a record inherit its disputes and withdrawals."""
 
 import shutil
 from collections.abc import Callable
@@ -9,83 +9,83 @@ from typing import Any
 import pytest
 
 from harness.cli import main
-from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.records import read_record
-from leaderboard.replay.row_sampling import draw
 from leaderboard.verification.verify_record import verify_record
 from tests.leaderboard.record_edits import SUBMISSION as TERMS
-from tests.leaderboard.record_edits import consistent, edit, make_record, only_run, replaced, resign, rewrite
-from tests.leaderboard.site_fixtures import REPLAYED, SUBMISSION, attest, compared_of, index_of, spoken
+from tests.leaderboard.record_edits import edit, make_consistent, make_record, only_run, replace_column, resign, rewrite
+from tests.leaderboard.site_fixtures import SUBMISSION, attest, index_of, make_answers_record
 
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
-SAID_AGAIN = replace(SUBMISSION, disclosure="sent again")
+RESUBMISSION = replace(SUBMISSION, disclosure="sent again")
 
 
 def page_of(records: Path, row: dict[str, Any]) -> str:
     return (records.parent / "site" / row["page"]).read_text(encoding="utf-8")
 
 
-# ---- On the page
+# ---- On the site
 
 
-@pytest.mark.parametrize("named", ["letters.test row 7: '4' recorded, and it was no near tie", "answers turned"])
+@pytest.mark.parametrize("named", ["letters.test row 7: '4' recorded, and it was no near tie", "answers changed"])
 @pytest.mark.parametrize("supersedes", [True, False])
-def test_a_copy_of_a_disputed_record_is_disputed(records: Path, supersedes: bool, named: str) -> None:
-    disputed = spoken(records, "org/m", wrong=5)
+def test_copy_of_a_disputed_record_is_disputed(records: Path, supersedes: bool, named: str) -> None:
+    disputed = make_answers_record(records, "org/m", wrong=5)
     attest(disputed, "replay", False, asked=4, differences=[named])
-    spoken(records, "org/other", wrong=2)
-    again = replace(SAID_AGAIN, supersedes=(disputed.name,) if supersedes else ())
-    spoken(records, "org/m", wrong=5, submission=again, **LATER)
+    make_answers_record(records, "org/other", wrong=2)
+    again = replace(RESUBMISSION, supersedes=(disputed.name,) if supersedes else ())
+    make_answers_record(records, "org/m", wrong=5, submission=again, **LATER)
     row = {row["id"]: row for row in index_of(records)}["org/m"]
     assert row["cells"][0]["rank"] is None and row["verification"]["disputed"]
     if supersedes:
-        assert f"of {disputed.name}, which said the same" in row["verification"]["disputed"]
-        assert "which said the same" in page_of(records, row)
+        assert f"record {disputed.name} has the same outputs" in row["verification"]["disputed"]
+        assert "has the same outputs" in page_of(records, row)
 
 
-def test_a_dispute_follows_into_another_name_and_more_tasks(records: Path) -> None:
-    disputed = spoken(records, "org/m", wrong=5)
-    attest(disputed, "replay", False, asked=4, differences=["answers turned in favour of the record"])
-    spoken(records, "org/renamed", wrong=5, tasks=("letters", "arithmetic"), **LATER)
+def test_dispute_is_inherited_under_another_name(records: Path) -> None:
+    disputed = make_answers_record(records, "org/m", wrong=5)
+    attest(disputed, "replay", False, asked=4, differences=["answers changed in favour of the record"])
+    make_answers_record(records, "org/renamed", wrong=5, tasks=("letters", "arithmetic"), **LATER)
     rows = {row["id"]: row for row in index_of(records)}
     assert rows["org/renamed"]["verification"]["disputed"] and rows["org/renamed"]["cells"][0]["rank"] is None
 
 
-def test_a_dispute_does_not_follow_into_what_says_something_else(records: Path) -> None:
-    """The same model, right where the disputed record was wrong; and another table."""
-    disputed = spoken(records, "org/m", wrong=5)
+def test_dispute_is_not_inherited_by_other_outputs(records: Path) -> None:
+    """The same model, right where the disputed record was wrong."""
+    disputed = make_answers_record(records, "org/m", wrong=5)
     attest(disputed, "replay", False, asked=4, differences=["letters.test row 5: '4' recorded", "letters.test row 10:"])
-    spoken(records, "org/m", wrong=7, submission=replace(SAID_AGAIN, supersedes=(disputed.name,)), **LATER)
+    make_answers_record(
+        records, "org/m", wrong=7, submission=replace(RESUBMISSION, supersedes=(disputed.name,)), **LATER
+    )
     (row,) = index_of(records)
-    assert row["verification"]["disputed"] == "" and row["cells"][0]["rank"]["of"] == 1
+    assert row["verification"]["disputed"] == "" and row["cells"][0]["rank"]["models"] == 1
 
 
-def test_right_answers_of_another_model_are_not_disputed(records: Path) -> None:
-    disputed = spoken(records, "org/m", wrong=10**6)
+def test_shared_right_answers_inherit_no_dispute(records: Path) -> None:
+    disputed = make_answers_record(records, "org/m", wrong=10**6)
     attest(disputed, "replay", False, asked=4, differences=["letters.test row 5: '4' recorded"])
-    spoken(records, "org/other", wrong=10**6, **LATER)
+    make_answers_record(records, "org/other", wrong=10**6, **LATER)
     rows = {row["id"]: row for row in index_of(records)}
     assert rows["org/m"]["verification"]["disputed"] and rows["org/other"]["verification"]["disputed"] == ""
 
 
-def test_a_replay_of_the_copy_ends_the_dispute(records: Path) -> None:
-    disputed = spoken(records, "org/m", wrong=5)
+def test_replay_ends_an_inherited_dispute(records: Path) -> None:
+    disputed = make_answers_record(records, "org/m", wrong=5)
     attest(disputed, "replay", False, asked=4, differences=["row 3"])
-    again = replace(SAID_AGAIN, supersedes=(disputed.name,))
-    copy = spoken(records, "org/m", wrong=5, submission=again, **LATER)
+    again = replace(RESUBMISSION, supersedes=(disputed.name,))
+    copy = make_answers_record(records, "org/m", wrong=5, submission=again, **LATER)
     attest(copy, "replay", True, asked=3, at="2026-09-11T08:00:00Z")
     assert index_of(records)[0]["verification"]["disputed"]
     attest(copy, "replay", True, asked=4, at="2026-09-12T08:00:00Z")
     (row,) = index_of(records)
-    assert row["verification"] == row["verification"] | {"word": "spot-checked", "disputed": ""}
+    assert row["verification"] == row["verification"] | {"level": "spot-checked", "disputed": ""}
 
 
 @pytest.mark.parametrize("model", ["org/m", "org/renamed"])
-def test_a_copy_of_a_withdrawn_record_counts_nowhere(records: Path, model: str) -> None:
-    gone = spoken(records, "org/m", wrong=5)
+def test_copy_of_a_withdrawn_record_does_not_count(records: Path, model: str) -> None:
+    gone = make_answers_record(records, "org/m", wrong=5)
     attest(gone, "withdrawn", None, reason="The weights were another model's.")
-    copy = spoken(records, model, wrong=5, submission=SAID_AGAIN, **LATER)
-    spoken(records, "org/other", wrong=2)
+    copy = make_answers_record(records, model, wrong=5, submission=RESUBMISSION, **LATER)
+    make_answers_record(records, "org/other", wrong=2)
     assert [row["id"] for row in index_of(records)] == ["org/other"]
     attest(copy, "replay", True, asked=4, at="2026-09-11T08:00:00Z")
     assert [row["id"] for row in index_of(records)] == ["org/other"]
@@ -93,14 +93,14 @@ def test_a_copy_of_a_withdrawn_record_counts_nowhere(records: Path, model: str) 
     assert {row["id"] for row in index_of(records)} == {"org/other", model}
 
 
-def test_another_run_of_a_model_that_was_withdrawn_counts(records: Path) -> None:
-    gone = spoken(records, "org/m", wrong=5)
+def test_other_run_after_a_withdrawal_counts(records: Path) -> None:
+    gone = make_answers_record(records, "org/m", wrong=5)
     attest(gone, "withdrawn", None, reason="The weights were another model's.")
-    spoken(records, "org/m", wrong=7, submission=SAID_AGAIN, **LATER)
+    make_answers_record(records, "org/m", wrong=7, submission=RESUBMISSION, **LATER)
     assert [row["id"] for row in index_of(records)] == ["org/m"]
 
 
-# ---- Before the judge
+# ---- In verification
 
 
 @pytest.fixture(scope="module")
@@ -115,34 +115,25 @@ def record(run: Path, records: Path) -> Path:
     return make_record(run, records)
 
 
-def doubted(folder: Path, *differences: str) -> None:
-    """A replay of all of a record that said something else."""
-    record = read_record(folder)
-    sizes = {job.name: job.rows for job in record.run.jobs()}
-    of = sum(sizes.values())
-    details = REPLAYED | {"asked": of, "of": of, "differences": list(differences)}
-    details["tasks"] = dict.fromkeys(draw(record.digest, "n", sizes, of), "all")
-    details["compared"] = compared_of(record, details["tasks"])
-    write_attestation(
-        folder, Attestation(record.digest, "replay", _after(record.run.facts), "a maintainer", "n", False, details)
-    )
+def dispute(folder: Path, *differences: str) -> None:
+    """Adds a replay of all rows that disagrees, at the time of the run."""
+    created = str(read_record(folder).run.facts["created"]).replace("+00:00", "Z")
+    attest(folder, "replay", False, at=created, differences=list(differences))
 
 
-def _after(facts: dict[str, Any]) -> str:
-    return str(facts["created"]).replace("+00:00", "Z")
-
-
-def _again(record: Path, records: Path, move: Callable[[float], float] = float, **terms: Any) -> Path:
-    """The record, sent again on other terms, each log-probability moved."""
+def _resubmit(record: Path, records: Path, move: Callable[[float], float] = float, **terms: Any) -> Path:
+    """Submits the record again with other terms and changed log-probabilities."""
     draft = records / "draft"
     shutil.copytree(record, draft)
     edit(draft / "submission.json", lambda facts: facts | replace(TERMS, **terms).to_json())
     for path in (draft / "observations").iterdir():
         rewrite(
             path,
-            lambda table: replaced(table, "logprobs", lambda lists: [[move(one) for one in line] for line in lists]),
+            lambda table: replace_column(
+                table, "logprobs", lambda lists: [[move(one) for one in line] for line in lists]
+            ),
         )
-    consistent(draft)
+    make_consistent(draft)
     return resign(draft, records)
 
 
@@ -151,45 +142,47 @@ def _again(record: Path, records: Path, move: Callable[[float], float] = float, 
     [float, lambda one: min(one - 2.0**-16, 0.0), lambda one: one - 5e-4 * (one < -1)],
     ids=["same", "bit", "more"],
 )
-@pytest.mark.parametrize("differences", [["flipflop.val row 3, position 17: log-probability of 0"], ["answers turned"]])
-def test_the_judge_says_that_it_was_disputed(
+@pytest.mark.parametrize(
+    "differences", [["flipflop.val row 3, position 17: log-probability of 0"], ["answers changed"]]
+)
+def test_verification_notes_inherited_dispute(
     record: Path, records: Path, move: Callable[[float], float], differences: list[str]
 ) -> None:
-    doubted(record, *differences)
-    copy = _again(record, records, move, disclosure="Sent again.", supersedes=(record.name,))
+    dispute(record, *differences)
+    copy = _resubmit(record, records, move, disclosure="Sent again.", supersedes=(record.name,))
     verdict = verify_record(copy, records)
-    assert verdict.accepted and any("it stays disputed until" in remark for remark in verdict.remarks)
+    assert verdict.accepted and any("the record is disputed until" in remark for remark in verdict.remarks)
 
 
 @pytest.mark.parametrize("move", [float, lambda one: min(one - 2.0**-16, 0.0)], ids=["same", "bit"])
-def test_the_judge_says_that_it_was_withdrawn(record: Path, records: Path, move: Callable[[float], float]) -> None:
+def test_verification_notes_inherited_withdrawal(record: Path, records: Path, move: Callable[[float], float]) -> None:
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
-    verdict = verify_record(_again(record, records, move, disclosure="Sent again."), records)
-    assert verdict.accepted and any("it counts nowhere until all of it" in remark for remark in verdict.remarks)
+    verdict = verify_record(_resubmit(record, records, move, disclosure="Sent again."), records)
+    assert verdict.accepted and any("the record does not count until" in remark for remark in verdict.remarks)
     assert any("which was withdrawn" in remark for remark in verdict.remarks)
 
 
 @pytest.mark.parametrize("by", [0.002, 0.01, 0.3, 0.5])
-def test_what_is_moved_further_was_withdrawn(record: Path, records: Path, by: float) -> None:
+def test_larger_changes_inherit_a_withdrawal(record: Path, records: Path, by: float) -> None:
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
     verdict = verify_record(
-        _again(record, records, lambda one: one - by * (one < -1), disclosure="Sent again."), records
+        _resubmit(record, records, lambda one: one - by * (one < -1), disclosure="Sent again."), records
     )
-    assert verdict.accepted and any("it counts nowhere until all of it" in remark for remark in verdict.remarks)
+    assert verdict.accepted and any("the record does not count until" in remark for remark in verdict.remarks)
 
 
 def _of_other_weights(one: float) -> float:
-    """Lower by an amount that says nothing of what it was, also where the model is sure."""
+    """Lowers a log-probability by an amount that is independent of it."""
     return one - 3 - one % 1 if one < -1 else one * (1.5 + one * 2**12 % 1)
 
 
-def test_an_honest_record_beside_a_withdrawn_one(record: Path, records: Path) -> None:
-    """Other weights, which have only right answers in common with it."""
+def test_other_weights_inherit_no_withdrawal(record: Path, records: Path) -> None:
+    """Other weights have only right answers in common with it."""
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
     shutil.copytree(record, records / "draft")
     edit(records / "draft" / "run.json", lambda facts: facts["model"].update(revision="b" * 40))
-    consistent(records / "draft")
+    make_consistent(records / "draft")
     trained_again = resign(records / "draft", records)
-    other = _again(trained_again, records, _of_other_weights, disclosure="Another run.")
+    other = _resubmit(trained_again, records, _of_other_weights, disclosure="Another run.")
     shutil.rmtree(trained_again)
     assert verify_record(other, records).remarks == ()

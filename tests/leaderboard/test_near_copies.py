@@ -1,4 +1,4 @@
-"""Copies are known however their numbers were moved, and models that are only alike are not taken for them."""
+"""Copies are detected although their numbers were changed, and similar models are not flagged."""
 
 import shutil
 from collections.abc import Callable
@@ -10,10 +10,10 @@ import pytest
 
 from harness.cli import main
 from leaderboard.create_record import public_facts
-from leaderboard.verification.near_copies import compared, gist, have_equal_bits
+from leaderboard.verification.near_copies import compare_logprobs, have_equal_bits, normalized_answer
 from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.leaderboard.external_runs import external_run
-from tests.leaderboard.record_edits import consistent, edit, make_record, only_run, replaced, resign, rewrite
+from tests.leaderboard.record_edits import edit, make_consistent, make_record, only_run, replace_column, resign, rewrite
 from tests.support import models
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -21,7 +21,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 @pytest.fixture(scope="module")
 def lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the LSTM, whose wrong symbols all are about as improbable as each other."""
+    """A run of the LSTM, whose wrong symbols have similar probabilities."""
     output = tmp_path_factory.mktemp("lstm")
     assert main(["eval", "--task", "flipflop", "--limit", "12", "--output", str(output)]) == 0
     return only_run(output).folder
@@ -29,23 +29,23 @@ def lstm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a model whose weights mean nothing, wrong in half of its reads."""
+    """A run of a model with random weights, wrong in half of its reads."""
     folder = tmp_path_factory.mktemp("tiny")
     model = models.save_tiny(folder / "tiny", models.gpt2_like())
     words = ("--model", str(model), "--task", "flipflop", "--task", "capitals", "--limit", "12")
     assert main(["eval", *words, "--output", str(folder / "runs")]) == 0
     run = only_run(folder / "runs").folder
     edit(run / "run.json", public_facts)
-    consistent(run)
+    make_consistent(run)
     return run
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of answers from elsewhere, every seventh wrong."""
+    """A run of external answers, every seventh of which is wrong."""
     run = external_run(tmp_path_factory.mktemp("answers"), "--limit", "700", tasks=("letters", "arithmetic")).folder
     edit(run / "run.json", public_facts)
-    consistent(run)
+    make_consistent(run)
     return run
 
 
@@ -56,7 +56,7 @@ def records(tmp_path: Path) -> Path:
 
 
 def under_another_name(record: Path, records: Path) -> Path:
-    """A copy that says it is of org/other, to be changed; with `resign` it is a record."""
+    """Returns a draft copy under the name org/other. `resign` makes it a record."""
     draft = records / "draft"
     shutil.copytree(record, draft)
 
@@ -72,13 +72,13 @@ def under_another_name(record: Path, records: Path) -> Path:
     return draft
 
 
-def judged(draft: Path, records: Path) -> Verdict:
-    consistent(draft)
+def verdict_of(draft: Path, records: Path) -> Verdict:
+    make_consistent(draft)
     return verify_record(resign(draft, records), records)
 
 
-def moved(draft: Path, change: Change) -> None:
-    """Moves the log-probabilities of all tables, and keeps them possible: the most probable stays so."""
+def change_logprobs(draft: Path, change: Change) -> None:
+    """Changes the log-probabilities of all tables such that the most probable symbol stays the same."""
     rng = np.random.default_rng(7)
 
     def move(lists: list[list[float]]) -> list[list[float]]:
@@ -87,11 +87,11 @@ def moved(draft: Path, change: Change) -> None:
         return [one.tolist() for one in np.split(np.minimum(values, 0), ends)]
 
     for path in (draft / "observations").iterdir():
-        rewrite(path, lambda table: replaced(table, "logprobs", move))
+        rewrite(path, lambda table: replace_column(table, "logprobs", move))
 
 
 def noise(size: float, share: float = 1.0) -> Change:
-    """Downwards, so that probabilities do not add up to more than 1."""
+    """Adds noise downwards, so that probabilities do not sum to more than 1."""
     return lambda values, rng: values - np.abs(rng.normal(0, size, len(values))) * (rng.random(len(values)) < share)
 
 
@@ -99,13 +99,13 @@ def noise(size: float, share: float = 1.0) -> Change:
 @pytest.mark.parametrize(
     "change", [noise(0), noise(1e-4), noise(3e-4), noise(0.4, 0.5), lambda values, _: values - 2.0**-12]
 )
-def test_a_copy_with_moved_numbers_is_refused(
+def test_copy_with_changed_numbers_is_refused(
     request: pytest.FixtureRequest, records: Path, model: str, change: Change
 ) -> None:
     record = make_record(request.getfixturevalue(model), records)
     draft = under_another_name(record, records)
-    moved(draft, change)
-    verdict = judged(draft, records)
+    change_logprobs(draft, change)
+    verdict = verdict_of(draft, records)
     assert not verdict.accepted and "are those of" in verdict.reasons[0]
 
 
@@ -119,20 +119,20 @@ def test_a_copy_with_moved_numbers_is_refused(
         ("tiny", noise(0.05)),
     ],
 )
-def test_what_may_be_the_same_weights_is_flagged(
+def test_possibly_same_weights_are_flagged(
     request: pytest.FixtureRequest, records: Path, model: str, change: Change
 ) -> None:
-    """As of a copy with more noise, or of a model in numbers of 16 bits."""
+    """A copy with more noise, or the same model in 16 bits."""
     record = make_record(request.getfixturevalue(model), records)
     draft = under_another_name(record, records)
-    moved(draft, change)
-    verdict = judged(draft, records)
+    change_logprobs(draft, change)
+    verdict = verdict_of(draft, records)
     assert verdict.accepted, verdict.reasons
-    assert any("nearly those of" in remark and "replay it" in remark for remark in verdict.remarks)
+    assert any("nearly those of" in remark and "Replay the record" in remark for remark in verdict.remarks)
 
 
 def wrong_symbols(size: float) -> Change:
-    """Those that the model does not say, which costs nothing."""
+    """Changes the symbols that are not predicted, which does not change scores."""
     return lambda values, rng: np.where(values < -1, values - np.abs(rng.normal(0, size, values.shape)), values)
 
 
@@ -151,20 +151,20 @@ def wrong_symbols(size: float) -> Change:
         ("lstm", lambda values, rng: noise(0.5, 0.9)(noise(1e-4)(values, rng), rng)),
     ],
 )
-def test_what_was_kept_of_a_copy_is_flagged(
+def test_partly_kept_copies_are_flagged(
     request: pytest.FixtureRequest, records: Path, model: str, change: Change
 ) -> None:
     record = make_record(request.getfixturevalue(model), records)
     draft = under_another_name(record, records)
-    moved(draft, change)
-    verdict = judged(draft, records)
+    change_logprobs(draft, change)
+    verdict = verdict_of(draft, records)
     assert verdict.accepted, verdict.reasons
-    assert any("those of" in remark and "replay it" in remark for remark in verdict.remarks)
+    assert any("those of" in remark and "Replay the record" in remark for remark in verdict.remarks)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_models_that_are_sure_are_alike(seed: int) -> None:
-    """Many right symbols as probable as can be, in both at about the same places."""
+def test_confident_models_are_similar(seed: int) -> None:
+    """Both models predict many targets with full confidence at similar places."""
     rng = np.random.default_rng(seed)
     hard = rng.normal(size=4_000)
     one, other = (-np.round(np.exp(2 + 1.5 * (hard + rng.normal(0, 0.3, 4_000)))) * 2.0**-16 for _ in range(2))
@@ -178,8 +178,8 @@ def test_models_that_are_sure_are_alike(seed: int) -> None:
     )
 
 
-def test_wrong_reads_outlive_noise(tiny: Path, records: Path) -> None:
-    """Which are wrong, and by how much."""
+def test_wrong_reads_correlate_despite_noise(tiny: Path, records: Path) -> None:
+    """Compares which reads are wrong, and by how much."""
     record = make_record(tiny, records)
     draft = under_another_name(record, records)
     (draft / "observations" / "capitals.test.parquet").unlink()
@@ -189,12 +189,12 @@ def test_wrong_reads_outlive_noise(tiny: Path, records: Path) -> None:
         facts["command"] = facts["command"].replace(" --task capitals", "")
 
     edit(draft / "run.json", without)
-    moved(draft, noise(0.15))
-    verdict = judged(draft, records)
+    change_logprobs(draft, noise(0.15))
+    verdict = verdict_of(draft, records)
     assert verdict.accepted and "its wrong reads of flipflop" in verdict.remarks[0]
 
 
-def test_models_of_other_weights_are_not_flagged(tiny: Path, lstm: Path, tmp_path: Path, records: Path) -> None:
+def test_other_weights_are_not_flagged(tiny: Path, lstm: Path, tmp_path: Path, records: Path) -> None:
     make_record(tiny, records)
     make_record(lstm, records)
     other = models.save_tiny(tmp_path / "other-one", models.gpt2_like(), kind="llama")
@@ -202,13 +202,13 @@ def test_models_of_other_weights_are_not_flagged(tiny: Path, lstm: Path, tmp_pat
     assert main(["eval", *words, "--output", str(tmp_path / "runs")]) == 0
     run = only_run(tmp_path / "runs").folder
     edit(run / "run.json", public_facts)
-    consistent(run)
+    make_consistent(run)
     verdict = verify_record(make_record(run, records), records)
     assert verdict.accepted and verdict.remarks == ()
 
 
 def correlated(by: float, seed: int, size: int = 2_000) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities of two models that correlate by so much."""
+    """Returns log-probabilities of two models with the given correlation."""
     rng = np.random.default_rng(seed)
     one, own = rng.normal(size=size), rng.normal(size=size)
     other = by * one + np.sqrt(1 - by**2) * own
@@ -217,23 +217,23 @@ def correlated(by: float, seed: int, size: int = 2_000) -> tuple[np.ndarray, np.
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("by", "flagged"), [(0.0, False), (0.8, False), (0.99, False), (0.9995, True)])
-def test_what_correlates_as_models_do_is_not_flagged(by: float, flagged: bool, seed: int) -> None:
-    found = compared(*correlated(by, seed), "flipflop.val")
-    assert (found is not None) == flagged and not (found and found.sure)
+def test_usual_correlations_are_not_flagged(by: float, flagged: bool, seed: int) -> None:
+    found = compare_logprobs(*correlated(by, seed), "flipflop.val")
+    assert (found is not None) == flagged and not (found and found.certain)
 
 
 @pytest.mark.parametrize("scale", [0.9, 1.1])
-def test_numbers_at_another_temperature_are_flagged(scale: float) -> None:
+def test_scaled_logprobs_are_flagged(scale: float) -> None:
     one, _ = correlated(0.0, 0)
-    assert compared(one, scale * one, "flipflop.val") is not None
+    assert compare_logprobs(one, scale * one, "flipflop.val") is not None
 
 
-def test_constants_say_nothing() -> None:
-    """Models that give all the same are alike, and no copies; nor are those that are nearly so."""
+def test_constant_logprobs_are_ignored() -> None:
+    """Constant or nearly constant log-probabilities are equal but not copied."""
     rng = np.random.default_rng(0)
     flat = np.full(500, -6.0)
-    assert compared(flat, flat, "a") is None
-    assert compared(flat + rng.normal(0, 1e-4, 500), flat + rng.normal(0, 1e-4, 500), "a") is None
+    assert compare_logprobs(flat, flat, "a") is None
+    assert compare_logprobs(flat + rng.normal(0, 1e-4, 500), flat + rng.normal(0, 1e-4, 500), "a") is None
 
 
 # ---- Texts
@@ -243,14 +243,14 @@ def reworded(draft: Path, change: Callable[[str, int], str]) -> None:
     for path in (draft / "observations").iterdir():
         rewrite(
             path,
-            lambda table: replaced(
+            lambda table: replace_column(
                 table, "output", lambda texts: [change(text, place) for place, text in enumerate(texts)]
             ),
         )
 
 
 def _other_wrong(text: str, place: int) -> str:
-    """Wrong at the same places, in a way of its own."""
+    """Makes other wrong answers at the same places."""
     return str(int(text) + 1 + place % 5) if place % 7 == 0 else text
 
 
@@ -268,32 +268,32 @@ def _other_wrong(text: str, place: int) -> str:
         (lambda text, place: str(int(text) - (place % 7 == 0) + (place % 9 == 0)), False, False),
     ],
 )
-def test_answers_of_another_model(
+def test_copied_answers_of_another_model(
     answers: Path, records: Path, change: Callable[[str, int], str], refused: bool, flagged: bool
 ) -> None:
-    """Only completions are copied: as they are, in other words, with a few of one's own; and those of another model."""
+    """Only completions are copied: unchanged, reworded, or with a few changes; and those of another model."""
     record = make_record(answers, records)
     draft = under_another_name(record, records)
     reworded(draft, change)
-    verdict = judged(draft, records)
+    verdict = verdict_of(draft, records)
     assert verdict.accepted != refused
     if refused:
         assert "test are those of 'org/tiny'" in verdict.reasons[0]
     assert any("nearly those of 'org/tiny'" in remark for remark in verdict.remarks) == flagged
 
 
-def test_two_good_models_are_no_copies(answers: Path, records: Path) -> None:
-    """Right answers are the same answers."""
+def test_two_good_models_are_not_flagged(answers: Path, records: Path) -> None:
+    """Right answers of two models are equal."""
     record = make_record(answers, records)
     reworded(record, lambda text, place: str(int(text) - (place % 7 == 0)))
-    consistent(record)
+    make_consistent(record)
     record = resign(record, records)
     draft = under_another_name(record, records)
-    verdict = judged(draft, records)
+    verdict = verdict_of(draft, records)
     assert verdict.accepted and verdict.remarks == ()
 
 
-def test_the_gist_of_an_answer() -> None:
-    assert gist("The answer is **3**.") == gist("3") == ("3",)
-    assert gist("r: 3, s: 1") == ("3", "1")
-    assert gist("I do NOT know!") == ("i", "do", "not", "know")
+def test_normalized_answer() -> None:
+    assert normalized_answer("The answer is **3**.") == normalized_answer("3") == ("3",)
+    assert normalized_answer("r: 3, s: 1") == ("3", "1")
+    assert normalized_answer("I do NOT know!") == ("i", "do", "not", "know")

@@ -1,4 +1,4 @@
-"""A new task is a new file: it appears everywhere, and records of older versions of the suites stay accepted."""
+"""A new task is a new file, and records of older suite versions stay accepted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ class LettersUpperTask(LettersTask):
 
 @pytest.fixture
 def new_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The file in a folder that the registry searches as well."""
+    """Adds the task file to a folder that the registry searches."""
     (tmp_path / "letters_upper.py").write_text(NEW_TASK, encoding="utf-8")
     monkeypatch.setattr(harness.tasks, "__path__", [*harness.tasks.__path__, str(tmp_path)])
     all_tasks.cache_clear()
@@ -56,7 +56,7 @@ def new_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("new_task")
-def test_the_shipped_records_stay_accepted() -> None:
+def test_new_task_keeps_shipped_records_accepted() -> None:
     folders = record_folders(RECORDS)
     assert len(folders) >= 2
     for folder in folders:
@@ -64,12 +64,12 @@ def test_the_shipped_records_stay_accepted() -> None:
 
 
 @pytest.mark.usefixtures("new_task")
-def test_it_is_in_the_next_version_of_its_suites_only() -> None:
+def test_new_task_is_in_the_next_suite_version_only() -> None:
     assert get_suite("quick").version == 2 and get_suite("full").version == 3 and get_suite("paper").version == 1
     assert get_suite("quick").rows["letters-upper"] == 5
     assert "letters-upper" not in get_suite("quick", 1).rows
     assert get_suite("full", 2).rows["letters-upper"] is None and get_suite("full").rows["letters-upper"] == 10
-    # Beside the new task nothing has changed.
+    # The other tasks are unchanged.
     assert {name: rows for name, rows in get_suite("quick").rows.items() if name != "letters-upper"} == get_suite(
         "quick", 1
     ).rows
@@ -78,7 +78,7 @@ def test_it_is_in_the_next_version_of_its_suites_only() -> None:
 
 
 @pytest.mark.usefixtures("new_task")
-def test_it_stands_in_its_order_and_group() -> None:
+def test_new_task_has_its_order_and_group() -> None:
     names = list(all_tasks())
     assert names.index("letters") + 1 == names.index("letters-upper") == names.index("letters-spelled") - 1
     assert get_task("letters-upper").group == "letters"

@@ -1,4 +1,4 @@
-"""`harness leaderboard publish`: the genuine client pushes a site as a static Space to the Hub of the tests."""
+"""`harness leaderboard publish`: the real client pushes a site as a static Space to the local Hub."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def uploads(hub: Hub) -> list[str]:
     return [target for method, target, _ in hub.requests if method in ("POST", "PUT") and "validate-yaml" not in target]
 
 
-def test_a_site_becomes_a_space(hub: Hub, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_publish_creates_a_space(hub: Hub, site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     publish.command(NAME, site)
     there = files(hub)
     card = there.pop("README.md").decode()
@@ -57,11 +57,11 @@ def test_a_site_becomes_a_space(hub: Hub, site: Path, capsys: pytest.CaptureFixt
     head = yaml.safe_load(card.split("---\n")[1])
     assert (head["sdk"], head["app_file"], head["license"]) == ("static", "index.html", "mit")
     assert head["title"] == "fflm leaderboard" and len(head["short_description"]) <= 60
-    said = capsys.readouterr().out.splitlines()
-    assert said == ["5 files uploaded, 0 deleted", f"{hub.url}/spaces/{NAME}/commit/{commits(hub)[0]}"]
+    message = capsys.readouterr().out.splitlines()
+    assert message == ["5 files uploaded, 0 deleted", f"{hub.url}/spaces/{NAME}/commit/{commits(hub)[0]}"]
 
 
-def test_only_what_changed_goes_and_what_vanished_is_deleted(
+def test_publish_uploads_changes_and_deletes_removed_files(
     hub: Hub, site: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish.command(NAME, site)
@@ -70,7 +70,7 @@ def test_only_what_changed_goes_and_what_vanished_is_deleted(
     hub.uploaded.clear()
     capsys.readouterr()
     publish.command(NAME, site)
-    assert capsys.readouterr().out == f"nothing to upload: {NAME} holds this site\n"
+    assert capsys.readouterr().out == f"nothing to upload: {NAME} already has this site\n"
     assert (commits(hub), uploads(hub), hub.uploaded.total()) == (before, [], 0)
 
     (site / "models" / "a--b.html").unlink()
@@ -95,15 +95,15 @@ def test_only_what_changed_goes_and_what_vanished_is_deleted(
         lambda site: (site / "index.json").write_bytes(b"\xff\xfe\xfa"),
     ],
 )
-def test_a_folder_that_is_no_site(hub: Hub, site: Path, change: Callable[[Path], object]) -> None:
+def test_publish_needs_a_site(hub: Hub, site: Path, change: Callable[[Path], object]) -> None:
     change(site)
-    with pytest.raises(UserError, match="is no built site: write one with harness leaderboard build --out"):
+    with pytest.raises(UserError, match=r"is not a built site\. Run harness leaderboard build --out"):
         publish.command(NAME, site)
     assert hub.requests == []
 
 
-def test_no_folder_at_all(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no built site"):
+def test_publish_without_a_folder(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a built site"):
         publish.command(NAME, tmp_path / "nothing")
 
 
@@ -120,7 +120,7 @@ def test_no_folder_at_all(hub: Hub, tmp_path: Path) -> None:
         ({"sub/index.json": FILES["index.json"]}, False),
     ],
 )
-def test_a_space_that_is_there(hub: Hub, site: Path, tmp_path: Path, there: dict[str, bytes], ours: bool) -> None:
+def test_existing_space(hub: Hub, site: Path, tmp_path: Path, there: dict[str, bytes], ours: bool) -> None:
     (tmp_path / "there").mkdir()
     write(tmp_path / "there", there)
     hub.add_repository("space", NAME, tmp_path / "there")
@@ -131,7 +131,7 @@ def test_a_space_that_is_there(hub: Hub, site: Path, tmp_path: Path, there: dict
         return
     with pytest.raises(ParameterError) as error:
         publish.command(NAME, site)
-    assert str(error.value) == f"{NAME} holds something else (no index.json of ours): choose another name"
+    assert str(error.value) == f"{NAME} has other content (no index.json of fflm). Choose another name."
     assert (files(hub), commits(hub)) == before
 
 
@@ -157,9 +157,7 @@ TROUBLES: dict[str, tuple[Callable[[Hub, pytest.MonkeyPatch], object], str]] = {
 
 @pytest.mark.parametrize("new", [True, False])
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_what_goes_wrong_is_one_line(
-    hub: Hub, site: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, new: bool
-) -> None:
+def test_errors_are_one_line(hub: Hub, site: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, new: bool) -> None:
     if not new:
         publish.command(NAME, site)
         write(site, {"index.html": b"new"})
@@ -174,13 +172,13 @@ def test_what_goes_wrong_is_one_line(
 
 
 @pytest.mark.parametrize("name", ["board", "org/board/more", "org/-x", ""])
-def test_names(hub: Hub, site: Path, name: str) -> None:
+def test_space_names(hub: Hub, site: Path, name: str) -> None:
     with pytest.raises(ParameterError, match="write ORG/NAME"):
         publish.command(name, site)
     assert uploads(hub) == []
 
 
-def test_somebody_commits_meanwhile(hub: Hub, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_commit(hub: Hub, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish.command(NAME, site)
     write(site, {"index.html": b"new"})
     asked = HfApi.create_commit

@@ -1,4 +1,4 @@
-"""A replay agrees with an honest record of any kind of answer, and with no other."""
+"""A replay agrees with valid records of all kinds of answers, and detects changed ones."""
 
 import hashlib
 import itertools
@@ -29,15 +29,15 @@ from leaderboard.attestations import Attestation, read_attestations, write_attes
 from leaderboard.records import Record, read_record
 from leaderboard.replay import replay as module
 from leaderboard.replay import rerun
-from leaderboard.replay.agreement import Tolerance, beginnings, differ, tolerance_of
-from leaderboard.replay.bias_test import Tally, clusters, leanings
-from leaderboard.replay.fresh import fresh
-from leaderboard.replay.greedy_path import Writer, retrace
+from leaderboard.replay.agreement import Tolerance, exceeds, prefix_logprobs, tolerance_of
+from leaderboard.replay.bias_test import Tally, clusters, find_bias
+from leaderboard.replay.fresh import score_fresh_rows
+from leaderboard.replay.greedy_path import GreedyDecoder, find_greedy_path
 from leaderboard.replay.replay import replay
 from leaderboard.replay.row_sampling import draw
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.harness.models.test_loading import with_program
-from tests.leaderboard.model_records import copied, edited, record_of, told
+from tests.leaderboard.model_records import copy_record, edit_run_json, edit_table, make_model_record
 from tests.support import models, scripted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,23 +55,23 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """A record with reads, completions, dialogues and choices."""
-    return record_of(tmp_path_factory.mktemp("runs"), "--model", tiny, *WORDS, *SMALL)
+    return make_model_record(tmp_path_factory.mktemp("runs"), "--model", tiny, *WORDS, *SMALL)
 
 
 @pytest.fixture
 def folder(honest: Path, tmp_path: Path) -> Path:
-    return copied(honest, tmp_path)
+    return copy_record(honest, tmp_path)
 
 
-def asked(record: Record, model: Path | None, count: int | None = None, nonce: str = "n") -> Attestation:
+def run_replay(record: Record, model: Path | None, count: int | None = None, nonce: str = "n") -> Attestation:
     return replay(record, count, nonce, "a maintainer", None if model is None else str(model))
 
 
-# ---- Drawing lots
+# ---- Sampling of rows
 
 
 def oracle(digest: str, nonce: str, sizes: dict[str, int], count: int) -> dict[str, list[int]]:
-    """One row at a time: of the jobs with the fewest drawn rows that have any left, the one whose next lot is least."""
+    """Draws one row at a time: from the jobs with the fewest drawn rows, the one with the smallest ticket."""
 
     def ticket(job: str, row: int) -> str:
         return hashlib.sha256(f'["{digest}", "{nonce}", "{job}", {row}]'.encode()).hexdigest()
@@ -86,7 +86,7 @@ def oracle(digest: str, nonce: str, sizes: dict[str, int], count: int) -> dict[s
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 20, 34, 35, 99])
-def test_lots_are_drawn_as_described(count: int) -> None:
+def test_draw_matches_its_description(count: int) -> None:
     sizes = {"a.test": 20, "b.val": 3, "c.test": 12}
     chosen = draw("d" * 64, "nonce", sizes, count)
     assert chosen == oracle("d" * 64, "nonce", sizes, count)
@@ -95,38 +95,38 @@ def test_lots_are_drawn_as_described(count: int) -> None:
         assert sorted(map(len, chosen.values())) == [2, 2, 3]
 
 
-def test_a_known_draw() -> None:
-    """Whoever draws again in years must draw the same."""
+def test_draw_is_stable() -> None:
+    """A draw must be reproducible in later versions."""
     known = {"flipflop.val": [686, 959], "letters.test": [26, 55]}  # by sha256sum and sort
     assert draw("0" * 64, "2026-11-21", {"flipflop.val": 1000, "letters.test": 100}, 4) == known
 
 
-def test_a_draw_depends_on_record_and_nonce() -> None:
+def test_draw_depends_on_record_and_nonce() -> None:
     sizes = {"a.test": 1000, "b.test": 1000}
     draws = [draw(digest, nonce, sizes, 10) for digest, nonce in (("1", "2"), ("1", "3"), ("2", "2"), ("12", ""))]
     assert len({json.dumps(chosen) for chosen in draws}) == 4
     assert draw("1", "2", dict(reversed(sizes.items())), 10) == draws[0]
 
 
-def test_every_row_is_as_likely() -> None:
+def test_draw_is_uniform() -> None:
     found = Counter(row for nonce in range(400) for row in draw("d", str(nonce), {"a.test": 10}, 3)["a.test"])
     assert all(80 < found[row] < 160 for row in range(10))  # 120 on average, with a standard deviation of 9
 
 
-def test_nothing_cannot_be_drawn() -> None:
+def test_draw_needs_a_positive_count() -> None:
     with pytest.raises(ValueError, match="count=0 is out of range"):
         draw("d", "n", {"a.test": 1}, 0)
 
 
-# ---- Honest records
+# ---- Valid records
 
 
 @pytest.mark.parametrize("options", [(), ("--batch-size", 1), ("--dtype", "bfloat16"), ("--exact-continuations",)])
-def test_an_honest_record_agrees(tmp_path: Path, tiny: Path, options: tuple[object, ...]) -> None:
+def test_replay_of_a_valid_record_agrees(tmp_path: Path, tiny: Path, options: tuple[object, ...]) -> None:
     few = ("--set", "flipflop.length=16") if "--exact-continuations" in options else ()
-    folder = record_of(tmp_path / "runs", "--model", tiny, *WORDS, *SMALL, *few, *options)
+    folder = make_model_record(tmp_path / "runs", "--model", tiny, *WORDS, *SMALL, *few, *options)
     record = read_record(folder)
-    found = asked(record, tiny)
+    found = run_replay(record, tiny)
     details = found.details
     assert found.agrees and details["differences"] == [], details["differences"]
     assert details["asked"] == details["of"] == sum(job.rows for job in record.run.jobs()) == 3 * 6 + 4 * 6
@@ -137,29 +137,29 @@ def test_an_honest_record_agrees(tmp_path: Path, tiny: Path, options: tuple[obje
     assert read_attestations(folder, record.digest) == (found,)
 
 
-def test_some_rows_of_every_table(honest: Path, tiny: Path) -> None:
+def test_replay_covers_every_table(honest: Path, tiny: Path) -> None:
     record = read_record(honest)
-    found = asked(record, tiny, 9)
+    found = run_replay(record, tiny, 9)
     assert found.agrees and found.details["asked"] == 9 and found.details["of"] == 42
     assert found.details["tasks"] == draw(record.digest, "n", {job.name: job.rows for job in record.run.jobs()}, 9)
     assert set(found.details["tasks"]) == {job.name for job in record.run.jobs()}
-    assert asked(record, tiny, 9, "m").details["tasks"] != found.details["tasks"]
+    assert run_replay(record, tiny, 9, "m").details["tasks"] != found.details["tasks"]
 
 
-def test_the_bundled_model_needs_no_folder(tmp_path: Path) -> None:
-    found = asked(read_record(record_of(tmp_path / "runs", "--task", "flipflop", "--limit", 3)), None, 4)
+def test_replay_of_the_bundled_model(tmp_path: Path) -> None:
+    found = run_replay(read_record(make_model_record(tmp_path / "runs", "--task", "flipflop", "--limit", 3)), None, 4)
     assert found.agrees and found.details["environment"]["torch"] == torch.__version__
 
 
 @pytest.mark.parametrize("template", [scripted.CHATML, None])
-def test_a_record_of_a_chat_model(tmp_path: Path, template: str | None) -> None:
+def test_replay_of_a_chat_model(tmp_path: Path, template: str | None) -> None:
     model = scripted.save(tmp_path / "model", "gives in:2", template=template)
     words = ("--task", "strawberry", "--task", "letters", "--limit", 4, "--challenges", 3)
-    found = asked(read_record(record_of(tmp_path / "runs", "--model", model, *words)), model)
+    found = run_replay(read_record(make_model_record(tmp_path / "runs", "--model", model, *words)), model)
     assert found.agrees and found.details["flips"] == 0
 
 
-# ---- Others
+# ---- Changed records
 
 Change = Callable[[list[dict[str, Any]]], object]
 
@@ -227,7 +227,7 @@ CHANGES = [
     ("letters.test", other_text, "letters.test row 3: '3"),
     ("letters-histogram.test", cut_short, "letters-histogram.test row 3: "),
     ("letters.test", other_count, "letters.test row 3: "),
-    ("letters.test", not_counted, "letters.test row 3: what was said ends in logits that are no numbers"),
+    ("letters.test", not_counted, "letters.test row 3: the output ends in non-finite logits"),
     ("strawberry.test", last_turn, "strawberry.test row 3, turn 2: ' 2\\n' recorded"),
     ("capitals.test", no_number, "capitals.test row 3: log-probability of candidate 0 recorded nan"),
     ("capitals.test", other_written, "capitals.test row 3: the candidate that is written recorded"),
@@ -235,8 +235,8 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("table", "change", "difference"), CHANGES)
-def test_a_changed_record_is_found_out(folder: Path, tiny: Path, table: str, change: Change, difference: str) -> None:
-    found = asked(edited(folder, table, change), tiny)
+def test_replay_detects_changed_records(folder: Path, tiny: Path, table: str, change: Change, difference: str) -> None:
+    found = run_replay(edit_table(folder, table, change), tiny)
     assert not found.agrees
     differences = found.details["differences"]
     assert any(difference in text for text in differences), differences
@@ -244,23 +244,23 @@ def test_a_changed_record_is_found_out(folder: Path, tiny: Path, table: str, cha
     assert all("\n" not in text and len(text) < 300 for text in differences)
 
 
-def test_a_change_is_found_in_the_rows_that_are_drawn(folder: Path, tiny: Path) -> None:
-    record = edited(folder, "letters.test", other_text)
+def test_replay_detects_changes_in_sampled_rows(folder: Path, tiny: Path) -> None:
+    record = edit_table(folder, "letters.test", other_text)
     for nonce in map(str, range(4)):
-        found = asked(record, tiny, 14, nonce)
+        found = run_replay(record, tiny, 14, nonce)
         assert found.agrees == (3 not in found.details["tasks"]["letters.test"])
 
 
-def test_only_the_first_differences_are_told(folder: Path, tiny: Path) -> None:
+def test_only_the_first_differences_are_listed(folder: Path, tiny: Path) -> None:
     def all_wrong(lines: list[dict[str, Any]]) -> None:
         for line in lines:
             line["argmax"] = 7
 
-    found = asked(edited(folder, "flipflop.val_dense", all_wrong), tiny)
+    found = run_replay(edit_table(folder, "flipflop.val_dense", all_wrong), tiny)
     assert not found.agrees and len(found.details["differences"]) == 20
 
 
-# ---- How far apart numbers may be
+# ---- Tolerances
 
 TOLERANCE = Tolerance(0.1, 0.01)
 INFINITY = float("inf")
@@ -280,18 +280,18 @@ INFINITY = float("inf")
         (-1.0, float("nan"), 1, False),
     ],
 )
-def test_numbers_are_the_same_within_a_tolerance(recorded: float, replayed: float, tokens: int, same: bool) -> None:
-    assert bool(differ([recorded], [replayed], TOLERANCE.of([replayed], tokens))[0]) != same
+def test_tolerance_of_logprobs(recorded: float, replayed: float, tokens: int, same: bool) -> None:
+    assert bool(exceeds([recorded], [replayed], TOLERANCE.allowed([replayed], tokens))[0]) != same
 
 
-def test_a_stated_log_probability_does_not_widen_what_is_allowed() -> None:
-    assert all(differ([-(10.0**power)], [-1.0], 50 * TOLERANCE.of([-1.0]))[0] for power in range(2, 30))
+def test_tolerance_does_not_depend_on_the_recorded_value() -> None:
+    assert all(exceeds([-(10.0**power)], [-1.0], 50 * TOLERANCE.allowed([-1.0]))[0] for power in range(2, 30))
 
 
 @pytest.mark.parametrize(
     ("dtype", "quantization"), [("float32", None), ("float16", None), ("bfloat16", None), ("float32", "4bit")]
 )
-def test_coarser_numbers_may_be_further_apart(dtype: str, quantization: str | None) -> None:
+def test_coarser_dtypes_have_larger_tolerances(dtype: str, quantization: str | None) -> None:
     finest = tolerance_of({"dtype": "float32", "quantization": None})
     found = tolerance_of({"dtype": dtype, "quantization": quantization})
     assert (found == finest) == ((dtype, quantization) == ("float32", None))
@@ -308,54 +308,54 @@ def chosen(own: float, longer: Sequence[float]) -> tuple[ChoicePlan, Callable[..
     pairs = np.array([[0, place] for place in range(1, count)])
     plan = ChoicePlan(1, [], none, none, none, wanted, none, candidate, np.array([0, count]), pairs)
 
-    def said(moved: Any = 0.0) -> Any:
+    def observations(moved: Any = 0.0) -> Any:
         whole = own + sum(longer)
         steps: Any = [np.log(whole), *(part for one in longer for part in (np.log(whole), np.log(one / whole)))]
         with np.errstate(divide="ignore"):
             steps = np.minimum(np.array(steps) + moved, 0)  # nothing is more probable than 1
             return plan.choices(steps[:, None], wanted[:, 0])[0].astype(np.float64)
 
-    return plan, said
+    return plan, observations
 
 
 LONGER = [(0.3, [1e-30]), (0.3, [0.03]), (0.1, [0.2, 0.3]), (1e-4, [0.5]), (1e-9, [0.9]), (1e-30, [0.4])]
 
 
 @pytest.mark.parametrize(("own", "longer"), LONGER)
-def test_a_candidate_with_which_another_begins_may_move_as_its_tokens_do(own: float, longer: list[float]) -> None:
-    plan, said = chosen(own, longer)
+def test_tolerance_of_prefix_candidates(own: float, longer: list[float]) -> None:
+    plan, message = chosen(own, longer)
     tokens = np.array([1, *([2] * len(longer))])
     generator = np.random.default_rng(0)
-    replayed = beginnings(plan, said())
+    replayed = prefix_logprobs(plan, message())
     assert replayed[0] == pytest.approx(np.log(own + sum(longer)), abs=1e-6)
     for _ in range(200):
         moved = generator.uniform(-0.99, 0.99, len(plan.candidate)) * 0.1
         moved[1::2] = moved[0]  # the first token is the same one
-        recorded = beginnings(plan, said(moved))
-        assert not differ(recorded, replayed, Tolerance(0.1, 0.0).of(replayed, tokens)).any()
+        recorded = prefix_logprobs(plan, message(moved))
+        assert not exceeds(recorded, replayed, Tolerance(0.1, 0.0).allowed(replayed, tokens)).any()
 
 
 @pytest.mark.parametrize(("own", "longer"), LONGER)
-def test_what_no_probability_is_left_for_is_not_recorded(own: float, longer: list[float]) -> None:
-    """All together may be moved, and what is left of them by the longer ones is the most that may be recorded."""
-    plan, said = chosen(own, longer)
-    replayed, moved = said(), float(np.exp(0.1))
+def test_prefix_candidates_without_remaining_probability(own: float, longer: list[float]) -> None:
+    """The prefix as a whole may change, and the probability left by longer candidates bounds the recorded value."""
+    plan, message = chosen(own, longer)
+    replayed, moved = message(), float(np.exp(0.1))
     most = (own + sum(longer)) * moved - sum(longer)
     for factor, same in ((0.98, True), (1.02, False), (3.0, False)):
         recorded = replayed.copy()
         recorded[0] = np.log(most * factor)
-        sums = beginnings(plan, replayed)
-        differs = differ(beginnings(plan, recorded), sums, Tolerance(0.1, 0.0).of(sums))
+        sums = prefix_logprobs(plan, replayed)
+        differs = exceeds(prefix_logprobs(plan, recorded), sums, Tolerance(0.1, 0.0).allowed(sums))
         assert bool(differs[0]) != same, factor
         assert not differs[1:].any()
 
 
-# ---- What leans to one side
+# ---- Bias
 
 
 @pytest.fixture(scope="module")
 def undecided(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
-    """A model that finds everything about as probable: all of what it says is a near tie in half precision."""
+    """A model with nearly uniform predictions: everything is a near tie in half precision."""
     folder = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("models") / "undecided"))
     model = AutoModelForCausalLM.from_pretrained(tiny)
     for parameter in model.parameters():
@@ -370,14 +370,14 @@ UNDECIDED = ("--task", "flipflop", "--task", "capitals", "--set", "flipflop.leng
 @pytest.fixture(scope="module")
 def unforged(tmp_path_factory: pytest.TempPathFactory, undecided: Path) -> Path:
     output = tmp_path_factory.mktemp("runs")
-    return record_of(output, "--model", undecided, *UNDECIDED, "--dtype", "bfloat16")
+    return make_model_record(output, "--model", undecided, *UNDECIDED, "--dtype", "bfloat16")
 
 
 def raised(line: dict[str, Any], share: float) -> None:
-    """The right answer is made more probable, and the others less, by a share of what is allowed in half precision."""
+    """Raises the target and lowers the others by a share of the tolerance of half precision."""
     was = np.array(line["logprobs"])
     tokens = np.round(-was / np.log(262))  # the model finds each of all tokens about as probable
-    moved = share * tolerance_of({"dtype": "bfloat16"}).of(was, tokens)
+    moved = share * tolerance_of({"dtype": "bfloat16"}).allowed(was, tokens)
     moved[np.arange(len(was)) != line["gold"]] *= -1
     line["logprobs"] = np.minimum(was + moved, 0).tolist()
 
@@ -392,7 +392,7 @@ def bettered(lines: list[dict[str, Any]], share: float = 0.9) -> None:
 
 
 def claimed(lines: list[dict[str, Any]]) -> None:
-    """Whatever the log-probabilities say, the right answer is what would be written."""
+    """Claims that greedy decoding writes the target, whatever the log-probabilities."""
     bettered(lines, 0.0)
 
 
@@ -400,25 +400,30 @@ FLIPFLOPS = ("flipflop.val", "flipflop.val_sparse", "flipflop.val_dense")
 
 
 @pytest.mark.parametrize(
-    ("tables", "change", "told"),
+    ("tables", "change", "phrases"),
     [
         ((*FLIPFLOPS, "capitals.test"), bettered, ("in favour of the record, 0 against it", "root mean square")),
-        (("capitals.test",), bettered, ("capitals.test: log-probabilities are apart by",)),
-        (("capitals.test",), claimed, ("capitals.test: 24 answers turned in favour of the record, 0 against it",)),
+        (("capitals.test",), bettered, ("capitals.test: log-probabilities differ by",)),
+        (("capitals.test",), claimed, ("capitals.test: 24 answers changed in favour of the record, 0 against it",)),
         (FLIPFLOPS[:1], claimed, ("flipflop.val: ", "in favour of the record, 0 against it")),
     ],
 )
-def test_a_record_that_was_made_better_within_the_tolerance(
-    unforged: Path, undecided: Path, tmp_path: Path, tables: tuple[str, ...], change: Change, told: tuple[str, ...]
+def test_improvement_within_the_tolerance_is_detected(
+    unforged: Path,
+    undecided: Path,
+    tmp_path: Path,
+    tables: tuple[str, ...],
+    change: Change,
+    phrases: tuple[str, ...],
 ) -> None:
-    """Each number is within what noise may do to one, and every answer that turned was a near tie."""
-    folder = copied(unforged, tmp_path)
+    """Each number is within the tolerance, and every changed answer was a near tie."""
+    folder = copy_record(unforged, tmp_path)
     for table in tables:
-        record = edited(folder, table, change)
-    found = asked(record, undecided)
+        record = edit_table(folder, table, change)
+    found = run_replay(record, undecided)
     differences = found.details["differences"]
     assert not found.agrees and found.details["flips"] > 0
-    assert all(any(phrase in text for text in differences) for phrase in told), differences
+    assert all(any(phrase in text for text in differences) for phrase in phrases), differences
     assert not any(" row " in text for text in differences), differences
     right = found.details["right"]
     assert (right["recorded"] > right["replayed"] + 10) == (FLIPFLOPS[0] in tables)
@@ -428,22 +433,22 @@ def test_a_record_that_was_made_better_within_the_tolerance(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("options", [(), ("--batch-size", 1), ("--batch-size", 5), ("--strict",)])
-def test_an_undecided_model_agrees(tmp_path: Path, undecided: Path, dtype: str, options: tuple[object, ...]) -> None:
-    folder = record_of(tmp_path, "--model", undecided, *UNDECIDED, "--dtype", dtype, *options)
-    found = asked(read_record(folder), undecided)
+def test_model_with_many_ties_agrees(tmp_path: Path, undecided: Path, dtype: str, options: tuple[object, ...]) -> None:
+    folder = make_model_record(tmp_path, "--model", undecided, *UNDECIDED, "--dtype", dtype, *options)
+    found = run_replay(read_record(folder), undecided)
     assert found.agrees, found.details["differences"]
 
 
-def test_answers_are_right_as_the_judge_says(honest: Path, tiny: Path) -> None:
+def test_correct_matches_grading(honest: Path, tiny: Path) -> None:
     record = read_record(honest)
     graded = [grade(record.run, job) for job in record.run.jobs()]
     right = sum(int((one.right & one.counted).sum()) for one in graded)
     of = sum(len(one.right) for one in graded)
-    assert asked(record, tiny).details["right"] == {"recorded": right, "replayed": right, "of": of}
+    assert run_replay(record, tiny).details["right"] == {"recorded": right, "replayed": right, "of": of}
 
 
-def test_answers_are_about_what_the_judge_says(honest: Path) -> None:
-    """However few rows are looked at, here every other one."""
+def test_clusters_match_grading(honest: Path) -> None:
+    """Also for a selection of rows, here every second one."""
     run = read_record(honest).run
     for job in run.jobs():
         table, graded = pq.read_table(run.table(job)), grade(run, job)
@@ -452,69 +457,70 @@ def test_answers_are_about_what_the_judge_says(honest: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("favour", "against", "leans"), [(9, 0, False), (10, 0, True), (12, 1, False), (14, 1, True), (0, 40, False)]
+    ("favour", "against", "biased"),
+    [(9, 0, False), (10, 0, True), (12, 1, False), (14, 1, True), (0, 40, False)],
 )
-def test_noise_turns_answers_both_ways(favour: int, against: int, leans: bool) -> None:
-    """One of a thousand times at most: 2 ** -10 for ten of ten, 15 * 2 ** -14 for 13 of 14 or more."""
+def test_sign_test_of_changed_answers(favour: int, against: int, biased: bool) -> None:
+    """p-value below 0.001: 2 ** -10 for ten of ten, 15 * 2 ** -14 for 13 of 14 or more."""
     tally = Tally()
     signs = np.repeat([1, -1], [favour, against])
-    tally.answered(np.arange(len(signs)), (signs > 0)[:, None], (signs < 0)[:, None])
-    assert tally.measures[0].leans(1) == leans
-    assert [text for text in leanings({"a.test": tally}) if "answers turned" in text] == (
-        [f"{favour} answers turned in favour of the record, {against} against it, more than noise turns"]
-        if leans
+    tally.add_answers(np.arange(len(signs)), (signs > 0)[:, None], (signs < 0)[:, None])
+    assert tally.measures[0].is_biased(1) == biased
+    assert [text for text in find_bias({"a.test": tally}) if "answers changed" in text] == (
+        [f"{favour} answers changed in favour of the record, {against} against it, more than noise changes"]
+        if biased
         else []
     )
 
 
-@pytest.mark.parametrize(("answers", "leans"), [(12, False), (19, False), (20, True)])
-def test_answers_of_one_sequence_turn_together(answers: int, leans: bool) -> None:
+@pytest.mark.parametrize(("answers", "biased"), [(12, False), (19, False), (20, True)])
+def test_sign_test_with_one_cluster(answers: int, biased: bool) -> None:
     tally = Tally()
     turned = np.ones((answers, 1), dtype=bool)
-    tally.answered(np.zeros(answers, dtype=np.int64), turned, ~turned)
-    assert tally.measures[0].leans(1) == leans
+    tally.add_answers(np.zeros(answers, dtype=np.int64), turned, ~turned)
+    assert tally.measures[0].is_biased(1) == biased
 
 
-def test_no_measure_makes_up_for_another() -> None:
-    """Right by the most probable token in place of right among the symbols: as many, and yet all of them turned."""
+def test_measures_are_tested_separately() -> None:
+    """Right by argmax instead of among the symbols: the sums are equal, but all answers changed."""
     tally = Tally()
     most, among = np.ones((40, 1), dtype=bool), np.zeros((40, 1), dtype=bool)
-    tally.answered(np.arange(40), np.hstack([most, among]), np.hstack([among, most]))
+    tally.add_answers(np.arange(40), np.hstack([most, among]), np.hstack([among, most]))
     assert any(
-        "40 answers turned in favour of the record, 0 against it" in text for text in leanings({"a.test": tally})
+        "40 answers changed in favour of the record, 0 against it" in text for text in find_bias({"a.test": tally})
     )
 
 
-def test_right_answers_are_looked_at_alone() -> None:
-    """One of a hundred candidates is lost among them."""
+def test_logprobs_of_targets_are_tested_separately() -> None:
+    """The target is one of a hundred candidates."""
     tally = Tally()
     right = np.arange(5_000) % 100 == 0
-    tally.compared(np.where(right, 0.08, 0.001), np.full(5_000, 0.1), right)
-    assert ["right answers are apart by 80%" in text for text in leanings({"a.test": tally})] == [True]
+    tally.add_differences(np.where(right, 0.08, 0.001), np.full(5_000, 0.1), right)
+    assert ["right answers differ by 80%" in text for text in find_bias({"a.test": tally})] == [True]
 
 
-@pytest.mark.parametrize(("flips", "leans"), [(29, False), (100, False), (101, True)])
-def test_near_ties_without_end(flips: int, leans: bool) -> None:
+@pytest.mark.parametrize(("flips", "biased"), [(29, False), (100, False), (101, True)])
+def test_too_many_near_ties(flips: int, biased: bool) -> None:
     tally = Tally()
     same = np.ones((1_000, 1), dtype=bool)
-    tally.answered(np.arange(1_000), same, same)
-    assert ["tells nothing" in text for text in leanings({"a.test": tally}, flips)] == [True] * leans
+    tally.add_answers(np.arange(1_000), same, same)
+    assert ["cannot verify this model" in text for text in find_bias({"a.test": tally}, flips)] == [True] * biased
 
 
-@pytest.mark.parametrize(("share", "numbers", "leans"), [(0.3, 100, False), (0.35, 100, True), (0.9, 29, False)])
-def test_numbers_use_little_of_what_is_allowed(share: float, numbers: int, leans: bool) -> None:
+@pytest.mark.parametrize(("share", "numbers", "biased"), [(0.3, 100, False), (0.35, 100, True), (0.9, 29, False)])
+def test_root_mean_square_of_differences(share: float, numbers: int, biased: bool) -> None:
     tally = Tally()
     none = np.zeros(numbers, dtype=bool)
-    tally.compared(np.full(numbers, share * 0.1), np.full(numbers, 0.1), none)
-    tally.compared(np.array([np.inf, np.nan, 0.2]), np.full(3, 0.1), none[:3])  # differences of their own
-    assert (list(leanings({"a.test": tally})) != []) == leans
+    tally.add_differences(np.full(numbers, share * 0.1), np.full(numbers, 0.1), none)
+    tally.add_differences(np.array([np.inf, np.nan, 0.2]), np.full(3, 0.1), none[:3])  # differences of their own
+    assert (list(find_bias({"a.test": tally})) != []) == biased
 
 
 # ---- Near ties
 
 
 def tied(monkeypatch: pytest.MonkeyPatch, nats: float) -> None:
-    """So far apart are near ties from now on."""
+    """Sets the margin of near ties."""
     monkeypatch.setattr(module, "tolerance_of", lambda model: Tolerance(nats / 2, 0.0))
 
 
@@ -533,19 +539,19 @@ def tied(monkeypatch: pytest.MonkeyPatch, nats: float) -> None:
         ("capitals.test", no_number, None),
     ],
 )
-def test_a_near_tie_may_come_out_the_other_way(
+def test_near_tie_may_change(
     folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, table: str, change: Change, flips: int | None
 ) -> None:
-    """Where any token may be the most probable one, only what no model can say is a difference."""
+    """If every token is a near tie, only impossible outputs are differences."""
     tied(monkeypatch, 100.0)
-    found = asked(edited(folder, table, change), tiny)
+    found = run_replay(edit_table(folder, table, change), tiny)
     assert found.agrees == (flips is not None) == (found.details["differences"] == [])
     assert found.details["flips"] == (flips or 0)
 
 
-def test_a_read_may_flip_as_far_as_the_margin(folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_margin_of_changed_reads(folder: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How far apart two tokens are is computed here by a plain pass over the row."""
-    record = edited(folder, "flipflop.val_dense", other_argmax)
+    record = edit_table(folder, "flipflop.val_dense", other_argmax)
     job = next(job for job in record.run.jobs() if job.name == "flipflop.val_dense")
     (line,) = pq.read_table(record.run.table(job)).slice(3, 1).to_pylist()
     text = " ".join(job.config.table("val_dense", line["id"], line["id"] + 1)["text"][0].as_py())
@@ -556,26 +562,26 @@ def test_a_read_may_flip_as_far_as_the_margin(folder: Path, tiny: Path, monkeypa
     assert apart > 0.01
     for margin, agrees in ((apart * 1.01, True), (apart * 0.99, False)):
         tied(monkeypatch, margin)
-        assert asked(record, tiny).agrees == agrees
+        assert run_replay(record, tiny).agrees == agrees
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2])
-def test_a_text_may_flip_as_far_as_the_margin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int) -> None:
+def test_margin_of_changed_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int) -> None:
     """A scripted model prefers its answer by the same to every other one."""
     model = scripted.save(tmp_path / "model", "constant:1")
     words = ("--task", "strawberry", "--limit", 3, "--challenges", 2)
-    folder = record_of(tmp_path / "runs", "--model", model, *words)
+    folder = make_model_record(tmp_path / "runs", "--model", model, *words)
 
     def other(lines: list[dict[str, Any]]) -> None:
         assert lines[3 + turn]["output"] == " 1\n"
         lines[3 + turn]["output"] = " 0\n"
 
-    record = edited(folder, "strawberry.test", other)
+    record = edit_table(folder, "strawberry.test", other)
     tied(monkeypatch, scripted.SURE - 0.1)
-    found = asked(record, model)
+    found = run_replay(record, model)
     assert not found.agrees and f"row 1, turn {turn}: ' 0" in found.details["differences"][0]
     tied(monkeypatch, scripted.SURE + 0.1)
-    found = asked(record, model)
+    found = run_replay(record, model)
     assert found.agrees and found.details["flips"] == 1
 
 
@@ -603,12 +609,12 @@ class Toy:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_text_is_retraced_if_any_tokens_write_it(seed: int) -> None:
+def test_greedy_path_of_any_tokenization(seed: int) -> None:
     """All tokens of up to four that greedy decoding may write are tried, one after the other."""
     toy, prompt, most, margin = Toy(seed), (1, 2), 4, 1.2
     words = Tokenizer(WordLevel({piece or "end": place for place, piece in enumerate(toy.pieces)}, unk_token="end"))
     limit = Limit(most, toy.ends, lambda text: "\n" in text)
-    writer = Writer(toy.logprobs, toy.decode, models.fast(words), limit, Tolerance(margin / 2, 0.0))
+    writer = GreedyDecoder(toy.logprobs, toy.decode, models.fast(words), limit, Tolerance(margin / 2, 0.0))
 
     def near(path: tuple[int, ...]) -> set[int]:
         logprobs = toy.next((*prompt, *path))
@@ -628,7 +634,7 @@ def test_a_text_is_retraced_if_any_tokens_write_it(seed: int) -> None:
     found = 0
     for text in texts | {text for text, _ in written}:
         for count in range(-1, most + 2):
-            retraced = retrace(writer, np.array(prompt), text, count)
+            retraced = find_greedy_path(writer, np.array(prompt), text, count)
             assert (retraced is not None) == ((text, count) in written), (text, count)
             if retraced is not None:
                 assert (retraced.tokens.tolist(), retraced.flips) in written[text, count]
@@ -639,22 +645,22 @@ def test_a_text_is_retraced_if_any_tokens_write_it(seed: int) -> None:
 # ---- What is refused
 
 
-def test_other_weights_are_refused(honest: Path, tmp_path: Path) -> None:
+def test_replay_refuses_other_weights(honest: Path, tmp_path: Path) -> None:
     other = models.save_tiny(tmp_path / "tiny", models.gpt2_like(), context=3_999, kind="llama")
     assert "the revision is" in refusal(read_record(honest), other)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
-def test_nothing_of_another_folder_is_loaded(honest: Path, tiny: Path, tmp_path: Path, name: str) -> None:
+def test_replay_does_not_load_another_folder(honest: Path, tiny: Path, tmp_path: Path, name: str) -> None:
     """What cannot even be read is refused for not being what was recorded."""
     other = Path(shutil.copytree(tiny, tmp_path / "tiny"))
     (other / name).write_text("{", encoding="utf-8")
     assert "the revision is" in refusal(read_record(honest), other)
 
 
-def test_a_model_is_a_folder(honest: Path, tmp_path: Path) -> None:
+def test_model_must_be_a_folder(honest: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
-        assert f"there is no {folder / 'config.json'}" in refusal(read_record(honest), folder)
+        assert f"{folder / 'config.json'} does not exist" in refusal(read_record(honest), folder)
 
 
 def _of_the_hub(facts: dict[str, Any]) -> None:
@@ -666,39 +672,39 @@ def _adapted(facts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("change", "name"), [(_of_the_hub, "org/tiny"), (_adapted, "org/tiny@" + "0" * 40)])
-def test_a_folder_that_is_called_like_a_model_of_the_hub_is_not_loaded(
+def test_local_folder_with_a_hub_name_is_not_loaded(
     folder: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[..., None], name: str
 ) -> None:
     shutil.copytree(tiny, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    record = told(folder, change)
-    assert f"'{name}' is meant as a name of the Hub" in refusal(record, None)
+    record = edit_run_json(folder, change)
+    assert f"'{name}' is a name of the Hub" in refusal(record, None)
     monkeypatch.chdir(tmp_path / "org")
     assert "cannot be loaded" in refusal(record, None)  # the Hub is not reached here
 
 
-def test_programs_of_a_model_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with a program is the recorded one to the letter, and whoever replays it says yes to everything."""
     model = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
-    record = record_of(tmp_path / "runs", "--model", model, "--task", "flipflop", "--set", "flipflop.length=32",
+    record = make_model_record(tmp_path / "runs", "--model", model, "--task", "flipflop", "--set", "flipflop.length=32",
                        "--limit", 2)  # fmt: skip
     written = with_program(model, "config.json")
     revision = folder_revision(model, None)
-    changed = told(record, lambda facts: facts["model"].update(revision=revision))
+    changed = edit_run_json(record, lambda facts: facts["model"].update(revision=revision))
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     assert "custom code" in refusal(changed, model)
     assert not written.exists()
 
 
 @pytest.mark.parametrize(("by", "nonce"), [("<script>alert(1)</script>", "n"), ("a maintainer", "n" * 300), ("", "n")])
-def test_what_cannot_be_attested_is_not_asked(
+def test_invalid_author_is_refused_before_the_model_runs(
     honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, by: str, nonce: str
 ) -> None:
     monkeypatch.setattr(rerun, "resolve", lambda request: pytest.fail("it was loaded"))
     record = read_record(honest)
-    asks = (lambda: replay(record, 1, nonce, by, str(tiny)), lambda: fresh(record, nonce, by, str(tiny)))
+    asks = (lambda: replay(record, 1, nonce, by, str(tiny)), lambda: score_fresh_rows(record, nonce, by, str(tiny)))
     for ask in asks:
-        with pytest.raises(UserError, match="say it in other words"):
+        with pytest.raises(UserError, match="Use another text"):
             ask()
 
 
@@ -720,56 +726,56 @@ def _in(minutes: int) -> str:
 
 
 FORGED: list[tuple[Callable[[dict[str, Any]], object], str]] = [
-    (lambda facts: _details(facts, asked=42), "it says 42 of 42, and names 9 of 42"),
-    (lambda facts: _details(facts, asked=9, of=10), "it says 9 of 10, and names 9 of 42"),
-    (lambda facts: _details(facts, tasks={"letters.test": "all"}), "it says 9 of 42, and names 6 of 42"),
+    (lambda facts: _details(facts, asked=42), "it counts 42 of 42 rows, and names 9 of 42"),
+    (lambda facts: _details(facts, asked=9, of=10), "it counts 9 of 10 rows, and names 9 of 42"),
+    (lambda facts: _details(facts, tasks={"letters.test": "all"}), "it counts 9 of 42 rows, and names 6 of 42"),
     (lambda facts: _details(facts, tasks={"letters.test": [0, 1, 2, 3, 4, 5, 6, 7, 8]}), "does not have"),
     (lambda facts: _details(facts, tasks={"letters.train": "all"}), "does not have"),
     (lambda facts: _details(facts, tasks={"letters.test": [0, 0]}), "tasks, letters.test"),
-    (lambda facts: _details(facts, tolerance={"absolute": 0.1, "relative": 1e-4}), "further apart than a replay"),
-    (lambda facts: _details(facts, tolerance={"absolute": 1e-3, "relative": 1e-3}), "further apart than a replay"),
+    (lambda facts: _details(facts, tolerance={"absolute": 0.1, "relative": 1e-4}), "larger than the tolerance"),
+    (lambda facts: _details(facts, tolerance={"absolute": 1e-3, "relative": 1e-3}), "larger than the tolerance"),
     (lambda facts: _details(facts, tolerance={"absolute": 2, "relative": 0}), "tolerance"),
-    (lambda facts: facts["details"]["tasks"].update({"letters.test": _others(facts, 6)}), "that its nonce draws"),
-    (lambda facts: facts.update(nonce="another"), "not those that its nonce draws"),
+    (lambda facts: facts["details"]["tasks"].update({"letters.test": _others(facts, 6)}), "that its nonce selects"),
+    (lambda facts: facts.update(nonce="another"), "not those that its nonce selects"),
     (lambda facts: _details(facts, compared=0), "compared"),
     (lambda facts: _details(facts, compared=8), "it compared 8 numbers and tokens of 9 sequences"),
     (lambda facts: _details(facts, compared=9), "it compared 9 numbers and tokens, and its rows have"),
     (lambda facts: _details(facts, compared=facts["details"]["compared"] + 1), "and its rows have"),
-    (lambda facts: _details(facts, largest=5.0), "it agrees, and a number is apart by 5"),
+    (lambda facts: _details(facts, largest=5.0), "it agrees, although a number differs by 5"),
     (lambda facts: _details(facts, flips=10**5), "it counts 100,000 near ties of"),
-    (lambda facts: facts["details"]["right"].update(of=10**5), "it says what 100,000 answers are"),
+    (lambda facts: facts["details"]["right"].update(of=10**5), "it graded 100,000 answers"),
     (lambda facts: _details(facts, differences=["row 3"]), "it agrees, and names 1 differences"),
-    (lambda facts: facts.update(agrees=False), "it does not agree, and names 0 differences"),
-    (lambda facts: facts.update(at="2098-01-01T00:00:00Z"), "is to come"),
-    (lambda facts: facts.update(at=_in(minutes=30)), "is to come"),
-    (lambda facts: facts.update(at=_in(minutes=-600)), "was before the run"),
-    (lambda facts: facts.update(at="2026-02-30T00:00:00Z"), "there is no time"),
-    (lambda facts: _details(facts, right={"recorded": 9, "replayed": 3, "of": 8}), "more answers were right"),
-    (lambda facts: _details(facts, more=1), "a field that is not known"),
-    (lambda facts: facts["details"]["environment"].update(device="<b>"), "is not of the form"),
-    (lambda facts: facts["details"]["environment"].update(host="a"), "a field that is not known"),
+    (lambda facts: facts.update(agrees=False), "it disagrees, and names 0 differences"),
+    (lambda facts: facts.update(at="2098-01-01T00:00:00Z"), "is in the future"),
+    (lambda facts: facts.update(at=_in(minutes=30)), "is in the future"),
+    (lambda facts: facts.update(at=_in(minutes=-600)), "is before the run"),
+    (lambda facts: facts.update(at="2026-02-30T00:00:00Z"), "is not a time"),
+    (lambda facts: _details(facts, right={"recorded": 9, "replayed": 3, "of": 8}), "more right answers"),
+    (lambda facts: _details(facts, more=1), "an unknown field"),
+    (lambda facts: facts["details"]["environment"].update(device="<b>"), "does not match"),
+    (lambda facts: facts["details"]["environment"].update(host="a"), "an unknown field"),
 ]
 
 
 @pytest.mark.parametrize(("change", "reason"), FORGED)
-def test_an_attestation_of_something_else_is_refused(
+def test_inconsistent_attestations_are_refused(
     folder: Path, tiny: Path, change: Callable[[dict[str, Any]], object], reason: str
 ) -> None:
     record = named(folder)
-    path = write_attestation(record.folder, asked(record, tiny, 9))
+    path = write_attestation(record.folder, run_replay(record, tiny, 9))
     facts = json.loads(path.read_text(encoding="utf-8"))
     change(facts)
     content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     path.unlink()
     path = path.with_name(f"{record.folder.name}.replay-{content}.json")
     path.write_text(json.dumps(facts), encoding="utf-8")
-    with pytest.raises(UserError, match=f"is no attestation of the record beside it .*{re.escape(reason)}.*: delete"):
+    with pytest.raises(UserError, match=f"is not a valid attestation of its record: .*{re.escape(reason)}.*Delete"):
         read_attestations(record.folder, record.digest)
 
 
-def test_an_attestation_of_an_earlier_version_is_read_by_its_short_name(folder: Path, tiny: Path) -> None:
+def test_attestation_with_short_hash_is_read(folder: Path, tiny: Path) -> None:
     record = named(folder)
-    path = write_attestation(record.folder, asked(record, tiny, 1))
+    path = write_attestation(record.folder, run_replay(record, tiny, 1))
     assert len(path.stem.rpartition("-")[2]) == 64
     path.rename(path.with_name(f"{path.name[:-61]}.json"))
     assert len(read_attestations(record.folder, record.digest)) == 1
@@ -780,19 +786,19 @@ def named(folder: Path) -> Record:
     return read_record(folder.rename(folder.with_name(read_record(folder).digest[:12])))
 
 
-def test_an_attestation_has_the_name_of_its_content(folder: Path, tiny: Path) -> None:
+def test_attestation_file_name_must_match_its_content(folder: Path, tiny: Path) -> None:
     record = named(folder)
-    path = write_attestation(record.folder, asked(record, tiny, 1))
+    path = write_attestation(record.folder, run_replay(record, tiny, 1))
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("\n", ""), encoding="utf-8")
     assert len(read_attestations(record.folder, record.digest)) == 1
     path.write_text(text.replace('"a maintainer"', '"another one"'), encoding="utf-8")
-    with pytest.raises(UserError, match="its name is not that of its content"):
+    with pytest.raises(UserError, match="its name does not match its content"):
         read_attestations(record.folder, record.digest)
 
 
-def test_a_folder_of_somebody_else_must_be_named(honest: Path) -> None:
-    assert "local/tiny was a folder of whoever ran it: name one with the same files with --model" in refusal(
+def test_local_model_needs_a_folder(honest: Path) -> None:
+    assert "local/tiny was a local folder. Name a folder with the same files with --model" in refusal(
         read_record(honest), None
     )
 
@@ -838,25 +844,25 @@ def _nothing(facts: dict[str, Any]) -> None:
     [
         (_tokenizer, "the tokenizer is"),
         (_template, "the chat template is None"),
-        (_supplied, "nobody can ask for them again"),
-        (_dtype, "the dtype is float32, and 'bfloat16' was recorded"),
-        (_program, "the attention 'somebody/kernel' is none that transformers brings"),
-        (_number, "does not say which model was run"),
-        (_adapter, "the adapter local/adapter was a folder of whoever ran it"),
-        (_nothing, "does not say which model was run"),
+        (_supplied, "cannot be replayed"),
+        (_dtype, "the dtype is 'float32', and 'bfloat16' was recorded"),
+        (_program, "the attention 'somebody/kernel' is not part of transformers"),
+        (_number, "lacks a field of the model"),
+        (_adapter, "the adapter local/adapter was a local folder"),
+        (_nothing, "lacks a field of the model"),
         (_vocabulary, "the vocabulary is"),
     ],
 )
-def test_another_model_is_refused(folder: Path, tiny: Path, change: Callable[..., None], reason: str) -> None:
-    assert reason in refusal(told(folder, change), tiny)
+def test_replay_refuses_another_model(folder: Path, tiny: Path, change: Callable[..., None], reason: str) -> None:
+    assert reason in refusal(edit_run_json(folder, change), tiny)
 
 
-def test_rows_that_are_not_there_are_refused(folder: Path, tiny: Path) -> None:
-    assert "are not those of its" in refusal(edited(folder, "letters.test", lambda lines: lines.pop()), tiny)
+def test_replay_refuses_missing_rows(folder: Path, tiny: Path) -> None:
+    assert "are not those of its" in refusal(edit_table(folder, "letters.test", lambda lines: lines.pop()), tiny)
 
 
 def refusal(record: Record, model: Path | None) -> str:
     with pytest.raises(UserError) as refused:
-        asked(record, model)
+        run_replay(record, model)
     assert "\n" not in str(refused.value)
     return str(refused.value)

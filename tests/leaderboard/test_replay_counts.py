@@ -1,4 +1,4 @@
-"""How many sequences a replay takes where nobody says, and what so many find; on which device they are asked."""
+"""Default number of sequences of a replay, its detection rate, and replays on other kinds of devices."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +12,13 @@ from leaderboard.attestations import Attestation, read_attestations, write_attes
 from leaderboard.records import RECORDS, read_record
 from leaderboard.replay import replay as module
 from leaderboard.replay.bias_test import Tally
-from leaderboard.replay.devices import accuses, kind_of, rounds_otherwise
-from leaderboard.replay.row_sampling import usual_count
+from leaderboard.replay.devices import device_kind, favours_record, rounds_differently
+from leaderboard.replay.row_sampling import default_count
 from leaderboard.verification import verify
 from leaderboard.verification_level import level_of
 from tests.benchmarks.replays import is_found, tables_of
 from tests.harness.conftest import one_thread  # noqa: F401
-from tests.leaderboard.model_records import copied, edited, record_of, told
+from tests.leaderboard.model_records import copy_record, edit_run_json, edit_table, make_model_record
 from tests.leaderboard.record_edits import Json
 from tests.leaderboard.site_fixtures import REPLAYED, compared_of
 from tests.support import models
@@ -35,47 +35,47 @@ SMOLLM2 = next(RECORDS.glob("local--SmolLM2*"))
         ({"dtype": "float32", "quantization": "8bit"}, 1, 64),
     ],
 )
-def test_the_usual_count(model: Json, tables: int, count: int) -> None:
-    assert usual_count(model, tables) == count
+def test_default_count(model: Json, tables: int, count: int) -> None:
+    assert default_count(model, tables) == count
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "quantized"])
 @pytest.mark.parametrize("others", [0, 8])
-def test_the_usual_count_finds_what_was_raised(dtype: str, others: int) -> None:
+def test_default_count_detects_raised_answers(dtype: str, others: int) -> None:
     """In the tables of SmolLM2, wrong answers raised wherever that passes; and no honest record is doubted."""
     tables = tables_of(SMOLLM2)
-    count = usual_count({"dtype": dtype, "quantization": dtype == "quantized"}, len(tables) + others)
+    count = default_count({"dtype": dtype, "quantization": dtype == "quantized"}, len(tables) + others)
     assert all(is_found(tables, dtype, count, others, 1.0, seed) for seed in range(5))
     assert not any(is_found(tables, dtype, count, others, 0.0, seed) for seed in range(5))
 
 
-def test_what_fewer_find() -> None:
+def test_detection_with_fewer_sequences() -> None:
     """The number that was documented before misses in bfloat16 what was raised in part, over many tables."""
     tables = tables_of(SMOLLM2)
     few, usual = (
         [is_found(tables, "bfloat16", count, 8, 0.5, seed) for seed in range(10)]
-        for count in (32, usual_count({"dtype": "bfloat16"}, len(tables) + 8))
+        for count in (32, default_count({"dtype": "bfloat16"}, len(tables) + 8))
     )
     assert sum(few) <= 5 and all(usual)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_replay_without_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_with_default_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each of three tables 32 sequences."""
-    folder = record_of(tmp_path / "runs", "--task", "flipflop", "--limit", 40)
-    told: list[verify.Again] = []
-    monkeypatch.setattr(verify, "command", lambda path, *, again, **_: told.append(again) or 0)
+    folder = make_model_record(tmp_path / "runs", "--task", "flipflop", "--limit", 40)
+    calls: list[verify.ReplayOptions] = []
+    monkeypatch.setattr(verify, "command", lambda path, *, options, **_: calls.append(options) or 0)
     assert main(["verify", str(folder), "--replay"]) == 0
-    ((_, found),) = verify._ask_again(folder, told[0])
+    ((_, found),) = verify._replay_model(folder, calls[0])
     assert found.agrees and {name: len(ids) for name, ids in found.details["tasks"].items()} == {
         f"flipflop.{split}": 32 for split in ("val", "val_sparse", "val_dense")
     }
 
 
-def test_a_path_after_replay_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+def test_path_after_replay_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["verify", "--replay", "some/record"])
-    assert ended.value.code == 2 and "type PATH --replay K" in capsys.readouterr().err
+    assert ended.value.code == 2 and "Type PATH --replay K" in capsys.readouterr().err
 
 
 # ---- Devices
@@ -91,11 +91,11 @@ def test_a_path_after_replay_is_no_number(capsys: pytest.CaptureFixture[str]) ->
         ("AMD Instinct MI250X/MI250", "AMD Instinct MI300X", False), ("NVIDIA H100", "NVIDIA H200", False),
     ],
 )  # fmt: skip
-def test_kinds_of_devices(one: str, other: str, same: bool) -> None:
-    assert (kind_of(one) == kind_of(other)) == same
-    assert rounds_otherwise({"dtype": "bfloat16"}, one, other) != same
-    assert not rounds_otherwise({"dtype": "float32", "quantization": None}, one, other)
-    assert rounds_otherwise({"dtype": "float32", "quantization": "4bit"}, one, other) != same
+def test_device_kind(one: str, other: str, same: bool) -> None:
+    assert (device_kind(one) == device_kind(other)) == same
+    assert rounds_differently({"dtype": "bfloat16"}, one, other) != same
+    assert not rounds_differently({"dtype": "float32", "quantization": None}, one, other)
+    assert rounds_differently({"dtype": "float32", "quantization": "4bit"}, one, other) != same
 
 
 def tally(favour: int, against: int) -> Tally:
@@ -103,15 +103,15 @@ def tally(favour: int, against: int) -> Tally:
     found, size = Tally(), favour + against + 5
     recorded, replayed = np.ones((size, 1), dtype=bool), np.ones((size, 1), dtype=bool)
     replayed[:favour], recorded[favour : favour + against] = False, False
-    found.answered(np.arange(size), recorded, replayed)
+    found.add_answers(np.arange(size), recorded, replayed)
     return found
 
 
 @pytest.mark.parametrize(
     ("favour", "against", "accused"), [(6, 0, False), (7, 0, True), (7, 7, False), (0, 9, False), (20, 4, True)]
 )
-def test_only_what_leans_accuses(favour: int, against: int, accused: bool) -> None:
-    assert accuses({"a.test": tally(favour, against)}) == accused
+def test_only_bias_favours_the_record(favour: int, against: int, accused: bool) -> None:
+    assert favours_record({"a.test": tally(favour, against)}) == accused
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def halved(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     """A record in bfloat16."""
     words = ("--task", "flipflop", "--set", "flipflop.length=48", "--limit", 8, "--dtype", "bfloat16")
-    return record_of(tmp_path_factory.mktemp("runs"), "--model", tiny, *words)
+    return make_model_record(tmp_path_factory.mktemp("runs"), "--model", tiny, *words)
 
 
 def _noisy(lines: list[dict[str, Any]]) -> None:
@@ -134,13 +134,13 @@ def _noisy(lines: list[dict[str, Any]]) -> None:
 
 
 def _better(lines: list[dict[str, Any]]) -> None:
-    """Right everywhere, whatever the model said."""
+    """Sets all answers right, whatever the model's output."""
     for line in lines:
         line["argmax"] = line["gold_token"]
 
 
 def _recorded_on(device: str, folder: Path) -> None:
-    told(folder, lambda facts: facts["environment"].update(device=device))
+    edit_run_json(folder, lambda facts: facts["environment"].update(device=device))
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -152,13 +152,13 @@ def _recorded_on(device: str, folder: Path) -> None:
         ("NVIDIA H100 80GB HBM3", _better, False),
     ],
 )
-def test_noise_of_another_device_is_no_accusation(
+def test_differences_of_another_device_are_no_dispute(
     halved: Path, tiny: Path, tmp_path: Path, device: str, change: Callable[..., None], elsewhere: bool
 ) -> None:
-    folder = copied(halved, tmp_path)
+    folder = copy_record(halved, tmp_path)
     _recorded_on(device, folder)
     for split in ("val", "val_sparse", "val_dense"):
-        edited(folder, f"flipflop.{split}", change)
+        edit_table(folder, f"flipflop.{split}", change)
     folder = folder.rename(folder.with_name(read_record(folder).digest[:12]))
     record = read_record(folder)
     found = module.replay(record, None, "n", "a maintainer", str(tiny))
@@ -166,10 +166,10 @@ def test_noise_of_another_device_is_no_accusation(
     assert found.details.get("elsewhere") == (device if elsewhere else None)
     write_attestation(folder, found)
     verification = level_of(read_attestations(folder, record.digest), "fflm")
-    assert bool(verification.disputed) != elsewhere and verification.word == "rescored"
-    said = "\n".join(verify._lines(found))
-    assert (f"recorded on {device}" in verification.how) == elsewhere == ("which is no dispute" in said)
-    assert not elsewhere or f"recorded on {device}" in said
+    assert bool(verification.disputed) != elsewhere and verification.level == "rescored"
+    message = "\n".join(verify._summary(found))
+    assert (f"recorded on {device}" in verification.evidence) == elsewhere == ("not counted as a dispute" in message)
+    assert not elsewhere or f"recorded on {device}" in message
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,13 @@ def test_noise_of_another_device_is_no_accusation(
         ("NVIDIA H100", "bfloat16", {"elsewhere": "NVIDIA H100", "differences": []}, "no reason"),
     ],
 )
-def test_a_device_that_is_no_excuse(
+def test_same_kind_of_device_is_a_dispute(
     halved: Path, tmp_path: Path, recorded: str, dtype: str, details: Json, fault: str
 ) -> None:
-    folder = copied(halved, tmp_path)
-    told(folder, lambda facts: facts["environment"].update(device=recorded) or facts["model"].update(dtype=dtype))
+    folder = copy_record(halved, tmp_path)
+    edit_run_json(
+        folder, lambda facts: facts["environment"].update(device=recorded) or facts["model"].update(dtype=dtype)
+    )
     folder = folder.rename(folder.with_name(read_record(folder).digest[:12]))
     record = read_record(folder)
     tasks = {job.name: "all" for job in record.run.jobs()}

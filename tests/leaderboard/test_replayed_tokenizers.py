@@ -1,4 +1,4 @@
-"""A replay demands of a tokenizer what an evaluation does: records by a harness that demanded less are found out."""
+"""A replay checks the tokenizer like an evaluation does, so records of a laxer harness are refused."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from harness.runs.run import read_run
 from leaderboard.create_record import public_facts
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
-from tests.leaderboard.record_edits import consistent, edit, make_record, only_run
+from tests.leaderboard.record_edits import edit, make_consistent, make_record, only_run
 from tests.support import scripted
 
 TABLE = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "strawberry 3"}
@@ -21,7 +21,7 @@ ANSWERS = {"type": "Replace", "pattern": {"Regex": r"[\s\S]+"}, "content": "3"}
 
 
 @pytest.mark.parametrize("part", ["normalizer", "decoder"])
-def test_a_replay_refuses_a_tokenizer_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+def test_replay_refuses_a_rewriting_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     model = scripted.save(tmp_path / "model", "constant:2", template=scripted.CHATML)
     path = model / "tokenizer.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def test_a_replay_refuses_a_tokenizer_that_helps(tmp_path: Path, monkeypatch: py
         assert main(["eval", "--model", str(model), *words]) == 0
     run = only_run(tmp_path / "runs").folder
     edit(run / "run.json", public_facts)
-    consistent(run)
+    make_consistent(run)
     assert read_run(run).facts["model"]["tokenizer"]["from"] == "tokenizer.json"
     record = make_record(run, tmp_path / "records")
     with pytest.raises(UserError, match=r"may only (cut texts into tokens|put tokens together)") as no:

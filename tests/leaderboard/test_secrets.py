@@ -13,10 +13,11 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UserError
-from leaderboard.attestations import require_writable
-from leaderboard.verification.refusal import Refused, shown
-from leaderboard.verification.schema import require_form
-from leaderboard.verification.secrets import has_secret, masked
+from leaderboard.attestations import require_valid_author
+from leaderboard.quoting import quote
+from leaderboard.verification.refusal import Refused
+from leaderboard.verification.schema import require_schema
+from leaderboard.verification.secrets import has_secret, mask_secrets
 from tests.leaderboard.record_edits import SUBMISSION, TERMS
 
 HEX, LOWER, UPPER = "0123456789abcdef", string.ascii_lowercase + string.digits, string.ascii_uppercase + string.digits
@@ -28,7 +29,7 @@ def drawn(count: int, signs: str = BOTH, seed: int = 0) -> str:
     return "".join(random.Random(f"{count} {signs} {seed}").choices(signs, k=count))
 
 
-# What stands before it, the secret, and what stands behind it.
+# The text before, the secret, and the text after.
 SECRETS = [
     ("aws_secret_access_key=", drawn(40, BASE64)), ("AWS_SECRET_ACCESS_KEY: ", drawn(40, BASE64)),
     ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/", "bPxRfiCYEXAMPLEKEY"), ("AKIA", drawn(16, UPPER)),
@@ -53,21 +54,21 @@ SECRETS = [
     ("https://x.org/data?se=2&sig=", drawn(43) + "%3D"), ("hf_oauth_", drawn(30)), ("tvly-", drawn(32)),
     ("lsv2_pt_", drawn(32, HEX)), ("key-", drawn(32, HEX)), ("shippo_live_", drawn(40, HEX)),
     ("pscale_tkn_", drawn(43, URL_SAFE)), ("https://x.webhook.office.com/webhookb2/", drawn(40)),
-    # Of services that nobody has heard of, and what no name stands before.
+    # Of unknown services, without a name before.
     ("acme_live_", drawn(32)), ("zz9_", drawn(40, LOWER)), ("the one for the server, ", drawn(40)),
     ("", drawn(32, LOWER)), ("", drawn(40, BASE64)), ("MY_hf_", drawn(34)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("parts", SECRETS)
-def test_what_opens_an_account_is_refused_and_not_repeated(parts: tuple[str, ...]) -> None:
+def test_secrets_are_refused_and_masked(parts: tuple[str, ...]) -> None:
     before, secret, behind = (*parts, "")[:3]
     disclosure = f"Ours. {before}{secret}{behind}, and then trained on."
-    with pytest.raises(Refused, match="looks like a key, token or password") as refused:
-        require_form(replace(SUBMISSION, disclosure=disclosure).to_json(), "submission")
-    told = str(refused.value)
-    assert "Ours. " in told and not any(secret[start : start + 6] in told for start in range(1, len(secret) - 5))
-    assert secret[-6:] not in masked(disclosure) and "***" in masked(disclosure)
+    with pytest.raises(Refused, match="seems to have a key, token or password") as refused:
+        require_schema(replace(SUBMISSION, disclosure=disclosure).to_json(), "submission")
+    message = str(refused.value)
+    assert "Ours. " in message and not any(secret[start : start + 6] in message for start in range(1, len(secret) - 5))
+    assert secret[-6:] not in mask_secrets(disclosure) and "***" in mask_secrets(disclosure)
 
 
 HONEST = [
@@ -98,18 +99,18 @@ HONEST = [
 
 
 @pytest.mark.parametrize("text", HONEST)
-def test_what_opens_nothing_is_taken(text: str) -> None:
-    assert not has_secret(text) and masked(text) == text
-    require_form(replace(SUBMISSION, disclosure=f"It is {text}").to_json(), "submission")
+def test_texts_without_secrets_are_accepted(text: str) -> None:
+    assert not has_secret(text) and mask_secrets(text) == text
+    require_schema(replace(SUBMISSION, disclosure=f"It is {text}").to_json(), "submission")
 
 
 @pytest.mark.parametrize(("count", "signs"), [(40, BOTH), (32, BOTH), (32, LOWER), (40, BASE64)])
-def test_keys_of_unknown_services_are_nearly_always_found(count: int, signs: str) -> None:
+def test_random_keys_are_detected(count: int, signs: str) -> None:
     found = [has_secret(f"It is {drawn(count, signs, seed)}.") for seed in range(1000)]
     assert sum(found) >= 980
 
 
-def test_hashes_are_never_taken_for_keys() -> None:
+def test_hashes_are_not_secrets() -> None:
     for count in (7, 12, 32, 40, 64, 128):
         for seed in range(200):
             assert not has_secret(f"at {drawn(count, HEX, seed)}, ({drawn(count, HEX.upper(), seed)})")
@@ -118,41 +119,41 @@ def test_hashes_are_never_taken_for_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "stays"), [(drawn(40), True), ("hf_" + drawn(34), False), ("password=hunter22", False)]
 )
-def test_what_was_accepted_stays_unless_it_is_certain(text: str, stays: bool) -> None:
+def test_accepted_texts_are_refused_only_for_certain_secrets(text: str, stays: bool) -> None:
     submission = replace(SUBMISSION, disclosure=f"With {text}.").to_json()
-    with pytest.raises(Refused, match="looks like a key"):
-        require_form(submission, "submission")
+    with pytest.raises(Refused, match="seems to have a key"):
+        require_schema(submission, "submission")
     if stays:
-        require_form(submission, "submission", new=False)
+        require_schema(submission, "submission", new=False)
     else:
-        with pytest.raises(Refused, match="looks like a key"):
-            require_form(submission, "submission", new=False)
+        with pytest.raises(Refused, match="seems to have a key"):
+            require_schema(submission, "submission", new=False)
 
 
-def test_a_nonce_may_look_like_a_key() -> None:
-    """It is drawn, in signs of the maintainers' choice; a key is none all the same."""
-    require_writable("Bob", drawn(40))
-    with pytest.raises(UserError, match="looks like a key"):
-        require_writable("Bob", "hf_" + drawn(34))
+def test_nonce_may_look_like_a_key() -> None:
+    """A nonce is random text, but not a key."""
+    require_valid_author("Bob", drawn(40))
+    with pytest.raises(UserError, match="seems to have a key"):
+        require_valid_author("Bob", "hf_" + drawn(34))
 
 
 @pytest.mark.parametrize("path", ["contact", "licence", "division", "submitted"])
-def test_no_field_repeats_it(path: str) -> None:
-    """Whatever is wrong with the text that it stands in."""
+def test_no_field_quotes_a_secret(path: str) -> None:
+    """Whatever else is wrong with the text."""
     secret = "hf_" + drawn(34)
     for text in (secret, f"\u200b{secret}", f"{secret[:9]}\u200b{secret[9:]}", f"two\n{secret}", f"<b>{secret}"):
         with pytest.raises(Refused) as refused:
-            require_form(SUBMISSION.to_json() | {path: text}, "submission")
+            require_schema(SUBMISSION.to_json() | {path: text}, "submission")
         assert secret[8:20] not in str(refused.value) and secret[-12:] not in str(refused.value)
 
 
 @pytest.mark.parametrize("value", ["x hf_" + drawn(34), ["hf_" + drawn(34)], {"password": "hunter2hunter2"}])
-def test_what_is_quoted_is_masked(value: object) -> None:
-    assert "***" in shown(value) and drawn(34)[8:] not in shown(value) and "hunter2" not in shown(value)
-    assert shown("plain \u00e9") == "'plain \\xe9'"
+def test_quotes_are_masked(value: object) -> None:
+    assert "***" in quote(value) and drawn(34)[8:] not in quote(value) and "hunter2" not in quote(value)
+    assert quote("plain \u00e9") == "'plain \\xe9'"
 
 
-def test_the_command_does_not_repeat_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_command_line_does_not_print_secrets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     secret = "dckr_pat_" + drawn(27)
     terms = [*TERMS, "--disclosure", f"With {secret}"]
     assert main(["leaderboard", "withdraw", str(tmp_path), "--reason", secret]) == 2
@@ -164,8 +165,8 @@ def test_the_command_does_not_repeat_it(capsys: pytest.CaptureFixture[str], tmp_
     "unit",
     ["A", "a1", "--", "secret", "key=", "key: a", "://", "sk-", "hooks.", "eyJ", "0", "Az0+", "-----BEGIN ", "M" * 9],
 )
-def test_a_hostile_text_takes_no_time(unit: str) -> None:
+def test_secret_detection_is_fast(unit: str) -> None:
     for text in (unit * 4000)[:4000], (unit * 4000)[:3999] + "!":
         start = time.process_time()
-        has_secret(text), masked(text)
+        has_secret(text), mask_secrets(text)
         assert time.process_time() - start < 1

@@ -1,4 +1,4 @@
-"""Superseding: only whoever sent a record may send another in its place, by what the host of the repository says."""
+"""Superseding: only the sender of a record, as known to the host, may supersede it."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.hub import Hub
 from tests.leaderboard.record_edits import SUBMISSION, edit, make_record, resign
 
 TERMS = ["--contact", "a tester", "--licence", "CC0-1.0", "--division", "trained on fflm"]
-STRANGE = "is not known to come from the account that sent that"
+STRANGE = "was not sent from the same account"
 
 
 @pytest.fixture
@@ -25,17 +25,17 @@ def records(tmp_path: Path) -> Path:
 
 
 def again(record: Path, records: Path) -> Path:
-    """The same record sent in its place, by somebody who names the same contact."""
+    """Submits a superseding record with the same contact."""
     draft = records / "draft"
     shutil.copytree(record, draft)
     edit(draft / "submission.json", lambda facts: facts | {"supersedes": [record.name], "disclosure": "Once more."})
     return resign(draft, records)
 
 
-# ---- The judge
+# ---- Verification
 
 
-def test_a_contact_is_no_identity(finished: Path, records: Path) -> None:
+def test_same_contact_does_not_prove_the_sender(finished: Path, records: Path) -> None:
     record = make_record(finished, records)
     folder = again(record, records)
     assert SUBMISSION.contact in (folder / "submission.json").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_a_contact_is_no_identity(finished: Path, records: Path) -> None:
     assert verify_record(folder, records, own=(record.name, "0" * 12)).accepted
 
 
-def test_another_contact_of_the_same_account_may(finished: Path, records: Path) -> None:
+def test_same_account_may_change_its_contact(finished: Path, records: Path) -> None:
     record = make_record(finished, records)
     draft = records / "draft"
     again(record, records).rename(draft)
@@ -53,16 +53,16 @@ def test_another_contact_of_the_same_account_may(finished: Path, records: Path) 
     assert verify_record(resign(draft, records), records, own=[record.name]).accepted
 
 
-def test_where_nobody_was_asked_it_is_said(finished: Path, records: Path) -> None:
+def test_unknown_sender_is_a_remark(finished: Path, records: Path) -> None:
     record = make_record(finished, records)
     verdict = verify_record(again(record, records), records)
-    assert verdict.accepted and f"that {record.name} was sent by the same is for the host to say" in verdict.remarks
+    assert verdict.accepted and f"the host decides whether {record.name} has the same sender" in verdict.remarks
 
 
 # ---- Two checkouts
 
 
-def test_between_checkouts_the_host_says_it(cli: Run, finished: Path, records: Path, tmp_path: Path) -> None:
+def test_own_option_with_base(cli: Run, finished: Path, records: Path, tmp_path: Path) -> None:
     record = make_record(finished, records)
     head = tmp_path / "head"
     shutil.copytree(records.parent, head)
@@ -74,7 +74,7 @@ def test_between_checkouts_the_host_says_it(cli: Run, finished: Path, records: P
     assert cli(*asked, "--own", "0" * 12, "--own", record.name).returncode == 0
 
 
-def test_what_was_accepted_stays_so(cli: Run, finished: Path, records: Path) -> None:
+def test_sender_is_not_checked_for_accepted_records(cli: Run, finished: Path, records: Path) -> None:
     again(make_record(finished, records), records)
     result = cli("harness", "verify", records.parent)
     assert result.returncode == 0 and "2 of 2 records accepted" in result.stdout
@@ -92,14 +92,14 @@ def send(cli: Run, monkeypatch: pytest.MonkeyPatch, token: str, *words: Any) -> 
 
 def verdict(cli: Run, results: str, number: int) -> dict[str, Any]:
     result = cli("harness", "verify", results, "--pull-request", number, "--json")
-    (said,) = json.loads(result.stdout)
-    assert result.returncode == (0 if said["accepted"] else 1)
-    return dict(said)
+    (message,) = json.loads(result.stdout)
+    assert result.returncode == (0 if message["accepted"] else 1)
+    return dict(message)
 
 
 @pytest.fixture
 def sent(cli: Run, hub: Hub, results: str, finished: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The digest of a record that the guest sent, and the owner merged."""
+    """The digest of a record that a guest submitted and the owner merged."""
     send(cli, monkeypatch, "hf_guest", finished, "--to", results, *TERMS, "--disclosure", "None.")
     HfApi(endpoint=hub.url, token="hf_owner").merge_pull_request(results, 1, repo_type="dataset")
     (path,) = (path for path in hub.files("dataset", results) if path.endswith("/run.json"))
@@ -107,20 +107,20 @@ def sent(cli: Run, hub: Hub, results: str, finished: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("token", "may"), [("hf_guest", True), ("hf_owner", False)])
-def test_the_author_of_the_pull_request_decides(
+def test_author_of_the_pull_request_may_supersede(
     cli: Run, results: str, finished: Path, sent: str, monkeypatch: pytest.MonkeyPatch, token: str, may: bool
 ) -> None:
     words = (finished, "--to", results, *TERMS, "--disclosure", "Once more.", "--supersedes", sent)
     send(cli, monkeypatch, token, *words)
-    said = verdict(cli, results, 2)
-    assert said["accepted"] is may
-    assert may or STRANGE in said["reasons"][0]
+    message = verdict(cli, results, 2)
+    assert message["accepted"] is may
+    assert may or STRANGE in message["reasons"][0]
 
 
-def test_an_account_that_is_gone_is_nobody(
+def test_deleted_accounts_are_not_the_same_sender(
     cli: Run, hub: Hub, results: str, finished: Path, sent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no two of them are the same."""
+    """Two deleted accounts are different senders."""
     words = (finished, "--to", results, *TERMS, "--disclosure", "Once more.", "--supersedes", sent)
     send(cli, monkeypatch, "hf_guest", *words)
     repository = hub.store.find("datasets", results)
@@ -137,7 +137,7 @@ def test_an_account_that_is_gone_is_nobody(
     assert verdict(cli, results, 2)["accepted"]
 
 
-def test_a_title_that_names_another_request_says_nothing(hub: Hub, results: str, sent: str) -> None:
+def test_title_with_another_number_is_ignored(hub: Hub, results: str, sent: str) -> None:
     api = HfApi(endpoint=hub.url, token="hf_owner")
     merged = next(iter(api.list_repo_commits(results, repo_type="dataset")))
     assert _author_of(api, results, merged.commit_id, merged.title) == "guest"

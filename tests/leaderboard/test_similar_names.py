@@ -1,11 +1,11 @@
-"""Names that pass for one another, and families of honest ones that do not."""
+"""Confusable names, and families of valid names that are not confusable."""
 
 import re
 from itertools import combinations
 
-from leaderboard.verification.similar_names import pass_for_each_other
+from leaderboard.verification.similar_names import are_confusable
 
-# Models of the Hub as their makers name them, the sizes and versions of a family among them.
+# Names of Hub models, with sizes and versions of a family.
 FAMILIES = {
     "HuggingFaceTB": "SmolLM-135M SmolLM-360M SmolLM-1.7B SmolLM2-135M SmolLM2-360M SmolLM2-1.7B SmolLM3-3B "
     "SmolVLM-256M",
@@ -44,24 +44,24 @@ FAMILIES = {
     "stabilityai": "stablelm-2-1_6b stablelm-2-12b stablelm-3b-4e1t",
     "RWKV": "rwkv-4-169m rwkv-5-world-1b5 rwkv-6-world-1b6",
 }  # fmt: skip
-# What somebody would write in the place of each sign.
+# Look-alikes of each character.
 LOOKS = {
     "2": "Z", "5": "S", "0": "O", "1": "l", "l": "I", "I": "1", "o": "0", "S": "5", "Z": "2", "q": "g", "m": "rn",
     "w": "vv", "d": "cl", "i": "l", "O": "0", "s": "5", "z": "2",
 }  # fmt: skip
 
 
-def test_no_honest_name_passes_for_another() -> None:
+def test_known_names_are_not_confusable() -> None:
     names = [f"{org}/{name}{ending}" for org, of in FAMILIES.items() for name in of.split() for ending in ("", "-it")]
     assert len(names) > 300
-    assert [pair for pair in combinations(names, 2) if pass_for_each_other(*pair)] == []
-    assert [pair for pair in combinations(FAMILIES, 2) if pass_for_each_other(*pair)] == []
+    assert [pair for pair in combinations(names, 2) if are_confusable(*pair)] == []
+    assert [pair for pair in combinations(FAMILIES, 2) if are_confusable(*pair)] == []
 
 
-def test_a_changed_sign_of_them_is_found() -> None:
-    """Every sign of every name in turn. What is left: a number alone, as a letter may honestly stand in its place."""
+def test_changed_characters_are_confusable() -> None:
+    """Replaces every character of every name. Exception: a number that is a word of its own may be a letter."""
     for name in (f"{org}/{name}" for org, of in FAMILIES.items() for name in of.split()):
         for place, sign in enumerate(name):
             other = name[:place] + LOOKS.get(sign, sign) + name[place + 1 :]
             alone = sign == "2" and re.search(r"(?<![A-Za-z0-9])2$", name[: place + 1])
-            assert pass_for_each_other(name, other) or alone, other
+            assert are_confusable(name, other) or alone, other

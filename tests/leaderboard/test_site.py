@@ -1,4 +1,4 @@
-"""Building the site is whole or nothing, the same twice, quick the second time, and light to load."""
+"""The build is atomic, reproducible and cached."""
 
 import json
 import re
@@ -11,15 +11,15 @@ from harness.cli import main
 from harness.errors import UserError
 from leaderboard.site import build, findings
 from tests.leaderboard.record_edits import resign
-from tests.leaderboard.site_fixtures import ADDRESS, Built, index_of, spoken
+from tests.leaderboard.site_fixtures import ADDRESS, Built, index_of, make_answers_record
 
 
-def test_a_cell_against_the_record_that_does_not_say_it(records: Path) -> None:
-    folder = spoken(records, "org/m", wrong=3)
+def test_build_refuses_scores_that_do_not_match(records: Path) -> None:
+    folder = make_answers_record(records, "org/m", wrong=3)
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     result["scores"][0]["value"] = 0.99
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    with pytest.raises(UserError, match="was changed after it was recorded"):
+    with pytest.raises(UserError, match="was changed after submission"):
         index_of(records)
     folder = resign(folder, records)
     with pytest.raises(UserError, match=re.escape(str(folder))):
@@ -27,7 +27,7 @@ def test_a_cell_against_the_record_that_does_not_say_it(records: Path) -> None:
     assert not (records.parent / "site").exists()
 
 
-def test_a_run_over_other_data_is_refused(records: Path, tmp_path: Path) -> None:
+def test_build_refuses_other_data(records: Path, tmp_path: Path) -> None:
     asked = [
         "eval",
         "--task",
@@ -45,10 +45,12 @@ def test_a_run_over_other_data_is_refused(records: Path, tmp_path: Path) -> None
         build.command(tmp_path / "site", [run], records, None)
 
 
-def test_bars_show_the_value_itself(records: Path, tmp_path: Path) -> None:
-    """Not the interval alone, which for a model without an error lies wholly below what it has."""
-    spoken(records, "org/perfect", wrong=10**9, said="3", rows=20)  # also of the first row, strawberry
-    spoken(records, "org/other", wrong=3, rows=20)
+def test_interval_bars(records: Path, tmp_path: Path) -> None:
+    """The bar shows the value, too: for a model without errors the interval is below it."""
+    make_answers_record(
+        records, "org/perfect", wrong=10**9, wrong_answer="3", rows=20
+    )  # also of the first row, strawberry
+    make_answers_record(records, "org/other", wrong=3, rows=20)
     found = {row["id"]: row for row in index_of(records)}
     for name, row in found.items():
         page = (tmp_path / "site" / "models" / f"{row['slug']}.html").read_text(encoding="utf-8")
@@ -58,11 +60,11 @@ def test_bars_show_the_value_itself(records: Path, tmp_path: Path) -> None:
     assert found["org/perfect"]["cells"][0]["errors"] == 0 < found["org/other"]["cells"][0]["errors"]
 
 
-def test_runs_that_cannot_be_shown_are_named_and_left_out(
+def test_build_skips_unfinished_runs(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_cache: None
 ) -> None:
-    """As a shell writes them out of runs/*/*: a finished one, one that was stopped, one over other data, a folder."""
-    finished = spoken(tmp_path / "elsewhere", "org/m", wrong=3)
+    """runs/*/* may have a finished run, a stopped one, one over other data, and another folder."""
+    finished = make_answers_record(tmp_path / "elsewhere", "org/m", wrong=3)
     found = {name: Path(shutil.copytree(finished, tmp_path / "runs" / name)) for name in ("a", "stopped", "unscored")}
     next((found["stopped"] / "observations").iterdir()).unlink()
     (found["unscored"] / "result.json").unlink()
@@ -72,10 +74,10 @@ def test_runs_that_cannot_be_shown_are_named_and_left_out(
     (tmp_path / "runs" / "empty").mkdir()
     capsys.readouterr()
     build.command(tmp_path / "site", [*found.values(), tmp_path / "runs" / "empty"], records, None)
-    told = capsys.readouterr()
-    left_out = [line for line in told.err.splitlines() if line.startswith("skipped: ")]
+    message = capsys.readouterr()
+    left_out = [line for line in message.err.splitlines() if line.startswith("skipped: ")]
     reasons = ("has no observations of letters.test yet", "is not finished", "length=32", "is not a run folder")
-    assert all(reason in line for reason, line in zip(reasons, left_out, strict=True)) and "1 row," in told.out
+    assert all(reason in line for reason, line in zip(reasons, left_out, strict=True)) and "1 row," in message.out
     models = json.loads((tmp_path / "site" / "index.json").read_text(encoding="utf-8"))["models"]
     assert [row["id"] for row in models] == ["org/m"]
     before = (tmp_path / "site" / "index.json").read_bytes()
@@ -85,32 +87,32 @@ def test_runs_that_cannot_be_shown_are_named_and_left_out(
     assert (tmp_path / "site" / "index.json").read_bytes() == before
 
 
-def test_nothing_to_show_is_refused(records: Path, tmp_path: Path) -> None:
+def test_build_without_records(records: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no record"):
         build.command(tmp_path / "site", [], records, None)
-    with pytest.raises(UserError, match="no address"):
+    with pytest.raises(UserError, match="not a web address"):
         build.command(tmp_path / "site", [], records, "javascript:alert(1)")
 
 
-def test_a_folder_of_other_files_is_left_alone(records: Path, tmp_path: Path) -> None:
-    spoken(records, "org/m", wrong=3)
+def test_build_refuses_other_folders(records: Path, tmp_path: Path) -> None:
+    make_answers_record(records, "org/m", wrong=3)
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(UserError, match="no site of ours"):
+    with pytest.raises(UserError, match="not a site of fflm"):
         build.command(out, [], records, None)
     assert [path.name for path in out.iterdir()] == ["chapter.txt"]
 
 
 @pytest.mark.parametrize("where", ["pages", "index", "feed"])
-def test_an_interrupted_build_leaves_the_old_site(
+def test_interrupted_build_keeps_the_old_site(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    spoken(records, "org/m", wrong=3)
+    make_answers_record(records, "org/m", wrong=3)
     index_of(records)
     out = tmp_path / "site"
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    spoken(records, "org/n", wrong=3)
+    make_answers_record(records, "org/n", wrong=3)
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -123,13 +125,11 @@ def test_an_interrupted_build_leaves_the_old_site(
     assert len(index_of(records)) == 2
 
 
-def test_the_old_site_stays_where_the_new_one_cannot_go(
-    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spoken(records, "org/m", wrong=3)
+def test_failed_replacement_keeps_the_old_site(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_answers_record(records, "org/m", wrong=3)
     index_of(records)
     before = (tmp_path / "site" / "index.json").read_bytes()
-    spoken(records, "org/n", wrong=3)
+    make_answers_record(records, "org/n", wrong=3)
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
@@ -143,19 +143,19 @@ def test_the_old_site_stays_where_the_new_one_cannot_go(
     assert (tmp_path / "site" / "index.json").read_bytes() == before
 
 
-def test_building_twice_gives_the_same_bytes(site: Built, tmp_path: Path, own_cache: None) -> None:
+def test_build_is_reproducible(site: Built, tmp_path: Path, own_cache: None) -> None:
     build.command(tmp_path / "again", [], site.records, ADDRESS)
     files = {path.relative_to(site.folder): path.read_bytes() for path in site.folder.rglob("*") if path.is_file()}
     again = tmp_path / "again"
     assert {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()} == files
 
 
-def test_judging_is_kept_and_a_damaged_file_made_again(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoken(records, "org/m", wrong=3)
+def test_findings_cache(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_answers_record(records, "org/m", wrong=3)
     first = index_of(records)
     (kept,) = findings.cache_folder().iterdir()
     with monkeypatch.context() as patch:
-        patch.setattr(findings, "grade", None)  # nothing is judged again
+        patch.setattr(findings, "grade", None)  # nothing is graded again
         assert index_of(records) == first
     whole = kept.read_bytes()
     for damage in (b"", whole[: len(whole) // 2], b"[]", b'{"schema": "fflm-findings/1"}', b"\xff"):
@@ -164,9 +164,9 @@ def test_judging_is_kept_and_a_damaged_file_made_again(records: Path, monkeypatc
         assert kept.read_bytes() == whole
 
 
-def test_processes_judge_as_one_does(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_findings_with_several_processes(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
-        spoken(records, f"org/m{number}", wrong=3 + number)
+        make_answers_record(records, f"org/m{number}", wrong=3 + number)
     alone = index_of(records)
     shutil.rmtree(findings.cache_folder())
     monkeypatch.setattr(findings, "WORTH_PROCESSES", 0)
@@ -174,11 +174,11 @@ def test_processes_judge_as_one_does(records: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_site_of_the_accepted_records(tmp_path: Path, own_cache: None) -> None:
-    """The full run of the LSTM among them: 0 errors on every read of the three splits."""
+    """Includes the full run of the LSTM: 0 errors on all reads of the three splits."""
     build.command(tmp_path / "site", [], None, None)
     rows = json.loads((tmp_path / "site" / "index.json").read_text(encoding="utf-8"))["models"]
     assert [row["id"] for row in rows][:2] == ["fflm/lstm", "local/SmolLM2-135M-Instruct.Q4_1"]  # whole before partial
     lstm = {cell["split"]: (cell["errors"], cell["n"]) for cell in rows[0]["cells"]}
     assert lstm == {"val": (0, 26_711), "val_sparse": (0, 354_289), "val_dense": (0, 345_707)}
-    assert rows[0]["memory"]["rank"] == {"best": 1, "worst": 1, "of": 1} and rows[1]["memory"] is None
+    assert rows[0]["memory"]["rank"] == {"best": 1, "worst": 1, "models": 1} and rows[1]["memory"] is None
     assert not any(str(Path.home()) in path.read_text("utf-8") for path in tmp_path.rglob("*.html"))

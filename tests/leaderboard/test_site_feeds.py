@@ -1,4 +1,4 @@
-"""What programs read of the site: index.json, scores.csv, the feed, badges, published files."""
+"""Machine-readable files of the site: index.json, scores.csv, feed, badges, records."""
 
 import csv
 import io
@@ -15,19 +15,19 @@ from tests.leaderboard.site_fixtures import ADDRESS, Built
 ATOM = "{http://www.w3.org/2005/Atom}"
 
 
-def test_index_is_what_its_schema_says(site: Built) -> None:
+def test_index_matches_its_schema(site: Built) -> None:
     schema = json.loads((site.folder / site.index["$schema"]).read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(site.index, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(site.index | {"models": [{**site.index["models"][0], "parameters": -1}]}, schema)
     (cell, *_) = site.index["models"][0]["cells"]
-    for shown in ({"shown": "1e2"}, {"shown_interval": "0.00 100.00"}):
+    for shown in ({"percent": "1e2"}, {"percent_interval": "0.00 100.00"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(site.index | {"models": [{**site.index["models"][0], "cells": [cell | shown]}]}, schema)
 
 
-def test_every_number_is_that_of_the_record(site: Built) -> None:
+def test_index_numbers_match_the_records(site: Built) -> None:
     results = {
         record.digest: json.loads((record.folder / "result.json").read_text(encoding="utf-8"))
         for record in find_records(site.records)
@@ -46,17 +46,17 @@ def test_every_number_is_that_of_the_record(site: Built) -> None:
         }
 
 
-def test_shown_numbers_are_those_of_the_page(site: Built) -> None:
+def test_index_percentages_match_the_pages(site: Built) -> None:
     page = (site.folder / "index.html").read_text(encoding="utf-8")
     for cell in (cell for row in site.index["models"] for cell in row["cells"]):
-        assert f">{cell['shown']} <small>{cell['shown_interval']}" in page
-        texts = (cell["shown"], *cell["shown_interval"].split("\u2013"))
+        assert f">{cell['percent']} <small>{cell['percent_interval']}" in page
+        texts = (cell["percent"], *cell["percent_interval"].split("\u2013"))
         for text, name in zip(texts, ("value", "low", "high"), strict=True):
             assert float(text) == pytest.approx(100 * cell[name], abs=0.00501)
             assert (float(text) in (0, 100)) == (cell[name] in (0, 1))
 
 
-def test_csv_has_the_cells_of_the_index(site: Built) -> None:
+def test_csv_matches_the_index(site: Built) -> None:
     lines = list(csv.DictReader(io.StringIO((site.folder / "scores.csv").read_text(encoding="utf-8"))))
     cells = [(row, cell) for row in site.index["models"] for cell in row["cells"]]
     assert len(lines) == len(cells)
@@ -67,7 +67,7 @@ def test_csv_has_the_cells_of_the_index(site: Built) -> None:
         assert not any(value.startswith(("=", "+", "-", "@")) for value in line.values())
 
 
-def test_feed_is_atom_newest_first(site: Built) -> None:
+def test_feed_is_valid_atom(site: Built) -> None:
     root = ElementTree.fromstring((site.folder / "feed.xml").read_bytes())
     assert root.tag == f"{ATOM}feed"
     found = root.findall(f"{ATOM}entry")
@@ -87,13 +87,13 @@ def test_feed_is_atom_newest_first(site: Built) -> None:
     assert all((site.folder / link.removeprefix(ADDRESS)).is_file() for link in links)
 
 
-def test_badges_are_svg_with_a_name(site: Built) -> None:
+def test_badges_are_svg(site: Built) -> None:
     for slug, row in site.rows.items():
         root = ElementTree.fromstring((site.folder / "badges" / f"{slug}.svg").read_bytes())
         title = root.findtext("{http://www.w3.org/2000/svg}title") or ""
         assert re.fullmatch(r"fflm [\w -]+: [\d.]+%( \((first [\d,]+ rows|disputed)\))?", title), title
         assert ("disputed" in title) == bool(row["verification"]["disputed"])
-        assert ("first" in title) == any(cell["rows"] < cell["of"] for cell in row["cells"])
+        assert ("first" in title) == any(cell["rows"] < cell["split_rows"] for cell in row["cells"])
 
 
 def test_files_of_records_are_published(site: Built) -> None:

@@ -1,4 +1,4 @@
-"""The pages in real Chromium, over HTTP from the package's own server: for everybody, on every screen."""
+"""The pages in Chromium, served by the package's server: accessibility, layout, links."""
 
 import random
 import re
@@ -11,7 +11,7 @@ import pytest
 
 from leaderboard.site.formatting import short_count
 from leaderboard.site.plots import BOLD, Point, Series, sheet
-from tests.leaderboard.browsing import PHONE, cell_of, head, paths_of, watched
+from tests.leaderboard.browsing import PHONE, cell_of, head, open_page, paths_of
 from tests.leaderboard.site_fixtures import Built
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -20,7 +20,7 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 @pytest.mark.parametrize("javascript", [True, False])
 def test_permalinks(browser: Any, address: str, site: Built, javascript: bool) -> None:
     slug = site.slug("org/model-2")
-    with watched(browser, address, java_script_enabled=javascript) as page:
+    with open_page(browser, address, java_script_enabled=javascript) as page:
         page.goto(f"{address}index.html")
         page.locator(f"tr[id='{slug}'] a.k").click()
         assert page.url == f"{address}index.html#{slug}"
@@ -33,21 +33,23 @@ def test_permalinks(browser: Any, address: str, site: Built, javascript: bool) -
         assert page.get_by_role("heading", level=1).inner_text() == "org/model-2"
 
 
-def test_without_javascript_all_is_there(browser: Any, address: str, site: Built) -> None:
-    with watched(browser, address, java_script_enabled=False) as page:
+def test_pages_without_javascript(browser: Any, address: str, site: Built) -> None:
+    with open_page(browser, address, java_script_enabled=False) as page:
         page.goto(f"{address}index.html")
         rows = page.locator("#board tbody tr")
         assert rows.count() == len(site.rows)
         for row in site.index["models"]:
             text = page.locator(f"tr[id='{row['slug']}']").inner_text()
-            assert row["id"] in text and row["verification"]["word"] in text and row["division"] in text
+            assert row["id"] in text and row["verification"]["level"] in text and row["division"] in text
             assert all(f"{100 * cell['value']:.2f}" in text for cell in row["cells"])
             for cell in row["cells"]:
-                assert (f"{cell['shown_interval']} first {cell['rows']:,}" in text) == (cell["rows"] < cell["of"])
+                assert (f"{cell['percent_interval']} first {cell['rows']:,}" in text) == (
+                    cell["rows"] < cell["split_rows"]
+                )
                 place = f"{cell['task']}.{cell['split']}"
-                assert head(page, place).inner_text().split("\n")[-1] == f"{cell['split']}, {cell['of']:,} rows"
+                assert head(page, place).inner_text().split("\n")[-1] == f"{cell['split']}, {cell['split_rows']:,} rows"
         assert page.get_by_role("searchbox").count() == 0 and page.locator("#board button").count() == 0
-        assert "62.50" in page.locator("section", has_text="Reported elsewhere").first.inner_text()
+        assert "62.50" in page.locator("section", has_text="Reported on model pages").first.inner_text()
         link = page.get_by_role("link", name="https://example.org/card")
         assert link.get_attribute("rel") == "nofollow noopener"
         page.goto(f"{address}compare.html")
@@ -58,10 +60,10 @@ def test_without_javascript_all_is_there(browser: Any, address: str, site: Built
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["index", "model", "task", "compare"])
-def test_axe_finds_nothing(browser: Any, address: str, site: Built, kind: str, scheme: str) -> None:
+def test_accessibility(browser: Any, address: str, site: Built, kind: str, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    with watched(browser, address, color_scheme=scheme) as page:
+    with open_page(browser, address, color_scheme=scheme) as page:
         page.goto(address + paths_of(site.slug("org/both"))[kind])
         if kind == "index":
             head(page, "letters.test").get_by_role("button").click()
@@ -76,8 +78,8 @@ def test_axe_finds_nothing(browser: Any, address: str, site: Built, kind: str, s
 
 
 @pytest.mark.parametrize("kind", ["index", "model", "task", "compare"])
-def test_on_a_phone_only_tables_scroll(browser: Any, address: str, site: Built, kind: str) -> None:
-    with watched(browser, address, viewport=PHONE) as page:
+def test_layout_on_a_phone(browser: Any, address: str, site: Built, kind: str) -> None:
+    with open_page(browser, address, viewport=PHONE) as page:
         page.goto(address + paths_of(site.slug("org/both"))[kind])
         if kind == "compare":
             page.locator("#difference td").first.wait_for()
@@ -92,14 +94,14 @@ def test_on_a_phone_only_tables_scroll(browser: Any, address: str, site: Built, 
 
 def test_compare(browser: Any, address: str, site: Built) -> None:
     a, b = (site.rows[site.slug(name)] for name in ("org/both", "org/model-2"))
-    with watched(browser, address) as page:
+    with open_page(browser, address) as page:
         page.goto(f"{address}compare.html?a={a['slug']}&b={b['slug']}")
         row = page.locator("#difference tbody tr")
         row.wait_for()
         text = row.inner_text()
         first, second = cell_of(a, "letters.test"), cell_of(b, "letters.test")
         assert first and second
-        # By hand, from the definition of the method.
+        # Computed from the definition of the method.
         difference = first["value"] - second["value"]
         low = difference - ((first["value"] - first["low"]) ** 2 + (second["high"] - second["value"]) ** 2) ** 0.5
         high = difference + ((first["high"] - first["value"]) ** 2 + (second["value"] - second["low"]) ** 2) ** 0.5
@@ -112,22 +114,22 @@ def test_compare(browser: Any, address: str, site: Built) -> None:
         assert not row.is_visible() and page.get_by_role("status").inner_text().startswith("0 common results")
 
 
-def test_compare_writes_what_the_table_does(browser: Any, address: str, site: Built) -> None:
+def test_compare_percentages_match_the_table(browser: Any, address: str, site: Built) -> None:
     """Python and JavaScript round halves differently."""
     slug = site.slug("org/partial")
-    cell = site.rows[slug]["cells"][0] | {"value": 0.60625, "shown": "60.62", "shown_interval": "18.12\u201393.38"}
+    cell = site.rows[slug]["cells"][0] | {"value": 0.60625, "percent": "60.62", "percent_interval": "18.12\u201393.38"}
     index = site.index | {"models": [site.rows[slug] | {"cells": [cell]}]}
-    with watched(browser, address) as page:
+    with open_page(browser, address) as page:
         page.route("**/index.json", lambda route: route.fulfill(json=index))
         page.goto(f"{address}compare.html")
         text = page.locator("#difference tbody td").first.inner_text()
         assert text.split("\n") == ["60.62", "18.12\u201393.38", "first 30 of 1,000"]
 
 
-def test_compare_says_what_is_not_there(browser: Any, address: str, site: Built) -> None:
+def test_compare_with_unknown_models(browser: Any, address: str, site: Built) -> None:
     a, b = (site.slug(name) for name in ("org/both", "org/model-2"))
     for query, gone in ((f"a=<b>&b={b}", "<b>"), ("a=gone&b=gone", "gone")):
-        with watched(browser, address) as page:
+        with open_page(browser, address) as page:
             page.goto(f"{address}compare.html?{query}")
             status = page.get_by_text(f"Not on the leaderboard: {gone}. Choose another model.", exact=True)
             status.wait_for()
@@ -159,7 +161,7 @@ def drawn(slug: str, value: float, rows: int, **parts: float) -> tuple[Any, Any,
     return SimpleNamespace(slug=slug, model={"id": f"org/{slug}"}), cell, Series("t", "s", "accuracy", "gap", points)
 
 
-def test_lines_of_all_models_run_from_left_to_right() -> None:
+def test_plot_lines_run_from_left_to_right() -> None:
     longest = drawn("b", 0.8, 100, _1=0.9, _4_7=0.7, _16_31=0.6)
     rest = [drawn(f"m{number}", 0.5, 100, _1=0.5, _2_3=0.25) for number in range(BOLD)]
     partial = drawn("a", 1.0, 6, _2_3=1.0, _8_15=0.5)
@@ -168,17 +170,17 @@ def test_lines_of_all_models_run_from_left_to_right() -> None:
     for line in found.lines:
         across = [float(point.split()[0]) for point in line.path.removeprefix("M").split("L")]
         assert across == sorted(across) and len(across) == len(line.values)
-    looks = [(line.label, line.look) for line in found.lines]
+    looks = [(line.label, line.css_class) for line in found.lines]
     whole = [(f"org/m{number}", f"s{number + 2}") for number in range(BOLD - 1)]
     last = [(f"org/m{BOLD - 1}", "thin"), ("a (float32)", "part")]
     assert looks == [("org/b", "s1"), *whole, *last] and found.whole == BOLD + 1
     alone = sheet("s", [partial], {})
-    assert alone is not None and [line.look for line in alone.lines] == ["part"]
+    assert alone is not None and [line.css_class for line in alone.lines] == ["part"]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_parts_without_an_order_are_not_joined(seed: int) -> None:
-    """They stand in the order of the task, whatever is missing where, and each has a mark of its own."""
+def test_groups_without_order_are_not_joined(seed: int) -> None:
+    """Groups are in the order of the task, also if some are missing, and each has a separate dash."""
     order, chance = ["head", "middle", "tail", "control", "bare"], random.Random(seed)
     lacking = [[name for name in order if name != gone] for gone in order] + [order[:2], order[3:]]
     chance.shuffle(lacking)
@@ -189,25 +191,33 @@ def test_parts_without_an_order_are_not_joined(seed: int) -> None:
         assert "L" not in line.path and line.path.count("M") == line.path.count("h") == len(names)
 
 
-def test_a_sheet_says_what_is_in_colour(site: Built) -> None:
+def test_plot_caption(site: Built) -> None:
     text = (site.folder / "tasks" / "letters.html").read_text(encoding="utf-8")
     caption = re.search(r"<figcaption>(.*?)</figcaption>", text)
     cells = [cell for row in site.index["models"] for cell in row["cells"] if cell["task"] == "letters"]
-    partial = sum(cell["rows"] < cell["of"] for cell in cells)
+    partial = sum(cell["rows"] < cell["split_rows"] for cell in cells)
     assert caption and f"the best 6 of {len(cells) - partial} whole results in colour" in caption[1]
     assert partial == 1 and "; 1 over the first rows only" in caption[1] and text.count('<path class="part"') == 2
     assert re.search(r"org/partial[^<]* <small>first 30 rows</small>", text)
     assert all(text.count(f'<path class="s{number}"') == 2 for number in range(1, 7))
 
 
-def test_a_model_page_says_all(browser: Any, address: str, site: Built) -> None:
+def test_model_page(browser: Any, address: str, site: Built) -> None:
     slug = site.slug("org/both")
-    with watched(browser, address) as page:
+    with open_page(browser, address) as page:
         page.goto(f"{address}models/{slug}.html")
         text = page.locator("main").inner_text()
-        told = ("harness eval --model org/both", "a tester", "CC-BY-4.0", "n0nce", "Spot-checked", "+8.25", "off by 1")
-        for said in (*told, "every score recomputed", "of 9", f"badges/{slug}.svg"):
-            assert said in text, said
+        output = (
+            "harness eval --model org/both",
+            "a tester",
+            "CC-BY-4.0",
+            "n0nce",
+            "Spot-checked",
+            "+8.25",
+            "off by 1",
+        )
+        for message in (*output, "every score recomputed", "of 9", f"badges/{slug}.svg"):
+            assert message in text, message
         figures = page.locator("figure")
         assert figures.count() >= 4
         for figure in figures.all():  # what is drawn also stands in a table
@@ -217,7 +227,7 @@ def test_a_model_page_says_all(browser: Any, address: str, site: Built) -> None:
         assert any(link.endswith(f"{slug}.letters.test.csv") for link in links)
 
 
-def test_no_link_is_dead(site: Built) -> None:
+def test_links_are_valid(site: Built) -> None:
     class Links(HTMLParser):
         def __init__(self, path: Path):
             super().__init__()

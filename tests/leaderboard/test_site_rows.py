@@ -1,4 +1,4 @@
-"""The rows of the site: which record a cell comes from, what is a row of its own, places and verification levels."""
+"""The rows of the site: source of each cell, identity of rows, ranks and verification levels."""
 
 import random
 import re
@@ -16,44 +16,44 @@ from leaderboard.site.ranks import rank
 from leaderboard.submission_file import Submission
 from tests.leaderboard.external_runs import external_run
 from tests.leaderboard.record_edits import PRETRAINED, edit, make_record, resign
-from tests.leaderboard.site_fixtures import DAY, GAP, Built, attest, index_of, spoken
+from tests.leaderboard.site_fixtures import DAY, GAP, Built, attest, index_of, make_answers_record
 
 
 def test_verification_level_of_every_row(site: Built) -> None:
     words = {
-        row["id"]: (row["verification"]["word"], bool(row["verification"]["disputed"])) for row in site.index["models"]
+        row["id"]: (row["verification"]["level"], bool(row["verification"]["disputed"])) for row in site.index["models"]
     }
     assert words["org/both"] == ("spot-checked", False) and words["org/model-0"] == ("rescored", False)
     assert words["org/disputed"] == ("rescored", True)
-    assert f"on {DAY}" in site.rows[site.slug("org/model-0")]["verification"]["how"]
+    assert f"on {DAY}" in site.rows[site.slug("org/model-0")]["verification"]["evidence"]
 
 
-def test_a_row_stands_no_higher_than_the_least_of_its_records(records: Path) -> None:
-    checked = spoken(records, "org/m", wrong=3)
+def test_row_has_the_lowest_level_of_its_records(records: Path) -> None:
+    checked = make_answers_record(records, "org/m", wrong=3)
     attest(checked, "replay", True)
-    assert index_of(records)[0]["verification"]["word"] == "re-run"
-    spoken(records, "org/m", wrong=3, rows=50, tasks=("arithmetic",))
+    assert index_of(records)[0]["verification"]["level"] == "re-run"
+    make_answers_record(records, "org/m", wrong=3, rows=50, tasks=("arithmetic",))
     (row,) = index_of(records)
-    assert row["verification"]["word"] == "rescored" and len(row["records"]) == 2
+    assert row["verification"]["level"] == "rescored" and len(row["records"]) == 2
     assert {record["verification"] for record in row["records"]} == {"re-run", "rescored"}
 
 
-def test_supplied_outputs_say_so(records: Path, tmp_path: Path) -> None:
+def test_external_outputs_are_marked(records: Path, tmp_path: Path) -> None:
     run = external_run(tmp_path)
     make_record(run.folder, records)
     (row,) = index_of(records)
-    assert row["supplied"] and row["cells"][0]["errors"] == 143
+    assert row["external"] and row["cells"][0]["errors"] == 143
     for name in ("index.html", row["page"]):
         assert "external outputs" in (tmp_path / "site" / name).read_text(encoding="utf-8").lower()
 
 
-def test_fresh_gap_of_a_row(site: Built) -> None:
+def test_fresh_gap(site: Built) -> None:
     gap = site.rows[site.slug("org/both")]["fresh_gap"]
     assert (gap["value"], gap["low"], gap["high"]) == (GAP["gap"], GAP["low"], GAP["high"])
     assert site.rows[site.slug("org/model-0")]["fresh_gap"] is None
 
 
-def test_history_does_not_count(site: Built) -> None:
+def test_history_is_listed_but_not_counted(site: Built) -> None:
     assert "org/gone" not in {row["id"] for row in site.index["models"]}
     (cell,) = site.rows[site.slug("org/new")]["cells"]
     assert cell["errors"] == 125
@@ -62,9 +62,9 @@ def test_history_does_not_count(site: Built) -> None:
     assert "it was another model" in (site.folder / "index.html").read_text(encoding="utf-8")
 
 
-def test_a_withdrawn_record_takes_the_place_of_nothing(records: Path) -> None:
-    old = spoken(records, "org/m", wrong=3)
-    new = spoken(
+def test_withdrawn_record_supersedes_nothing(records: Path) -> None:
+    old = make_answers_record(records, "org/m", wrong=3)
+    new = make_answers_record(
         records, "org/m", wrong=4, submission=Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (old.name,))
     )
     assert index_of(records)[0]["cells"][0]["errors"] == 250
@@ -73,13 +73,13 @@ def test_a_withdrawn_record_takes_the_place_of_nothing(records: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [(("tasks", "letters", "version"), "version 0 of task letters"), (("generator",), "version 0 of the data")],
 )
-def test_records_of_other_versions_are_named_and_do_not_count(records: Path, path: tuple[str, ...], said: str) -> None:
-    """They do not keep the others from being shown."""
-    spoken(records, "org/new", wrong=3)
-    old = spoken(records, "org/old", wrong=4)
+def test_outdated_records_are_listed_but_not_counted(records: Path, path: tuple[str, ...], message: str) -> None:
+    """The other records are still shown."""
+    make_answers_record(records, "org/new", wrong=3)
+    old = make_answers_record(records, "org/old", wrong=4)
 
     def make_old(facts: dict[str, Any]) -> None:
         place = facts["data"]
@@ -90,33 +90,33 @@ def test_records_of_other_versions_are_named_and_do_not_count(records: Path, pat
     edit(old / "run.json", make_old)
     resign(old, records)
     assert [row["id"] for row in index_of(records)] == ["org/new"]
-    assert said in (records.parent / "site" / "index.html").read_text(encoding="utf-8")
+    assert message in (records.parent / "site" / "index.html").read_text(encoding="utf-8")
 
 
 def test_scores_of_an_older_harness_are_recomputed(records: Path) -> None:
-    """Of this one's they must be the same."""
-    folder = spoken(records, "org/m", wrong=3)
+    """Scores of the current version must match."""
+    folder = make_answers_record(records, "org/m", wrong=3)
     edit(folder / "result.json", lambda result: result | {"scores": []})
     folder = resign(folder, records)
-    with pytest.raises(UserError, match="not what its observations give"):
+    with pytest.raises(UserError, match="does not match its observations"):
         index_of(records)
     edit(folder / "run.json", lambda facts: facts | {"environment": {"fflm": "0.1.0", "device": "cpu"}})
     resign(folder, records)
     assert index_of(records)[0]["cells"][0]["errors"] == 334
 
 
-def test_nobody_supersedes_another_model(records: Path) -> None:
-    theirs = spoken(records, "org/m", wrong=3)
+def test_record_cannot_supersede_another_model(records: Path) -> None:
+    theirs = make_answers_record(records, "org/m", wrong=3)
     sneaky = Submission("a", "MIT", PRETRAINED, "", "2026-09-02", (theirs.name,))
-    spoken(records, "other/m", wrong=4, submission=sneaky)
+    make_answers_record(records, "other/m", wrong=4, submission=sneaky)
     assert {row["id"] for row in index_of(records)} == {"org/m", "other/m"}
 
 
-def test_cells_come_from_the_record_over_most_rows_then_the_latest(records: Path) -> None:
-    spoken(records, "org/m", wrong=3, created="2026-09-01T00:00:00+00:00")
-    spoken(records, "org/m", wrong=4, created="2026-09-02T00:00:00+00:00")
-    spoken(records, "org/m", wrong=5, rows=50, created="2026-09-03T00:00:00+00:00")
-    spoken(records, "org/m", wrong=6, rows=70, tasks=("arithmetic",), created="2026-09-04T00:00:00+00:00")
+def test_cell_priority(records: Path) -> None:
+    make_answers_record(records, "org/m", wrong=3, created="2026-09-01T00:00:00+00:00")
+    make_answers_record(records, "org/m", wrong=4, created="2026-09-02T00:00:00+00:00")
+    make_answers_record(records, "org/m", wrong=5, rows=50, created="2026-09-03T00:00:00+00:00")
+    make_answers_record(records, "org/m", wrong=6, rows=70, tasks=("arithmetic",), created="2026-09-04T00:00:00+00:00")
     (row,) = index_of(records)
     assert {cell["task"]: (cell["rows"], cell["errors"]) for cell in row["cells"]} == {
         "letters": (1000, 250),
@@ -139,9 +139,9 @@ def test_cells_come_from_the_record_over_most_rows_then_the_latest(records: Path
     ],
     ids=str,
 )
-def test_another_way_is_another_row(records: Path, change: dict[str, Any]) -> None:
-    spoken(records, "org/m", wrong=3)
-    spoken(records, "org/m", wrong=4, **change)
+def test_each_prompting_is_a_row(records: Path, change: dict[str, Any]) -> None:
+    make_answers_record(records, "org/m", wrong=3)
+    make_answers_record(records, "org/m", wrong=4, **change)
     rows = index_of(records)
     assert len({row["slug"] for row in rows}) == 2
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", row["slug"]) for row in rows)
@@ -156,37 +156,37 @@ def test_another_way_is_another_row(records: Path, change: dict[str, Any]) -> No
         ({}, "org/m"),
     ],
 )
-def test_a_row_names_what_was_loaded_with_the_model(records: Path, change: dict[str, Any], called: str) -> None:
-    """Also where no other row of the model stands beside it."""
-    spoken(records, "org/m", wrong=3, **change)
+def test_row_shows_the_variant(records: Path, change: dict[str, Any], called: str) -> None:
+    """Also if the model has no other row."""
+    make_answers_record(records, "org/m", wrong=3, **change)
     (row,) = index_of(records)
     page = (records.parent / "site" / row["page"]).read_text(encoding="utf-8")
     assert f'<h1 class="id">{called}</h1>' in page
 
 
-def test_ids_that_differ_in_case_have_files_of_their_own(records: Path) -> None:
+def test_ids_that_differ_in_case_have_separate_files(records: Path) -> None:
     for name in ("org/Model", "org/model", "org--model", "-.x"):
-        spoken(records, name, wrong=3)
+        make_answers_record(records, name, wrong=3)
     slugs = [row["slug"] for row in index_of(records)]
     assert len({slug.casefold() for slug in slugs}) == 4
 
 
-def test_a_given_run_stands_beside_the_records_unranked(records: Path, tmp_path: Path) -> None:
-    spoken(records, "org/m", wrong=3)
-    mine = spoken(tmp_path / "mine", "org/m", wrong=2)
+def test_local_run_is_shown_unranked(records: Path, tmp_path: Path) -> None:
+    make_answers_record(records, "org/m", wrong=3)
+    mine = make_answers_record(tmp_path / "mine", "org/m", wrong=2)
     (mine / "submission.json").unlink()
     rows = index_of(records, (mine, mine))
-    assert [row["yours"] for row in rows] == [False, True] or [row["yours"] for row in rows] == [True, False]
-    (yours,) = (row for row in rows if row["yours"])
+    assert [row["local_run"] for row in rows] == [False, True] or [row["local_run"] for row in rows] == [True, False]
+    (yours,) = (row for row in rows if row["local_run"])
     assert yours["division"] == "your run" and yours["records"] == [] and yours["cells"][0]["rank"] is None
-    (other,) = (row for row in rows if not row["yours"])
-    assert other["cells"][0]["rank"] == {"best": 1, "worst": 1, "of": 1}
+    (other,) = (row for row in rows if not row["local_run"])
+    assert other["cells"][0]["rank"] == {"best": 1, "worst": 1, "models": 1}
     page = (tmp_path / "site" / yours["page"]).read_text(encoding="utf-8")
     assert "Your run" in page and str(tmp_path) not in page
 
 
 @pytest.mark.parametrize("count", [1, 2, 12, 60])
-def test_rank_ranges_by_brute_force(count: int) -> None:
+def test_ranks_by_brute_force(count: int) -> None:
     numbers = random.Random(count)
     ends = [sorted(round(numbers.random(), 1) for _ in range(2)) for _ in range(count)]
     models = [f"model {numbers.randrange(count)}" for _ in range(count)]
@@ -199,11 +199,11 @@ def test_rank_ranges_by_brute_force(count: int) -> None:
         assert rank(rows)[name] == (1 + above, of - below, of)
 
 
-def test_ranks_are_of_whole_results_of_one_division(site: Built) -> None:
+def test_ranks_need_whole_results_of_a_division(site: Built) -> None:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in site.index["models"]:
         for cell in row["cells"]:
-            if cell["rows"] == cell["of"] and not row["verification"]["disputed"]:
+            if cell["rows"] == cell["split_rows"] and not row["verification"]["disputed"]:
                 groups.setdefault((row["division"], cell["task"]), []).append(cell)
             else:
                 assert cell["rank"] is None
@@ -212,11 +212,11 @@ def test_ranks_are_of_whole_results_of_one_division(site: Built) -> None:
         for cell in cells:
             above = sum(other["low"] > cell["high"] for other in cells)
             below = sum(other["high"] < cell["low"] for other in cells)
-            assert cell["rank"] == {"best": 1 + above, "worst": len(cells) - below, "of": len(cells)}
+            assert cell["rank"] == {"best": 1 + above, "worst": len(cells) - below, "models": len(cells)}
 
 
 def entry(slug: str, **cells: tuple[float, int]) -> Entry:
-    """A row with flip-flop cells of given accuracy over so many of 100 rows."""
+    """Returns a row with flip-flop cells of given accuracy over the first of 100 rows."""
     source: Any = SimpleNamespace(place="x", submission=None, findings=None)
     made = {
         ("flipflop", split): Cell(
@@ -236,13 +236,13 @@ def entry(slug: str, **cells: tuple[float, int]) -> Entry:
         ({"val": (0.9, 6), "val_dense": (0.8, 6)}, "val_dense", False),
     ],
 )
-def test_a_memory_is_as_good_as_its_worst_split(cells: dict[str, Any], worst: str, whole: bool) -> None:
+def test_memory_is_the_worst_split(cells: dict[str, Any], worst: str, whole: bool) -> None:
     row = entry("m", **cells)
     assert row.memory is not None and row.memory.split == worst
     assert (row.whole_memory is not None) == whole
 
 
-def test_parts_make_plots() -> None:
+def test_groups_make_plots() -> None:
     def score(group: str | None, value: float = 0.5) -> dict[str, Any]:
         numbers = {"value": value, "low": 0.1, "high": 0.9, "n": 4, "errors": 2, "baseline": None}
         return {"task": "t", "split": "s", "metric": "accuracy", "group": group, **numbers}

@@ -1,4 +1,4 @@
-"""Text of strangers stays text, and what the server says and refuses."""
+"""Untrusted text is escaped, and the server rejects other requests."""
 
 import csv
 import html
@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import UserError
 from leaderboard.site import serve
-from tests.leaderboard.browsing import paths_of, served, watched
+from tests.leaderboard.browsing import open_page, paths_of, served
 from tests.leaderboard.site_fixtures import HOSTILE, Built, hostile_site
 
 
@@ -26,9 +26,9 @@ def hostile(site: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["index", "model", "task", "compare"])
-def test_hostile_text_stays_text(browser: Any, hostile: Path, kind: str) -> None:
+def test_hostile_text_is_escaped(browser: Any, hostile: Path, kind: str) -> None:
     (path,) = (path for path in hostile.glob("models/*.html"))
-    with served(hostile) as where, watched(browser, where) as page:
+    with served(hostile) as where, open_page(browser, where) as page:
         page.goto(where + paths_of(path.stem)[kind])
         if kind == "compare":
             page.locator("#difference td").first.wait_for()
@@ -68,15 +68,15 @@ def test_headers(address: str) -> None:
         assert answer.headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_pages_and_headers_have_one_policy(address: str) -> None:
+def test_pages_and_headers_have_the_same_policy(address: str) -> None:
     with urlopen(f"{address}index.html") as answer:
-        told = html.unescape(answer.read().decode())
+        message = html.unescape(answer.read().decode())
         policy, _, rest = answer.headers["Content-Security-Policy"].rpartition("; ")
-    assert f'http-equiv="Content-Security-Policy" content="{policy}"' in told and rest == "frame-ancestors 'none'"
+    assert f'http-equiv="Content-Security-Policy" content="{policy}"' in message and rest == "frame-ancestors 'none'"
 
 
 def broken(error: Exception) -> Any:
-    """A copying of a file to a client that fails."""
+    """Returns a failing copy of a file to a client."""
 
     def copyfile(*_: object) -> None:
         raise error
@@ -85,19 +85,19 @@ def broken(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(BrokenPipeError(), ""), (ConnectionResetError(), ""), (ValueError("a defect"), "a defect")]
+    ("error", "expected"), [(BrokenPipeError(), ""), (ConnectionResetError(), ""), (ValueError("a defect"), "a defect")]
 )
-def test_a_client_that_went_away(
-    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, told: str
+def test_disconnected_client(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, expected: str
 ) -> None:
     monkeypatch.setattr(serve.Handler, "copyfile", broken(error))
     with pytest.raises(IncompleteRead), urlopen(f"{address}index.html") as answer:
         answer.read()
-    said = capsys.readouterr().err
-    assert (told in said) if told else (said == "")
+    message = capsys.readouterr().err
+    assert (expected in message) if expected else (message == "")
 
 
-def test_serve_says_where_and_ends_quietly(
+def test_serve_prints_the_address(
     site: Built,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -107,12 +107,12 @@ def test_serve_says_where_and_ends_quietly(
 
     monkeypatch.setattr(serve.ThreadingHTTPServer, "serve_forever", interrupted)
     serve.command(site.folder, 0)
-    said = capsys.readouterr()
-    assert re.search(r"http://127\.0\.0\.1:\d+/", said.out) and said.err == ""
+    message = capsys.readouterr()
+    assert re.search(r"http://127\.0\.0\.1:\d+/", message.out) and message.err == ""
 
 
 def status(address: str, path: str, *hosts: str, method: str = "GET") -> int:
-    """What the server says to a request as it stands, with these Host headers."""
+    """Returns the status of a raw request with the given Host headers."""
     connection = HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=10)
     connection.putrequest(method, path, skip_host=True)
     for host in hosts:
@@ -125,7 +125,7 @@ def status(address: str, path: str, *hosts: str, method: str = "GET") -> int:
 
 
 @pytest.mark.parametrize("host", ["localhost", "LocalHost:8000", "127.0.0.1", "127.0.0.1:1", "[::1]:8000"])
-def test_names_of_this_machine_are_answered(address: str, host: str) -> None:
+def test_local_host_names_are_served(address: str, host: str) -> None:
     assert status(address, "/index.html", host) == 200 and status(address, "/", host, method="HEAD") == 200
 
 
@@ -134,14 +134,14 @@ def test_names_of_this_machine_are_answered(address: str, host: str) -> None:
     ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example",
      "", "localhost:x", "0.0.0.0", "10.0.0.1", "127.0.0.1\tevil"],
 )  # fmt: skip
-def test_a_name_of_a_stranger_that_points_here_is_not(address: str, host: str) -> None:
+def test_other_host_names_are_rejected(address: str, host: str) -> None:
     assert status(address, "/index.html", host) == 421 and status(address, "/", host, method="HEAD") == 421
     assert status(address, "/index.html", "localhost", host) == 421
 
 
 @pytest.fixture
 def littered(tmp_path: Path) -> Iterator[str]:
-    """A folder with a page, and with what must not be shown beside it."""
+    """A folder with a page and with files that must not be served."""
     folder = tmp_path / "site"
     for name in ("index.html", ".env", ".git/config", "a/.hidden/x", "a/index.html", "bare/x", "ours.txt"):
         path = folder / name
@@ -161,7 +161,7 @@ def littered(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/a/", "/a/index.html", "/bare/x", "/ours.txt", "/a/../ours.txt"])
-def test_files_of_the_folder_are_served(littered: str, path: str) -> None:
+def test_site_files_are_served(littered: str, path: str) -> None:
     assert status(littered, path, "localhost") == 200
 
 
@@ -171,12 +171,12 @@ def test_files_of_the_folder_are_served(littered: str, path: str) -> None:
      "/linked/", "/linked/index.html", "/page/", "/page/index.html", "/pipe", "/bare/", "/../secret.txt",
      "/%2e%2e/secret.txt", "/a/..%2f..%2fsecret.txt", "/none", "/%00", "//etc/passwd"],
 )  # fmt: skip
-def test_links_dots_and_lists_are_not(littered: str, path: str) -> None:
+def test_links_hidden_files_and_listings_are_not_served(littered: str, path: str) -> None:
     assert status(littered, path, "localhost") == 404
     assert status(littered, path, "localhost", method="HEAD") == 404
 
 
-def test_serve_refuses(site: Built, tmp_path: Path) -> None:
+def test_serve_errors(site: Built, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no index\.html"):
         serve.server(tmp_path, 0)
     with serve.server(site.folder, 0) as taken, pytest.raises(UserError, match="cannot be used"):

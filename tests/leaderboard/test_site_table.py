@@ -1,4 +1,4 @@
-"""The table in real Chromium: sorting, filters, search, groups of columns, a view as a link; with many rows."""
+"""The table in Chromium: sorting, filters, search, column groups, links to views, many rows."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.leaderboard.browsing import DESK, PHONE, cell_of, crowd, head, served, shown, watched
+from tests.leaderboard.browsing import DESK, PHONE, cell_of, head, large_index_page, open_page, served, shown
 from tests.leaderboard.site_fixtures import Built
 
 ASSETS = ("style.css", "site.js", "icon.svg")
@@ -16,20 +16,20 @@ ASSETS = ("style.css", "site.js", "icon.svg")
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
-    """The first page at a desk."""
-    with watched(browser, address) as opened:
+    """The index page at desktop size."""
+    with open_page(browser, address) as opened:
         opened.goto(f"{address}index.html")
         yield opened
 
 
 def in_order(rows: list[dict[str, Any]], key: str, descending: bool) -> list[str]:
-    """The order of a column by what its cells show: partial results after whole ones, then those without."""
+    """Returns the expected order of a column: whole results, partial ones, empty cells."""
 
     def value(row: dict[str, Any]) -> Any:
         if key == "model":
             return row["id"].lower()
         if key == "verification":
-            return ["reported", "rescored", "spot-checked", "re-run"].index(row["verification"]["word"])
+            return ["reported", "rescored", "spot-checked", "re-run"].index(row["verification"]["level"])
         if key == "memory":
             return row["memory"] and row["memory"]["rank"]["best"]
         if key == "gap":
@@ -39,11 +39,11 @@ def in_order(rows: list[dict[str, Any]], key: str, descending: bool) -> list[str
 
     def part(row: dict[str, Any]) -> bool:
         cell = cell_of(row, key)
-        return cell is not None and cell["rows"] < cell["of"]
+        return cell is not None and cell["rows"] < cell["split_rows"]
 
     present = [row for row in rows if value(row) is not None]
     whole, partial = ([row for row in present if part(row) == one] for one in (False, True))
-    # Sorted either way, equals stay in the order of the table.
+    # Equal values keep the order of the table in both directions.
     ordered = [row for group in (whole, partial) for row in sorted(group, key=value, reverse=descending)]
     return [row["slug"] for row in ordered] + [row["slug"] for row in rows if value(row) is None]
 
@@ -64,7 +64,7 @@ def test_sort_by_mouse(page: Any, site: Built, key: str) -> None:
     assert sorted(directions) == ["ascending", "descending"]
 
 
-def test_partial_results_come_last_in_both_directions(page: Any, site: Built) -> None:
+def test_partial_results_sort_last(page: Any, site: Built) -> None:
     partial, without = site.slug("org/partial"), site.slug("fflm/lstm")
     for _ in range(2):
         head(page, "letters.test").get_by_role("button").click()
@@ -94,7 +94,7 @@ def test_sort_by_keyboard(page: Any, site: Built, press: str) -> None:
         ("family", "GPT2", lambda row: row["id"] == "org/both"),
         ("task", "arithmetic", lambda row: row["id"] == "org/both"),
         ("task", "flipflop", lambda row: False),
-        ("verification", "spot-checked", lambda row: row["verification"]["word"] == "spot-checked"),
+        ("verification", "spot-checked", lambda row: row["verification"]["level"] == "spot-checked"),
         ("verification", "disputed", lambda row: row["verification"]["disputed"]),
     ],
 )
@@ -129,13 +129,13 @@ def test_column_groups(page: Any) -> None:
     assert cells.count() == before and head(page, "letters.test").is_visible()
 
 
-def test_a_view_can_be_linked(page: Any, browser: Any, address: str) -> None:
+def test_view_is_kept_in_the_address(page: Any, browser: Any, address: str) -> None:
     page.get_by_role("searchbox").fill("org")
     page.locator("select[name=verification]").select_option("rescored")
     head(page, "letters.test").get_by_role("button").click()
     page.get_by_role("button", name="memory", exact=True).click()
     page.wait_for_url(re.compile("hide=memory"))
-    with watched(browser, address) as other:
+    with open_page(browser, address) as other:
         other.goto(page.url)
         assert shown(other) == shown(page) and 0 < len(shown(other)) < 12
         assert head(other, "letters.test").get_attribute("aria-sort") == "descending"
@@ -148,7 +148,7 @@ def test_a_view_can_be_linked(page: Any, browser: Any, address: str) -> None:
 CALLS = "const one = history.replaceState; history.replaceState = (...all) => { calls++; one.apply(history, all); }"
 
 
-def test_the_address_does_not_change_with_every_letter(page: Any, site: Built) -> None:
+def test_address_updates_are_delayed(page: Any, site: Built) -> None:
     """Safari refuses more than 100 changes in 30 seconds."""
     page.evaluate(f"window.calls = 0; {CALLS}; 0")
     page.get_by_role("searchbox").press_sequentially("org/model " * 10, delay=1)
@@ -163,8 +163,8 @@ def test_the_address_does_not_change_with_every_letter(page: Any, site: Built) -
 
 @pytest.mark.parametrize(("rows", "of"), [(1000, 1000), (6, 1000), (1000, 100_000)])
 def test_index_of_200_models_is_light(site: Built, rows: int, of: int) -> None:
-    """First load, uncompressed."""
-    text = crowd(site, rows, of)
+    """Size of the first load, uncompressed."""
+    text = large_index_page(site, rows, of)
     assert text.count("<tr id=") == 200 and text.count("87.12") == 200 * 13 and text.count(f", {of:,} rows<") == 13
     assert text.count(f" first {rows:,}<") == (200 * 13 if rows < of else 0)
     assert len(text.encode()) + sum((site.folder / name).stat().st_size for name in ASSETS) < 300_000
@@ -172,16 +172,16 @@ def test_index_of_200_models_is_light(site: Built, rows: int, of: int) -> None:
 
 @pytest.fixture(scope="module")
 def crowded(site: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a page of 200 models with partial results is served."""
+    """The address of a page of 200 models with partial results."""
     folder: Path = tmp_path_factory.mktemp("crowded")
-    (folder / "index.html").write_text(crowd(site, 1000, 100_000), encoding="utf-8", newline="\n")
+    (folder / "index.html").write_text(large_index_page(site, 1000, 100_000), encoding="utf-8", newline="\n")
     for name in ASSETS:
         shutil.copyfile(site.folder / name, folder / name)
     with served(folder) as where:
         yield where
 
 
-def test_the_focus_is_seen_beside_the_first_column(browser: Any, crowded: str) -> None:
+def test_focus_is_visible(browser: Any, crowded: str) -> None:
     seen = """() => {
       const one = document.activeElement, here = one.getBoundingClientRect();
       const box = one.closest(".scroll").getBoundingClientRect();
@@ -190,7 +190,7 @@ def test_the_focus_is_seen_beside_the_first_column(browser: Any, crowded: str) -
         inside: here.left >= box.left && here.right <= box.right && here.top >= box.top && here.bottom <= box.bottom,
         uncovered: ends.every((x) => one.contains(document.elementFromPoint(x, middle))) };
     }"""
-    with watched(browser, crowded, viewport=PHONE) as page:
+    with open_page(browser, crowded, viewport=PHONE) as page:
         page.goto(crowded)
         keys = page.locator("#board th[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
         page.locator(".scroll").first.focus()
@@ -203,8 +203,8 @@ def test_the_focus_is_seen_beside_the_first_column(browser: Any, crowded: str) -
 
 
 @pytest.mark.parametrize("viewport", [DESK, PHONE])
-def test_heads_and_names_stay(browser: Any, crowded: str, viewport: dict[str, int]) -> None:
-    with watched(browser, crowded, viewport=viewport) as page:
+def test_sticky_headers(browser: Any, crowded: str, viewport: dict[str, int]) -> None:
+    with open_page(browser, crowded, viewport=viewport) as page:
         page.goto(crowded)
         box, name = page.locator(".scroll").first, page.locator("#board tbody tr").nth(100).locator("th")
         box.evaluate("one => one.scrollTo(400, 5000)")
@@ -218,7 +218,7 @@ def test_heads_and_names_stay(browser: Any, crowded: str, viewport: dict[str, in
 
 
 def test_print(browser: Any, crowded: str) -> None:
-    with watched(browser, crowded, viewport={"width": 718, "height": 1000}, color_scheme="dark") as page:  # A4
+    with open_page(browser, crowded, viewport={"width": 718, "height": 1000}, color_scheme="dark") as page:  # A4
         page.goto(crowded)
         page.emulate_media(media="print")
         assert not any(page.locator(one).first.is_visible() for one in ("#controls", "#count", "nav", "a.k"))

@@ -1,4 +1,4 @@
-"""What later records, other contacts and careless builders cannot do to a row."""
+"""Later records, other contacts and other builds cannot displace a row."""
 
 import json
 import os
@@ -14,103 +14,103 @@ from leaderboard.hub import space
 from leaderboard.site import build
 from leaderboard.verification_level import RE_RUN, RESCORED, SPOT_CHECKED, level_of
 from tests.leaderboard.record_edits import TRAINED
-from tests.leaderboard.site_fixtures import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, spoken
+from tests.leaderboard.site_fixtures import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, make_answers_record
 
 CHAT = Prompting(template="c" * 64)
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
 
 
-def test_a_later_record_of_which_less_is_shown_displaces_nothing(records: Path) -> None:
-    checked = spoken(records, "org/m", wrong=50)
+def test_later_record_with_lower_level_replaces_nothing(records: Path) -> None:
+    checked = make_answers_record(records, "org/m", wrong=50)
     attest(checked, "replay", True, asked=4)
-    spoken(records, "org/m", wrong=2, **LATER)
+    make_answers_record(records, "org/m", wrong=2, **LATER)
     (row,) = index_of(records)
-    assert row["verification"]["word"] == SPOT_CHECKED and row["cells"][0]["errors"] == 20
+    assert row["verification"]["level"] == SPOT_CHECKED and row["cells"][0]["errors"] == 20
     assert len(row["records"]) == 1
 
 
-def test_a_fresh_gap_stays_with_the_model_whatever_comes_later(records: Path) -> None:
-    spoiled = spoken(records, "org/m", wrong=50)
+def test_fresh_gap_stays_with_the_model(records: Path) -> None:
+    spoiled = make_answers_record(records, "org/m", wrong=50)
     attest(spoiled, "fresh", None, seed=1, environment={}, gaps=[GAP])
     attest(spoiled, "replay", False, asked=4, differences=["row 3"])
-    spoken(records, "org/m", wrong=2, **LATER)
+    make_answers_record(records, "org/m", wrong=2, **LATER)
     (row,) = index_of(records)
     assert row["fresh_gap"]["value"] == GAP["gap"]
     page = (records.parent / "site" / row["page"]).read_text(encoding="utf-8")
     assert row["cells"][0]["errors"] == 500 and "disputed" in page
 
 
-def test_the_gap_that_is_shown_is_the_surest(records: Path) -> None:
-    """Not the largest, which is noise where few rows were asked."""
-    record = spoken(records, "org/m", wrong=50, tasks=("letters", "arithmetic"))
+def test_shown_gap_has_the_highest_lower_end(records: Path) -> None:
+    """Not the largest gap, which is noise for few rows."""
+    record = make_answers_record(records, "org/m", wrong=50, tasks=("letters", "arithmetic"))
     noise = {**GAP, "task": "arithmetic", "public": {**SCORE, "value": 0.4}, "fresh": {**SCORE, "value": 0.6}}
     noise |= {"gap": -0.2, "low": -0.45, "high": 0.05}
     attest(record, "fresh", None, seed=1, environment={}, gaps=[GAP, noise])
     assert index_of(records)[0]["fresh_gap"]["task"] == "letters"
 
 
-def test_divisions_are_rows_of_their_own(records: Path) -> None:
-    spoken(records, "org/m", wrong=50, submission=replace(SUBMISSION, division=TRAINED))
-    spoken(records, "org/m", wrong=2, rows=5, tasks=("arithmetic",), **LATER)
+def test_each_division_is_a_row(records: Path) -> None:
+    make_answers_record(records, "org/m", wrong=50, submission=replace(SUBMISSION, division=TRAINED))
+    make_answers_record(records, "org/m", wrong=2, rows=5, tasks=("arithmetic",), **LATER)
     rows = {row["division"]: [cell["task"] for cell in row["cells"]] for row in index_of(records)}
     assert rows == {TRAINED: ["letters"], "pretrained": ["arithmetic"]}
 
 
-def test_a_few_rows_of_another_task_sink_no_row(records: Path) -> None:
-    spoken(records, "org/top", wrong=50)
-    spoken(records, "org/top", wrong=2, rows=5, tasks=("arithmetic",), **LATER)
-    spoken(records, "org/weak", wrong=2)
+def test_partial_task_does_not_affect_ranks(records: Path) -> None:
+    make_answers_record(records, "org/top", wrong=50)
+    make_answers_record(records, "org/top", wrong=2, rows=5, tasks=("arithmetic",), **LATER)
+    make_answers_record(records, "org/weak", wrong=2)
     rows = index_of(records)
     assert [row["id"] for row in rows] == ["org/top", "org/weak"]
     page = (records.parent / "site" / "index.html").read_text(encoding="utf-8")
     assert "first rows only" not in page
 
 
-def test_chat_and_plain_text_are_rows_of_their_own(records: Path) -> None:
-    """And what is asked in one way only stands with them."""
-    spoken(records, "org/m", wrong=50, prompting=CHAT)
-    spoken(records, "org/m", wrong=2, **LATER)
+def test_chat_and_plain_prompts_are_separate_rows(records: Path) -> None:
+    """Tasks without prompting join the plainest row."""
+    make_answers_record(records, "org/m", wrong=50, prompting=CHAT)
+    make_answers_record(records, "org/m", wrong=2, **LATER)
     rows = index_of(records)
     assert {row["prompting"]["chat"]: row["cells"][0]["errors"] for row in rows} == {True: 20, False: 500}
     labels = [(records.parent / "site" / row["page"]).read_text(encoding="utf-8").split("<title>")[1] for row in rows]
     assert sorted("chat template" in label.split("</title>")[0] for label in labels) == [False, True]
 
 
-def test_what_is_disputed_has_no_rank_and_says_so_everywhere(records: Path) -> None:
-    record = spoken(records, "org/m", wrong=50)
+def test_disputed_rows_are_marked_and_unranked(records: Path) -> None:
+    record = make_answers_record(records, "org/m", wrong=50)
     attest(record, "replay", False, asked=4, differences=["row 3"])
-    spoken(records, "org/other", wrong=2)
+    make_answers_record(records, "org/other", wrong=2)
     rows = {row["id"]: row for row in index_of(records)}
-    assert rows["org/m"]["cells"][0]["rank"] is None and rows["org/other"]["cells"][0]["rank"]["of"] == 1
+    assert rows["org/m"]["cells"][0]["rank"] is None and rows["org/other"]["cells"][0]["rank"]["models"] == 1
     site = records.parent / "site"
     files = ["index.html", rows["org/m"]["page"], "tasks/letters.html", "scores.csv", "feed.xml"]
     files.append(f"badges/{rows['org/m']['slug']}.svg")
     assert [name for name in files if "disputed" not in (site / name).read_text(encoding="utf-8")] == []
 
 
-def told(*replays: tuple[bool, int]) -> tuple[str, bool]:
-    """The word and whether it is disputed after replays, each whether it agrees, of so many of 100 sequences."""
+def level_after(*replays: tuple[bool, int]) -> tuple[str, bool]:
+    """Returns the level and dispute after replays. replays: whether each agrees, and its sequences of 100."""
     attestations = [
         Attestation("0" * 64, REPLAY, f"2026-09-{day:02}T08:00:00Z", "a maintainer", "n", agrees,
                     {**REPLAYED, "asked": asked, "of": 100})
         for day, (agrees, asked) in enumerate(replays, start=1)
     ]  # fmt: skip
     found = level_of(attestations, "fflm")
-    return found.word, bool(found.disputed)
+    return found.level, bool(found.disputed)
 
 
-def test_a_dispute_ends_with_as_many_sequences_as_it_began_with() -> None:
-    assert told() == (RESCORED, False)
-    assert told((True, 32)) == (SPOT_CHECKED, False)
-    assert told((True, 100), (True, 5)) == (RE_RUN, False)
-    assert told((False, 100), (True, 1)) == (SPOT_CHECKED, True)
-    assert told((False, 32), (True, 32)) == (SPOT_CHECKED, False)
-    assert told((True, 100), (False, 32), (True, 32)) == (RE_RUN, False)
+def test_dispute_ends_with_a_replay_of_as_many_sequences() -> None:
+    assert level_after() == (RESCORED, False)
+    assert level_after((True, 32)) == (SPOT_CHECKED, False)
+    assert level_after((True, 100), (True, 5)) == (RE_RUN, False)
+    assert level_after((False, 100), (True, 1)) == (SPOT_CHECKED, True)
+    assert level_after((False, 32), (True, 32)) == (SPOT_CHECKED, False)
+    assert level_after((True, 100), (False, 32), (True, 32)) == (RE_RUN, False)
 
 
-def test_a_site_of_which_something_was_made_is_not_replaced(records: Path) -> None:
-    """A CNAME, a clone of git: what the build did not write it does not take away."""
-    spoken(records, "org/m", wrong=3)
+def test_site_with_other_files_is_not_replaced(records: Path) -> None:
+    """Files that the build did not write, such as a CNAME or .git, are not deleted."""
+    make_answers_record(records, "org/m", wrong=3)
     index_of(records)
     site = records.parent / "site"
     for name in ("CNAME", ".git"):
@@ -122,8 +122,8 @@ def test_a_site_of_which_something_was_made_is_not_replaced(records: Path) -> No
     index_of(records)
 
 
-def test_the_files_of_a_site_are_not_those_of_the_records(records: Path) -> None:
-    record = spoken(records, "org/m", wrong=3)
+def test_site_files_are_copies(records: Path) -> None:
+    record = make_answers_record(records, "org/m", wrong=3)
     (row,) = index_of(records)
     copy = records.parent / "site" / row["records"][0]["folder"] / "run.json"
     copy.write_text("edited", encoding="utf-8")
@@ -132,7 +132,7 @@ def test_the_files_of_a_site_are_not_those_of_the_records(records: Path) -> None
 
 @pytest.mark.parametrize("name", [".env", "notes.txt", "models/link.html"])
 def test_only_a_site_is_published(records: Path, name: str) -> None:
-    spoken(records, "org/m", wrong=3)
+    make_answers_record(records, "org/m", wrong=3)
     index_of(records)
     path = records.parent / "site" / name
     if name.endswith("link.html"):
@@ -143,20 +143,20 @@ def test_only_a_site_is_published(records: Path, name: str) -> None:
         space.command("org/board", records.parent / "site")
 
 
-def test_a_record_given_as_a_run_is_one_row(records: Path) -> None:
-    record = spoken(records, "org/m", wrong=3)
-    assert [row["yours"] for row in index_of(records, (record,))] == [False]
+def test_record_given_as_a_run_is_one_row(records: Path) -> None:
+    record = make_answers_record(records, "org/m", wrong=3)
+    assert [row["local_run"] for row in index_of(records, (record,))] == [False]
 
 
 @pytest.mark.parametrize("url", ["https://x y/", "https://x/)](evil", "ftp://x/", "javascript:alert(1)"])
-def test_addresses_that_are_none(records: Path, tmp_path: Path, url: str) -> None:
-    spoken(records, "org/m", wrong=3)
-    with pytest.raises(UserError, match="no address"):
+def test_invalid_site_addresses(records: Path, tmp_path: Path, url: str) -> None:
+    make_answers_record(records, "org/m", wrong=3)
+    with pytest.raises(UserError, match="not a web address"):
         build.command(tmp_path / "out", [], records, url)
 
 
-def test_a_kept_finding_that_was_edited_is_made_again(records: Path) -> None:
-    spoken(records, "org/m", wrong=3)
+def test_edited_cache_file_is_ignored(records: Path) -> None:
+    make_answers_record(records, "org/m", wrong=3)
     (row,) = index_of(records)
     for path in Path(os.environ["FFLM_CACHE"]).glob("*.json"):
         kept = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Submitting: a record is judged first, whole or not there at all, and gives nothing away."""
+"""Submitting: a record is verified first, written atomically, and has no private data."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ from harness.runs.run import read_run
 from leaderboard import create_record
 from leaderboard.commands.submit import add_arguments
 from leaderboard.records import find_records, read_record
-from leaderboard.submission_file import stated
+from leaderboard.submission_file import submission_from_options
 from leaderboard.verification.diff import added_records, contents
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.verify_record import verify_record
@@ -31,7 +31,7 @@ from tests.leaderboard.record_edits import SUBMISSION, TERMS, edit, make_record,
 
 @pytest.fixture
 def run_folder(finished: Path, tmp_path: Path) -> Path:
-    """A copy of that run, to be changed at will."""
+    """A copy of that run, for edits."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
@@ -45,7 +45,7 @@ def records(checkout: Path) -> Path:
     return checkout / "leaderboard" / "records"
 
 
-def test_a_record_is_written_once_and_whole(cli: Run, run_folder: Path, checkout: Path) -> None:
+def test_record_is_written_once(cli: Run, run_folder: Path, checkout: Path) -> None:
     result = cli("harness", "submit", run_folder, "--to", checkout, *TERMS)
     assert result.returncode == 0, result.stderr
     assert "trained on fflm" in result.stdout and "git add" in result.stdout and "flipflop" in result.stdout
@@ -53,59 +53,59 @@ def test_a_record_is_written_once_and_whole(cli: Run, run_folder: Path, checkout
     assert record.submission.contact == "a tester" and record.submission.licence == "CC0-1.0"
     assert verify_record(record.folder, records(checkout)).accepted
     assert not list(checkout.rglob("*.partial"))
-    assert "is there already" in refused(cli("harness", "submit", run_folder, "--to", checkout, *TERMS))
+    assert "already exists" in refused(cli("harness", "submit", run_folder, "--to", checkout, *TERMS))
     edit(record.folder / "run.json", lambda facts: facts | {"left_out": {"letters": "changed"}})
-    with pytest.raises(Exception, match="changed after it was recorded"):
+    with pytest.raises(Exception, match="changed after submission"):
         list(find_records(records(checkout)))
 
 
-def test_a_dry_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) -> None:
+def test_dry_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) -> None:
     before = contents(checkout), contents(run_folder)
     result = cli("harness", "submit", run_folder, "--to", checkout, *TERMS, "--dry-run")
     assert result.returncode == 0 and "would be accepted" in result.stdout
     assert (contents(checkout), contents(run_folder)) == before
 
 
-def test_a_dry_run_needs_no_place(cli: Run, run_folder: Path, checkout: Path) -> None:
+def test_dry_run_without_target(cli: Run, run_folder: Path, checkout: Path) -> None:
     before = contents(run_folder)
     result = cli("harness", "submit", run_folder, *TERMS, "--dry-run")
     assert result.returncode == 0 and "would be accepted" in result.stdout and "add --to" in result.stdout
     assert contents(run_folder) == before and contents(checkout) == {}
     edit(run_folder / "run.json", lambda facts: facts | {"command": "harness eval <script>"})
     assert "markup" in refused(cli("harness", "submit", run_folder, *TERMS, "--dry-run"))
-    assert "contact is not said" in refused(cli("harness", "submit", run_folder, "--dry-run"))
+    assert "contact is missing" in refused(cli("harness", "submit", run_folder, "--dry-run"))
 
 
-def test_what_the_examples_say_is_not_taken(cli: Run, run_folder: Path, tmp_path: Path) -> None:
-    """The file of the rules as it stands there, and the words of --help."""
+def test_placeholders_are_refused(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    """The example file of the documentation, and the texts of --help."""
     rules = (Path(__file__).parents[2] / "docs" / "leaderboard.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", rules, re.DOTALL)
     about = tmp_path / "about.toml"
     about.write_text(example, encoding="utf-8")
     submit = ("submit", run_folder, "--dry-run", "--about", about)
-    assert "the contact is still that of the example" in refused(cli("harness", *submit))
-    assert "the disclosure is still that of the example" in refused(cli("harness", *submit, "--contact", "a tester"))
+    assert "the contact is the placeholder" in refused(cli("harness", *submit))
+    assert "the disclosure is the placeholder" in refused(cli("harness", *submit, "--contact", "a tester"))
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     helps = {one.dest: one.help for one in parser._actions}
     for option, words in (("contact", helps["contact"]), ("disclosure", helps["disclosure"]), ("contact", "<NAME>")):
         terms = dict(zip([word[2:] for word in TERMS[::2]], TERMS[1::2], strict=True)) | {option: words}
-        with pytest.raises(UserError, match=f"the {option} is still that of the example"):
-            stated(terms, None, "2026-11-21")
+        with pytest.raises(UserError, match=f"the {option} is the placeholder"):
+            submission_from_options(terms, None, "2026-11-21")
     for words in ("org", "Ada", "a name"):
-        assert stated(terms | {"contact": words}, None, "2026-11-21").contact == words
+        assert submission_from_options(terms | {"contact": words}, None, "2026-11-21").contact == words
 
 
-def test_a_refused_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) -> None:
+def test_refused_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path) -> None:
     edit(run_folder / "run.json", lambda facts: facts | {"command": "harness eval <script>"})
     assert "markup" in refused(cli("harness", "submit", run_folder, "--to", checkout, *TERMS))
     assert contents(checkout) == {}
 
 
 @pytest.mark.parametrize(
-    ("terms", "said"),
+    ("terms", "message"),
     [
-        (TERMS[2:], "contact is not said"),
+        (TERMS[2:], "contact is missing"),
         ([*TERMS, "--licence", "mine"], "there is no licence 'mine': --licence takes CC0-1.0, CC-BY-4.0"),
         ([*TERMS, "--licence", "apache2"], "did you mean 'Apache-2.0'?"),
         ([*TERMS, "--division", "pretraind"], "did you mean 'pretrained'?"),
@@ -115,11 +115,11 @@ def test_a_refused_run_writes_nothing(cli: Run, run_folder: Path, checkout: Path
         ([*TERMS, "--supersedes", "0" * 12], "no such record"),
     ],
 )
-def test_terms_that_are_none(cli: Run, run_folder: Path, checkout: Path, terms: list[str], said: str) -> None:
+def test_invalid_terms(cli: Run, run_folder: Path, checkout: Path, terms: list[str], message: str) -> None:
     make_record(run_folder, records(checkout))
     before = contents(checkout)
     edit(run_folder / "run.json", lambda facts: facts | {"starts": []})
-    assert said in refused(cli("harness", "submit", run_folder, "--to", checkout, *terms))
+    assert message in refused(cli("harness", "submit", run_folder, "--to", checkout, *terms))
     assert contents(checkout) == before
 
 
@@ -127,43 +127,43 @@ def test_terms_from_a_file(tmp_path: Path) -> None:
     about = tmp_path / "about.toml"
     about.write_text('contact = "René"\nlicence = "MIT"\ndivision = "pretrained"\ndisclosure = "None."\n', "utf-8")
     options = {"contact": None, "licence": "CC0-1.0", "supersedes": None}
-    found = stated(options, about, "2026-11-21")
+    found = submission_from_options(options, about, "2026-11-21")
     assert (found.contact, found.licence, found.supersedes) == ("René", "CC0-1.0", ())
     about.write_text('hobby = "chess"\n', "utf-8")
     with pytest.raises(Exception, match="'hobby'"):
-        stated(options, about, "2026-11-21")
+        submission_from_options(options, about, "2026-11-21")
     about.write_text("contact", "utf-8")
-    with pytest.raises(Exception, match="no TOML file"):
-        stated(options, about, "2026-11-21")
+    with pytest.raises(Exception, match="not a TOML file"):
+        submission_from_options(options, about, "2026-11-21")
 
 
 @pytest.mark.parametrize("terms", [[], [*TERMS, "--contact", "null"], ["--about", "none.toml"]])
-def test_places_come_before_terms(
+def test_paths_are_checked_before_terms(
     capsys: pytest.CaptureFixture[str], run_folder: Path, tmp_path: Path, terms: list[str]
 ) -> None:
-    """A run or a checkout that is not there is told first, whatever else is wrong."""
+    """A missing run or checkout is reported first."""
     nowhere = str(tmp_path / "nope")
-    for places, told in (
+    for places, message in (
         ([nowhere, "--to", "x"], f"{nowhere} is not a run folder"),
         ([nowhere], f"{nowhere} is not a run folder"),
         ([nowhere, "--dry-run"], f"{nowhere} is not a run folder"),
         ([nowhere, "--hub-results"], f"{nowhere} is not a run folder"),
-        ([str(run_folder), "--to", "x"], "x is no checkout"),
-        ([str(run_folder)], "where to is not said"),
+        ([str(run_folder), "--to", "x"], "x is not a checkout"),
+        ([str(run_folder)], "the destination is missing"),
     ):
         assert main(["submit", *places, *terms]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
-def test_where_to(cli: Run, run_folder: Path, tmp_path: Path) -> None:
-    assert "where to" in refused(cli("harness", "submit", run_folder))
-    assert "no checkout" in refused(cli("harness", "submit", run_folder, "--to", tmp_path, *TERMS))
-    assert "no checkout" in refused(cli("harness", "submit", run_folder, "--to", "nowhere", *TERMS))
+def test_invalid_targets(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    assert "the destination" in refused(cli("harness", "submit", run_folder))
+    assert "not a checkout" in refused(cli("harness", "submit", run_folder, "--to", tmp_path, *TERMS))
+    assert "not a checkout" in refused(cli("harness", "submit", run_folder, "--to", "nowhere", *TERMS))
 
 
 @pytest.mark.parametrize("kind", ["clone", "worktree"])
-def test_the_first_record_of_a_checkout_makes_its_folder(cli: Run, run_folder: Path, tmp_path: Path, kind: str) -> None:
-    """A results repository that was made a moment ago, and the request that adds its first record."""
+def test_first_record_creates_the_records_folder(cli: Run, run_folder: Path, tmp_path: Path, kind: str) -> None:
+    """A new results repository, and the pull request with its first record."""
     new, before = tmp_path / "new", tmp_path / "before"
     for folder in (new, before):
         folder.mkdir()
@@ -175,12 +175,12 @@ def test_the_first_record_of_a_checkout_makes_its_folder(cli: Run, run_folder: P
     assert cli("harness", "submit", run_folder, "--to", new, *TERMS, "--dry-run").returncode == 0
     assert not (new / "records").exists()
     nothing = cli("harness", "verify", new, "--base", before)
-    assert "there is no new record" in refused(nothing) and "below records" in nothing.stderr
+    assert "has no new record" in refused(nothing) and "below records" in nothing.stderr
     assert cli("harness", "submit", run_folder, "--to", new, *TERMS).returncode == 0
     (record,) = find_records(new / "records")
     assert cli("harness", "verify", new, "--base", before).returncode == 0
     assert cli("harness", "verify", new).returncode == 0
-    assert "is there already" in refused(cli("harness", "submit", run_folder, "--to", new, *TERMS))
+    assert "already exists" in refused(cli("harness", "submit", run_folder, "--to", new, *TERMS))
     assert record.submission.contact == "a tester"
 
 
@@ -204,7 +204,7 @@ def test_the_first_record_of_a_checkout_makes_its_folder(cli: Run, run_folder: P
         ("harness eval --model", "harness eval --model"),
     ],
 )
-def test_home_folders_stay_at_home(command: str, public: str) -> None:
+def test_local_paths_are_removed_from_commands(command: str, public: str) -> None:
     assert create_record.public_command(command) == public
 
 
@@ -221,15 +221,15 @@ def test_home_folders_stay_at_home(command: str, public: str) -> None:
         ),
     ],
 )
-def test_folders_are_called_what_the_record_calls_them(command: str, model: dict[str, str], public: str) -> None:
+def test_local_folders_use_the_recorded_name(command: str, model: dict[str, str], public: str) -> None:
     facts = {"command": command, "model": model, "left_out": {"letters": "no file /home/alice/x", "capitals": "long"}}
-    told = create_record.public_facts(facts)
-    assert told["command"] == public
-    assert told["left_out"] == {"letters": create_record.NOT_SAID, "capitals": "long"}
+    message = create_record.public_facts(facts)
+    assert message["command"] == public
+    assert message["left_out"] == {"letters": create_record.REDACTED, "capitals": "long"}
 
 
-def test_nothing_secret_enters_a_record(run_folder: Path, checkout: Path) -> None:
-    """What a user typed may name folders; a stray field is refused."""
+def test_record_has_no_secrets(run_folder: Path, checkout: Path) -> None:
+    """The command of a user may contain paths; an unknown field is refused."""
     secret = {"command": "harness eval --model /home/alice/lstm --task flipflop --limit 8"}
     edit(run_folder / "run.json", lambda facts: facts | secret | {"model": facts["model"] | {"id": "local/lstm"}})
     edit(run_folder / "run.json", with_id)
@@ -237,12 +237,12 @@ def test_nothing_secret_enters_a_record(run_folder: Path, checkout: Path) -> Non
     text = "".join(path.read_text("utf-8") for path in checkout.rglob("*.json"))
     assert "alice" not in text and '"harness eval --model lstm --task flipflop --limit 8"' in text
     edit(run_folder / "run.json", lambda facts: facts | {"environment": facts["environment"] | {"host": "node17"}})
-    with pytest.raises(Exception, match="not known"):
+    with pytest.raises(Exception, match="unknown field"):
         create_record.command(run_folder, str(checkout), SUBMISSION, dry_run=False)
 
 
 def _add_slowly(record: Path, records: Path, slow: bool) -> None:
-    """In a process of its own: adds a record, file by file, stopping before the last if it is slow."""
+    """Adds a record in a separate process; if slow, it stops before the last file."""
     if slow:
         copy = shutil.copyfile
 
@@ -253,11 +253,11 @@ def _add_slowly(record: Path, records: Path, slow: bool) -> None:
                 time.sleep(60)
 
         shutil.copyfile = wait
-    create_record.add(read_record(record), records)
+    create_record.add_record(read_record(record), records)
 
 
-def test_an_interrupted_submission_leaves_the_records_whole(run_folder: Path, checkout: Path, tmp_path: Path) -> None:
-    """Killed while it copies: what is there is no record, does not stand in the way, and goes with the next."""
+def test_interrupted_submission(run_folder: Path, checkout: Path, tmp_path: Path) -> None:
+    """A process killed while copying leaves no record, and the next call removes its files."""
     record = make_record(run_folder, tmp_path / "staged")
     process = multiprocessing.get_context("fork").Process(target=_add_slowly, args=(record, records(checkout), True))
     process.start()
@@ -266,14 +266,14 @@ def test_an_interrupted_submission_leaves_the_records_whole(run_folder: Path, ch
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     assert list(find_records(records(checkout))) == []
-    create_record.add(read_record(record), records(checkout))
+    create_record.add_record(read_record(record), records(checkout))
     (found,) = find_records(records(checkout))
     assert verify_record(found.folder, records(checkout)).accepted
     assert not list(checkout.rglob("*.partial"))
 
 
-def test_submissions_at_once(run_folder: Path, checkout: Path, tmp_path: Path) -> None:
-    """Six of three records: each is there once, and whole."""
+def test_concurrent_submissions(run_folder: Path, checkout: Path, tmp_path: Path) -> None:
+    """Six submissions of three records give each record once."""
     staged = []
     for number in range(3):
         edit(run_folder / "run.json", lambda facts, number=number: facts | {"starts": facts["starts"] * (number + 1)})
@@ -290,7 +290,7 @@ def test_submissions_at_once(run_folder: Path, checkout: Path, tmp_path: Path) -
     assert all(verify_record(one.folder, None).accepted for one in found)
 
 
-# What a pull request may do.
+# Changes of a pull request.
 
 RECORDS = PurePosixPath("records")
 BEFORE = {"README.md": "a", "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/run.json": "b"}
@@ -298,7 +298,7 @@ NEW = "records/a--b/" + "0" * 12 + "/" + "2" * 12
 ATTESTATION = "records/a--b/" + "0" * 12 + "/" + "1" * 12 + f".replay-{'0' * 64}.json"
 
 
-def test_a_request_that_adds_a_record() -> None:
+def test_pull_request_that_adds_a_record() -> None:
     after = BEFORE | {f"{NEW}/run.json": "c", f"{NEW}/observations/letters.test.parquet": "d"}
     assert [path.as_posix() for path in added_records(BEFORE, after, RECORDS)] == [NEW]
     attested = added_records(BEFORE, after | {ATTESTATION: "e"}, RECORDS, [Path(ATTESTATION).name])
@@ -306,26 +306,26 @@ def test_a_request_that_adds_a_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "message"),
     [
         ({**BEFORE, "README.md": "x"}, "'README.md' was changed"),
-        ({"README.md": "a"}, "taken away"),
+        ({"README.md": "a"}, "deleted"),
         ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/run.json": "x"}, "changed"),
-        ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/note.json": "x"}, "no part of a new record"),
-        ({**BEFORE, ".github/workflows/judge.yml": "x"}, "no part of a new record"),
-        ({**BEFORE, "records/a--b/run.json": "x"}, "no part of a new record"),
-        ({**BEFORE, f"leaderboard/{NEW}/run.json": "x"}, "no part of a new record"),
-        ({**BEFORE, f"{NEW}/run.json": "x", "setup.py": "x"}, "'setup.py' is no part"),
-        ({**BEFORE, ATTESTATION: "x"}, "no part of a new record"),
-        ({**BEFORE, **{f"records/a--b/c/{number}/run.json": "x" for number in range(21)}}, "at most 20"),
+        ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/note.json": "x"}, "not part of a new record"),
+        ({**BEFORE, ".github/workflows/judge.yml": "x"}, "not part of a new record"),
+        ({**BEFORE, "records/a--b/run.json": "x"}, "not part of a new record"),
+        ({**BEFORE, f"leaderboard/{NEW}/run.json": "x"}, "not part of a new record"),
+        ({**BEFORE, f"{NEW}/run.json": "x", "setup.py": "x"}, "'setup.py' is not part"),
+        ({**BEFORE, ATTESTATION: "x"}, "not part of a new record"),
+        ({**BEFORE, **{f"records/a--b/c/{number}/run.json": "x" for number in range(21)}}, "the limit is 20"),
     ],
 )
-def test_a_request_that_does_something_else(after: dict[str, str], said: str) -> None:
-    with pytest.raises(Refused, match=said):
+def test_pull_request_with_other_changes_is_refused(after: dict[str, str], message: str) -> None:
+    with pytest.raises(Refused, match=message):
         added_records(BEFORE, after, RECORDS)
 
 
-def test_verify_against_the_checkout_before(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+def test_verify_with_base(cli: Run, run_folder: Path, tmp_path: Path) -> None:
     base, head = tmp_path / "base", tmp_path / "head"
     (base / "records").mkdir(parents=True)
     (base / "README.md").write_text("Results", "utf-8")
@@ -336,32 +336,32 @@ def test_verify_against_the_checkout_before(cli: Run, run_folder: Path, tmp_path
     (head / "sitecustomize.py").write_text("raise SystemExit('executed')", "utf-8")
     result = cli("harness", "verify", head, "--base", base, "--json")
     (verdict,) = json.loads(result.stdout)
-    assert result.returncode == 1 and "'sitecustomize.py' is no part" in verdict["reasons"][0]
+    assert result.returncode == 1 and "'sitecustomize.py' is not part" in verdict["reasons"][0]
     (head / "sitecustomize.py").unlink()
     (head / "records" / "link").symlink_to("/etc")
-    assert "'records/link' is no part" in cli("harness", "verify", head, "--base", base).stdout
+    assert "'records/link' is not part" in cli("harness", "verify", head, "--base", base).stdout
     (head / "records" / "link").unlink()
     edit(record / "result.json", lambda value: value["scores"][0].update(value=0.5))
     assert cli("harness", "verify", head, "--base", base).returncode == 1
 
 
-def test_what_else_a_checkout_may_hold(cli: Run, run_folder: Path, tmp_path: Path) -> None:
-    """Records in the other place, a pipe, a worktree's file .git, names with signs that a terminal obeys."""
+def test_other_files_of_a_checkout(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    """Another records folder, a pipe, the file .git of a worktree, names with control characters."""
     base, head = tmp_path / "base", tmp_path / "head"
     (base / "records").mkdir(parents=True)
     shutil.copytree(base, head)
-    assert "no folder" in refused(cli("harness", "verify", head, "--base", tmp_path / "bsae"))
+    assert "is not a folder" in refused(cli("harness", "verify", head, "--base", tmp_path / "bsae"))
     make_record(run_folder, head / "leaderboard" / "records")
     result = cli("harness", "verify", head, "--base", base)
-    assert result.returncode == 1 and "no part of a new record" in result.stdout
-    assert "take the other out" in refused(cli("harness", "leaderboard", "build", "--records", head, "--out", "site"))
+    assert result.returncode == 1 and "not part of a new record" in result.stdout
+    assert "Remove one of them" in refused(cli("harness", "leaderboard", "build", "--records", head, "--out", "site"))
     shutil.rmtree(head / "leaderboard")
     make_record(run_folder, head / "records")
     (head / ".git").write_text("gitdir: elsewhere", "utf-8")
     assert cli("harness", "verify", head, "--base", base).returncode == 0
     os.mkfifo(head / "pipe")
     result = cli("harness", "verify", head, "--base", base)
-    assert result.returncode == 1 and "'pipe' is no part" in result.stdout
+    assert result.returncode == 1 and "'pipe' is not part" in result.stdout
     (head / "pipe").unlink()
     odd = head / "records" / "o--m" / ("0" * 12) / "x\n::error::\x1b[31maccepted"
     odd.mkdir(parents=True)
@@ -370,10 +370,10 @@ def test_what_else_a_checkout_may_hold(cli: Run, run_folder: Path, tmp_path: Pat
     assert result.returncode == 1 and "\x1b" not in result.stdout and "\n::error::" not in result.stdout
 
 
-def test_a_record_that_lies_alone_is_judged_alone(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+def test_single_record_is_verified_alone(cli: Run, run_folder: Path, tmp_path: Path) -> None:
     record = make_record(run_folder, tmp_path / "elsewhere")
     result = cli("harness", "verify", record)
-    assert result.returncode == 0 and "judged alone" in result.stdout
+    assert result.returncode == 0 and "not compared with other records" in result.stdout
     shutil.copytree(record, tmp_path / "x")
     assert cli("harness", "verify", tmp_path / "x").returncode == 1
 
@@ -381,20 +381,20 @@ def test_a_record_that_lies_alone_is_judged_alone(cli: Run, run_folder: Path, tm
 # The Hub.
 
 
-def test_a_pull_request_on_the_hub(cli: Run, hub: Hub, results: str, run_folder: Path) -> None:
-    """Submitted by a guest, judged, merged by an owner; what else is in a request is refused."""
+def test_hub_pull_request(cli: Run, hub: Hub, results: str, run_folder: Path) -> None:
+    """Submitted by a guest, verified, merged by an owner; other changes are refused."""
     result = cli("harness", "submit", run_folder, "--to", results, *TERMS)
     assert result.returncode == 0, result.stderr
-    assert "/discussions/1: the pull request is open" in result.stdout
+    assert "opened pull request " in result.stdout and "/discussions/1" in result.stdout
     assert not any(path.startswith("records") for path in hub.files("dataset", results))
     result = cli("harness", "verify", results, "--pull-request", 1)
     assert result.returncode == 0 and "accepted: fflm--lstm/" in result.stdout, result.stderr
     HfApi(endpoint=hub.url, token="hf_owner").merge_pull_request(results, 1, repo_type="dataset")
-    assert "this run has been recorded" in refused(cli("harness", "submit", run_folder, "--to", results, *TERMS))
+    assert "this run was submitted before" in refused(cli("harness", "submit", run_folder, "--to", results, *TERMS))
     assert cli("harness", "verify", results).returncode == 0
 
 
-def test_a_request_on_the_hub_that_does_more(
+def test_hub_pull_request_with_other_changes_is_refused(
     cli: Run, hub: Hub, results: str, run_folder: Path, tmp_path: Path
 ) -> None:
     record = make_record(run_folder, tmp_path / "staged" / "records")
@@ -412,9 +412,7 @@ def test_a_request_on_the_hub_that_does_more(
     assert result.returncode == 1 and "the observations give" in result.stdout
 
 
-def test_a_hub_that_refuses(
-    cli: Run, hub: Hub, results: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hub_errors(cli: Run, hub: Hub, results: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is no data set org/nothing" in refused(
         cli("harness", "submit", run_folder, "--to", "org/nothing", *TERMS)
     )
@@ -425,19 +423,19 @@ def test_a_hub_that_refuses(
     assert "your token may not" in refused(cli("harness", "submit", run_folder, "--to", results, *TERMS))
 
 
-def test_withdrawing(cli: Run, run_folder: Path, checkout: Path) -> None:
+def test_withdraw(cli: Run, run_folder: Path, checkout: Path) -> None:
     record = make_record(run_folder, records(checkout))
     assert cli("harness", "leaderboard", "withdraw", record, "--reason", "Wrong weights.").returncode == 0
     (found,) = find_records(records(checkout))
     assert found.withdrawn is not None and found.withdrawn.details == {"reason": "Wrong weights."}
-    assert "was withdrawn" in refused(cli("harness", "leaderboard", "withdraw", record, "--reason", "Again."))
+    assert "was already withdrawn" in refused(cli("harness", "leaderboard", "withdraw", record, "--reason", "Again."))
     assert verify_record(read_run(record).folder, records(checkout)).accepted
 
 
-def test_attestations_of_another_record_are_refused(cli: Run, run_folder: Path, checkout: Path) -> None:
+def test_attestations_of_other_records_are_refused(cli: Run, run_folder: Path, checkout: Path) -> None:
     record = make_record(run_folder, records(checkout))
     assert cli("harness", "leaderboard", "withdraw", record, "--reason", "Wrong weights.").returncode == 0
     (path,) = record.parent.glob("*.withdrawn-*.json")
     edit(path, lambda facts: facts | {"record": "0" * 64})
-    with pytest.raises(Exception, match="no attestation of the record"):
+    with pytest.raises(Exception, match="not a valid attestation of its record"):
         list(find_records(records(checkout)))

