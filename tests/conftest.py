@@ -81,7 +81,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Records that the slow tests passed, if all of them ran."""
     config = session.config
     is_main = not hasattr(config, "workerinput")
-    if is_main and exitstatus == 0 and config.option.markexpr == "slow" and _is_whole(config):
+    all_ran = config.option.markexpr == "slow" and _is_whole(config) and not config.option.collectonly
+    if is_main and all_ran and exitstatus == 0:
         slow.record(config.stash[SLOW])
 
 
