@@ -40,6 +40,7 @@ def test_run_to_leaderboard_row(cli: Run, hub: Hub, results: str, finished: Path
     assert f"{row['records'][0]['folder']}/run.json" in published
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/verification", "leaderboard/replay", "leaderboard/site")
 def test_replay_is_written_before_later_failures(
     cli: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +56,7 @@ def test_replay_is_written_before_later_failures(
     assert attestation.agrees and attestation.details["asked"] == 3
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/verification", "leaderboard/replay", "leaderboard/site")
 def test_one_changed_logprob_is_detected(cli: Run, finished: Path, tmp_path: Path) -> None:
     """Verification cannot detect it, a replay does."""
     record = make_record(finished, tmp_path / "records")

@@ -49,6 +49,7 @@ def hostile(honest: Path, tiny: Path, folder: Path, file: str, change: Callable[
     return record, model
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 def test_valid_models_pass(honest: Path, tiny: Path) -> None:
     for questions in (ALL, SelectedRows("n", 3), SelectedRows("n", 0, fresh=True, rows=4)):
         check_model_files(honest, questions, str(tiny))
@@ -72,6 +73,7 @@ def test_hostile_files_give_one_line_errors(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 def test_token_that_exhausts_memory(honest: Path, tiny: Path, tmp_path: Path) -> None:
     """No sample of texts for the tokenizer would contain it."""
     growing = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "a" * 10**8}
@@ -93,6 +95,7 @@ def test_file_check_time_limit(honest: Path, tiny: Path, monkeypatch: pytest.Mon
         check_model_files(honest, ALL, str(tiny))
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 def test_file_check_from_the_command_line(cli: Run, honest: Path, tiny: Path, tmp_path: Path) -> None:
     record, model = hostile(
         honest, tiny, tmp_path, "tokenizer.json", lambda facts: facts["model"]["vocab"].update({"zz": 2**32 - 2})

@@ -431,6 +431,7 @@ def test_improvement_within_the_tolerance_is_detected(
         assert right["replayed"] < 0.1 * right["of"] and right["recorded"] > 0.9 * right["of"]
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/replay")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("options", [(), ("--batch-size", 1), ("--batch-size", 5), ("--strict",)])
 def test_model_with_many_ties_agrees(tmp_path: Path, undecided: Path, dtype: str, options: tuple[object, ...]) -> None:

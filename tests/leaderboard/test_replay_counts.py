@@ -59,6 +59,7 @@ def test_detection_with_fewer_sequences() -> None:
     assert sum(few) <= 5 and all(usual)
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/replay")
 @pytest.mark.usefixtures("one_thread")
 def test_replay_with_default_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each of three tables 32 sequences."""

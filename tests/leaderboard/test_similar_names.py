@@ -3,6 +3,8 @@
 import re
 from itertools import combinations
 
+import pytest
+
 from leaderboard.verification.similar_names import are_confusable
 
 # Names of Hub models, with sizes and versions of a family.
@@ -51,6 +53,7 @@ LOOKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow("leaderboard/verification")
 def test_known_names_are_not_confusable() -> None:
     names = [f"{org}/{name}{ending}" for org, of in FAMILIES.items() for name in of.split() for ending in ("", "-it")]
     assert len(names) > 300
