@@ -230,7 +230,7 @@ CHANGES = [
     ("letters.test", not_counted, "letters.test row 3: the output ends in non-finite logits"),
     ("strawberry.test", last_turn, "strawberry.test row 3, turn 2: ' 2\\n' recorded"),
     ("capitals.test", no_number, "capitals.test row 3: log-probability of candidate 0 recorded nan"),
-    ("capitals.test", other_written, "capitals.test row 3: the candidate that is written recorded"),
+    ("capitals.test", other_written, "capitals.test row 3: the written candidate recorded"),
 ]
 
 

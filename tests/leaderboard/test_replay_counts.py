@@ -169,18 +169,22 @@ def test_differences_of_another_device_are_no_dispute(
     verification = level_of(read_attestations(folder, record.digest), "fflm")
     assert bool(verification.disputed) != elsewhere and verification.level == "rescored"
     message = "\n".join(verify._summary(found))
-    assert (f"recorded on {device}" in verification.evidence) == elsewhere == ("not counted as a dispute" in message)
-    assert not elsewhere or f"recorded on {device}" in message
+    assert (
+        (f"the record was made on {device}" in verification.evidence)
+        == elsewhere
+        == ("not counted as a dispute" in message)
+    )
+    assert not elsewhere or f"the record was made on {device}" in message
 
 
 @pytest.mark.parametrize(
     ("recorded", "dtype", "details", "fault"),
     [
         ("NVIDIA H100", "bfloat16", {"elsewhere": "NVIDIA H100"}, ""),
-        ("NVIDIA H100", "bfloat16", {"elsewhere": "NVIDIA A100"}, "no reason"),
-        ("cpu", "bfloat16", {"elsewhere": "cpu"}, "no reason"),
-        ("NVIDIA H100", "float32", {"elsewhere": "NVIDIA H100"}, "no reason"),
-        ("NVIDIA H100", "bfloat16", {"elsewhere": "NVIDIA H100", "differences": []}, "no reason"),
+        ("NVIDIA H100", "bfloat16", {"elsewhere": "NVIDIA A100"}, "does not explain"),
+        ("cpu", "bfloat16", {"elsewhere": "cpu"}, "does not explain"),
+        ("NVIDIA H100", "float32", {"elsewhere": "NVIDIA H100"}, "does not explain"),
+        ("NVIDIA H100", "bfloat16", {"elsewhere": "NVIDIA H100", "differences": []}, "does not explain"),
     ],
 )
 def test_same_kind_of_device_is_a_dispute(

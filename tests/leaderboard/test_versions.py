@@ -72,7 +72,7 @@ def test_new_record_needs_current_scores(finished: Path, tmp_path: Path) -> None
     (tmp_path / "a").mkdir()
     wrong = of_version(LETTERS.version - 1, finished, tmp_path / "a", none_right)
     (reason,) = verify_record(wrong, tmp_path / "a" / "others", new=True).reasons
-    assert "accuracy of letters.test is 0.0 there" in reason
+    assert "accuracy of letters.test is 0.0, and" in reason
     (tmp_path / "b").mkdir()
     right = of_version(LETTERS.version - 1, finished, tmp_path / "b")
     assert verify_record(right, tmp_path / "b" / "others", new=True).accepted
@@ -94,7 +94,7 @@ def test_other_task_versions_are_not_read(finished: Path, tmp_path: Path, versio
     folder = of_version(version, finished, tmp_path)
     with pytest.raises(OtherVersion, match=f"has version {version} of task letters, this is version {LETTERS.version}"):
         read_run(folder).jobs()
-    assert f"version {version} of task letters" in verify_record(folder, tmp_path / "others", new=False).reasons[0]
+    assert f"letters has task version {version}" in verify_record(folder, tmp_path / "others", new=False).reasons[0]
 
 
 def test_older_run_is_rescored(finished: Path, tmp_path: Path) -> None:
