@@ -175,7 +175,7 @@ def main() -> None:
         try:
             verdict = verify_in_sandbox(folder, records) if number % APART == 0 else verify_record(folder, records)
             assert isinstance(verdict, Verdict) and json.dumps(verdict.to_json())
-            ended = any("ends the process" in reason for reason in verdict.reasons)
+            ended = any("verification process ended" in reason for reason in verdict.reasons)
             ends["process ended" if ended else "accepted" if verdict.accepted else "refused"] += 1
             assert verdict.accepted or all(reason.isprintable() and reason for reason in verdict.reasons)
         except Exception:

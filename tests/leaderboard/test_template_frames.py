@@ -215,20 +215,23 @@ def test_page_shows_template_text_and_hash(records: Path) -> None:
     assert "<strong>not yet compared with the model&#39;s repository</strong>" in page
     attest(record, "replay", True, asked=4)
     page = page_of(records)
-    assert "that of the model&#39;s repository at this revision, by a replay" in page and "yet</strong>" not in page
+    assert (
+        "from the model&#39;s repository at this revision, confirmed by a replay" in page
+        and "not yet compared" not in page
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "facts", "mark"),
     [
-        ("local/m", {}, "of somebody&#39;s folder, not of a repository"),
+        ("local/m", {}, "from a local folder, not from a repository"),
         (
             "org/m",
             {
                 "chat_template": {"text": "x", "special_tokens": {}, "of": "adapter"},
                 "adapter": {"id": "org/lora", "revision": "0" * 40},
             },
-            "the adapter&#39;s, not that of the model&#39;s repository",
+            "from the adapter, not from the model&#39;s repository",
         ),
     ],
 )
