@@ -32,7 +32,7 @@ from tests.hub import Hub
 
 CARD = b"---\nlicense: mit\n---\n# Card\n"
 TABLE = bytes(range(256)) * 40
-OF_NEW = ".gitattributes"
+GITATTRIBUTES = ".gitattributes"
 
 
 @pytest.fixture
@@ -92,7 +92,9 @@ def published(hub: Hub, folder: Path) -> str:
 
 
 def pushed(hub: Hub, *ref: str) -> dict[str, bytes]:
-    return {path: content for path, content in hub.files("dataset", "org/set", *ref).items() if path != OF_NEW}
+    return {
+        path: content for path, content in hub.files("dataset", "org/set", *ref).items() if path != GITATTRIBUTES
+    }
 
 
 def add(path: str, content: bytes) -> CommitOperationAdd:
@@ -129,7 +131,7 @@ def test_who_a_token_belongs_to(client: Client) -> None:
 def test_a_repository_is_made_once_and_deleted(hub: Hub, api: HfApi) -> None:
     url = api.create_repo("org/set", repo_type="dataset")
     assert (url, url.repo_id, url.repo_type) == (f"{hub.url}/datasets/org/set", "org/set", "dataset")
-    assert api.list_repo_files("org/set", repo_type="dataset") == [OF_NEW]
+    assert api.list_repo_files("org/set", repo_type="dataset") == [GITATTRIBUTES]
     with pytest.raises(HfHubHTTPError) as refused:
         api.create_repo("org/set", repo_type="dataset")
     assert status_of(refused) == 409
@@ -501,7 +503,7 @@ def test_datasets_pushes_and_loads(hub: Hub, tmp_path: Path) -> None:
     assert result.stdout.split() == [head.id]
     files = hub.files("dataset", "org/rows")
     assert sorted(files) == [
-        OF_NEW,
+        GITATTRIBUTES,
         "README.md",
         "some/test-00000-of-00001.parquet",
         "some/train-00000-of-00001.parquet",

@@ -73,7 +73,7 @@ def test_data_commands(tmp_path: Path) -> None:
             revision: json.loads(hub.files("dataset", "org/fflm", revision)["fflm.json"])["configs"]
             for revision in ("main", "v1.0.0", "long", "refs/pr/1")
         }
-    assert "flipflop/val: 1,500 rows as generated" in result.stdout
+    assert "flipflop/val: 1,500 rows match" in result.stdout
     assert "validation: 100 of 100 strings are legal" in result.stdout
     lengths = {revision: configs["flipflop"]["parameters"]["length"] for revision, configs in parameters.items()}
     assert lengths == {"main": 1024, "v1.0.0": 512, "long": 1024, "refs/pr/1": 1024}

@@ -6,7 +6,7 @@ import pytest
 
 from fflm_data.cli import main as data_main
 from fflm_data.config import ParameterError
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from harness.commands import options
 from harness.errors import UserError
 from harness.planning.planner import plan_jobs
