@@ -45,7 +45,7 @@ def test_what_was_meant(text: str, meant: str) -> None:
     ("text", "told"),
     [
         ("letters.limit=5", "say it with --limit"), ("letters.shots=2", "say it with --shots"),
-        ("letters.zzz=5", "it has seed, words_per_cell"), ("zzz.seed=5", "there is no task 'zzz'"),
+        ("letters.zzz=5", "Its parameters are seed, words_per_cell"), ("zzz.seed=5", "there is no task 'zzz'"),
         ("zzz=5", "names no task"), ("letters", "names no task"), ("letters.seed", "sets nothing"),
         ("letters.seed=x", "must be an integer"),
     ],
