@@ -150,7 +150,10 @@ TROUBLES: dict[str, tuple[Callable[[Hub, pytest.MonkeyPatch], object], str]] = {
     "token that only reads": (lambda hub, patch: patch.setenv("HF_TOKEN", "hf_reader"), "your token may not write to"),
     "offline": (lambda hub, patch: offline(patch), "HF_HUB_OFFLINE is set: unset it"),
     "cut": (lambda hub, patch: hub.cut_next("POST", "/commit/", after_bytes=9, times=9), "the connection to the Hub"),
-    "changed": (lambda hub, patch: hub.fail_next("POST", "/commit/", status=412), "org/board changed during this command"),
+    "changed": (
+        lambda hub, patch: hub.fail_next("POST", "/commit/", status=412),
+        "org/board changed during this command",
+    ),
     "rate limit": (
         lambda hub, patch: hub.fail_next("POST", "/commit/", times=9),
         "the rate limit of the Hub is exceeded",
