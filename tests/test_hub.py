@@ -471,6 +471,7 @@ def test_reopened_hub_keeps_content(hub: Hub, published: str) -> None:
         assert again.files("dataset", "org/set") == FILES
 
 
+@pytest.mark.slow("tests/hub")
 def test_datasets_push_and_load(hub: Hub, tmp_path: Path) -> None:
     script = """
         from datasets import Dataset, load_dataset

@@ -95,6 +95,7 @@ def test_help_is_fast(verb: str) -> None:
     assert not loaded & {"numpy", "pyarrow", "datasets", "torch", "transformers", "evaluate", "fflm_data"}
 
 
+@pytest.mark.slow("fflm_data", "harness/console.py", "harness/commands", "setup.cfg")
 @pytest.mark.parametrize("missing", ["torch", "transformers", "accelerate", "scipy", "rich"])
 def test_missing_dependency_error(missing: str, tmp_path: Path) -> None:
     hidden = f"import sys; sys.modules[{missing!r}] = None"

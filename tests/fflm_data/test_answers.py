@@ -296,6 +296,7 @@ def test_parse_rendered_histogram(counts: dict[str, int]) -> None:
     assert parse_histogram(json.dumps(counts)[:-1], cut_off=True) == (None, CUT_OFF)
 
 
+@pytest.mark.slow("fflm_data/answers")
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_parse_is_linear_time(name: str) -> None:
     start = time.process_time()

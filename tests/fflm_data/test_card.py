@@ -178,6 +178,7 @@ Path(sys.argv[2]).write_text(json.dumps([scored, task_names, failure]), encoding
 """
 
 
+@pytest.mark.slow("fflm_data")
 def test_inspect_ai_runs_questions(folder: Path, tmp_path: Path) -> None:
     """End to end as on the Hub: eval.yaml and rows of a repository, scorers of inspect-ai."""
     with Hub(tmp_path / "hub") as hub:

@@ -83,6 +83,7 @@ def test_ranks_not_dividing_shards_have_disjoint_rows() -> None:
     assert len({row for rows in rank_rows for row in rows}) == 300
 
 
+@pytest.mark.slow("fflm_data/flipflop")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_start_methods(method: str) -> None:
     """Systems without fork need picklable arguments for workers."""
