@@ -127,14 +127,14 @@ def quotients(largest: int) -> int:
 
 def _long_sums(stream: Stream, digits: int) -> Iterator[Pair]:
     """Yields operands with `digits` digits, infinitely. Their sum carries in the first digit and in at least half."""
-    place = 10 ** np.arange(digits, dtype=np.int64)
+    powers = 10 ** np.arange(digits, dtype=np.int64)
     while True:
         a, b = (_digits(stream, digits) for _ in range(2))
         carry = np.zeros((BATCH, digits + 1), dtype=np.int64)
         for index in range(digits):
             carry[:, index + 1] = a[:, index] + b[:, index] + carry[:, index] > 9
-        kept = (carry[:, -1] == 1) & (2 * carry.sum(axis=1) >= digits)
-        yield from zip((a[kept] @ place).tolist(), (b[kept] @ place).tolist(), strict=True)
+        valid = (carry[:, -1] == 1) & (2 * carry.sum(axis=1) >= digits)
+        yield from zip((a[valid] @ powers).tolist(), (b[valid] @ powers).tolist(), strict=True)
 
 
 def _digits(stream: Stream, digits: int) -> npt.NDArray[np.int64]:

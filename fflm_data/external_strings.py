@@ -54,7 +54,7 @@ class Estimate:
             legal, wrong = _encode_legal([compact[number] for number in numbers])
             for ids in legal:
                 self._count(ids)
-            first_fault = min([first_fault, *(numbers[place] for place in wrong)])
+            first_fault = min([first_fault, *(numbers[index] for index in wrong)])
         if first_fault < len(texts) and not self.fault:
             try:
                 validate([compact[first_fault]])
@@ -83,7 +83,7 @@ def _encode_legal(texts: list[str]) -> tuple[list[Ids], list[int]]:
         if len(texts) == 1:
             return [], [0]
         parts = [_encode_legal([text])[0] for text in texts]
-        return [part[0] for part in parts if part], [place for place, part in enumerate(parts) if not part]
+        return [part[0] for part in parts if part], [index for index, part in enumerate(parts) if not part]
     if ids.shape[1] < 4 or ids.shape[1] % 2:
         return [], list(range(len(texts)))
     wrong = np.any([fault.any(axis=1) for _, fault in faults(ids)], axis=0)

@@ -52,8 +52,8 @@ def histogram(counts: ReadCounts, title: str) -> str:
         f"{counts.reads:,} reads by distance to their write</text>",
         f'<text transform="translate(14 {TOP + height / 2:.0f}) rotate(-90)">share of reads</text>',
     ]
-    for (low, high), share, place in zip(edges, shares, range(len(edges)), strict=True):
-        x, tall = LEFT + place * step, height * share / top
+    for (low, high), share, index in zip(edges, shares, range(len(edges)), strict=True):
+        x, tall = LEFT + index * step, height * share / top
         label = f"{low}" if low == high else f"{low}\u2013{high}"
         parts += [
             f'<rect x="{x + 3:.1f}" y="{TOP + height - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}" '

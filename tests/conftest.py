@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Of a worker of pytest-xdist, which collects tests in place of the main process: what its slow tests cover."""
+    """Copies the digests of a pytest-xdist worker, which collects the tests instead of the main process."""
     if not error:
         node.config.stash[SLOW] = node.workeroutput["slow"]
 

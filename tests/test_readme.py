@@ -24,7 +24,7 @@ BLOCKS = {
     page: re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
     for page in ("README.md", "docs/data.md", "docs/python.md")
 }
-# One process a page, a fresh namespace a block: what a block imports or defines is not there in the next one.
+# One process per page, a new namespace per block: blocks share no imports or definitions.
 RUN_BLOCKS = """
 import json, sys
 for code in json.load(sys.stdin):

@@ -96,8 +96,8 @@ def test_card_baselines(folder: Path) -> None:
     assert f"| `test` | 1,400 | {always:.2%} | {most:.2%} |" in section(folder, "query-count")
     right = total = 0
     for text in get_config("flipflop", **SMALL).table("val_dense")["text"].to_pylist():
-        reads = [place for place in range(0, 512, 2) if text[place] == "r"]
-        right, total = right + sum(text[place - 1] == text[place + 1] for place in reads), total + len(reads)
+        reads = [position for position in range(0, 512, 2) if text[position] == "r"]
+        right, total = right + sum(text[position - 1] == text[position + 1] for position in reads), total + len(reads)
     assert f"| `val_dense` | 200 | 50.00% | {right / total:.2%} |" in section(folder, "flipflop")
     facts = get_config("capitals").table("test").to_pylist()
     best = Counter()
@@ -118,9 +118,9 @@ def test_histograms(folder: Path, config: TextConfig, split: str) -> None:
     labels = [bar.find(f"{space}title").text for bar in drawing.iter(f"{space}rect")]
     gaps: Counter[int] = Counter()
     for text in config.table(split)["text"].to_pylist():
-        for place in range(0, len(text), 2):
-            if text[place] == "r":
-                gaps[(place - text.rindex("w", 0, place)) // 2] += 1
+        for position in range(0, len(text), 2):
+            if text[position] == "r":
+                gaps[(position - text.rindex("w", 0, position)) // 2] += 1
     expected = []
     for low, high in [(1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64), (65, 128), (129, 255)]:
         share = sum(count for gap, count in gaps.items() if low <= gap <= high) / gaps.total()

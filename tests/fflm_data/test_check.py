@@ -98,11 +98,11 @@ def test_check_finds_changed_character(cli: Run, folder: Path, number: int) -> N
     original = pq.read_table(folder / LETTERS).to_pylist()[number]["question"]
     edited = original.replace("occur", "occus")
     change(folder / LETTERS, lambda rows: rows[number].update(question=edited))
-    found = findings(cli("fflm-data", "check", "folder"))
-    text = found.pop("letters/test")
+    messages = findings(cli("fflm-data", "check", "folder"))
+    text = messages.pop("letters/test")
     assert text.startswith(f"row {number} differs in question: expected ") and ", got " in text
     assert "occus" in text and "occur" in text
-    assert found == {split: text for split, text in GOOD.items() if split != "letters/test"}
+    assert messages == {split: text for split, text in GOOD.items() if split != "letters/test"}
 
 
 def test_check_prints_values(cli: Run, folder: Path) -> None:
@@ -140,8 +140,8 @@ EDITS: dict[str, tuple[Callable[[list[dict[str, Any]]], object], str]] = {
 def test_check_finds_missing_and_extra_rows(cli: Run, folder: Path, edit: str) -> None:
     change_rows, message = EDITS[edit]
     change(folder / LETTERS, change_rows)
-    found = findings(cli("fflm-data", "check", "folder"))
-    assert found == GOOD | {"letters/test": message}
+    messages = findings(cli("fflm-data", "check", "folder"))
+    assert messages == GOOD | {"letters/test": message}
 
 
 def test_check_finds_extra_row_after_full_batches(cli: Run, tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_check_finds_extra_row_after_full_batches(cli: Run, tmp_path: Path) -> N
 def test_check_finds_missing_and_extra_columns(cli: Run, folder: Path) -> None:
     table = pq.read_table(folder / LETTERS)
     pq.write_table(table.drop_columns(["letter"]), folder / LETTERS)
-    found = findings(cli("fflm-data", "check", "folder"))
-    assert "letter" in found["letters/test"] and found["letters/test"] != GOOD["letters/test"]
-    assert found["flipflop/val"] == GOOD["flipflop/val"]
+    messages = findings(cli("fflm-data", "check", "folder"))
+    assert "letter" in messages["letters/test"] and messages["letters/test"] != GOOD["letters/test"]
+    assert messages["flipflop/val"] == GOOD["flipflop/val"]
     pq.write_table(table.append_column("more", table["id"]), folder / LETTERS)
     assert "more" in findings(cli("fflm-data", "check", "folder"))["letters/test"]
 
@@ -167,11 +167,11 @@ def test_check_reports_missing_and_corrupt_files(cli: Run, folder: Path) -> None
     (folder / LETTERS).unlink()
     (folder / VAL).write_bytes((folder / VAL).read_bytes()[:200])
     change(folder / "flipflop/train-00000-of-00001.parquet", lambda rows: rows.clear())
-    found = findings(cli("fflm-data", "check", "folder"))
-    assert found["letters/test"].startswith(("row 0 is missing", "cannot be loaded: "))
-    assert found["flipflop/val"].startswith("cannot be loaded: ")
-    assert found["flipflop/train"] != GOOD["flipflop/train"]
-    assert found["flipflop/val_dense"] == GOOD["flipflop/val_dense"]  # checked anyway
+    messages = findings(cli("fflm-data", "check", "folder"))
+    assert messages["letters/test"].startswith(("row 0 is missing", "cannot be loaded: "))
+    assert messages["flipflop/val"].startswith("cannot be loaded: ")
+    assert messages["flipflop/train"] != GOOD["flipflop/train"]
+    assert messages["flipflop/val_dense"] == GOOD["flipflop/val_dense"]  # checked anyway
 
 
 def test_check_finds_missing_shard(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,15 +201,15 @@ def test_check_split_missing_in_manifest(cli: Run, folder: Path) -> None:
 
 def test_check_edited_parameters(cli: Run, folder: Path) -> None:
     changed_manifest(folder, lambda content: content["configs"]["letters"]["parameters"].update(seed=1))
-    found = findings(cli("fflm-data", "check", "folder"))
-    assert re.fullmatch(r"row \d differs in \w+: expected .*, got .*", found["letters/test"])
-    assert found["flipflop/val"] == GOOD["flipflop/val"]
+    messages = findings(cli("fflm-data", "check", "folder"))
+    assert re.fullmatch(r"row \d differs in \w+: expected .*, got .*", messages["letters/test"])
+    assert messages["flipflop/val"] == GOOD["flipflop/val"]
     changed_manifest(folder, lambda content: content["configs"]["letters"].update(parameters={"words_per_cell": 121}))
     assert "is corrupt (the entry of letters/test is wrong)" in refused(cli("fflm-data", "check", "folder"))
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "folder/fflm.json is corrupt"),
         (b'{"generator_version', "folder/fflm.json is corrupt"),
@@ -218,15 +218,15 @@ def test_check_edited_parameters(cli: Run, folder: Path) -> None:
         (b"{}", "folder/fflm.json is corrupt ('generator_version')"),
     ],
 )
-def test_check_corrupt_manifest(cli: Run, folder: Path, content: bytes, words: str) -> None:
+def test_check_corrupt_manifest(cli: Run, folder: Path, content: bytes, message: str) -> None:
     (folder / MANIFEST_FILE).write_bytes(content)
     result = cli("fflm-data", "check", "folder")
-    assert words in refused(result)
+    assert message in refused(result)
     assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("edit", "words"),
+    ("edit", "message"),
     [
         (lambda content: content["configs"]["letters"]["parameters"].update(words_per_cell=0), "words_per_cell=0"),
         (lambda content: content["configs"]["letters"]["parameters"].update(size=1), "no parameter 'size'"),
@@ -238,9 +238,9 @@ def test_check_corrupt_manifest(cli: Run, folder: Path, content: bytes, words: s
         (lambda content: content.update(generator_version="0.0"), "has rows of generator version 0.0"),
     ],
 )
-def test_check_invalid_manifest(cli: Run, folder: Path, edit: Callable[[dict[str, Any]], object], words: str) -> None:
+def test_check_invalid_manifest(cli: Run, folder: Path, edit: Callable[[dict[str, Any]], object], message: str) -> None:
     changed_manifest(folder, edit)
-    assert words in refused(cli("fflm-data", "check", "folder"))
+    assert message in refused(cli("fflm-data", "check", "folder"))
 
 
 # In a repository
@@ -258,9 +258,9 @@ def test_check_repository_and_tag(cli: Run, folder: Path, hub: Hub) -> None:
     change(folder / VAL, lambda rows: rows[5].update(text=rows[5]["text"][:-1] + "7"))
     hub.add_repository("dataset", "org/set", folder)
     environment = hub.environment()
-    found = findings(cli("fflm-data", "check", "org/set", **environment))
-    assert found.pop("flipflop/val").startswith("row 5 differs in text: ")
-    assert found == {split: text for split, text in GOOD.items() if split != "flipflop/val"}
+    messages = findings(cli("fflm-data", "check", "org/set", **environment))
+    assert messages.pop("flipflop/val").startswith("row 5 differs in text: ")
+    assert messages == {split: text for split, text in GOOD.items() if split != "flipflop/val"}
     result = cli("fflm-data", "check", "org/set", "--revision", "v1", **environment)
     assert findings(result) == GOOD
     assert "no such revision" in refused(cli("fflm-data", "check", "org/set", "--revision", "v9", **environment))
@@ -294,13 +294,13 @@ def draw(
     """Samples strings by Definition 1 of the paper, one instruction at a time."""
     texts = []
     for _ in range(rows):
-        parts, held = [], ""
-        for place in range(length // 2):
-            dice = chance.random()
-            instruction = "w" if dice < write else "r" if dice < write + read else "i"
-            instruction = "w" if place == 0 else "r" if place == length // 2 - 1 else instruction
-            symbol = held if instruction == "r" else str(chance.randrange(symbols))
-            held = symbol if instruction == "w" else held
+        parts, latest = [], ""
+        for index in range(length // 2):
+            sample = chance.random()
+            instruction = "w" if sample < write else "r" if sample < write + read else "i"
+            instruction = "w" if index == 0 else "r" if index == length // 2 - 1 else instruction
+            symbol = latest if instruction == "r" else str(chance.randrange(symbols))
+            latest = symbol if instruction == "w" else latest
             parts += [instruction, symbol]
         texts.append(space.join(parts))
     return texts
@@ -314,9 +314,9 @@ def counted(texts: list[str]) -> tuple[Counter[str], int]:
         instructions = re.sub(r"[\d ]", "", text)
         inner.update(instructions[1:-1])
         latest = 0
-        for place, instruction in enumerate(instructions):
-            latest = place if instruction == "w" else latest
-            distances += place - latest if instruction == "r" else 0
+        for index, instruction in enumerate(instructions):
+            latest = index if instruction == "w" else latest
+            distances += index - latest if instruction == "r" else 0
     return inner, distances
 
 
@@ -402,7 +402,7 @@ def test_check_external_folder(cli: Run, tmp_path: Path, monkeypatch: pytest.Mon
 )
 def test_check_reports_first_illegal_string(cli: Run, tmp_path: Path, text: str, reason: str) -> None:
     texts = draw(random.Random(4), 20, 6, 0.3, 0.3)
-    kept = [*texts]
+    originals = [*texts]
     texts[13] = text
     texts[17] = "nonsense"
     write(tmp_path / "set.jsonl", texts)
@@ -411,7 +411,7 @@ def test_check_reports_first_illegal_string(cli: Run, tmp_path: Path, text: str,
     lines = result.stdout.splitlines()
     assert lines[0] == "train: 18 of 20 strings are legal"
     assert lines[1].startswith(f"  first error: row 13 {reason}")
-    legal = [text for number, text in enumerate(kept) if number not in (13, 17)]
+    legal = [text for number, text in enumerate(originals) if number not in (13, 17)]
     assert f"  {''.join(legal).count('r')} reads, " in lines[-1]
 
 
@@ -530,8 +530,8 @@ def test_check_folder_named_like_builder_or_repository(cli: Run, tmp_path: Path,
     table = pq.read_table(path)
     answers = [99, *table["answer"].to_pylist()[1:]]
     pq.write_table(table.set_column(table.schema.get_field_index("answer"), "answer", pa.array(answers)), path)
-    found = findings(cli("fflm-data", "check", name))
-    assert found == {"letters/test": "row 0 differs in answer: expected 3, got 99"}
+    messages = findings(cli("fflm-data", "check", name))
+    assert messages == {"letters/test": "row 0 differs in answer: expected 3, got 99"}
 
 
 @pytest.mark.parametrize(

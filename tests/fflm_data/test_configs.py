@@ -74,9 +74,9 @@ def test_columns(name: str) -> None:
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
 def test_slices_are_consistent(name: str, split: str) -> None:
     config = get_config(name)
-    whole = config.table(split, 0, 1100)
+    table = config.table(split, 0, 1100)
     for start, stop in [(0, 1), (13, 15), (990, 1030), (1023, 1100)]:
-        assert config.table(split, start, stop).equals(whole.slice(start, min(stop, whole.num_rows) - start))
+        assert config.table(split, start, stop).equals(table.slice(start, min(stop, table.num_rows) - start))
 
 
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
@@ -202,7 +202,7 @@ def test_rows_do_not_depend_on_environment() -> None:
     )
     environment = os.environ | {"LC_ALL": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "7"}
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert output.stdout.strip() == repr([GOLDEN[place] for place in EVERY_SPLIT])
+    assert output.stdout.strip() == repr([GOLDEN[key] for key in EVERY_SPLIT])
 
 
 def test_integer_probabilities_are_floats() -> None:

@@ -32,18 +32,18 @@ def illegal(text: str, symbols: str = "01") -> str:
     """Returns why a string is not a flip-flop string, reading one character at a time; "" if it is legal."""
     if len(text) < 4 or len(text) % 2:
         return "length"
-    held = ""
-    for place in range(0, len(text), 2):
-        instruction, symbol = text[place], text[place + 1]
+    latest = ""
+    for position in range(0, len(text), 2):
+        instruction, symbol = text[position], text[position + 1]
         if instruction not in "wri" or symbol not in symbols:
             return "alphabet"
-        if place == 0 and instruction != "w":
+        if position == 0 and instruction != "w":
             return "first"
-        if place == len(text) - 2 and instruction != "r":
+        if position == len(text) - 2 and instruction != "r":
             return "last"
         if instruction == "w":
-            held = symbol
-        if instruction == "r" and symbol != held:
+            latest = symbol
+        if instruction == "r" and symbol != latest:
             return "glitch"
     return ""
 
@@ -80,7 +80,7 @@ def test_frequencies(split: str, p: tuple[float, float]) -> None:
     for instruction, probability in zip("wri", (*p, 1 - sum(p)), strict=True):
         deviation = math.sqrt(len(inner) * probability * (1 - probability))
         assert abs(inner.count(instruction) - len(inner) * probability) <= 3 * deviation
-    free = "".join(text[place + 1] for text in texts for place in range(0, 512, 2) if text[place] != "r")
+    free = "".join(text[position + 1] for text in texts for position in range(0, 512, 2) if text[position] != "r")
     assert abs(free.count("1") - len(free) / 2) <= 3 * math.sqrt(len(free) / 4)
 
 
@@ -108,11 +108,11 @@ def test_reads_match_oracle() -> None:
     expected = []
     for row, text in enumerate(texts):
         written = 0
-        for place in range(0, len(text), 2):
-            if text[place] == "w":
-                written = place
-            if text[place] == "r":
-                expected.append((row, place + 1, int(text[written + 1]), (place - written) // 2))
+        for position in range(0, len(text), 2):
+            if text[position] == "w":
+                written = position
+            if text[position] == "r":
+                expected.append((row, position + 1, int(text[written + 1]), (position - written) // 2))
     ids = encode(texts)
     actual = reads(ids)
     assert list(zip(*(column.tolist() for column in actual), strict=True)) == expected
@@ -165,15 +165,15 @@ def test_large_alphabets(symbols: int) -> None:
     ids = sample(ffl, 200)
     assert ids.dtype == (np.uint8 if symbols <= 253 else np.uint16)
     texts = decode(ids).to_pylist()
-    held, seen = 0, set()
+    latest, seen = 0, set()
     for row, text in enumerate(texts[:50]):
         pairs = re.findall(r"([wri])(\d+)", text)
         assert "".join(instruction + symbol for instruction, symbol in pairs) == text
         assert [len(pairs), pairs[0][0], pairs[-1][0]] == [150, "w", "r"]
-        for place, (instruction, symbol) in enumerate(pairs):
-            held = int(symbol) if instruction == "w" else held
-            assert instruction != "r" or int(symbol) == held
-            assert ids[row, 2 * place + 1] == 3 + int(symbol)
+        for position, (instruction, symbol) in enumerate(pairs):
+            latest = int(symbol) if instruction == "w" else latest
+            assert instruction != "r" or int(symbol) == latest
+            assert ids[row, 2 * position + 1] == 3 + int(symbol)
             seen.add(int(symbol))
     assert max(seen) == symbols - 1
     assert len(seen) == symbols or symbols > 500
@@ -192,9 +192,9 @@ def probability_of(text: str, ffl: FFL) -> float:
     """Returns the probability of a legal string, one instruction at a time."""
     share = {"w": ffl.p_write, "r": ffl.p_read, "i": 1 - ffl.p_write - ffl.p_read}
     probability = 1.0
-    for place in range(0, len(text), 2):
-        inner = 0 < place < len(text) - 2
-        probability *= (share[text[place]] if inner else 1) * (1 if text[place] == "r" else 1 / ffl.symbols)
+    for position in range(0, len(text), 2):
+        inner = 0 < position < len(text) - 2
+        probability *= (share[text[position]] if inner else 1) * (1 if text[position] == "r" else 1 / ffl.symbols)
     return probability
 
 
@@ -261,9 +261,9 @@ def test_read_counts() -> None:
     config = get_config("flipflop", val_sparse_rows=200)
     counts, gaps, right = read_counts(config, "val_sparse"), Counter(), 0
     for text in config.table("val_sparse")["text"].to_pylist():
-        for place in (place for place in range(0, len(text), 2) if text[place] == "r"):
-            gaps[(place - text.rindex("w", 0, place)) // 2] += 1
-            right += text[place - 1] == text[place + 1]
+        for position in (position for position in range(0, len(text), 2) if text[position] == "r"):
+            gaps[(position - text.rindex("w", 0, position)) // 2] += 1
+            right += text[position - 1] == text[position + 1]
     assert {gap: count for gap, count in enumerate(counts.gaps.tolist()) if count} == gaps
     assert counts.reads == gaps.total()
     assert config.baselines("val_sparse") == {"chance": 0.5, "previous symbol": right / gaps.total()}

@@ -25,10 +25,10 @@ SIZES = st.lists(st.integers(2, 60), min_size=1, max_size=4, unique=True)
 
 def legal_string(text: str, length: int, symbols: int) -> bool:
     pairs = re.findall(r"([wri])(0|[1-9]\d*)", text)
-    held = -1
+    latest = -1
     for instruction, symbol in pairs:
-        held = int(symbol) if instruction == "w" else held
-        if int(symbol) >= symbols or (instruction == "r" and int(symbol) != held):
+        latest = int(symbol) if instruction == "w" else latest
+        if int(symbol) >= symbols or (instruction == "r" and int(symbol) != latest):
             return False
     return "".join(map("".join, pairs)) == text and 2 * len(pairs) == length and pairs[0][0] + pairs[-1][0] == "wr"
 

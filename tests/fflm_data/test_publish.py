@@ -608,10 +608,10 @@ def test_concurrent_repository_creation(hub: Hub, push: Run, monkeypatch: pytest
 
 
 def test_storage_full(hub: Hub, push: Run, published: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(hub: Hub, repository: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    def full(hub: Hub, repository: Any, request: dict[str, Any]) -> dict[str, Any]:
         return {
-            "oid": wanted["oid"],
-            "size": wanted["size"],
+            "oid": request["oid"],
+            "size": request["size"],
             "error": {"code": 403, "message": "storage limit reached"},
         }
 

@@ -31,7 +31,7 @@ def test_stream_begins_with_train_split() -> None:
     rows = list(islice(stream(), 130))
     assert decode(np.array([row["input_ids"] for row in rows], dtype=np.uint8)).to_pylist() == expected
     for row, text in zip(rows[:5], expected, strict=False):
-        assert row["read_mask"] == [place % 2 == 1 and text[place - 1] == "r" for place in range(len(text))]
+        assert row["read_mask"] == [position % 2 == 1 and text[position - 1] == "r" for position in range(len(text))]
     assert [row["id"] for row in rows] == list(range(130))
 
 
@@ -39,10 +39,10 @@ def test_stream_begins_with_train_split() -> None:
 def test_labels_match_oracle(symbols: int) -> None:
     """Compares with an oracle that tracks the latest write of each string."""
     for row in islice(stream(length=64, symbols=symbols), 40):
-        held, expected = -100, []
+        latest, expected = -100, []
         for instruction, symbol in zip(row["input_ids"][0::2], row["input_ids"][1::2], strict=True):
-            held = symbol if instruction == 0 else held
-            expected += [-100, held if instruction == 1 else -100]
+            latest = symbol if instruction == 0 else latest
+            expected += [-100, latest if instruction == 1 else -100]
         assert row["labels"] == expected
         assert [label != -100 for label in row["labels"]] == row["read_mask"]
 
