@@ -3,7 +3,7 @@
 # ruff: noqa: RUF001 (ambiguous characters are intended: they occur in model outputs)
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from fflm_data.answers import corrections
@@ -133,7 +133,7 @@ def before_next_turn(text: str) -> str:
     return text[: turn.start()] if turn else text
 
 
-def _apply_rules(span: Span, rules: list[Callable[[Span], list[int | None]]]) -> int | None:
+def _apply_rules(span: Span, rules: Sequence[Callable[[Span], list[int | None]]]) -> int | None:
     """Returns the number found by the first rule that finds any; None if it finds different numbers."""
     for rule_function in rules:
         numbers = set(rule_function(span))

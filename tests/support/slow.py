@@ -41,7 +41,7 @@ def is_due(item: pytest.Item, digests: dict[str, str], passed: dict[str, str]) -
 
 @cache
 def digest(paths: frozenset[str]) -> str:
-    """Returns the SHA-256 of names and contents, with normalized newlines. Raises FileNotFoundError for missing paths."""
+    """Returns the SHA-256 of names and contents, newlines normalized. Raises FileNotFoundError if a path is missing."""
     combined = hashlib.sha256()
     for file in sorted({file for path in paths for file in _files(ROOT / path)}):
         content = file.read_bytes().replace(b"\r\n", b"\n")
