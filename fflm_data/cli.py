@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"invalid choice {value!r}: choose from {', '.join(known)}{hint}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {visible(message)} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {visible(message)}: see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
