@@ -1,4 +1,4 @@
-"""Histograms of the distance from write to read, one SVG a flip-flop split, for the card."""
+"""SVG histograms of the distance from write to read, one per flip-flop split, for the dataset card."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,17 +9,17 @@ from fflm_data.flipflop import ReadCounts, TextConfig, read_counts
 FOLDER = "figures"
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 46, 44
-# One blue that reads on white and on black, and a grey for text that does too.
+# A blue and a grey with enough contrast on both white and black backgrounds.
 BAR, INK = "#4c8bf5", "#808890"
 
 
 def figure_file(config: Config, split: str) -> str:
-    """Where the histogram of a split lies in the folder."""
+    """Returns the path of the histogram of a split, relative to the folder."""
     return f"{FOLDER}/{config.name}-{split}.svg"
 
 
 def write_figures(folder: Path, configs: Iterable[Config]) -> None:
-    """Writes the histogram of every split of flip-flop strings."""
+    """Writes the histogram of every flip-flop split."""
     for config in configs:
         if isinstance(config, TextConfig):
             (folder / FOLDER).mkdir(exist_ok=True)
@@ -29,7 +29,7 @@ def write_figures(folder: Path, configs: Iterable[Config]) -> None:
 
 
 def bins(instructions: int) -> list[tuple[int, int]]:
-    """Distances 1, 2, 3-4, 5-8, ... up to the longest in a string."""
+    """Returns bins of distances, 1, 2, 3-4, 5-8, ..., as (low, high) up to the longest distance in a string."""
     edges, low = [], 1
     while low < instructions:
         high = 1 if low == 1 else 2 * (low - 1)
@@ -39,7 +39,7 @@ def bins(instructions: int) -> list[tuple[int, int]]:
 
 
 def histogram(counts: ReadCounts, title: str) -> str:
-    """The share of a split's reads by distance to the write, in instructions, as an SVG document."""
+    """Returns an SVG histogram of the distances from write to read, in instructions, over the reads of a split."""
     edges = bins(len(counts.gaps))
     shares = [float(counts.gaps[low : high + 1].sum()) / counts.reads for low, high in edges]
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -52,8 +52,8 @@ def histogram(counts: ReadCounts, title: str) -> str:
         f"{counts.reads:,} reads by distance to their write</text>",
         f'<text transform="translate(14 {TOP + height / 2:.0f}) rotate(-90)">share of reads</text>',
     ]
-    for (low, high), share, place in zip(edges, shares, range(len(edges)), strict=True):
-        x, tall = LEFT + place * step, height * share / top
+    for (low, high), share, index in zip(edges, shares, range(len(edges)), strict=True):
+        x, tall = LEFT + index * step, height * share / top
         label = f"{low}" if low == high else f"{low}\u2013{high}"
         parts += [
             f'<rect x="{x + 3:.1f}" y="{TOP + height - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}" '
@@ -70,7 +70,7 @@ def histogram(counts: ReadCounts, title: str) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share in figures that fit above a bar: 61.0%, 0.24%, 0.0031%."""
+    """Formats a share briefly, to fit above a bar: 61.0%, 0.24%, 0.0031%."""
     if share == 0 or share >= 0.01:
         return f"{share:.1%}" if share else "0"
     return f"{100 * share:.2g}%" if share >= 1e-5 else "&lt;0.001%"
