@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("only one run: name two run folders or more")
     from harness.reporting import comparison_table
     from harness.reporting.page import write_comparison
-    from harness.runs.run import require_writable
+    from harness.runs.files import require_writable
     from harness.runs.selection import complete, of_each
 
     first, *others = of_each(args.folders, complete)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _score_runs(folders: list[Path], form: str | None) -> None:
     from harness.reporting.table import print_scores
-    from harness.runs.run import write_json
+    from harness.runs.files import write_json
     from harness.runs.selection import of_each
     from harness.scoring.scores import score_run
 

@@ -33,19 +33,12 @@ from harness.planning.request import EvalRequest, Questions
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of
+from harness.runs.environment import environment
+from harness.runs.files import only_writer, require_writable, write_json
 from harness.runs.naming import title
-from harness.runs.run import (
-    Run,
-    data_facts,
-    environment,
-    note_start,
-    only_writer,
-    open_run,
-    require_same_folder,
-    require_writable,
-    run_folder,
-    write_json,
-)
+from harness.runs.recorded_jobs import data_facts
+from harness.runs.reuse import run_folder
+from harness.runs.run import Run, open_run, record_start, require_shared_folder
 from harness.scoring.scores import score_run
 
 
@@ -135,7 +128,7 @@ def _lead(part: "_Part", found: FirstRows, repeats: bool) -> tuple[Run, dict[str
     with only_writer(folder):
         run = open_run(folder, facts)
         before = first_of_each(records(run.shards))
-        start = note_start(run, {"processes": world.size, "machines": world.machines})
+        start = record_start(run, {"processes": world.size, "machines": world.machines})
         run.shards.mkdir(exist_ok=True)
         done = [
             np.ones(job.rows, dtype=bool) if _is_finished(run, job) else rows
@@ -241,7 +234,7 @@ class _Part:
             return plan_rows(job, self.source, rows, self.request.questions.continuations)
 
         world.open_counters()
-        require_same_folder(execution.output / work.folder, work.start)
+        require_shared_folder(execution.output / work.folder, work.start)
         one_model = self.request.model.tensor_parallel  # all processes are one model, and rank 0 writes for it
         items = iter(work.items) if one_model else _claimed(world, work.items)
         teller = ProgressReporter(world, jobs)

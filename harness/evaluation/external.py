@@ -26,7 +26,10 @@ from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.prompts.rendering import messages, plain_texts
 from harness.runs import observations
-from harness.runs.run import EXTERNAL, Run, data_facts, only_writer, open_run, require_writable, run_folder, write_json
+from harness.runs.files import only_writer, require_writable, write_json
+from harness.runs.recorded_jobs import data_facts
+from harness.runs.reuse import run_folder
+from harness.runs.run import EXTERNAL, Run, open_run
 from harness.runs.version import HARNESS_VERSION
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, DialogueTask

@@ -16,7 +16,8 @@ from harness.reporting.series import NOTHING, Plot, figures
 from harness.reporting.style import page_css
 from harness.reporting.subjects import Section, Subject
 from harness.reporting.table import percent
-from harness.runs.run import Run, require_writable
+from harness.runs.files import require_writable
+from harness.runs.run import Run
 from harness.scoring.comparison import remarks
 from harness.scoring.grading import Graded, grade
 

@@ -10,8 +10,8 @@ import pytest
 from datasets import load_dataset
 
 from fflm_data import get_config
+from harness.runs.files import CHECKSUMS, only_writer
 from harness.runs.observations import COMPLETIONS
-from harness.runs.run import CHECKSUMS, only_writer
 from harness.scoring.metrics.exact_count import ExactCount
 from harness.scoring.metrics.glitch_rate import GlitchRate
 from harness.tasks import all_tasks
@@ -337,15 +337,15 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (("data", "tasks", "flipflop", "splits", "val", "rows"), "5", "'5' rows"),
         (("data", "tasks", "flipflop", "splits", "../val"), {"rows": 5}, "flipflop.../val"),
         (("data", "tasks", "flipflop", "parameters", "length"), 7, "length=7"),
-        (("data", "tasks", "flipflop"), None, "does not say what was run"),
+        (("data", "tasks", "flipflop"), None, "is invalid"),
         (("data", "tasks", "other"), {}, "no task 'other'"),
-        (("data",), [], "does not say what was run"),
+        (("data",), [], "is invalid"),
         (("data", "tasks", "flipflop", "splits", "val", "of"), 5, "the size or the fingerprint of flipflop.val"),
         (("data", "tasks", "flipflop", "fingerprint"), "zzz", "the size or the fingerprint"),
         (("model", "id"), "../../escape", "model.id"),
         (("model", "revision"), "../../../../../escape/of/some/40/characters", "model.revision"),
         (("model", "parameters"), "many", "model.parameters"),
-        (("model",), None, "does not say what was run ('model')"),
+        (("model",), None, "is invalid ('model')"),
     ],
 )
 def test_an_edited_run_json_is_refused(

@@ -28,8 +28,8 @@ from harness.evaluation.merge import merge
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models.reference.lstm import LSTMForCausalLM
 from harness.prompts.jobs import Job
+from harness.runs.differences import changes_between, differences, without_consequences
 from harness.runs.observations import COMPLETIONS
-from harness.runs.run import _causes, _changes, differences
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import get_task
 from tests.conftest import Run, refused
@@ -312,7 +312,7 @@ def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, chan
     before = running.only_run(tmp_path)
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "3", *change)
     assert done.returncode == 0, done.stderr
-    assert f"nothing of {before.relative_to(tmp_path)} is used: " in done.stdout and reason in done.stdout
+    assert f"{before.relative_to(tmp_path)} is not reused: " in done.stdout and reason in done.stdout
     assert "kept" not in done.stdout
     assert len(list(tmp_path.glob("runs/fflm--lstm/*"))) == 2
 
@@ -339,7 +339,7 @@ def test_only_what_was_changed_is_told(cli: Run, change: list[str], reasons: lis
     assert cli(*asked).returncode == 0
     done = cli(*asked, *change)
     assert done.returncode == 0, done.stderr
-    (told,) = re.findall(r"nothing of .* is used: (.*)\n", done.stdout)
+    (told,) = re.findall(r".* is not reused: (.*)\n", done.stdout)
     assert told.split("; ") == reasons
 
 
@@ -388,15 +388,15 @@ OTHER = {"rendering": {"first_tokens": [2], "first_token_is_bos": False}}
     ],
 )
 def test_causes_without_what_follows(before: dict[str, Any], now: dict[str, Any], told: set[str]) -> None:
-    assert {path[-1] for path in _causes(_changes(before, now))} == told
+    assert {path[-1] for path in without_consequences(changes_between(before, now))} == told
 
 
 def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:
     asked = ("--limit", "3", "--set", "flipflop.length=32")
-    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop", *asked).stdout
-    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").stdout
+    assert "is not reused" not in cli("harness", "eval", "--task", "flipflop", *asked).stdout
+    assert "is not reused" not in cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").stdout
     done = cli("harness", "eval", "--task", "flipflop", "--task", "flipflop-piecewise", *asked)
-    assert re.search(r"is used: it has no flipflop(-piecewise)?\n", done.stdout)
+    assert re.search(r"is not reused: it does not have flipflop(-piecewise)?\n", done.stdout)
     assert "{" not in done.stdout and "kept" not in done.stdout
     shutil.rmtree(tmp_path / "runs")
     assert cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").returncode == 0
@@ -407,11 +407,11 @@ def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "now", "told"),
     [
-        ({"a": [0] * 40}, {"a": [1] * 40}, ["a is another one"]),
+        ({"a": [0] * 40}, {"a": [1] * 40}, ["a differs"]),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b was 1, is 2"]),
         ({"a": "x" * 70}, {"a": "y"}, [f"a was {'x' * 64}..., is y"]),
         ({"a": [1, 2]}, {}, ["a was [1, 2], is null"]),
-        ({"a": {"b": "c" * 80}}, {"a": None}, ["a is another one"]),
+        ({"a": {"b": "c" * 80}}, {"a": None}, ["a differs"]),
     ],
 )
 def test_differences_are_whole_or_not_told(before: object, now: object, told: list[str]) -> None:
@@ -437,7 +437,7 @@ def test_a_changed_model_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, w
 
 def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("harness", "eval", "--task", "flipflop", "--limit", "3").returncode == 0
-    monkeypatch.setattr("harness.runs.run.HARNESS_VERSION", "99.0")
+    monkeypatch.setattr("harness.runs.environment.HARNESS_VERSION", "99.0")
     monkeypatch.setattr("harness.tasks.flipflop.FlipFlopTask.version", 99)
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "3")
     assert (

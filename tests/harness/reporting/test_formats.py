@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from harness.reporting import formats
-from harness.runs.run import read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import read_run
 from harness.scoring.scores import score_run
 from tests.conftest import Run, refused
 from tests.harness.reporting.test_page import made_up_run

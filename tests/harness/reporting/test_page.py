@@ -19,7 +19,8 @@ from harness.reporting.parts import sections
 from harness.reporting.series import Curve, figures
 from harness.reporting.subjects import Subject
 from harness.runs import observations
-from harness.runs.run import RUN_SCHEMA, Run, data_facts
+from harness.runs.recorded_jobs import data_facts
+from harness.runs.run import RUN_SCHEMA, Run
 from harness.scoring.grading import GradedChoices, GradedNumbers, GradedReads, grade
 from harness.scoring.scores import score
 from harness.scoring.statistics import mean_interval, proportion_interval

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runs.run import CHECKSUMS
+from harness.runs.files import CHECKSUMS
 from tests.conftest import Run, refused
 
 TASKS = ("--task", "flipflop", "--limit", "5")

@@ -24,7 +24,8 @@ from harness.errors import UserError
 from harness.reporting.comparison_table import comparison_table, points, show, write_items
 from harness.reporting.page import write_comparison
 from harness.runs import observations
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
 from harness.scoring.comparison import JobComparison, compare_jobs, compare_runs, remarks
 from harness.scoring.grading import grade
 from harness.scoring.statistics import paired_comparison
@@ -272,7 +273,7 @@ def test_refusals(runs: tuple[Run, Run], tmp_path: Path) -> None:
         compare_runs(older, runs[1])
     half = changed(runs[0], tmp_path / "half", keep("capitals"))
     (half.folder / "observations" / "capitals.test.parquet").unlink()
-    with pytest.raises(UserError, match="go on where it stopped with the command"):
+    with pytest.raises(UserError, match="Resume the run with its command"):
         compare_runs(half, runs[1])
 
 
