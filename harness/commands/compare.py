@@ -78,7 +78,7 @@ def _compared(first: Any, others: Sequence[Any]) -> list[Compared]:
 
 def _print_as(form: str, first: Any, compared: Sequence[Compared]) -> None:
     from harness.reporting import comparison_table
-    from harness.reporting.labels import labels
+    from harness.reporting.run_labels import labels
     from harness.scoring.comparison import remarks
 
     a, *b = labels([run.facts["model"] for run in (first, *(one.run for one in compared))])

@@ -48,7 +48,7 @@ def _score_runs(folders: list[Path], form: str | None) -> None:
 
 
 def _score_answers(args: argparse.Namespace) -> None:
-    from harness.evaluation.external import score_answers
+    from harness.evaluation.external_outputs import score_answers
     from harness.reporting.table import print_scores
 
     if args.model is None and args.outputs.is_file():

@@ -17,9 +17,9 @@ import pyarrow as pa
 from fflm_data.terminal import say
 from harness.engine.engine import Engine
 from harness.errors import UserError
-from harness.evaluation.collect import Observed, observe
-from harness.evaluation.merge import first_of_each, merge, rows_done
-from harness.evaluation.processes import World, is_first
+from harness.evaluation.distributed import World, is_first
+from harness.evaluation.inference import Observed, observe
+from harness.evaluation.merge_shards import first_of_each, merge, rows_done
 from harness.evaluation.progress_bar import Progress, ProgressReporter, WorkWeights
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models import in_memory

@@ -18,7 +18,7 @@ from typing import TextIO, cast
 
 from fflm_data.terminal import Bar, say
 from harness.errors import LostProcess
-from harness.evaluation.processes import World
+from harness.evaluation.distributed import World
 from harness.planning.work_queue import WorkItem
 from harness.prompts.jobs import Job
 from harness.tasks import CompletionTask

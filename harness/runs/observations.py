@@ -97,7 +97,7 @@ def writer_of(sink: Path | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def write_whole(sink: Path | BinaryIO, table: pa.Table) -> None:
-    """Writes a whole table, its ids ascending, as `harness.evaluation.merge` does: a row group for each
+    """Writes a whole table, its ids ascending, as `harness.evaluation.merge_shards` does: a row group for each
     window of rows of data."""
     ids = table["id"].to_numpy()
     windows = range(0, int(ids.max(initial=0)) + 1, CHUNK_ROWS)

@@ -18,7 +18,7 @@ from fflm_data.arrays import Floats, Ints
 from harness.engine.batches import padded
 from harness.engine.capabilities import Kept
 from harness.engine.engine import Engine
-from harness.evaluation.collect import Observed, observe
+from harness.evaluation.inference import Observed, observe
 from harness.models import reference
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, resolve

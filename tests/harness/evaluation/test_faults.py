@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
 from harness.errors import UserError
-from harness.evaluation.merge import merge
+from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models.reference.lstm import LSTMForCausalLM
 from harness.prompts.jobs import Job
@@ -269,7 +269,7 @@ def test_a_model_that_gives_nan(cli: Run, tmp_path: Path, task: str) -> None:
     asked = ["--model", "model", "--task", task, "--limit", "40"]
     done = cli("harness", "eval", *asked, "--set", "flipflop.length=16" if task == "flipflop" else "letters.seed=0")
     assert done.returncode == 0, done.stderr
-    assert "have NaN or infinite logits, and count neither as right nor as wrong" in done.stdout
+    assert "have NaN or infinite logits, and are excluded from the scores" in done.stdout
     run = running.only_run(tmp_path)
     scores = json.loads((run / "result.json").read_text(encoding="utf-8"))["scores"]
     whole = {(one["split"], one["metric"]): one for one in scores if one["group"] is None}

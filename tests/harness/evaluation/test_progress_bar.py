@@ -20,7 +20,7 @@ import pytest
 from fflm_data import get_config
 from harness.engine.engine import Engine
 from harness.evaluation import progress_bar
-from harness.evaluation.processes import World, is_first
+from harness.evaluation.distributed import World, is_first
 from harness.evaluation.progress_bar import Progress, ProgressReporter, WorkWeights, weight
 from harness.planning.plans import CompletionPlan
 from harness.planning.work_queue import WorkItem

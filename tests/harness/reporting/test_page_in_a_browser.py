@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import UserError
-from harness.reporting.labels import labels
 from harness.reporting.page import write_comparison, write_report
+from harness.reporting.run_labels import labels
 from harness.runs import observations
 from harness.runs.run import Run
 from tests.harness.reporting.test_page import HOSTILE, made_up_run
@@ -105,11 +105,11 @@ def test_in_a_browser(browser: Any, written: dict[str, Path], name: str, width: 
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = false; })")
     page.set_viewport_size({"width": width, "height": page.evaluate(f"{root}.scrollHeight")})
     texts = page.evaluate(MEASURE)
-    drawn = [one for one in texts if one["svg"]]
-    assert len(drawn) > 300 and len(texts) > len(drawn) + 60
+    curves = [one for one in texts if one["svg"]]
+    assert len(curves) > 300 and len(texts) > len(curves) + 60
     assert [one for one in texts if one["contrast"] < 4.5] == []
-    assert [one for one in drawn if one["size"] < 10.5] == []
-    assert [one for one in drawn if one["right"] > 0] == []  # no text is cut off at the edge of its plot
+    assert [one for one in curves if one["size"] < 10.5] == []
+    assert [one for one in curves if one["right"] > 0] == []  # no text is cut off at the edge of its plot
     assert page.evaluate(OVERLAPS) == []
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(251, 251, 249)", "dark": "rgb(21, 23, 26)"}[scheme]

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from harness.reporting.comparison_table import comparison_table
-from harness.reporting.labels import labels
 from harness.reporting.page import write_comparison, write_report
+from harness.reporting.run_labels import labels
 from harness.reporting.table import summary
 from harness.runs.naming import adapter_of, label, loaded_as, title
 from harness.runs.run import Run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LostProcess
-from harness.evaluation.processes import _losing_nobody, first_host, processes_per_device
+from harness.evaluation.distributed import _losing_nobody, first_host, processes_per_device
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.support import models, running

@@ -135,7 +135,7 @@ def test_what_a_length_cut_off_is_counted_apart(cli: Run, tmp_path: Path, prompt
     lines = [anthropic(one["id"], "Let me see. The letters are", place > 4) for place, one in enumerate(prompts)]
     write(tmp_path / "answers.jsonl", lines)
     done = cli(*SCORE)
-    assert "letters.test: of 12 answers 7 not understood, 5 cut off" in done.stdout
+    assert "letters.test: of 12 answers 7 not parsed, 5 cut off" in done.stdout
 
 
 def test_prompts_are_those_of_harness_eval(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:

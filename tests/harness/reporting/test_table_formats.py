@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.reporting import formats
+from harness.reporting import table_formats
 from harness.runs.files import write_json
 from harness.runs.run import read_run
 from harness.scoring.scores import score_run
@@ -103,19 +103,19 @@ def test_what_makes_a_comparison_unequal_is_said_beside_it(cli: Run, tmp_path: P
     done = cli(
         "harness", "compare", *sorted(path.parent for path in tmp_path.glob("runs/*/*/run.json")), "--format", "csv"
     )
-    assert "org/m3 has 3 rows, org/m4 4: compared on the first 3" in done.stderr and done.stdout.count("\n") == 2
+    assert "org/m3 has 3 rows, org/m4 has 4; compared on the first 3" in done.stderr and done.stdout.count("\n") == 2
 
 
 def test_signs_of_a_format_stay_texts() -> None:
     lines = [{"a": 'x,"y"\n', "b": None}]
-    assert list(csv.DictReader(io.StringIO(formats.write("csv", lines, ("a", "b"), [], texts=1)))) == [
+    assert list(csv.DictReader(io.StringIO(table_formats.write("csv", lines, ("a", "b"), [], texts=1)))) == [
         {"a": 'x,"y" ', "b": ""}  # a line each, for readers that take its end for that of a row
     ]
-    assert json.loads(formats.write("json", lines, ("a", "b"), [], texts=1)) == lines
+    assert json.loads(table_formats.write("json", lines, ("a", "b"), [], texts=1)) == lines
     cells = [("a|b", "5_0%")]
-    assert r"| a\|b |" in formats.write("markdown", lines, ("a", "b"), cells, texts=1)
-    assert r" a|b & 5\_0\% \\" in formats.write("latex", lines, ("a", "b"), cells, texts=1)
-    assert formats.write("csv", [], ("a", "b"), [], texts=1) == "a,b\n"
+    assert r"| a\|b |" in table_formats.write("markdown", lines, ("a", "b"), cells, texts=1)
+    assert r" a|b & 5\_0\% \\" in table_formats.write("latex", lines, ("a", "b"), cells, texts=1)
+    assert table_formats.write("csv", [], ("a", "b"), [], texts=1) == "a,b\n"
 
 
 @pytest.mark.parametrize("verb", ["report", "score", "compare"])
