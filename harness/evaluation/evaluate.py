@@ -65,7 +65,7 @@ def evaluate(request: EvalRequest, progress: Progress | None = None) -> tuple[Ru
         raise UserError(f"{source.name} has changed on the Hub while processes started: add --revision")
     progress.doing("loading the model")
     with _loaded(request.model, source, world) as model:
-        repeats = Engine(model, source.tokenizer).reading(world.broadcast(found.longest)).repeats
+        repeats = Engine(model, source.tokenizer).read_method(world.broadcast(found.longest)).deterministic
         part = _Part(request, world, progress, source, model, jobs)
         if world.is_first:
             run, result = _lead(part, found, repeats)

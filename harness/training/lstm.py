@@ -32,7 +32,7 @@ class Recipe:
         return min((step + 1) / self.warmup_steps, (self.decay_steps - step) / (self.decay_steps - self.warmup_steps))
 
 
-@threads.a_single_one()  # as fast as two for a model as small as this, and the sums come out the same
+@threads.single_thread()  # as fast as two for a model as small as this, and the sums come out the same
 def train_lstm(output: Path, recipe: Recipe, ffl: FFL | None = None) -> float:
     """Trains the LSTM, writes model, tokenizer and recipe to `output` and returns the last loss (nats)."""
     import torch

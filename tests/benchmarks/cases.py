@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
 from fflm_data import get_config
 from fflm_data.arrays import Floats, Ints
-from harness.engine.batches import padded
+from harness.engine.batches import pad
 from harness.engine.capabilities import Kept
 from harness.engine.engine import Engine
 from harness.evaluation.inference import Observed, observe
@@ -195,7 +195,7 @@ def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
         position = cast(ReadTask, job.task).targets(rows).position
         plan = cast(ReadPlan, plan_rows(job, case.source, rows, False))
         for batch in engine.read_batches(plan):
-            ids = padded([plan.sequences[one] for one in batch.tolist()], 0, left=False)
+            ids = pad([plan.sequences[one] for one in batch.tolist()], 0, left=False)
             mask = torch.zeros(ids.shape, dtype=torch.bool)
             points = [np.flatnonzero(plan.sequence == one) for one in batch.tolist()]
             for line, those in enumerate(points):
@@ -204,7 +204,7 @@ def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
             device = case.model.device
             row = item.ids[plan.row[plan.sequence[every]]]
             batches.append(Batch(ids.to(device), mask.to(device), row, position[every], plan.candidates))
-    return engine.reading(plan.sequences[0]).kept, batches
+    return engine.read_method(plan.sequences[0]).logits_at, batches
 
 
 @torch.inference_mode()

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fflm_data.arrays import Ints
-from harness.engine.batches import Budget, cut, padded
+from harness.engine.batches import Budget, cut, pad
 from harness.engine.memory import (
     ASSUMED_LOGITS,
     LOGITS_SHARE,
-    MOST_TOKENS,
+    MAX_TOKENS,
     SHARE,
     assumed_budget,
     fitting_budget,
@@ -74,7 +74,7 @@ def test_batches_of_four_rows(budget: Budget, most: int | None, same_length: boo
 
 @pytest.mark.parametrize(("left", "expected"), [(False, [[1, 2, 3], [4, 9, 9]]), (True, [[1, 2, 3], [9, 9, 4]])])
 def test_short_rows_are_filled_up(left: bool, expected: list[list[int]]) -> None:
-    assert padded([np.array([1, 2, 3]), np.array([4])], 9, left).tolist() == expected
+    assert pad([np.array([1, 2, 3]), np.array([4])], 9, left).tolist() == expected
 
 
 SIZES = {
@@ -93,13 +93,13 @@ def test_a_measured_budget_fits_into_what_is_free(
     budget = fitting_budget(free, used, tokens, points, vocabulary)
     logits = 8 * vocabulary
     per_token = max(1.0, (used - points * logits) // tokens)
-    assert 1 <= budget.tokens <= MOST_TOKENS and budget.points >= 1
+    assert 1 <= budget.tokens <= MAX_TOKENS and budget.points >= 1
     assert budget.points == 1 or budget.points * logits <= free * SHARE * LOGITS_SHARE
     assert budget.tokens == 1 or budget.tokens * per_token + budget.points * logits <= free * SHARE
     # Neither could be larger.
     assert (budget.points + 1) * logits > int(free * SHARE) * LOGITS_SHARE - 1
     held = int(free * SHARE)
-    assert budget.tokens == MOST_TOKENS or (budget.tokens + 1) * per_token + budget.points * logits > held
+    assert budget.tokens == MAX_TOKENS or (budget.tokens + 1) * per_token + budget.points * logits > held
 
 
 @given(factor=st.integers(2, 16), **SIZES)
@@ -116,7 +116,7 @@ def test_more_memory_holds_no_less_and_a_hungrier_model_no_more(
 @given(st.integers(1, 2**15), st.integers(1, 2**19))
 def test_an_assumed_budget_shrinks_with_the_model(width: int, vocabulary: int) -> None:
     budget = assumed_budget(width, vocabulary)
-    assert 1024 <= budget.tokens <= MOST_TOKENS and budget.points >= 1
+    assert 1024 <= budget.tokens <= MAX_TOKENS and budget.points >= 1
     assert budget.points == 1 or budget.points * 4 * vocabulary <= ASSUMED_LOGITS
     wider, larger = assumed_budget(2 * width, vocabulary), assumed_budget(width, 2 * vocabulary)
     assert wider.tokens <= budget.tokens and wider.points == budget.points

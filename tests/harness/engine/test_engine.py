@@ -88,7 +88,7 @@ def test_batches_hold_as_many_sequences_as_was_asked(
 def test_where_a_pass_costs_much_prompts_of_many_lengths_go_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, batches: int
 ) -> None:
-    monkeypatch.setitem(engine_module.PASS_TOKENS, "cpu", least)
+    monkeypatch.setitem(engine_module.MIN_PASS_TOKENS, "cpu", least)
     engine = engine_of(models.save_tiny(tmp_path, models.bytes_only(), kind="llama"))
     prompts = prompt_ids([100 * "the same " + "word" * length for length in range(1, 10)], False, engine.tokenizer)
     parts = list(engine.completions(CompletionPlan(prompts), 4, lambda text: False))

@@ -33,7 +33,7 @@ MARGIN = 1e-4
 FAR = 5e-5
 EXACT, REFUSED, DOES_NOT_BUILD = "exact", "refused", "does not build"
 # Why a model is refused for what may be its sizes: others are tried.
-NO_TEXT = "says nothing of text alone"
+NO_TEXT = "does not predict tokens from text alone"
 
 
 @cache

@@ -225,10 +225,10 @@ def test_recurrent_models_are_among_them() -> None:
 @pytest.mark.parametrize("name", families.BIDIRECTIONAL)
 def test_models_that_look_ahead_are_refused(name: str) -> None:
     engine = Engine(tiny(name), TOKENIZER)
-    with pytest.raises(UserError, match="sees what comes after") as refusal:
+    with pytest.raises(UserError, match="is not causal: its logits depend on later tokens") as refusal:
         read(engine, read_plan((20, 31, 12)))
     assert "\n" not in str(refusal.value)
-    with pytest.raises(UserError, match="sees what comes after"):
+    with pytest.raises(UserError, match="is not causal: its logits depend on later tokens"):
         complete(Engine(tiny(name), TOKENIZER), read_plan((20, 31, 12)).sequences, Ends(0, 0))
 
 
@@ -271,7 +271,9 @@ def test_a_model_that_takes_nothing_but_ids_says_the_same(name: str, head_found:
     plan = read_plan((60, 60, 45, 33, 12, 59))
     engine = Engine(narrow, TOKENIZER)
     assert same(read(engine, plan), passed(model, plan))
-    assert engine.reading(plan.sequences[0]).kept == (engine.forward.at_head if head_found else engine.forward.sliced)
+    assert engine.read_method(plan.sequences[0]).logits_at == (
+        engine.forward.at_head if head_found else engine.forward.sliced
+    )
     prompts, tokens = prompts_with(model, (20, 31, 25), shared=0)
     for batch_size in BATCH_SIZES:
         assert complete(Engine(narrow, TOKENIZER, batch_size), prompts, Ends(-1, -1)) == tokens

@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 from fflm_data.arrays import Ints
-from harness.engine.capabilities import repeats_itself, turning_points
+from harness.engine.capabilities import critical_lengths, is_deterministic
 from harness.engine.engine import Engine
 from harness.engine.forward import Forward
 from harness.planning.plans import CompletionPlan
@@ -102,10 +102,10 @@ def test_texts_of_a_plain_model_still_go_together() -> None:
 
 
 def test_the_lengths_that_a_config_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert turning_points(made("phi3, window", monkeypatch).config, 500) == [100, ORIGINAL]
-    assert turning_points(made("phi3", monkeypatch).config, 100) == []
-    assert turning_points(made("minimax", monkeypatch).config, 200) == [20]
-    assert turning_points(families.FAMILIES["deepseek_v32"](300), 60) == [16]
+    assert critical_lengths(made("phi3, window", monkeypatch).config, 500) == [100, ORIGINAL]
+    assert critical_lengths(made("phi3", monkeypatch).config, 100) == []
+    assert critical_lengths(made("minimax", monkeypatch).config, 200) == [20]
+    assert critical_lengths(families.FAMILIES["deepseek_v32"](300), 60) == [16]
 
 
 class Hashing(torch.nn.Module):
@@ -121,5 +121,5 @@ class Hashing(torch.nn.Module):
 
 def test_a_model_that_does_not_repeat_itself_is_told_apart() -> None:
     ids = torch.arange(20)
-    assert not repeats_itself(Forward(Hashing()), ids)
-    assert repeats_itself(Forward(families.tiny("llama", 300)), ids)
+    assert not is_deterministic(Forward(Hashing()), ids)
+    assert is_deterministic(Forward(families.tiny("llama", 300)), ids)

@@ -96,15 +96,15 @@ def test_a_single_count_is_never_set() -> None:
     assert machine.used == 3
 
 
-@pytest.mark.parametrize("name", threads.CHOSEN)
+@pytest.mark.parametrize("name", threads.VARIABLES)
 def test_the_user_chooses(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for other in threads.CHOSEN:
+    for other in threads.VARIABLES:
         monkeypatch.delenv(other, raising=False)
-    assert not threads.are_chosen()
+    assert not threads.are_set()
     monkeypatch.setenv(name, "3")
-    assert threads.are_chosen() and threads.divide(1) is None and "FFLM_CORES_DEALT" not in os.environ
+    assert threads.are_set() and threads.divide(1) is None and "FFLM_CORES_DEALT" not in os.environ
     before = torch.get_num_threads()
-    with threads.a_single_one():
+    with threads.single_thread():
         assert torch.get_num_threads() == before
 
 
@@ -112,14 +112,14 @@ def test_cores_are_dealt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process gets its part, and may still choose a part of that."""
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "cores", lambda: 8)
-    for name in ("OMP_NUM_THREADS", threads.DEALT):
+    for name in ("OMP_NUM_THREADS", threads.DIVIDED):
         monkeypatch.setenv(name, "")  # so that what is set here is taken back
         monkeypatch.delenv(name)
     for processes, expected in ((1, 8), (3, 2), (20, 1), (2, 4)):
         assert threads.divide(processes) == expected
-        assert os.environ["OMP_NUM_THREADS"] == str(expected) and not threads.are_chosen()
+        assert os.environ["OMP_NUM_THREADS"] == str(expected) and not threads.are_set()
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert threads.are_chosen()
+    assert threads.are_set()
 
 
 SEEN = """
