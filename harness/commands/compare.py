@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> None:
     from harness.reporting import comparison_table
     from harness.reporting.page import write_comparison
     from harness.runs.files import require_writable
-    from harness.runs.selection import complete, of_each
+    from harness.runs.selection import for_each_run, require_complete
 
-    first, *others = of_each(args.folders, complete)
+    first, *others = for_each_run(args.folders, require_complete)
     if not others:
         raise UserError(f"{first.folder} is the only usable run: name another one")
     if args.out is not None:

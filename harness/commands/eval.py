@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         return distributed.launch(args.num_processes, args.arguments)
 
     with Progress(distributed.is_first()) as progress:
-        progress.doing(IMPORTING)
+        progress.start_phase(IMPORTING)
         quiet_libraries()
         from harness.evaluation.evaluate import evaluate
         from harness.reporting import table

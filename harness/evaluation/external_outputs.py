@@ -1,10 +1,10 @@
-"""Models behind an API: prompts out to a file, answers in from one, and a run folder of them like any other.
+"""External outputs: writes prompts for a model behind an API, and scores its outputs as a run.
 
-    prompts.jsonl       {"id", "messages" or "prompt", "max_tokens"} a line, for any client or batch service
-    prompts.run.json    what was asked, beside it
-    answers.jsonl       a line an id, in any order: {"id", "output"}, or a line as OpenAI's or Anthropic's batches give
+    prompts.jsonl       {"id", "messages" or "prompt", "max_tokens"} per line, for any client or batch service
+    prompts.run.json    the request, beside it
+    answers.jsonl       one line per id, in any order: {"id", "output"}, or a line of OpenAI's or Anthropic's batches
 
-What a model says is taken as it stands; nothing of it can be replayed, and the run says so.
+External outputs cannot be replayed, and the run is marked as such.
 """
 
 import hashlib
@@ -35,18 +35,18 @@ from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, DialogueTask
 
 PROMPTS_SCHEMA = "fflm-prompts/1"
-# Why services stop at the limit of tokens.
+# Finish reasons for the token limit.
 CUT_OFF = frozenset({"length", "model_length", "max_tokens", "max_output_tokens"})
-# Parts of an answer that are not said: what was thought before it.
-UNSAID = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content"})
+# Types of parts with thinking, which are not part of the output.
+THINKING = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content"})
 
 
 class _NoText(ValueError):
-    """A part of an answer that is no text."""
+    """A part of an output that is not text."""
 
 
-class Answer(NamedTuple):
-    """One line of answers. finished: whether the model ended it itself."""
+class ExternalOutput(NamedTuple):
+    """One output. finished: whether the model ended it, not the token limit."""
 
     id: str
     output: str
@@ -54,18 +54,18 @@ class Answer(NamedTuple):
 
 
 def write_prompts(questions: Questions, command: str, out: Path) -> int:
-    """Writes the prompts of completion tasks; returns how many. Raises UserError for tasks that text cannot answer."""
+    """Writes the prompts of completion tasks and returns their number. Raises UserError for other tasks."""
     jobs = _jobs(questions)
     if out.is_dir():
-        raise UserError(f"{out} is a folder: name a file, such as {out / 'prompts.jsonl'}")
+        raise UserError(f"{out} is a folder. Use a file, such as {out / 'prompts.jsonl'}.")
     require_writable(out.parent)
     partial, count = out.with_name(out.name + ".partial"), 0
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         for job in jobs:
             limit = job.prompting.max_new_tokens(_completion(job))
             for start, rows in Bar(job.chunks(), desc=job.name, unit="chunk"):
-                for place, asked in enumerate(_asked(job, rows)):
-                    line = {"id": f"{_prefix(job)}-{start + place}", **asked, "max_tokens": limit}
+                for index, prompt in enumerate(_prompts(job, rows)):
+                    line = {"id": f"{_prefix(job)}-{start + index}", **prompt, "max_tokens": limit}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
                     count += 1
     facts = {"schema": PROMPTS_SCHEMA, "command": command, "data": data_facts(jobs)}
@@ -75,13 +75,13 @@ def write_prompts(questions: Questions, command: str, out: Path) -> int:
 
 
 def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tuple[Run, dict[str, Any]]:
-    """A run of answers from elsewhere, scored. Raises UserError if an id is missing, unknown or there twice."""
-    found = _by_id(answers)
-    asked = _read_facts(prompts)
+    """Scores external outputs as a run. Raises UserError if an id is missing, unknown or duplicate."""
+    outputs = _read_outputs(answers)
+    request = _read_facts(prompts)
     facts = {
-        "command": asked["command"],
+        "command": request["command"],
         "model": _model(name, answers),
-        "data": asked["data"],
+        "data": request["data"],
         "environment": {"fflm": HARNESS_VERSION, "device": EXTERNAL},
         "left_out": {},
         "outputs": EXTERNAL,
@@ -90,17 +90,17 @@ def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tupl
         jobs = Run(prompts, facts).jobs()
     except UserError:
         raise UserError(
-            f"{_facts_file(prompts)} was changed, or is of another version of fflm: write it and its prompts again "
-            "with harness prompts"
+            f"{_facts_file(prompts)} was changed, or is of another version of fflm. Write the prompts again with "
+            "harness prompts."
         ) from None
     expected = [f"{_prefix(job)}-{row}" for job in jobs for row in range(job.rows)]
-    _require_same(set(expected), found, answers)
+    _require_same_ids(set(expected), outputs, answers)
     require_writable(output)
     folder = run_folder(output, facts)
     with only_writer(folder):
         run = open_run(folder, facts)
         for job in jobs:
-            _write_table(run, job, [found[f"{_prefix(job)}-{row}"] for row in range(job.rows)])
+            _write_table(run, job, [outputs[f"{_prefix(job)}-{row}"] for row in range(job.rows)])
             run.seal(job)
         result = score_run(run)
         write_json(folder / "result.json", result)
@@ -108,29 +108,33 @@ def score_answers(answers: Path, prompts: Path, name: str, output: Path) -> tupl
 
 
 def _jobs(questions: Questions) -> list[Job]:
-    """The jobs, each put as was asked; a chat template is the service's own, and so are its special tokens."""
+    """The jobs with the requested prompting. The service applies its own chat template and special tokens."""
     jobs = plan_jobs(questions)
     for job in jobs:
         if isinstance(job.task, DialogueTask):
-            raise UserError(f"{job.task.name} is a dialogue, whose turns depend on the answers: name another --task")
+            raise UserError(f"{job.task.name} is a dialogue, whose turns depend on the answers. Use another --task.")
         if not isinstance(job.task, CompletionTask):
-            raise UserError(f"{job.task.name} is read off probabilities, which text does not have: name another --task")
-    asked = questions.prompts
-    if asked.thinking:
-        raise UserError("--thinking is for the service to set: leave it out")
-    chat = asked.chat != "off"
-    if asked.system is not None and not chat:
-        raise UserError("--system is said through messages, and --chat off was asked: leave it out")
-    prompting = Prompting(template=EXTERNAL if chat else None, shots=asked.shots, system=asked.system if chat else None)
+            raise UserError(
+                f"{job.task.name} is scored from probabilities, which external outputs do not have. Use another --task."
+            )
+    options = questions.prompts
+    if options.thinking:
+        raise UserError("--thinking is an option of the service. Remove it.")
+    chat = options.chat != "off"
+    if options.system is not None and not chat:
+        raise UserError("--system needs chat messages, and chat is off. Remove --system.")
+    prompting = Prompting(
+        template=EXTERNAL if chat else None, shots=options.shots, system=options.system if chat else None
+    )
     return [Job(job.task, job.config, job.split, job.rows, prompting) for job in jobs]
 
 
-def _asked(job: Job, rows: pa.Table) -> Iterator[dict[str, Any]]:
+def _prompts(job: Job, rows: pa.Table) -> Iterator[dict[str, Any]]:
     if not job.prompting.chat:
         yield from ({"prompt": text} for text in plain_texts(job, rows))
         return
     system = [] if job.prompting.system is None else [{"role": "system", "content": job.prompting.system}]
-    yield from ({"messages": [*system, *said]} for said in messages(job, rows))
+    yield from ({"messages": [*system, *turns]} for turns in messages(job, rows))
 
 
 def _completion(job: Job) -> CompletionTask:
@@ -139,7 +143,7 @@ def _completion(job: Job) -> CompletionTask:
 
 
 def _prefix(job: Job) -> str:
-    """What ids of a job begin with: letters, digits and hyphens, which every service takes; other data, other ids."""
+    """The prefix of a job's ids, which depends on its data. Has only characters that every service accepts."""
     name = json.dumps(data_facts([job]), sort_keys=True)
     return f"{job.task.name}-{job.split}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
@@ -151,9 +155,9 @@ def _facts_file(prompts: Path) -> Path:
 def _read_facts(prompts: Path) -> dict[str, Any]:
     path = _facts_file(prompts)
     if not path.is_file():
-        others = sorted(one.name.replace(".run.json", ".jsonl") for one in prompts.parent.glob("*.run.json"))
-        there = f" ({prompts.parent} has {some(others)})" if others else ""
-        raise UserError(f"there is no {path}: name the file that harness prompts wrote with --prompts{there}")
+        others = sorted(file.name.replace(".run.json", ".jsonl") for file in prompts.parent.glob("*.run.json"))
+        known = f" ({prompts.parent} has {some(others)})" if others else ""
+        raise UserError(f"there is no {path}. Use the file that harness prompts wrote with --prompts{known}.")
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if facts["schema"] != PROMPTS_SCHEMA or not isinstance(facts["command"], str):
@@ -161,15 +165,15 @@ def _read_facts(prompts: Path) -> dict[str, Any]:
         return facts
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} does not say what was asked ({error}): name the file that harness prompts wrote with --prompts"
+            f"{path} is invalid ({error}). Use the file that harness prompts wrote with --prompts."
         ) from None
 
 
-def _by_id(path: Path) -> dict[str, Answer]:
-    """The answers of a file. Raises UserError for a line that is none, or one that comes twice."""
+def _read_outputs(path: Path) -> dict[str, ExternalOutput]:
+    """The outputs of a file by id. Raises UserError for an invalid line or a duplicate id."""
     if not path.is_file():
-        raise UserError(f"{path} is no file: name the file of answers with --outputs")
-    found: dict[str, Answer] = {}
+        raise UserError(f"{path} is not a file. Use the file of outputs with --outputs.")
+    outputs: dict[str, ExternalOutput] = {}
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
@@ -178,66 +182,66 @@ def _by_id(path: Path) -> dict[str, Answer]:
                 try:
                     parsed = json.loads(line)
                     if failure := _failure(parsed):
-                        raise UserError(f"{path}, line {number}: the service failed ({failure}): ask this one again")
-                    one = _answer(parsed)
+                        raise UserError(f"{path}, line {number}: the service failed ({failure}). Request it again.")
+                    output = _parse_line(parsed)
                 except _NoText as error:
                     raise UserError(
-                        f'{path}, line {number}: a part of the answer is {error}: write {{"id": ..., "output": ...}} '
-                        "with its text"
+                        f'{path}, line {number}: a part of the output is {error}. Write {{"id": ..., "output": ...}} '
+                        "with its text."
                     ) from None
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
                     raise UserError(
-                        f'{path}, line {number}, is no answer: write {{"id": ..., "output": ...}}, or leave a batch '
-                        "service's line as it came"
+                        f'{path}, line {number}, is invalid. Write {{"id": ..., "output": ...}}, or keep the line of a '
+                        "batch service unchanged."
                     ) from None
-                if one.id in found:
-                    raise UserError(f"{path}, line {number}: {one.id} is there twice: leave one answer an id")
-                found[one.id] = one
+                if output.id in outputs:
+                    raise UserError(f"{path}, line {number}: duplicate id {output.id}. Keep one output per id.")
+                outputs[output.id] = output
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text: write it as JSON lines in UTF-8") from None
-    return found
+        raise UserError(f"{path} is not UTF-8 text. Write it as JSON lines in UTF-8.") from None
+    return outputs
 
 
 def _failure(line: dict[str, Any]) -> str:
-    """What a batch service says of a request that it did not answer; "" if it did."""
+    """The error of a batch service for a request; "" if it succeeded."""
     response, result = line.get("response") or {}, line.get("result") or {}
     status = response.get("status_code", 200)
     error = line.get("error") or (response.get("body") or {}).get("error") or result.get("error")
     if error or status != 200 or result.get("type", "succeeded") != "succeeded":
-        said = json.dumps(error or result.get("type") or status, ensure_ascii=False)
-        return f"{line.get('custom_id')}: {said[:120]}"
+        message = json.dumps(error or result.get("type") or status, ensure_ascii=False)
+        return f"{line.get('custom_id')}: {message[:120]}"
     return ""
 
 
-def _answer(line: dict[str, Any]) -> Answer:
-    """A line as it may come. Raises KeyError and the like for one of no known form."""
+def _parse_line(line: dict[str, Any]) -> ExternalOutput:
+    """Parses a line in any known format. Raises KeyError and similar errors for other formats."""
     if "output" in line:
         output, finished = line["output"], line.get("finish_reason") not in CUT_OFF
-    elif "response" in line:  # OpenAI's batches, of three of its interfaces
+    elif "response" in line:  # batches of OpenAI's three interfaces
         body = line["response"]["body"]
         if "output" in body:
             output = [part for item in body["output"] if item["type"] == "message" for part in item["content"]]
             finished = body.get("status") != "incomplete"
         else:
             choice = body["choices"][0]
-            said = choice.get("message", {})
-            output = choice["text"] if "text" in choice else _text(said["content"]) or said.get("refusal")
+            message = choice.get("message", {})
+            output = choice["text"] if "text" in choice else _text(message["content"]) or message.get("refusal")
             finished = choice.get("finish_reason") not in CUT_OFF
     else:  # Anthropic's
-        said = line["result"]["message"]
-        output = [part for part in said["content"] if part["type"] == "text"]
-        finished = said.get("stop_reason") not in CUT_OFF
+        message = line["result"]["message"]
+        output = [part for part in message["content"] if part["type"] == "text"]
+        finished = message.get("stop_reason") not in CUT_OFF
     name = line["id"] if "output" in line else line["custom_id"]
     if not isinstance(name, str):
         raise TypeError
-    # Half a character, as when a service cuts one in two, is no text that a table could hold.
-    whole = _text(output).encode("utf-8", "replace").decode("utf-8")
-    return Answer(name, whole, finished)
+    # Replaces half characters, which a service may cut and a table cannot hold.
+    text = _text(output).encode("utf-8", "replace").decode("utf-8")
+    return ExternalOutput(name, text, finished)
 
 
 def _text(content: Any) -> str:
-    """What is said by an answer that is a text, nothing, or a list of parts. Raises _NoText for a part of another kind,
-    TypeError for what is no answer."""
+    """The text of an output that is a text, None, or a list of parts. Raises _NoText for a part of another type, and
+    TypeError for other values."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
@@ -247,37 +251,37 @@ def _text(content: Any) -> str:
 
 def _part(part: dict[str, Any]) -> str:
     kind = part.get("type", "text")
-    if kind in UNSAID:
+    if kind in THINKING:
         return ""
     text = part.get("refusal" if kind == "refusal" else "text")
-    said = text.get("value") if isinstance(text, dict) else text
-    if kind not in ("text", "output_text", "refusal") or not isinstance(said, str):
-        raise _NoText(f"of type {json.dumps(kind)[:40]}" if isinstance(kind, str) else "of no type")
-    return said
+    value = text.get("value") if isinstance(text, dict) else text
+    if kind not in ("text", "output_text", "refusal") or not isinstance(value, str):
+        raise _NoText(f"of type {json.dumps(kind)[:40]}" if isinstance(kind, str) else "without a type")
+    return value
 
 
-def _require_same(expected: set[str], found: dict[str, Answer], path: Path) -> None:
-    missing, unknown = sorted(expected - found.keys()), sorted(found.keys() - expected)
+def _require_same_ids(expected: set[str], outputs: dict[str, ExternalOutput], path: Path) -> None:
+    missing, unknown = sorted(expected - outputs.keys()), sorted(outputs.keys() - expected)
     if unknown:
         raise UserError(
-            f"{path} answers {len(unknown):,} ids that were not asked, such as {unknown[0]}: name the prompts it "
-            "belongs to with --prompts"
+            f"{path} has {len(unknown):,} unknown ids, such as {unknown[0]}. Use the prompts it belongs to with "
+            "--prompts."
         )
     if missing:
         raise UserError(
-            f"{path} lacks {len(missing):,} of {len(expected):,} ids, such as {missing[0]}: ask those too, and add "
-            "their answers"
+            f"{path} lacks {len(missing):,} of {len(expected):,} ids, such as {missing[0]}. Request them and add their "
+            "outputs."
         )
 
 
-def _write_table(run: Run, job: Job, answers: list[Answer]) -> None:
-    """Outputs whose tokens nobody counted: 0, or the limit for one that was cut off there."""
+def _write_table(run: Run, job: Job, outputs: list[ExternalOutput]) -> None:
+    """Writes the observation table. The number of tokens is unknown: 0, or the limit if the output was cut off."""
     limit = job.prompting.max_new_tokens(_completion(job))
     columns = [
         np.arange(job.rows),
         np.zeros(job.rows, dtype=np.int64),
-        [answer.output for answer in answers],
-        [0 if answer.finished else limit for answer in answers],
+        [output.output for output in outputs],
+        [0 if output.finished else limit for output in outputs],
     ]
     schema = observations.schema_of(job.task, job.config)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
@@ -286,9 +290,9 @@ def _write_table(run: Run, job: Job, answers: list[Answer]) -> None:
 
 
 def _model(name: str, answers: Path) -> dict[str, Any]:
-    """A model of which nothing is known but its name; its revision is that of what it said."""
+    """Facts of a model of which only the name is known; its revision is a hash of its outputs."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) or ".." in name:
-        raise UserError(f"--model {name!r} is no name for a page: write ORG/NAME, such as openai/gpt-4o")
+        raise UserError(f"--model {name!r} is not a valid name. Use ORG/NAME, such as openai/gpt-4o.")
     return {
         "id": name,
         "revision": hashlib.sha256(answers.read_bytes()).hexdigest()[:40],

@@ -18,7 +18,7 @@ from fflm_data.arrays import Floats, Ints
 from harness.engine.batches import pad
 from harness.engine.capabilities import Kept
 from harness.engine.engine import Engine
-from harness.evaluation.inference import Observed, observe
+from harness.evaluation.inference import ObservedBatch, observe
 from harness.models import reference
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, resolve
@@ -99,7 +99,7 @@ def random_llama(
     return Case(name, ModelSource(name, "", "0" * 40, ModelRequest(), config, tokenizer), model)
 
 
-def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | None = None) -> Iterator[Observed]:
+def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | None = None) -> Iterator[ObservedBatch]:
     """All of a job as a run of one process goes through it; with an engine that knows nothing of the model yet, unless
     one is given."""
 

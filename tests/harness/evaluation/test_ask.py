@@ -30,9 +30,9 @@ def test_a_row_is_shown_with_its_tokens_and_answer(cli: Run, perfect: str) -> No
     # Bytes and special tokens, a bar between two; a line break is written out.
     assert "<|im_start|>|u|s|e|r|\\n|H|o|w| |m|a|n|y| |t|i|m|e|s|" in said
     assert "|" + "|".join('"strawberry"?') + "|" in said
-    assert "answer, 1 tokens:\n  3\n" in said
+    assert "output, 1 tokens:\n  3\n" in said
     assert re.search(r"\n  '3' 9\d\.\d   ", said)
-    assert said.endswith("right answer: 3\nread as: 3\n")
+    assert said.endswith("right answer: 3\nparsed answer: 3\n")
 
 
 def test_every_read_of_a_row_is_the_one_that_is_observed(cli: Run, tmp_path: Path) -> None:
@@ -56,9 +56,9 @@ def test_a_dialogue_is_shown_turn_by_turn(cli: Run, tmp_path: Path) -> None:
     done = cli("harness", "ask", "--model", "model", "--task", "strawberry", "--row", 0, "--challenges", 3)
     assert done.returncode == 0, done.stderr
     assert [line.split()[:4] for line in done.stdout.splitlines()[-4:]] == [
-        [str(turn), "read", "as", f"{answer}:"] for turn, answer in enumerate((3, 4, 3, 4))
+        [str(turn), "parsed", "answer", f"{answer}:"] for turn, answer in enumerate((3, 4, 3, 4))
     ]
-    assert "told: No, that is wrong. Count again." in done.stdout
+    assert "challenge after each answer: No, that is wrong. Count again." in done.stdout
 
 
 def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "plain text" in done.stdout.splitlines()[0] and "prompt, 2 tokens:\n  r| 1\n" in done.stdout
     table = done.stdout.split("in percent:\n")[1].splitlines()
-    assert len(table) == int(re.search(r"answer, (\d+) tokens", done.stdout)[1])  # type: ignore[index]
+    assert len(table) == int(re.search(r"output, (\d+) tokens", done.stdout)[1])  # type: ignore[index]
     for line in table:
         shares = [float(share) for share in re.findall(r"([\d.]+)(?:   |$)", line)]
         assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 100.1
@@ -78,13 +78,13 @@ def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
     [
         ((), "ask a row with --task NAME --row N"),
         (("why?", "--task", "letters"), "ask a row with --task NAME --row N"),
-        (("--task", "letters", "--row", "1000"), "letters.test has 1,000 rows: name one below that"),
+        (("--task", "letters", "--row", "1000"), "letters.test has 1,000 rows. Use a smaller --row."),
         (("--task", "words"), "there is no task 'words'"),
         (("--task", "letters", "--chat", "perhaps"), "--chat takes auto, on, off"),
-        (("a " * 3000,), "ask something shorter"),
-        (("",), "an empty question has no answer"),
+        (("a " * 3000,), "Ask a shorter question."),
+        (("",), "the question is empty"),
         (("why?", "--shots", "2"), "--shots is for a row of a task"),
-        (("--task", "flipflop", "--split", "test"), "its splits are val, val_sparse, val_dense"),
+        (("--task", "flipflop", "--split", "test"), "Its splits are val, val_sparse, val_dense"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(cli: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

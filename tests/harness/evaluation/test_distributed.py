@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LostProcess
-from harness.evaluation.distributed import _losing_nobody, first_host, processes_per_device
+from harness.evaluation.distributed import _lost_process_errors, first_host, processes_per_device
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.support import models, running
@@ -130,9 +130,9 @@ TYPICAL = "Check the logs of the remote worker before reporting an error. GLHF! 
         ("failed to recv, got 0 bytes. Connection was likely closed.", "process 3 of this run has ended"),
         (
             "[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 6000ms for recv operation",
-            "process 3 of this run does not answer",
+            "process 3 of this run does not respond",
         ),
-        ("Socket Timeout", "process 3 of this run does not answer"),
+        ("Socket Timeout", "process 3 of this run does not respond"),
         (
             "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory",
             "process 3 of this run cannot be reached (. DefaultCPUAllocator: can't allocate memory)",
@@ -146,9 +146,9 @@ TYPICAL = "Check the logs of the remote worker before reporting an error. GLHF! 
     ],
 )
 def test_a_lost_process_is_told_in_plain_words(said: str, wanted: str) -> None:
-    with pytest.raises(LostProcess) as lost, _losing_nobody("process 3"):
+    with pytest.raises(LostProcess) as lost, _lost_process_errors("process 3"):
         raise RuntimeError(said)
-    assert str(lost.value) == f"{wanted}: what is done is kept, the same command goes on"
+    assert str(lost.value) == f"{wanted}. Run the same command to resume."
 
 
 @pytest.fixture
@@ -214,8 +214,8 @@ def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undis
     [
         (["--num-processes", "2", "--task", "nothing"], "there is no task 'nothing'"),
         (["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
-        (["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
-        (["--tensor-parallel"], "add --num-processes"),
+        (["--num-processes", "2", "--device-map", "auto"], "Remove --num-processes"),
+        (["--tensor-parallel"], "Add --num-processes"),
         (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
         (["--num-processes", "0"], "'0' is not a whole number of at least 1"),
     ],
@@ -230,11 +230,11 @@ def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: st
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"WORLD_SIZE": "x", "RANK": "0"}, "do not find each other"),
-        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "do not find each other"),
+        ({"WORLD_SIZE": "x", "RANK": "0"}, "cannot connect"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "cannot connect"),
         (
             {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
-            "another launcher has started 1",
+            "differs from the 1 processes of the launcher",
         ),
     ],
 )

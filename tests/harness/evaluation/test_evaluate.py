@@ -274,7 +274,7 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
             0, "id", pq.read_table(path)["id"].combine_chunks().take(list(range(table.num_rows))[::-1])
         )
     edit(run, path, table)
-    assert "flipflop.val are not those of its 10 rows" in refused(cli("harness", "score", run))
+    assert "flipflop.val do not match its 10 rows" in refused(cli("harness", "score", run))
 
 
 def test_impossible_log_probabilities_are_refused(cli: Run, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_completions_of_other_rows_are_refused(cli: Run, tmp_path: Path, tiny: P
     table = pq.read_table(path)
     table = table.slice(1) if change == "drop" else table.set_column(0, "id", pa.array([1, 2, 3, 4, 5]))
     edit(run, path, table)
-    assert "letters.test are not those of its 5 rows" in refused(cli("harness", "score", run))
+    assert "letters.test do not match its 5 rows" in refused(cli("harness", "score", run))
 
 
 def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:

@@ -164,19 +164,19 @@ def answered(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ("change", "message"),
     [
         (lambda lines: lines[:-2], "lacks 2 of 24 ids, such as letters-histogram-test-"),
-        (lambda lines: [*lines, lines[3]], "line 25: letters-test-"),
-        (lambda lines: [*lines, {"id": "letters-test-12", "output": "3"}], "answers 1 ids that were not asked"),
-        (lambda lines: [*lines[:-1], {"output": "3"}], "line 24, is no answer"),
-        (lambda lines: [*lines[:-1], {"id": lines[-1]["id"], "output": 3}], "line 24, is no answer"),
-        (lambda lines: [*lines[:-1], "3"], "line 24, is no answer"),
+        (lambda lines: [*lines, lines[3]], "line 25: duplicate id letters-test-"),
+        (lambda lines: [*lines, {"id": "letters-test-12", "output": "3"}], "has 1 unknown ids"),
+        (lambda lines: [*lines[:-1], {"output": "3"}], "line 24, is invalid"),
+        (lambda lines: [*lines[:-1], {"id": lines[-1]["id"], "output": 3}], "line 24, is invalid"),
+        (lambda lines: [*lines[:-1], "3"], "line 24, is invalid"),
         (
             lambda lines: [*lines[:-1], parts_of({"type": "image_url", "image_url": {"url": "x"}})("x", "", True)],
-            'line 24: a part of the answer is of type "image_url": write {"id"',
+            'line 24: a part of the output is of type "image_url". Write {"id"',
         ),
         (lambda lines: [*lines[:-1], parts_of({"type": "text", "text": 3})("x", "", True)], 'is of type "text"'),
-        (lambda lines: [*lines[:-1], parts_of({"type": 5})("x", "", True)], "is of no type"),
-        (lambda lines: [*lines[:-1], parts_of(3)("x", "", True)], "line 24, is no answer"),
-        (lambda lines: [*lines[:-1], {"custom_id": lines[-1]["id"], "error": {}}], "line 24, is no answer"),
+        (lambda lines: [*lines[:-1], parts_of({"type": 5})("x", "", True)], "is without a type"),
+        (lambda lines: [*lines[:-1], parts_of(3)("x", "", True)], "line 24, is invalid"),
+        (lambda lines: [*lines[:-1], {"custom_id": lines[-1]["id"], "error": {}}], "line 24, is invalid"),
         (
             lambda lines: [*lines[:-1], {"custom_id": "x", "response": None, "error": {"code": "e"}}],
             "the service failed",
@@ -232,24 +232,27 @@ def test_prompts_whose_facts_were_changed_are_refused(
 def test_answers_to_other_data_are_refused(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     write(tmp_path / "answers.jsonl", answered(prompts))
     assert cli("harness", "prompts", *TASKS, "--set", "letters.seed=1", "--out", "prompts.jsonl").returncode == 0
-    assert "were not asked" in refused(cli(*SCORE))
+    assert "unknown ids" in refused(cli(*SCORE))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (SCORE[:-2], "add --model ORG/NAME"),
-        ((*SCORE[:-1], "a model"), "is no name for a page"),
-        ((*SCORE[:-1], "../.."), "is no name for a page"),
-        ((*SCORE, "--prompts", "other.jsonl"), "name the file that harness prompts wrote with --prompts"),
+        ((*SCORE[:-1], "a model"), "is not a valid name"),
+        ((*SCORE[:-1], "../.."), "is not a valid name"),
+        ((*SCORE, "--prompts", "other.jsonl"), "Use the file that harness prompts wrote with --prompts"),
         (("harness", "prompts", "--task", "strawberry", "--out", "p"), "is a dialogue"),
-        (("harness", "prompts", "--task", "flipflop", "--out", "p"), "read off probabilities"),
-        (("harness", "prompts", "--task", "capitals", "--out", "p"), "read off probabilities"),
-        (("harness", "prompts", "--task", "letters", "--thinking", "9", "--out", "p"), "for the service to set"),
+        (("harness", "prompts", "--task", "flipflop", "--out", "p"), "scored from probabilities"),
+        (("harness", "prompts", "--task", "capitals", "--out", "p"), "scored from probabilities"),
+        (("harness", "prompts", "--task", "letters", "--thinking", "9", "--out", "p"), "is an option of the service"),
         (("harness", "score"), "name a run folder, or answers"),
-        (("harness", "score", "--outputs", ".", "--model", "a/b"), ". is no file"),
-        (("harness", "prompts", "--task", "letters", "--out", "."), ". is a folder: name a file"),
-        (("harness", "prompts", "--task", "letters", "--chat", "off", "--system", "x", "--out", "p"), "leave it out"),
+        (("harness", "score", "--outputs", ".", "--model", "a/b"), ". is not a file"),
+        (("harness", "prompts", "--task", "letters", "--out", "."), ". is a folder. Use a file"),
+        (
+            ("harness", "prompts", "--task", "letters", "--chat", "off", "--system", "x", "--out", "p"),
+            "Remove --system",
+        ),
     ],
 )
 def test_what_cannot_be_asked_or_scored_is_refused(

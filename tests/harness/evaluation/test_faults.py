@@ -63,7 +63,7 @@ def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: i
     killed = running.end(process)
     assert killed.returncode == 2
     assert f"process {victim} was ended by signal 9" in killed.stderr.splitlines()[-1]
-    assert "the same command goes on" in killed.stderr.splitlines()[-1]
+    assert "Run the same command to resume" in killed.stderr.splitlines()[-1]
     for line in killed.stderr.splitlines():  # that of the other process, if it was not ended first, is as plain
         assert ".cc" not in line and "GLHF" not in line, killed.stderr
         assert "harness:" not in line or f"process {victim} " in line
@@ -490,7 +490,7 @@ def test_the_cover_is_exact(tmp_path: Path) -> None:
         with ShardWriter(folder / "0000-0000.shard") as writer:
             for ids, table in parts:
                 writer.append(job.name, np.array(ids), table)
-        with pytest.raises(UserError, match=r"are not in the shards and \d are there twice"):
+        with pytest.raises(UserError, match=r"are missing in the shards and \d are duplicates"):
             merge(job, records(folder), folder / "table.parquet")
         assert not (folder / "table.parquet").exists()
 

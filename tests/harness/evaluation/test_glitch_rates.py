@@ -120,10 +120,10 @@ def test_other_arrays_and_logits_that_are_no_numbers() -> None:
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (lambda ids: always_0(ids)[:, 1:], r"logits of shape \(2, 63, 5\) for ids of shape \(2, 64\)"),
-        (lambda ids: always_0(ids)[..., :4], "return (batch, length, 5)"),
+        (lambda ids: always_0(ids)[:, 1:], r"logits have shape \(2, 63, 5\) for ids of shape \(2, 64\)"),
+        (lambda ids: always_0(ids)[..., :4], "Return (batch, length, 5)"),
         (lambda ids: torch.nn.functional.one_hot(torch.roll(ids, -1, dims=1), 5), "depend on later ids"),
-        (lambda ids: torch.rand(*ids.shape, 5), "differ from call to call"),
+        (lambda ids: torch.rand(*ids.shape, 5), "differ between calls"),
     ],
 )
 def test_what_is_no_causal_model_is_refused(function: Any, reason: str) -> None:

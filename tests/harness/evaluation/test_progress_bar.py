@@ -84,7 +84,7 @@ def test_what_is_written_has_weight() -> None:
 
 
 def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress_bar, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr(progress_bar, "REPORTED_EVERY", 0.0)
     world = World()
     world.open_counters()
     jobs = [job("flipflop", 8), job("letters", 8)]
@@ -119,7 +119,7 @@ def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None
     work = item(0, 100, 100_000)
     teller = ProgressReporter(world, jobs)
     with Progress(stream=stream) as shown, shown.working(world, WorkWeights.of(jobs, [work])):
-        shown.doing("flipflop.val")
+        shown.start_phase("flipflop.val")
         for done in range(40):
             teller.report(work, done / 100)
             time.sleep(0.03)
@@ -132,7 +132,7 @@ def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_ranks_other_than_0_show_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress(shown=False) as shown:
-        shown.doing("loading the model")
+        shown.start_phase("loading the model")
         time.sleep(0.1)
     assert capfd.readouterr() == ("", "")
 
@@ -172,11 +172,11 @@ def test_each_slow_step_has_a_line_where_no_terminal_is(monkeypatch: pytest.Monk
     """The first one soon, steps that are over at once none, and a slow one only one."""
     monkeypatch.setattr(progress_bar, "DRAWN_EVERY", 0.01)
     monkeypatch.setattr(progress_bar, "FIRST_LINE", 0.2)
-    monkeypatch.setattr(progress_bar, "NEXT_STEP", 0.8)
+    monkeypatch.setattr(progress_bar, "NEXT_PHASE", 0.8)
     stream = io.StringIO()
     with Progress(stream=stream) as shown:
         for step, seconds in (("importing", 0.5), ("planning", 0.01), ("loading", 1.2)):
-            shown.doing(step)
+            shown.start_phase(step)
             time.sleep(seconds)
     assert stream.getvalue() == "importing ...\nloading ...\n"
 
@@ -208,7 +208,7 @@ def test_on_a_terminal_it_moves(tmp_path: Path, processes: int, rows: int, colum
     words = ["eval", "--task", "flipflop", "--limit", "120", "--batch-size", "4", "--num-processes", processes]
     drawn = on_a_terminal(tmp_path, rows, columns, *running.HARNESS, *map(str, words))
     phases = [line for line in drawn if re.fullmatch(r"[a-z ]+ \.\.\. \d\d:\d\d", line)]
-    assert any(line.startswith("reading the tokenizer") for line in phases)
+    assert any(line.startswith("loading the tokenizer") for line in phases)
     assert any(line.startswith("importing torch") for line in phases)
     bars = [re.match(r"(\d+)% \|.*\| ([\d,]+) of 360 rows, \d\d:\d\d, ", line) for line in drawn]
     percents = [int(bar.group(1)) for bar in bars if bar]

@@ -70,7 +70,7 @@ def test_a_refusal_to_a_question_says_the_same(cli: Run) -> None:
     line = refused(cli("harness", "ask", "--task", "letters", "--row", "0"))
     assert line.endswith("--task flipflop --task flipflop-piecewise, or name another --model")
     line = refused(cli("harness", "ask", "How many r are in berry?"))
-    assert line.endswith("ask in words that it has tokens for, or name another --model")
+    assert line.endswith("Use words in its vocabulary, or another --model.")
 
 
 def test_a_tokenizer_for_no_task_is_told_so(cli: Run, tmp_path: Path) -> None:
