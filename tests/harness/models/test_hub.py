@@ -52,6 +52,7 @@ def test_a_revision_is_pinned_to_its_commit(
     assert model["class"] == {"main": "LlamaForCausalLM", "v1": "GPT2LMHeadModel"}[revision]
 
 
+@pytest.mark.slow("harness/models")
 def test_a_gguf_file_in_parts_is_fetched_whole(cli: Run, tmp_path: Path, hub: Hub) -> None:
     parts = gguf.write(tmp_path / "parts", 8)
     commit = hub.add_repository("model", "org/parts", tmp_path / "parts")

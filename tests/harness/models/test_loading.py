@@ -387,7 +387,7 @@ def test_files_that_a_stranger_wrote_end_in_one_line(
     folder = copy_of(tiny, tmp_path / "model")
     facts = json.loads((folder / file).read_text(encoding="utf-8")) | {field: value}
     (folder / file).write_text(json.dumps(facts), encoding="utf-8")
-    done = cli("harness", "eval", "--model", folder, *ASKED, PYTHONWARNINGS="ignore")
+    done = cli("harness", "eval", "--model", folder, *ASKED)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("harness: ")
@@ -421,7 +421,10 @@ def test_a_damaged_gguf_file_ends_in_one_line(cli: Run, tmp_path: Path, content:
     assert "cannot be loaded" in refused(cli("harness", "eval", "--model", *words, *ASKED))
 
 
-@pytest.mark.parametrize("way", [["--attention", "eager"], ["--device-map", "auto"], ["--compile"]])
+@pytest.mark.parametrize("way", [
+    ["--attention", "eager"], ["--device-map", "auto"],
+    pytest.param(["--compile"], marks=pytest.mark.slow("harness/engine", "harness/models")),
+])  # fmt: skip
 def test_ways_of_running_say_the_same(cli: Run, tmp_path: Path, tiny: Path, way: list[str]) -> None:
     plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
     run = evaluated(cli, tmp_path / "other", "--model", tiny, *ASKED, *way)
@@ -432,6 +435,7 @@ def test_ways_of_running_say_the_same(cli: Run, tmp_path: Path, tiny: Path, way:
     assert facts(run)["compiled"] == ("--compile" in way)
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 def test_half_precision(tmp_path: Path, tiny: Path) -> None:
     """What the README states: another batch changes log-probabilities of bfloat16 a little, and with --strict not at
     all, whatever the processes."""
@@ -485,6 +489,7 @@ def said_yes(command: list[str], folder: Path) -> tuple[int, str]:
     return process.returncode, shown.decode()
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
 def test_programs_of_a_repository_are_not_run(tmp_path: Path, name: str) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")

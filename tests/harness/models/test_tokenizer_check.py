@@ -49,6 +49,7 @@ def texts() -> tuple[str, ...]:
     return tuple(found)
 
 
+@pytest.mark.slow("harness/models")
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_tokenizers_of_published_families_are_taken(family: str) -> None:
     made = PUBLISHED[family]()
@@ -283,6 +284,7 @@ def test_patterns_that_end_in_a_panic_are_refused_in_a_line(
     assert "panicked" not in capfd.readouterr().err
 
 
+@pytest.mark.slow("harness/models")
 def test_patterns_without_end_are_refused_in_time(
     cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

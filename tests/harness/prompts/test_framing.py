@@ -148,6 +148,7 @@ def test_the_evaluation_refuses_in_a_line(cli: Run, tmp_path: Path, cheat: str) 
 # ---- Without end
 
 
+@pytest.mark.slow("harness/prompts")
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_templates_without_end_are_refused_in_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "MOST_SECONDS", 2)
