@@ -30,7 +30,7 @@ def decoding_method_of(model: torch.nn.Module) -> DecodingMethod:
 
 
 @pytest.mark.parametrize("name", SUBTLE)
-def test_half_precision_is_seen_through(name: str) -> None:
+def test_probe_in_half_precision_equals_float32(name: str) -> None:
     model = families.tiny(name, 300).to(torch.bfloat16)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     found = decoding_method_of(model)
@@ -39,7 +39,7 @@ def test_half_precision_is_seen_through(name: str) -> None:
     assert found == decoding_method_of(model.float())
 
 
-def test_what_a_model_changes_in_its_weights_while_it_is_tried_is_kept() -> None:
+def test_weight_changes_during_trials_are_kept() -> None:
     """RWKV divides some of them before its first pass, once."""
     model = families.tiny("rwkv", 300).to(torch.bfloat16)
     ids = np.arange(10, 40, dtype=np.int64)
@@ -51,13 +51,13 @@ def test_what_a_model_changes_in_its_weights_while_it_is_tried_is_kept() -> None
     assert (said - expected).abs().max() < 0.05 * expected.abs().max()
 
 
-def test_a_lack_of_memory_for_both_leaves_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_float32_without_memory_keeps_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.engine.capabilities._free_memory", lambda device: 0)
     model = families.tiny("llama", 300).to(torch.bfloat16)
     assert decoding_method_of(model).cached and model.dtype == torch.bfloat16
 
 
-def test_a_row_that_does_not_fit_where_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measured_budget_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured as on a GPU, whose accounts are played here."""
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)

@@ -90,13 +90,13 @@ def unlike(model: Any, prompt: Any, written: Any) -> bool:
 
 @pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize("kind", others())
-def test_a_class_is_exact_or_refused_or_does_not_build(kind: str) -> None:
+def test_class_is_exact_or_refused_or_does_not_build(kind: str) -> None:
     found = outcome(kind)
     if transformers.__version__ == KNOWN["transformers"]:
         assert found.partition(":")[0] == KNOWN["outcomes"][kind].partition(":")[0], found
 
 
-def test_what_is_known_is_all_there_is() -> None:
+def test_known_classes_are_complete() -> None:
     if transformers.__version__ == KNOWN["transformers"]:
         assert sorted(KNOWN["outcomes"]) == others()
     counts = Counter(one.partition(":")[0] for one in KNOWN["outcomes"].values())

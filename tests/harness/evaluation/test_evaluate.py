@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.save_tiny(tmp_path_factory.mktemp("models") / "tiny", models.gpt2_like(), context=13_000)
 
 
-def test_the_demonstration(cli: Run, tmp_path: Path) -> None:
+def test_default_evaluation(cli: Run, tmp_path: Path) -> None:
     """Without a model the bundled one is asked the quick suite, as far as it has words for it."""
     result = cli("harness", "eval")
     assert result.returncode == 0, result.stderr
@@ -69,7 +69,7 @@ def test_reads_of_the_bundled_model(cli: Run, tmp_path: Path) -> None:
         assert score["baseline"] == pytest.approx(max(0.5, previous / score["n"]), abs=1e-8)
 
 
-def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny: Path) -> None:
+def test_every_task_on_random_model(cli: Run, tmp_path: Path, tiny: Path) -> None:
     result = cli("harness", "eval", "--model", tiny, "--limit", "6", "--challenges", "2", "--output", "out")
     assert result.returncode == 0, result.stderr
     run = only_run(tmp_path / "out")
@@ -104,7 +104,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
     assert (run / "result.json").read_bytes() == before
 
 
-def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> None:
+def test_same_command_resumes(cli: Run, tmp_path: Path) -> None:
     arguments = ("harness", "eval", "--task", "flipflop", "--limit", "20")
     assert cli(*arguments).returncode == 0
     run = only_run(tmp_path / "runs")
@@ -206,7 +206,7 @@ def test_a_tokenizer_whose_symbols_are_not_separable(cli: Run, tmp_path: Path, b
     assert reason in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
 
 
-def test_truncation_and_padding_kept_in_the_tokenizer_are_left_out(cli: Run, tmp_path: Path) -> None:
+def test_tokenizer_truncation_and_padding_are_ignored(cli: Run, tmp_path: Path) -> None:
     plain, marked = models.gpt2_like(), models.gpt2_like()
     marked.enable_truncation(20)
     marked.enable_padding(direction="left", length=600)
@@ -221,7 +221,7 @@ def test_truncation_and_padding_kept_in_the_tokenizer_are_left_out(cli: Run, tmp
     assert said[0].equals(said[1])
 
 
-def test_torn_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
+def test_incomplete_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:1000])

@@ -130,7 +130,7 @@ def test_the_other_rendering_is_advised_where_it_fits(
     assert ("add --set flipflop.rendering=plain" in line) == fits
 
 
-def test_the_other_way_round(cli: Run, tmp_path: Path) -> None:
+def test_comparison_is_antisymmetric(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "model", models.numbers(2))
     line = refused(cli("harness", "eval", "--model", "model", "--task", "flipflop", *ASKED, *PLAIN))
     assert line.endswith("its tokens fit the spaced rendering: add --set flipflop.rendering=spaced")

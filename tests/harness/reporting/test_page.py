@@ -169,7 +169,7 @@ def test_glitches_by_distance_and_position(run: Run, graded: dict[tuple[str, str
     )
 
 
-def test_glitches_of_a_story_in_two_readings(run: Run, graded: dict[tuple[str, str], Any]) -> None:
+def test_glitches_of_stories_by_two_metrics(run: Run, graded: dict[tuple[str, str], Any]) -> None:
     one: GradedReads = graded["flipflop-prose", "test"]
     rows = rows_of(one.job)
     whole: dict[str, list[tuple[int, bool]]] = {}
@@ -244,7 +244,7 @@ def test_a_dialogue(graded: dict[tuple[str, str], Any]) -> None:
     assert dict(numbers)["3"] == sum(right[0])
 
 
-def test_nothing_stands_where_nothing_was_right(graded: dict[tuple[str, str], Any]) -> None:
+def test_challenge_curve_without_right_answers(graded: dict[tuple[str, str], Any]) -> None:
     one: GradedNumbers = graded["strawberry", "test"]
     assert plot_data.challenge_curve(replace(one, right=one.right & False), "x", still=True) is None
 
@@ -259,7 +259,7 @@ def test_ranks(graded: dict[tuple[str, str], Any]) -> None:
         assert curve.value[-1] == 1 and curve.total == len(ranks)
 
 
-def test_sentences_about_a_fact_are_no_independent_draws(graded: dict[tuple[str, str], Any]) -> None:
+def test_rank_curve_is_clustered_by_fact(graded: dict[tuple[str, str], Any]) -> None:
     """The first point of the ranks has the interval of the accuracy, which is clustered by fact."""
     one: GradedChoices = graded["capitals", "test"]
     one = replace(one, cluster=np.arange(len(one.row)) // 12)
@@ -270,7 +270,7 @@ def test_sentences_about_a_fact_are_no_independent_draws(graded: dict[tuple[str,
         assert (curve.low[0], curve.high[0]) == pytest.approx((accuracy[name].low, accuracy[name].high))
 
 
-def test_the_headline_is_the_score(graded: dict[tuple[str, str], Any]) -> None:
+def test_headline_equals_score(graded: dict[tuple[str, str], Any]) -> None:
     for one in graded.values():
         line, scores = headline_of(one), score(one)
         assert line is not None
@@ -283,7 +283,7 @@ def test_the_headline_is_the_score(graded: dict[tuple[str, str], Any]) -> None:
         assert same is not None and same.difference == 0 and same.p_value == 1 and same.n == line.n
 
 
-def test_differences_only_of_the_same_items(graded: dict[tuple[str, str], Any]) -> None:
+def test_compare_accuracy_of_same_items(graded: dict[tuple[str, str], Any]) -> None:
     assert compare_accuracy(graded["flipflop", "val"], graded["flipflop", "val_dense"]) is None
     one: GradedNumbers = graded["letters", "test"]
     other = replace(one, right=~one.right)
@@ -292,12 +292,12 @@ def test_differences_only_of_the_same_items(graded: dict[tuple[str, str], Any]) 
     assert found is not None and found.only_a == counted.sum() and found.only_b == (~counted).sum()
 
 
-def test_a_model_that_gave_no_numbers_has_no_line(graded: dict[tuple[str, str], Any]) -> None:
+def test_headline_without_finite_logits(graded: dict[tuple[str, str], Any]) -> None:
     one = graded["letters", "test"]
     assert headline_of(replace(one, counted=one.counted & False)) is None
 
 
-def test_telling_rows_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], Any]) -> None:
+def test_error_examples_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], Any]) -> None:
     found = error_examples(list(graded.values()))
     assert len(found) == 10 and len({(one.task, one.split) for one in found}) == 10
     for one in error_examples([graded["letters", "test"]]):
@@ -311,7 +311,7 @@ def test_telling_rows_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], A
 
 @pytest.mark.parametrize("value, text", [(0.0013, "0.0013"), (0, "0"), (12.34, "12.3"), (1234, "1,234"), (-2.5, "-2.5"),
                                          (float("nan"), "\N{EN DASH}"), (1e-9, "0.000000001")])  # fmt: skip
-def test_figures(value: float, text: str) -> None:
+def test_significant(value: float, text: str) -> None:
     assert significant(value) == text
 
 
@@ -323,7 +323,7 @@ def test_skills(value: float, text: str) -> None:
     assert typographic(skill(value)) == text
 
 
-def test_a_run_of_one_task_has_no_other_parts(run: Run, graded: dict[tuple[str, str], Any]) -> None:
+def test_sections_of_a_single_task(run: Run, graded: dict[tuple[str, str], Any]) -> None:
     only = {key: one for key, one in graded.items() if key[0] == "arithmetic"}
     (part,) = sections([GradedRun("m", run, only)])
     assert [plot.name for plot in part.plots] == ["arithmetic-test-groups"]

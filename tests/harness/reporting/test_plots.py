@@ -36,7 +36,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_series_stand_out_from_the_page(dark: bool) -> None:
+def test_series_colours_have_contrast(dark: bool) -> None:
     page, *others = (
         (colour.dark if dark else colour.light) for colour in (style.PAGE, style.INK, style.SOFT, *style.SERIES)
     )
@@ -47,7 +47,7 @@ def test_series_stand_out_from_the_page(dark: bool) -> None:
     assert len(style.SERIES) == len(style.MARKERS) == len(style.DASHES) == len(set(style.MARKERS))
 
 
-def test_every_plot_is_whole(pages: list[list[Plot]]) -> None:
+def test_plots_are_complete(pages: list[list[Plot]]) -> None:
     """Title, description, labels of both axes, the numbers; no script; nothing asked for from elsewhere."""
     for plot in (plot for page in pages for plot in page):
         for text in (plot.svg, plot.inline):
@@ -123,7 +123,7 @@ def test_rates_are_on_a_logarithmic_axis() -> None:
     assert plot.rows[0][:6] == ("0", "a", "0.10", "0.05 to 0.60", "\N{EN DASH}", "1,000")
 
 
-def test_no_error_seen_is_said_and_drawn() -> None:
+def test_points_without_errors_are_open_markers() -> None:
     some = line_plots.error_rate_plot("x", "t", [made_up_curve("a", [0.001, 0.01])], x_label="x")
     none = line_plots.error_rate_plot("x", "t", [made_up_curve("a", [0.0, 0.0])], x_label="x")
     assert "open marker: no error" in none.svg and "open marker: no error" not in some.svg
@@ -131,7 +131,7 @@ def test_no_error_seen_is_said_and_drawn() -> None:
     assert hollow in none.svg and none.svg.count("<use") > 2
 
 
-def test_a_model_without_an_error_is_drawn_below_every_other() -> None:
+def test_zero_errors_are_below_other_rates() -> None:
     """However wide its interval is: few reads bound little, and are no errors."""
     perfect = replace(made_up_curve("perfect", [0.0, 0.0]), high=np.array([0.9, 0.8]))
     plot = line_plots.error_rate_plot("x", "t", [perfect, made_up_curve("b", [0.0001, 0.01])], x_label="x")
@@ -145,7 +145,7 @@ def test_a_model_without_an_error_is_drawn_below_every_other() -> None:
     assert "0" in ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
 
 
-def test_long_names_are_shortened_and_odd_ones_drawn() -> None:
+def test_long_and_unusual_labels() -> None:
     for label in ("o" * 300, "日本語" * 30, "$x_1^2$", "_hidden", "&<>\"'", "\u202e\x00"):
         plot = line_plots.error_rate_plot("x", "t", [made_up_curve(label, [0.1, 0.2])], x_label="x")
         texts = ["".join(text.itertext()) for text in ElementTree.fromstring(plot.svg).iter(f"{SVG}text")]
@@ -153,7 +153,7 @@ def test_long_names_are_shortened_and_odd_ones_drawn() -> None:
         assert len(legend) < 60 and (len(label) > 20 or "\x00" in label or legend == f"{label}, n = 2,000")
 
 
-def test_grids_say_what_is_not_a_number() -> None:
+def test_grids_show_answers_without_number() -> None:
     answers = Answers(
         [1, 2, 2, 3, 3], [1, 2, None, None, 50], ["answered", "answered", "refused", "cut_off", "answered"]
     )

@@ -110,7 +110,7 @@ def walked(run: Run, name: str) -> Items:
     return rows
 
 
-def test_against_loops_over_the_tables(runs: tuple[Run, Run]) -> None:
+def test_comparison_equals_loops_over_tables(runs: tuple[Run, Run]) -> None:
     found = compare_runs(*runs)
     assert [(one.task, one.split, one.group) for one in found] == [
         ("flipflop", "val", None), ("flipflop", "val_sparse", None), ("flipflop", "val_dense", None),
@@ -151,7 +151,7 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
             assert line[wrong] == {"a": a, "b": b}[wrong][key][2]
 
 
-def test_what_makes_runs_unequal(runs: tuple[Run, Run], tmp_path: Path) -> None:
+def test_remarks_on_rows_and_data(runs: tuple[Run, Run], tmp_path: Path) -> None:
     told = remarks(*runs, ("A", "B"))
     assert "letters.test: A has 16 rows, B has 12; compared on the first 12" in told
     assert "strawberry.test: turns: A 3, B 2" in told
@@ -167,7 +167,7 @@ def test_what_makes_runs_unequal(runs: tuple[Run, Run], tmp_path: Path) -> None:
     )
 
 
-def test_what_makes_prompts_unequal(runs: tuple[Run, Run]) -> None:
+def test_remarks_on_prompting(runs: tuple[Run, Run]) -> None:
     (letters,) = (job for job in runs[0].jobs() if job.task.name == "letters")
 
     def told(**prompting: Any) -> list[str]:
@@ -191,14 +191,14 @@ def test_a_run_and_itself(runs: tuple[Run, Run]) -> None:
         assert one.paired.low < 0 < one.paired.high and one.items.num_rows == 0
 
 
-def test_the_other_way_round(runs: tuple[Run, Run]) -> None:
+def test_comparison_is_antisymmetric(runs: tuple[Run, Run]) -> None:
     for one, other in zip(compare_runs(*runs), compare_runs(runs[1], runs[0]), strict=True):
         assert one.paired is not None and other.paired is not None
         assert (one.paired.only_a, one.paired.p_value) == (other.paired.only_b, other.paired.p_value)
         assert one.items["a"].equals(other.items["b"]) and one.items["id"].equals(other.items["id"])
 
 
-def test_no_numbers_at_all(runs: tuple[Run, Run]) -> None:
+def test_comparison_without_finite_logits(runs: tuple[Run, Run]) -> None:
     (job,) = (job for job in runs[0].jobs() if job.task.name == "letters")
     graded = grade(runs[0], job)
     lost = replace(graded, counted=np.zeros(job.rows, dtype=bool))
