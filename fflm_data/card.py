@@ -15,6 +15,7 @@ from fflm_data.eval_yaml import scored_splits
 from fflm_data.figures import figure_file
 from fflm_data.flipflop import TextConfig
 from fflm_data.manifest import MANIFEST_FILE, Manifest
+from fflm_data.number_formats import percent
 from fflm_data.registry import DEFAULT_CONFIG
 from fflm_data.version import GENERATOR_VERSION
 
@@ -178,7 +179,7 @@ def _description(config: Config) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"
+    return "" if share is None else f"{percent(share)}%"
 
 
 def _example(row: dict[str, Any]) -> str:

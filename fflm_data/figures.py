@@ -1,10 +1,12 @@
 """SVG histograms of the distance from write to read, one per flip-flop split, for the dataset card."""
 
 from collections.abc import Iterable
+from html import escape
 from pathlib import Path
 
 from fflm_data.config import Config
 from fflm_data.flipflop import ReadCounts, TextConfig, read_counts
+from fflm_data.number_formats import short_percent
 
 FOLDER = "figures"
 WIDTH, HEIGHT = 640, 240
@@ -52,13 +54,14 @@ def histogram(counts: ReadCounts, title: str) -> str:
         f"{counts.reads:,} reads by distance to their write</text>",
         f'<text transform="translate(14 {TOP + height / 2:.0f}) rotate(-90)">share of reads</text>',
     ]
-    for (low, high), share, index in zip(edges, shares, range(len(edges)), strict=True):
-        x, tall = LEFT + index * step, height * share / top
+    for (low, high), share, place in zip(edges, shares, range(len(edges)), strict=True):
+        x, tall = LEFT + place * step, height * share / top
+        above = escape(short_percent(share)) if share else "0"
         label = f"{low}" if low == high else f"{low}\u2013{high}"
         parts += [
             f'<rect x="{x + 3:.1f}" y="{TOP + height - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}" '
             f'rx="2" fill="{BAR}"><title>{label}: {share:.2%}</title></rect>',
-            f'<text x="{x + step / 2:.1f}" y="{TOP + height - tall - 4:.1f}" font-size="11">{_percent(share)}</text>',
+            f'<text x="{x + step / 2:.1f}" y="{TOP + height - tall - 4:.1f}" font-size="11">{above}</text>',
             f'<text x="{x + step / 2:.1f}" y="{HEIGHT - BOTTOM + 16}">{label}</text>',
         ]
     parts += [
@@ -67,10 +70,3 @@ def histogram(counts: ReadCounts, title: str) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def _percent(share: float) -> str:
-    """Formats a share briefly, to fit above a bar: 61.0%, 0.24%, 0.0031%."""
-    if share == 0 or share >= 0.01:
-        return f"{share:.1%}" if share else "0"
-    return f"{100 * share:.2g}%" if share >= 1e-5 else "&lt;0.001%"

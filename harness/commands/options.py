@@ -128,7 +128,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_format(parser: argparse.ArgumentParser, default: str) -> None:
     """The format of a table. default: what is written without it, in words."""
-    from harness.reporting.formats import FORMATS
+    from harness.reporting.table_formats import FORMATS
 
     parser.add_argument(
         "--format",

@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
 from fflm_data import get_config
 from fflm_data.arrays import Floats, Ints
-from harness.engine.batches import padded
+from harness.engine.batches import pad
 from harness.engine.capabilities import Kept
 from harness.engine.engine import Engine
-from harness.evaluation.collect import Observed, observe
+from harness.evaluation.inference import ObservedBatch, observe
 from harness.models import reference
 from harness.models.loading import load
 from harness.models.source import ModelRequest, ModelSource, resolve
@@ -99,7 +99,7 @@ def random_llama(
     return Case(name, ModelSource(name, "", "0" * 40, ModelRequest(), config, tokenizer), model)
 
 
-def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | None = None) -> Iterator[Observed]:
+def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | None = None) -> Iterator[ObservedBatch]:
     """All of a job as a run of one process goes through it; with an engine that knows nothing of the model yet, unless
     one is given."""
 
@@ -195,7 +195,7 @@ def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
         position = cast(ReadTask, job.task).targets(rows).position
         plan = cast(ReadPlan, plan_rows(job, case.source, rows, False))
         for batch in engine.read_batches(plan):
-            ids = padded([plan.sequences[one] for one in batch.tolist()], 0, left=False)
+            ids = pad([plan.sequences[one] for one in batch.tolist()], 0, left=False)
             mask = torch.zeros(ids.shape, dtype=torch.bool)
             points = [np.flatnonzero(plan.sequence == one) for one in batch.tolist()]
             for line, those in enumerate(points):
@@ -204,7 +204,7 @@ def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
             device = case.model.device
             row = item.ids[plan.row[plan.sequence[every]]]
             batches.append(Batch(ids.to(device), mask.to(device), row, position[every], plan.candidates))
-    return engine.reading(plan.sequences[0]).kept, batches
+    return engine.read_method(plan.sequences[0]).logits_at, batches
 
 
 @torch.inference_mode()

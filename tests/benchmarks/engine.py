@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 import torch
 
 from harness.engine.engine import Engine
-from harness.evaluation.merge import merge
+from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import ShardWriter, records
 from harness.models.source import ModelRequest
 from harness.prompts.jobs import Job

@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from harness.cli import main as harness
 from harness.runs import observations
-from harness.runs.run import CHECKSUMS, Run, read_run, write_json
+from harness.runs.files import CHECKSUMS, write_json
+from harness.runs.run import Run, read_run
 from harness.scoring.scores import score_run
 from leaderboard.site import build
 from leaderboard.submission import Submission

@@ -60,7 +60,7 @@ def child(command: list[str]) -> None:
 
 def timed(words: str, setting: dict[str, str]) -> tuple[None, float]:
     """One command with one setting, in a process of its own."""
-    own = {name: value for name, value in os.environ.items() if name not in {*threads.CHOSEN, *threads.WAITING}}
+    own = {name: value for name, value in os.environ.items() if name not in {*threads.VARIABLES, *threads.WAITING}}
     own |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""} | setting
     with tempfile.TemporaryDirectory() as folder:
         command = words.format(smollm2=smollm2() if "{smollm2}" in words else "", output=folder).split()

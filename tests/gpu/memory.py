@@ -114,7 +114,7 @@ def out_of_memory(memory: Memory) -> Figures:
     plan = memory.plan
     expected = read(Counting(memory.case), plan)
     engine = Counting(memory.case, BOUNDLESS)
-    engine.reading(plan.sequences[0])
+    engine.read_method(plan.sequences[0])
     # A quarter of the logits of all points.
     room = len(plan.at) * VOCABULARY * memory.case.model.dtype.itemsize // 4
     with machine.bounded_memory(room):

@@ -20,7 +20,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 MEETING = """
 import os, sys, torch, torch.distributed as dist
 from harness.cli import main
-from harness.evaluation.processes import World
+from harness.evaluation.distributed import World
 one = torch.ones(1, device=World().device)
 dist.all_reduce(one)
 assert int(one) == int(os.environ["WORLD_SIZE"])

@@ -12,7 +12,8 @@ from huggingface_hub import HfApi, close_session, constants, parse_eval_result_e
 from fflm_data import get_config, publish
 from fflm_data.config import ParameterError
 from harness.errors import UserError
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
 from leaderboard.hub import eval_results
 from leaderboard.hub import model_pages as hub_results
 from leaderboard.hub.reported import Reported, ReportedScore, read_reported, reportable, reported_file

@@ -109,7 +109,7 @@ def conversed(engine: Engine, plan: DialoguePlan, ends: Ends) -> list[list[list[
 
 @pytest.mark.parametrize("way", [as_said, shortened])
 @pytest.mark.parametrize("name", slow_unless_common(FAMILIES))
-def test_dialogues_are_those_of_plain_passes(name: str, way: Way) -> None:
+def test_dialogues_equal_plain_passes(name: str, way: Way) -> None:
     model = tiny(name)
     plan, expected, ends = certain(model, way)
     model.generation_config.eos_token_id = ends.end
@@ -117,7 +117,7 @@ def test_dialogues_are_those_of_plain_passes(name: str, way: Way) -> None:
         assert conversed(Engine(model, TOKENIZER, batch_size), plan, ends) == expected, batch_size
 
 
-def test_a_token_of_the_template_ends_an_answer_too() -> None:
+def test_template_token_ends_answer() -> None:
     model = tiny("llama")
     free, said, _ = certain(model, as_said)
     end = answered(model, free, 0, Ends(-1, -1))[0][0][1]
@@ -129,7 +129,7 @@ def test_a_token_of_the_template_ends_an_answer_too() -> None:
 
 @pytest.mark.parametrize("name", ["llama", "mamba", "gemma3_text"])
 @pytest.mark.parametrize("batch_size", [1, None])
-def test_what_was_said_is_not_fed_again(name: str, batch_size: int | None) -> None:
+def test_cached_turns_are_not_fed_again(name: str, batch_size: int | None) -> None:
     """Of a turn only the last token of the answer and what stands between are new."""
     model = tiny(name)
     plan, expected, ends = certain(model, as_said)
@@ -152,7 +152,7 @@ def test_what_was_said_is_not_fed_again(name: str, batch_size: int | None) -> No
         assert sum(dialogues) <= once + sum(len(turn) for said in expected for turn in said)
 
 
-def test_a_text_without_numbers_ends_its_turn_and_leaves_the_others_alone() -> None:
+def test_nonfinite_logits_end_only_their_turn() -> None:
     model = tiny("llama")
     plan, expected, ends = certain(model, as_said)
     model.generation_config.eos_token_id = ends.end

@@ -65,7 +65,7 @@ def test_reads_equal_single_passes(tmp_path: Path, kind: str, tokenizer: Any) ->
     assert len(set(argmax.tolist())) > 1
 
 
-def test_the_lstm_too() -> None:
+def test_reads_of_lstm_equal_single_passes() -> None:
     engine = engine_of(reference.DEFAULT_MODEL, batch_size=5)
     logprobs, argmax = one_by_one(engine)
     ours, most = said(engine)
@@ -74,9 +74,7 @@ def test_the_lstm_too() -> None:
 
 
 @pytest.mark.parametrize(("batch_size", "strict", "most"), [(5, False, 5), (None, False, 12), (5, True, 1)])
-def test_batches_hold_as_many_sequences_as_was_asked(
-    tmp_path: Path, batch_size: int | None, strict: bool, most: int
-) -> None:
+def test_batch_size_is_respected(tmp_path: Path, batch_size: int | None, strict: bool, most: int) -> None:
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like()), batch_size, strict)
     plan = plan_reads(TEXTS, TARGETS, ("0", "1"), engine.tokenizer)
     assert max(len(part.sequences) for part in engine.reads(plan)) == most
@@ -85,10 +83,10 @@ def test_batches_hold_as_many_sequences_as_was_asked(
 
 
 @pytest.mark.parametrize(("least", "batches"), [(1, 9), (4096, 1)])
-def test_where_a_pass_costs_much_prompts_of_many_lengths_go_together(
+def test_expensive_passes_mix_prompt_lengths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, batches: int
 ) -> None:
-    monkeypatch.setitem(engine_module.PASS_TOKENS, "cpu", least)
+    monkeypatch.setitem(engine_module.MIN_PASS_TOKENS, "cpu", least)
     engine = engine_of(models.save_tiny(tmp_path, models.bytes_only(), kind="llama"))
     prompts = prompt_ids([100 * "the same " + "word" * length for length in range(1, 10)], False, engine.tokenizer)
     parts = list(engine.completions(CompletionPlan(prompts), 4, lambda text: False))
@@ -103,7 +101,7 @@ def test_where_a_pass_costs_much_prompts_of_many_lengths_go_together(
             assert ids.tolist() == expected[0, -4:].tolist()
 
 
-def test_what_the_repository_advises_for_sampling_is_ignored(tmp_path: Path) -> None:
+def test_generation_config_sampling_is_ignored(tmp_path: Path) -> None:
     folder = models.save_tiny(tmp_path, models.bytes_only())
     (folder / "generation_config.json").write_text('{"do_sample": true, "temperature": 9.0, "repetition_penalty": 5.0}')
     engine = engine_of(folder)

@@ -33,7 +33,7 @@ MARGIN = 1e-4
 FAR = 5e-5
 EXACT, REFUSED, DOES_NOT_BUILD = "exact", "refused", "does not build"
 # Why a model is refused for what may be its sizes: others are tried.
-NO_TEXT = "says nothing of text alone"
+NO_TEXT = "does not predict tokens from text alone"
 
 
 @cache
@@ -90,13 +90,13 @@ def unlike(model: Any, prompt: Any, written: Any) -> bool:
 
 @pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize("kind", others())
-def test_a_class_is_exact_or_refused_or_does_not_build(kind: str) -> None:
+def test_class_is_exact_or_refused_or_does_not_build(kind: str) -> None:
     found = outcome(kind)
     if transformers.__version__ == KNOWN["transformers"]:
         assert found.partition(":")[0] == KNOWN["outcomes"][kind].partition(":")[0], found
 
 
-def test_what_is_known_is_all_there_is() -> None:
+def test_known_classes_are_complete() -> None:
     if transformers.__version__ == KNOWN["transformers"]:
         assert sorted(KNOWN["outcomes"]) == others()
     counts = Counter(one.partition(":")[0] for one in KNOWN["outcomes"].values())

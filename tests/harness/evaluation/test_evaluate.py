@@ -10,8 +10,8 @@ import pytest
 from datasets import load_dataset
 
 from fflm_data import get_config
+from harness.runs.files import CHECKSUMS, only_writer
 from harness.runs.observations import COMPLETIONS
-from harness.runs.run import CHECKSUMS, only_writer
 from harness.scoring.metrics.exact_count import ExactCount
 from harness.scoring.metrics.glitch_rate import GlitchRate
 from harness.tasks import all_tasks
@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.save_tiny(tmp_path_factory.mktemp("models") / "tiny", models.gpt2_like(), context=13_000)
 
 
-def test_the_demonstration(cli: Run, tmp_path: Path) -> None:
+def test_default_evaluation(cli: Run, tmp_path: Path) -> None:
     """Without a model the bundled one is asked the quick suite, as far as it has words for it."""
     result = cli("harness", "eval")
     assert result.returncode == 0, result.stderr
@@ -69,7 +69,7 @@ def test_reads_of_the_bundled_model(cli: Run, tmp_path: Path) -> None:
         assert score["baseline"] == pytest.approx(max(0.5, previous / score["n"]), abs=1e-8)
 
 
-def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny: Path) -> None:
+def test_every_task_on_random_model(cli: Run, tmp_path: Path, tiny: Path) -> None:
     result = cli("harness", "eval", "--model", tiny, "--limit", "6", "--challenges", "2", "--output", "out")
     assert result.returncode == 0, result.stderr
     run = only_run(tmp_path / "out")
@@ -104,7 +104,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
     assert (run / "result.json").read_bytes() == before
 
 
-def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> None:
+def test_same_command_resumes(cli: Run, tmp_path: Path) -> None:
     arguments = ("harness", "eval", "--task", "flipflop", "--limit", "20")
     assert cli(*arguments).returncode == 0
     run = only_run(tmp_path / "runs")
@@ -208,7 +208,7 @@ def test_a_tokenizer_whose_symbols_are_not_separable(cli: Run, tmp_path: Path, b
     assert reason in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
 
 
-def test_truncation_and_padding_kept_in_the_tokenizer_are_left_out(cli: Run, tmp_path: Path) -> None:
+def test_tokenizer_truncation_and_padding_are_ignored(cli: Run, tmp_path: Path) -> None:
     plain, marked = models.gpt2_like(), models.gpt2_like()
     marked.enable_truncation(20)
     marked.enable_padding(direction="left", length=600)
@@ -223,7 +223,7 @@ def test_truncation_and_padding_kept_in_the_tokenizer_are_left_out(cli: Run, tmp
     assert said[0].equals(said[1])
 
 
-def test_torn_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
+def test_incomplete_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:1000])
@@ -276,7 +276,7 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
             0, "id", pq.read_table(path)["id"].combine_chunks().take(list(range(table.num_rows))[::-1])
         )
     edit(run, path, table)
-    assert "flipflop.val are not those of its 10 rows" in refused(cli("harness", "score", run))
+    assert "flipflop.val do not match its 10 rows" in refused(cli("harness", "score", run))
 
 
 def test_impossible_log_probabilities_are_refused(cli: Run, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_completions_of_other_rows_are_refused(cli: Run, tmp_path: Path, tiny: P
     table = pq.read_table(path)
     table = table.slice(1) if change == "drop" else table.set_column(0, "id", pa.array([1, 2, 3, 4, 5]))
     edit(run, path, table)
-    assert "letters.test are not those of its 5 rows" in refused(cli("harness", "score", run))
+    assert "letters.test do not match its 5 rows" in refused(cli("harness", "score", run))
 
 
 def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
@@ -339,15 +339,15 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (("data", "tasks", "flipflop", "splits", "val", "rows"), "5", "'5' rows"),
         (("data", "tasks", "flipflop", "splits", "../val"), {"rows": 5}, "flipflop.../val"),
         (("data", "tasks", "flipflop", "parameters", "length"), 7, "length=7"),
-        (("data", "tasks", "flipflop"), None, "does not say what was run"),
+        (("data", "tasks", "flipflop"), None, "is invalid"),
         (("data", "tasks", "other"), {}, "no task 'other'"),
-        (("data",), [], "does not say what was run"),
+        (("data",), [], "is invalid"),
         (("data", "tasks", "flipflop", "splits", "val", "of"), 5, "the size or the fingerprint of flipflop.val"),
         (("data", "tasks", "flipflop", "fingerprint"), "zzz", "the size or the fingerprint"),
         (("model", "id"), "../../escape", "model.id"),
         (("model", "revision"), "../../../../../escape/of/some/40/characters", "model.revision"),
         (("model", "parameters"), "many", "model.parameters"),
-        (("model",), None, "does not say what was run ('model')"),
+        (("model",), None, "is invalid ('model')"),
     ],
 )
 def test_an_edited_run_json_is_refused(

@@ -24,12 +24,12 @@ from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
 from harness.errors import UserError
-from harness.evaluation.merge import merge
+from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models.reference.lstm import LSTMForCausalLM
 from harness.prompts.jobs import Job
+from harness.runs.differences import changes_between, differences, without_consequences
 from harness.runs.observations import COMPLETIONS
-from harness.runs.run import _causes, _changes, differences
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import get_task
 from tests.conftest import Run, refused
@@ -64,7 +64,7 @@ def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: i
     killed = running.end(process)
     assert killed.returncode == 2
     assert f"process {victim} was ended by signal 9" in killed.stderr.splitlines()[-1]
-    assert "the same command goes on" in killed.stderr.splitlines()[-1]
+    assert "Run the same command to resume" in killed.stderr.splitlines()[-1]
     for line in killed.stderr.splitlines():  # that of the other process, if it was not ended first, is as plain
         assert ".cc" not in line and "GLHF" not in line, killed.stderr
         assert "harness:" not in line or f"process {victim} " in line
@@ -94,7 +94,7 @@ LAUNCHERS: dict[str, list[str]] = {
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize("megabytes", [0, 150], ids=["starting", "running"])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
+def test_ranks_end_with_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
     """Killed before its ranks can look for it, or once they have begun and are not yet at the end."""
     process = running.start(tmp_path, *LAUNCHERS[launcher], *ASKED, "--limit", "3000")
     running.until(lambda: len(running.ranks(process)) == 4, process)
@@ -110,7 +110,7 @@ def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, launcher: str, megab
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_command_takes_its_ranks_along(tmp_path: Path, undisturbed: bytes, sent: signal.Signals) -> None:
+def test_killed_command_ends_its_ranks(tmp_path: Path, undisturbed: bytes, sent: signal.Signals) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
     running.until(lambda: len(running.ranks(process)) == 2 and running.shard_bytes(tmp_path) > 50_000, process)
     ranks = running.ranks(process)
@@ -204,7 +204,7 @@ def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_the_hub_gone_in_the_middle_of_a_file(cli: Run, tmp_path: Path) -> None:
+def test_hub_connection_lost_during_download(cli: Run, tmp_path: Path) -> None:
     asked = ["--model", "org/tiny", "--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32"]
     folder = models.save_tiny(tmp_path / "tiny", models.gpt2_like())
     with Hub(tmp_path / "hub") as hub:
@@ -277,7 +277,7 @@ def test_a_model_that_gives_nan(cli: Run, tmp_path: Path, task: str) -> None:
     asked = ["--model", "model", "--task", task, "--limit", "40"]
     done = cli("harness", "eval", *asked, "--set", "flipflop.length=16" if task == "flipflop" else "letters.seed=0")
     assert done.returncode == 0, done.stderr
-    assert "have NaN or infinite logits, and count neither as right nor as wrong" in done.stdout
+    assert "have NaN or infinite logits, and are excluded from the scores" in done.stdout
     run = running.only_run(tmp_path)
     scores = json.loads((run / "result.json").read_text(encoding="utf-8"))["scores"]
     whole = {(one["split"], one["metric"]): one for one in scores if one["group"] is None}
@@ -315,12 +315,12 @@ def test_a_model_that_gives_nan(cli: Run, tmp_path: Path, task: str) -> None:
         (["--set", "flipflop.seed=1"], "data.tasks.flipflop.parameters.seed was 0, is 1"),
     ],
 )
-def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, change: list[str], reason: str) -> None:
+def test_reuse_reason_for_other_requests(cli: Run, tmp_path: Path, change: list[str], reason: str) -> None:
     assert cli("harness", "eval", "--task", "flipflop", "--limit", "3").returncode == 0
     before = running.only_run(tmp_path)
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "3", *change)
     assert done.returncode == 0, done.stderr
-    assert f"nothing of {before.relative_to(tmp_path)} is used: " in done.stdout and reason in done.stdout
+    assert f"{before.relative_to(tmp_path)} is not reused: " in done.stdout and reason in done.stdout
     assert "kept" not in done.stdout
     assert len(list(tmp_path.glob("runs/fflm--lstm/*"))) == 2
 
@@ -341,13 +341,13 @@ def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, chan
         (["--exact-continuations"], ["data.tasks.flipflop.rendering.answers was tokens, is continuations"]),
     ],
 )  # fmt: skip
-def test_only_what_was_changed_is_told(cli: Run, change: list[str], reasons: list[str]) -> None:
+def test_reuse_reason_has_only_causes(cli: Run, change: list[str], reasons: list[str]) -> None:
     """Another length makes other rows, with another fingerprint and other first tokens."""
     asked = ("harness", "eval", "--task", "flipflop", "--limit", "3")
     assert cli(*asked).returncode == 0
     done = cli(*asked, *change)
     assert done.returncode == 0, done.stderr
-    (told,) = re.findall(r"nothing of .* is used: (.*)\n", done.stdout)
+    (told,) = re.findall(r".* is not reused: (.*)\n", done.stdout)
     assert told.split("; ") == reasons
 
 
@@ -395,16 +395,16 @@ OTHER = {"rendering": {"first_tokens": [2], "first_token_is_bos": False}}
         (facts("x"), facts({"fingerprint": "b"}), {"letters"}),  # type: ignore[arg-type]
     ],
 )
-def test_causes_without_what_follows(before: dict[str, Any], now: dict[str, Any], told: set[str]) -> None:
-    assert {path[-1] for path in _causes(_changes(before, now))} == told
+def test_without_consequences(before: dict[str, Any], now: dict[str, Any], told: set[str]) -> None:
+    assert {path[-1] for path in without_consequences(changes_between(before, now))} == told
 
 
-def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:
+def test_runs_of_other_tasks_are_not_reported(cli: Run, tmp_path: Path) -> None:
     asked = ("--limit", "3", "--set", "flipflop.length=32")
-    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop", *asked).stdout
-    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").stdout
+    assert "is not reused" not in cli("harness", "eval", "--task", "flipflop", *asked).stdout
+    assert "is not reused" not in cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").stdout
     done = cli("harness", "eval", "--task", "flipflop", "--task", "flipflop-piecewise", *asked)
-    assert re.search(r"is used: it has no flipflop(-piecewise)?\n", done.stdout)
+    assert re.search(r"is not reused: it does not have flipflop(-piecewise)?\n", done.stdout)
     assert "{" not in done.stdout and "kept" not in done.stdout
     shutil.rmtree(tmp_path / "runs")
     assert cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").returncode == 0
@@ -415,19 +415,19 @@ def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "now", "told"),
     [
-        ({"a": [0] * 40}, {"a": [1] * 40}, ["a is another one"]),
+        ({"a": [0] * 40}, {"a": [1] * 40}, ["a differs"]),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b was 1, is 2"]),
         ({"a": "x" * 70}, {"a": "y"}, [f"a was {'x' * 64}..., is y"]),
         ({"a": [1, 2]}, {}, ["a was [1, 2], is null"]),
-        ({"a": {"b": "c" * 80}}, {"a": None}, ["a is another one"]),
+        ({"a": {"b": "c" * 80}}, {"a": None}, ["a differs"]),
     ],
 )
-def test_differences_are_whole_or_not_told(before: object, now: object, told: list[str]) -> None:
+def test_differences_quote_short_values(before: object, now: object, told: list[str]) -> None:
     assert differences(before, now) == told
 
 
 @pytest.mark.parametrize("what", ["weights", "tokenizer"])
-def test_a_changed_model_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, what: str) -> None:
+def test_reuse_reason_for_changed_model(cli: Run, tmp_path: Path, what: str) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
     asked = ["--model", "model", "--task", "flipflop", "--limit", "3"]
     assert cli("harness", "eval", *asked).returncode == 0
@@ -443,9 +443,9 @@ def test_a_changed_model_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, w
     assert ("model.tokenizer.sha256 was " in done.stdout) == (what == "tokenizer")
 
 
-def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reuse_reason_for_other_version(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("harness", "eval", "--task", "flipflop", "--limit", "3").returncode == 0
-    monkeypatch.setattr("harness.runs.run.HARNESS_VERSION", "99.0")
+    monkeypatch.setattr("harness.runs.environment.HARNESS_VERSION", "99.0")
     monkeypatch.setattr("harness.tasks.flipflop.FlipFlopTask.version", 99)
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "3")
     assert (
@@ -474,7 +474,7 @@ def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_a_record_that_repeats_rows_is_left_out(tmp_path: Path, undisturbed: bytes) -> None:
+def test_duplicate_shard_records_are_dropped(tmp_path: Path, undisturbed: bytes) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED)
     running.until(lambda: running.rows_in_shards(tmp_path) > 100, process)
     process.kill()
@@ -490,7 +490,7 @@ def test_a_record_that_repeats_rows_is_left_out(tmp_path: Path, undisturbed: byt
     assert running.result(tmp_path) == undisturbed
 
 
-def test_the_cover_is_exact(tmp_path: Path) -> None:
+def test_merge_requires_each_row_once(tmp_path: Path) -> None:
     """A table is made of every row once, or not at all."""
     job = Job(get_task("letters"), get_config("letters"), "test", 5)
     said = [(ids, completions(ids)) for ids in ([0, 1], [2, 3, 4])]
@@ -500,7 +500,7 @@ def test_the_cover_is_exact(tmp_path: Path) -> None:
         with ShardWriter(folder / "0000-0000.shard") as writer:
             for ids, table in parts:
                 writer.append(job.name, np.array(ids), table)
-        with pytest.raises(UserError, match=r"are not in the shards and \d are there twice"):
+        with pytest.raises(UserError, match=r"are missing in the shards and \d are duplicates"):
             merge(job, records(folder), folder / "table.parquet")
         assert not (folder / "table.parquet").exists()
 
@@ -532,20 +532,20 @@ def found(folder: Path) -> list[Record]:
 PARTS = [[3, 4], [], [0], list(range(10, 40))]
 
 
-def test_shards_give_back_what_was_written(tmp_path: Path) -> None:
+def test_shard_round_trip(tmp_path: Path) -> None:
     written(tmp_path, PARTS)
     assert [record.ids.tolist() for record in found(tmp_path)] == PARTS
     assert [record.observations().to_pydict() for record in found(tmp_path)] == [table(p).to_pydict() for p in PARTS]
 
 
-def test_no_shard_is_written_over(tmp_path: Path) -> None:
+def test_shards_are_not_overwritten(tmp_path: Path) -> None:
     written(tmp_path, PARTS)
     with pytest.raises(FileExistsError):
         written(tmp_path, PARTS)
 
 
 @given(st.data())
-def test_a_torn_shard_gives_its_whole_records(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_incomplete_shard_keeps_complete_records(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("shards")
     path = written(folder, PARTS)
     content = path.read_bytes()
@@ -557,7 +557,7 @@ def test_a_torn_shard_gives_its_whole_records(tmp_path_factory: pytest.TempPathF
 
 
 @given(st.data())
-def test_a_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_shard_checksum_finds_changed_byte(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("shards")
     path = written(folder, PARTS)
     content = bytearray(path.read_bytes())

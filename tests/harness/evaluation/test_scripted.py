@@ -98,7 +98,7 @@ def baselines(scores: Scores, split: str = "test") -> dict[str | None, float]:
     }
 
 
-def test_every_task_is_here() -> None:
+def test_every_task_is_covered() -> None:
     assert {*READS, *NUMBERS, "letters-histogram", "capitals"} == set(all_tasks())
 
 
@@ -158,7 +158,7 @@ def test_copying_the_last_symbol_is_a_baseline(scored: Callable[..., Scores], ta
 
 
 @pytest.mark.parametrize("task", READS)
-def test_reads_of_a_model_that_always_says_the_same(scored: Callable[..., Scores], task: str) -> None:
+def test_reads_of_constant_model(scored: Callable[..., Scores], task: str) -> None:
     names = scripted.LIGHTS if task == "flipflop-prose" else ("0", "1")
     most = majority([target for target, _, _ in reads_of(task, READS[task][0])])
     scores = scored(f"constant:{names[int(most)]}", task)
@@ -175,7 +175,7 @@ def test_reads_of_a_model_that_always_says_the_same(scored: Callable[..., Scores
 
 
 @pytest.mark.parametrize("task", READS)
-def test_reads_of_a_model_that_says_no_symbol(scored: Callable[..., Scores], task: str) -> None:
+def test_reads_of_model_without_symbols(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("garbage", task)
     for split in READS[task]:
         # All symbols are equally improbable: none is more probable than the others.
@@ -185,7 +185,7 @@ def test_reads_of_a_model_that_says_no_symbol(scored: Callable[..., Scores], tas
 
 
 @pytest.mark.parametrize("task", READS)
-def test_reads_of_a_model_that_answers_at_random(scored: Callable[..., Scores], task: str) -> None:
+def test_reads_of_random_model(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("random", task)
     for split in READS[task]:
         right = []
@@ -233,7 +233,7 @@ def test_numbers_of_a_perfect_model(scored: Callable[..., Scores], task: str, ch
 
 
 @pytest.mark.parametrize("task", NUMBERS)
-def test_numbers_of_a_model_that_always_says_the_same(scored: Callable[..., Scores], task: str) -> None:
+def test_numbers_of_constant_model(scored: Callable[..., Scores], task: str) -> None:
     target, expected = target_values(task), expected_baselines_of_numbers(task)
     said = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
     scores = scored(f"constant:{said}", task)
@@ -245,7 +245,7 @@ def test_numbers_of_a_model_that_always_says_the_same(scored: Callable[..., Scor
 
 
 @pytest.mark.parametrize("task", NUMBERS)
-def test_numbers_of_a_model_that_is_one_off(scored: Callable[..., Scores], task: str) -> None:
+def test_numbers_off_by_one(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("off by one", task)
     expected = {"accuracy": 0, "mean_absolute_error": 1, "mean_signed_error": 1, "parse_failures": 0, "cut_off": 0}
     assert {metric: value(scores, metric) for metric in expected} == expected
@@ -258,7 +258,7 @@ def test_numbers_of_a_model_that_is_one_off(scored: Callable[..., Scores], task:
 @pytest.mark.parametrize(
     ("behaviour", "metric"), [("refusing", "refusals"), ("garbage", "parse_failures"), ("endless", "cut_off")]
 )
-def test_a_model_that_does_not_answer(
+def test_model_without_answers(
     scored: Callable[..., Scores], behaviour: str, metric: str, task: str, chat: bool
 ) -> None:
     scores = scored(behaviour, task, chat=chat, rows=4)
@@ -270,7 +270,7 @@ def test_a_model_that_does_not_answer(
 
 
 @pytest.mark.parametrize("task", ["letters", "letters-spelled"])
-def test_numbers_of_a_model_that_answers_at_random(scored: Callable[..., Scores], task: str) -> None:
+def test_numbers_of_random_model(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("random", task, rows=30)
     right = []
     for row in rows_of(task, rows=30):
@@ -297,12 +297,12 @@ def test_histograms(scored: Callable[..., Scores]) -> None:
     assert scores["test", "letter_accuracy", "multiplicity=2"]["n"] == twice > 0
 
 
-def test_histograms_one_off(scored: Callable[..., Scores]) -> None:
+def test_histograms_off_by_one(scored: Callable[..., Scores]) -> None:
     scores = scored("off by one", "letters-histogram")
     assert [value(scores, metric) for metric in ("accuracy", "letter_accuracy", "parse_failures", "cut_off")] == [0] * 4
 
 
-def test_histograms_that_are_always_the_same(scored: Callable[..., Scores]) -> None:
+def test_histograms_of_constant_model(scored: Callable[..., Scores]) -> None:
     """Six letters, once each: right of no word, and right of those of them that occur once."""
     said = json.dumps(dict.fromkeys("etaoin", 1))
     scores = scored(f"constant:{said}", "letters-histogram")
@@ -340,7 +340,7 @@ def test_a_model_that_wavers(scored: Callable[..., Scores], chat: bool) -> None:
             assert value(scores, "still_right", f"challenges={k}") == 0
 
 
-def test_a_model_that_never_was_right_does_not_stand_by_it(scored: Callable[..., Scores]) -> None:
+def test_still_right_without_right_answers(scored: Callable[..., Scores]) -> None:
     scores = scored("off by one", "strawberry")
     assert not [key for key in scores if key[1] == "still_right"]
     assert value(scores, "changes_of_mind") == 0 == value(scores, "right_at_turn", "challenges=4")
@@ -381,7 +381,7 @@ def test_facts_of_a_perfect_model(scored: Callable[..., Scores]) -> None:
     assert value(scores, "mean_probability") > 0.999
 
 
-def test_facts_of_a_model_that_always_says_the_same(scored: Callable[..., Scores]) -> None:
+def test_facts_of_constant_model(scored: Callable[..., Scores]) -> None:
     """The most frequent answer of each relation among the rows, as a baseline has it."""
     rows = rows_of("capitals", rows=16)
     most = {
@@ -398,14 +398,14 @@ def test_facts_of_a_model_that_always_says_the_same(scored: Callable[..., Scores
     assert value(scores, "skill") == 0
 
 
-def test_a_model_that_tells_no_facts_apart_knows_none(scored: Callable[..., Scores]) -> None:
+def test_tied_candidates_count_as_wrong(scored: Callable[..., Scores]) -> None:
     rows = rows_of("capitals", rows=4)
     scores = scored("perfect", "capitals", memory={row["prompt"]: "!" for row in rows}, rows=4)
     assert value(scores, "accuracy") == value(scores, "accuracy_written") == 0
     assert value(scores, "mean_reciprocal_rank") < 0.5
 
 
-def test_what_a_script_says_does_not_depend_on_what_follows() -> None:
+def test_scripted_model_is_causal() -> None:
     """The engine tries this on a few tokens only."""
     texts = ["w 1 i 0 r 1 r 1", "Alice turns the light off. Now, the light is off. Now, the light is"]
     texts.append('Question: How many times does the letter "r" occur in the word "strawberry"?\nAnswer:')

@@ -70,7 +70,7 @@ def test_a_refusal_to_a_question_says_the_same(cli: Run) -> None:
     line = refused(cli("harness", "ask", "--task", "letters", "--row", "0"))
     assert line.endswith("--task flipflop --task flipflop-piecewise, or name another --model")
     line = refused(cli("harness", "ask", "How many r are in berry?"))
-    assert line.endswith("ask in words that it has tokens for, or name another --model")
+    assert line.endswith("Use words in its vocabulary, or another --model.")
 
 
 def test_a_tokenizer_for_no_task_is_told_so(cli: Run, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_other_rendering_is_advised_where_it_fits(
     assert ("add --set flipflop.rendering=plain" in line) == fits
 
 
-def test_the_other_way_round(cli: Run, tmp_path: Path) -> None:
+def test_comparison_is_antisymmetric(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "model", models.numbers(2))
     line = refused(cli("harness", "eval", "--model", "model", "--task", "flipflop", *ASKED, *PLAIN))
     assert line.endswith("its tokens fit the spaced rendering: add --set flipflop.rendering=spaced")

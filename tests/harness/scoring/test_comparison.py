@@ -19,12 +19,14 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from fflm_data import get_config
+from fflm_data.number_formats import points
 from harness.cli import main
 from harness.errors import UserError
-from harness.reporting.comparison_table import comparison_table, points, show, write_items
+from harness.reporting.comparison_table import comparison_table, show, write_items
 from harness.reporting.page import write_comparison
 from harness.runs import observations
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
 from harness.scoring.comparison import JobComparison, compare_jobs, compare_runs, remarks
 from harness.scoring.grading import grade
 from harness.scoring.statistics import paired_comparison
@@ -108,7 +110,7 @@ def walked(run: Run, name: str) -> Items:
     return rows
 
 
-def test_against_loops_over_the_tables(runs: tuple[Run, Run]) -> None:
+def test_comparison_equals_loops_over_tables(runs: tuple[Run, Run]) -> None:
     found = compare_runs(*runs)
     assert [(one.task, one.split, one.group) for one in found] == [
         ("flipflop", "val", None), ("flipflop", "val_sparse", None), ("flipflop", "val_dense", None),
@@ -149,21 +151,23 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
             assert line[wrong] == {"a": a, "b": b}[wrong][key][2]
 
 
-def test_what_makes_runs_unequal(runs: tuple[Run, Run], tmp_path: Path) -> None:
+def test_remarks_on_rows_and_data(runs: tuple[Run, Run], tmp_path: Path) -> None:
     told = remarks(*runs, ("A", "B"))
-    assert "letters.test: A has 16 rows, B 12: compared on the first 12" in told
+    assert "letters.test: A has 16 rows, B has 12; compared on the first 12" in told
     assert "strawberry.test: turns: A 3, B 2" in told
     assert remarks(runs[0], runs[0], ("A", "B")) == []
     page = write_comparison(runs, tmp_path / "out").read_text(encoding="utf-8")
-    assert "16 rows" in page and "12: compared on the first 12</p>" in page
+    assert "16 rows" in page and "has 12; compared on the first 12</p>" in page
     changed = deepcopy(runs[1].facts)
     config = get_config("letters", seed=3)
     changed["data"]["tasks"]["letters"] |= {"parameters": config.parameters(), "fingerprint": config.fingerprint()}
     other = Run(runs[1].folder, changed)
-    assert "letters is of other data, and not compared: letters.seed was 0, is 3" in remarks(runs[0], other, ("A", "B"))
+    assert "letters has different data and is not compared: letters.seed was 0, is 3" in remarks(
+        runs[0], other, ("A", "B")
+    )
 
 
-def test_what_makes_prompts_unequal(runs: tuple[Run, Run]) -> None:
+def test_remarks_on_prompting(runs: tuple[Run, Run]) -> None:
     (letters,) = (job for job in runs[0].jobs() if job.task.name == "letters")
 
     def told(**prompting: Any) -> list[str]:
@@ -173,8 +177,8 @@ def test_what_makes_prompts_unequal(runs: tuple[Run, Run]) -> None:
 
     assert letters.prompting.shots == 0
     assert told(template="ab", shots=4, system="Think.", thinking=100) == [
-        "letters.test: other was asked through its chat template, one by a plain text",
-        "letters.test: demonstrations: one 0, other 4",
+        "letters.test: other uses its chat template, one plain text",
+        "letters.test: few-shot examples: one 0, other 4",
         "letters.test: system prompt: one none, other 'Think.'",
         "letters.test: tokens for thinking: one 0, other 100",
     ]
@@ -187,20 +191,20 @@ def test_a_run_and_itself(runs: tuple[Run, Run]) -> None:
         assert one.paired.low < 0 < one.paired.high and one.items.num_rows == 0
 
 
-def test_the_other_way_round(runs: tuple[Run, Run]) -> None:
+def test_comparison_is_antisymmetric(runs: tuple[Run, Run]) -> None:
     for one, other in zip(compare_runs(*runs), compare_runs(runs[1], runs[0]), strict=True):
         assert one.paired is not None and other.paired is not None
         assert (one.paired.only_a, one.paired.p_value) == (other.paired.only_b, other.paired.p_value)
         assert one.items["a"].equals(other.items["b"]) and one.items["id"].equals(other.items["id"])
 
 
-def test_no_numbers_at_all(runs: tuple[Run, Run]) -> None:
+def test_comparison_without_finite_logits(runs: tuple[Run, Run]) -> None:
     (job,) = (job for job in runs[0].jobs() if job.task.name == "letters")
     graded = grade(runs[0], job)
     lost = replace(graded, counted=np.zeros(job.rows, dtype=bool))
     (found,) = compare_jobs(graded, lost)
     assert found.paired is None and found.accuracy_a is None and found.items.num_rows == 0
-    assert found.lost == 16
+    assert found.nonfinite == 16
     assert "-" in printed(*runs, [found])
 
 
@@ -221,7 +225,7 @@ def test_table(runs: tuple[Run, Run], capsys: pytest.CaptureFixture[str]) -> Non
         assert f"{one.paired.only_a:,} / {one.paired.only_b:,}" in text and points(one.paired.difference) in text
     assert "all turns" in text
     show(*runs, found)
-    assert "letters.test: A has 16 rows, B 12: compared on the first 12" in capsys.readouterr().out
+    assert "letters.test: A has 16 rows, B has 12; compared on the first 12" in capsys.readouterr().out
 
 
 def test_items_as_csv(runs: tuple[Run, Run], tmp_path: Path) -> None:
@@ -262,7 +266,7 @@ def test_refusals(runs: tuple[Run, Run], tmp_path: Path) -> None:
 
     counting = changed(runs[0], tmp_path / "counting", keep("letters"))
     facts = changed(runs[1], tmp_path / "facts", keep("capitals"))
-    with pytest.raises(UserError, match=r"no task in common \(letters; capitals\): run .* --task letters$"):
+    with pytest.raises(UserError, match=r"no task in common \(letters; capitals\)\. Run .* --task letters\.$"):
         compare_runs(counting, facts)
     old = changed(runs[0], tmp_path / "old", lambda facts: facts["data"].update(generator=0))
     with pytest.raises(UserError, match="generator version 0"):
@@ -272,11 +276,11 @@ def test_refusals(runs: tuple[Run, Run], tmp_path: Path) -> None:
         compare_runs(older, runs[1])
     half = changed(runs[0], tmp_path / "half", keep("capitals"))
     (half.folder / "observations" / "capitals.test.parquet").unlink()
-    with pytest.raises(UserError, match="go on where it stopped with the command"):
+    with pytest.raises(UserError, match="Resume the run with its command"):
         compare_runs(half, runs[1])
 
 
 def test_other_data_is_not_compared(runs: tuple[Run, Run], tmp_path: Path, one_thread: None) -> None:
     longer = evaluate(tmp_path, "gpt2", "--task", "flipflop", "--limit", "3", "--set", "flipflop.length=66")
-    with pytest.raises(UserError, match=r"flipflop.length was 64, is 66\): run harness eval with the same --set"):
+    with pytest.raises(UserError, match=r"flipflop.length was 64, is 66\)\. Run harness eval with the same --set"):
         compare_runs(changed(runs[0], tmp_path / "x", lambda facts: None), longer)

@@ -50,7 +50,7 @@ def test_coverage(rate: float, clustering: float) -> None:
     assert hits >= 0.93 * trials
 
 
-def test_no_error_is_bounded_by_the_sequences_and_more_errors_never_by_less() -> None:
+def test_interval_bounds_without_errors() -> None:
     sizes = np.full(1000, 26.0)
     highs = []
     for erring in range(10):
@@ -63,7 +63,7 @@ def test_no_error_is_bounded_by_the_sequences_and_more_errors_never_by_less() ->
     assert highs[0] == pytest.approx(1 - 0.025 ** (1 / 1000))
 
 
-def test_errors_and_successes_are_alike() -> None:
+def test_interval_is_symmetric() -> None:
     sizes = np.array([3.0, 5.0, 4.0, 6.0] * 20)
     errors = np.array([1.0, 0.0, 2.0, 3.0] * 20)
     low, high = proportion_interval(errors, sizes)
@@ -117,7 +117,7 @@ def test_coverage_of_mean_errors(mean: float, draw: Callable[[np.random.Generato
     assert sum(low <= mean <= high for low, high in found) >= least * len(found)
 
 
-def test_a_rare_huge_error_is_not_in_a_small_sample() -> None:
+def test_coverage_with_rare_huge_errors() -> None:
     """The honest figure: no method sees what was not drawn."""
     covered = {}
     for n in (50, 200):
@@ -303,7 +303,7 @@ def test_tango_known_value() -> None:
     assert found.p_value == pytest.approx(0.0703125)
 
 
-def test_nothing_between_two_models_is_bounded_by_the_sequences() -> None:
+def test_comparison_without_differing_items() -> None:
     right = np.arange(1040) % 3 > 0
     for clusters, sequences in [(np.arange(1040), 1040), (np.arange(1040) // 26, 40), (np.zeros(1040, dtype=int), 1)]:
         found = paired_comparison(right, right, clusters)
@@ -324,7 +324,7 @@ def test_names_and_order_of_sequences_do_not_matter() -> None:
     assert (-swapped.high, -swapped.low) == (pytest.approx(found.low), pytest.approx(found.high))
 
 
-def test_comparison_refuses_what_does_not_fit() -> None:
+def test_comparison_rejects_unequal_lengths() -> None:
     with pytest.raises(ValueError, match="3, 2, 3 items"):
         paired_comparison(np.ones(3, dtype=bool), np.ones(2, dtype=bool), np.arange(3))
 
@@ -341,7 +341,7 @@ def test_skill_at_its_ends() -> None:
 
 
 @pytest.mark.parametrize("chance", [np.full(60, 0.5), np.tile([0.25, 0.75], 30)])
-def test_skill_over_chance_is_accuracy_on_another_scale(chance: Floats) -> None:
+def test_skill_over_chance_is_rescaled_accuracy(chance: Floats) -> None:
     right = np.arange(60) % 3 > 0
     low, high = proportion_interval((~right).astype(float), np.ones(60))
     expected = (pytest.approx(1 - high / 0.5), pytest.approx(1 - low / 0.5))
@@ -353,7 +353,7 @@ def test_skill_over_chance_is_accuracy_on_another_scale(chance: Floats) -> None:
 @pytest.mark.parametrize(
     ("clusters", "sizes", "clustering"), [(100, (1, 2), 0.0), (50, (5, 40), 0.1), (150, (5, 40), 0.5)]
 )
-def test_coverage_of_the_skill_of_a_model_that_seldom_errs(
+def test_coverage_of_skill_with_few_errors(
     error: float, clusters: int, sizes: tuple[int, int], clustering: float
 ) -> None:
     """Half of what the model errs on, and of the rest, the guess has wrong."""

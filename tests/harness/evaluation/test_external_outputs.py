@@ -97,7 +97,7 @@ def replied(prompt: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("line", [plain, openai_chat, openai_text, anthropic, *LISTS.values()])
-def test_answers_become_a_run(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]], line: Line) -> None:
+def test_external_outputs_become_run(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]], line: Line) -> None:
     write(tmp_path / "answers.jsonl", [line(one["id"], replied(one), True) for one in reversed(prompts)])
     done = cli(*SCORE)
     assert done.returncode == 0, done.stderr
@@ -116,9 +116,7 @@ def test_answers_become_a_run(cli: Run, tmp_path: Path, prompts: list[dict[str, 
     assert cli(*SCORE).returncode == 0  # again: the same run
 
 
-def test_scores_are_those_of_a_model_that_says_the_same(
-    cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]
-) -> None:
+def test_scores_equal_model_with_same_outputs(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     scripted.save(tmp_path / "model", "off by one", None, scripted.CHATML)
     assert cli("harness", "eval", "--model", "model", *TASKS, "--output", "own").returncode == 0
     said = [scripted.answer("off by one", one["messages"][-1]["content"], 0) for one in prompts]
@@ -131,11 +129,11 @@ def test_scores_are_those_of_a_model_that_says_the_same(
     assert own == external
 
 
-def test_what_a_length_cut_off_is_counted_apart(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
+def test_outputs_cut_off_are_counted(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     lines = [anthropic(one["id"], "Let me see. The letters are", place > 4) for place, one in enumerate(prompts)]
     write(tmp_path / "answers.jsonl", lines)
     done = cli(*SCORE)
-    assert "letters.test: of 12 answers 7 not understood, 5 cut off" in done.stdout
+    assert "letters.test: of 12 answers 7 not parsed, 5 cut off" in done.stdout
 
 
 def test_prompts_are_those_of_harness_eval(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
@@ -164,19 +162,19 @@ def answered(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ("change", "message"),
     [
         (lambda lines: lines[:-2], "lacks 2 of 24 ids, such as letters-histogram-test-"),
-        (lambda lines: [*lines, lines[3]], "line 25: letters-test-"),
-        (lambda lines: [*lines, {"id": "letters-test-12", "output": "3"}], "answers 1 ids that were not asked"),
-        (lambda lines: [*lines[:-1], {"output": "3"}], "line 24, is no answer"),
-        (lambda lines: [*lines[:-1], {"id": lines[-1]["id"], "output": 3}], "line 24, is no answer"),
-        (lambda lines: [*lines[:-1], "3"], "line 24, is no answer"),
+        (lambda lines: [*lines, lines[3]], "line 25: duplicate id letters-test-"),
+        (lambda lines: [*lines, {"id": "letters-test-12", "output": "3"}], "has 1 unknown ids"),
+        (lambda lines: [*lines[:-1], {"output": "3"}], "line 24, is invalid"),
+        (lambda lines: [*lines[:-1], {"id": lines[-1]["id"], "output": 3}], "line 24, is invalid"),
+        (lambda lines: [*lines[:-1], "3"], "line 24, is invalid"),
         (
             lambda lines: [*lines[:-1], parts_of({"type": "image_url", "image_url": {"url": "x"}})("x", "", True)],
-            'line 24: a part of the answer is of type "image_url": write {"id"',
+            'line 24: a part of the output is of type "image_url". Write {"id"',
         ),
         (lambda lines: [*lines[:-1], parts_of({"type": "text", "text": 3})("x", "", True)], 'is of type "text"'),
-        (lambda lines: [*lines[:-1], parts_of({"type": 5})("x", "", True)], "is of no type"),
-        (lambda lines: [*lines[:-1], parts_of(3)("x", "", True)], "line 24, is no answer"),
-        (lambda lines: [*lines[:-1], {"custom_id": lines[-1]["id"], "error": {}}], "line 24, is no answer"),
+        (lambda lines: [*lines[:-1], parts_of({"type": 5})("x", "", True)], "is without a type"),
+        (lambda lines: [*lines[:-1], parts_of(3)("x", "", True)], "line 24, is invalid"),
+        (lambda lines: [*lines[:-1], {"custom_id": lines[-1]["id"], "error": {}}], "line 24, is invalid"),
         (
             lambda lines: [*lines[:-1], {"custom_id": "x", "response": None, "error": {"code": "e"}}],
             "the service failed",
@@ -188,7 +186,7 @@ def answered(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         (lambda lines: [*lines[:-1], {"custom_id": "x", "result": {"type": "errored"}}], 'failed (x: "errored")'),
     ],
 )
-def test_missing_double_and_unknown_ids_are_refused(
+def test_missing_duplicate_and_unknown_ids_are_refused(
     cli: Run, tmp_path: Path, prompts: list[dict[str, Any]], change: Any, message: str
 ) -> None:
     write(tmp_path / "answers.jsonl", change(answered(prompts)))
@@ -196,14 +194,14 @@ def test_missing_double_and_unknown_ids_are_refused(
     assert not (tmp_path / "runs").exists()
 
 
-def test_half_a_character_is_kept_as_far_as_it_goes(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
+def test_half_characters_are_replaced(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     write(tmp_path / "answers.jsonl", [plain(one["id"], "\ud83d 3", True) for one in prompts])
     assert cli(*SCORE).returncode == 0
     (table,) = tmp_path.glob("runs/*/*/observations/letters.test.parquet")
     assert set(pq.read_table(table)["output"].to_pylist()) == {"? 3"}
 
 
-def test_a_refusal_is_one_wherever_the_service_puts_it(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
+def test_refusals_in_all_service_formats(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     part = {"type": "refusal", "refusal": "I cannot count letters."}
     told: list[Any] = [{"content": None, "refusal": part["refusal"]}, {"content": [part]}, {"content": [], **part}]
     lines: list[Any] = [
@@ -219,7 +217,7 @@ def test_a_refusal_is_one_wherever_the_service_puts_it(cli: Run, tmp_path: Path,
 @pytest.mark.parametrize(
     "change", [{"data": 5}, {"data": {"generator": "0"}}, {"command": None}, {"schema": "other/1"}]
 )
-def test_prompts_whose_facts_were_changed_are_refused(
+def test_changed_prompt_facts_are_refused(
     cli: Run, tmp_path: Path, prompts: list[dict[str, Any]], change: dict[str, Any]
 ) -> None:
     path = tmp_path / "prompts.run.json"
@@ -229,30 +227,33 @@ def test_prompts_whose_facts_were_changed_are_refused(
     assert "prompts.run.json" in line and "harness prompts" in line
 
 
-def test_answers_to_other_data_are_refused(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
+def test_outputs_for_other_data_are_refused(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     write(tmp_path / "answers.jsonl", answered(prompts))
     assert cli("harness", "prompts", *TASKS, "--set", "letters.seed=1", "--out", "prompts.jsonl").returncode == 0
-    assert "were not asked" in refused(cli(*SCORE))
+    assert "unknown ids" in refused(cli(*SCORE))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (SCORE[:-2], "add --model ORG/NAME"),
-        ((*SCORE[:-1], "a model"), "is no name for a page"),
-        ((*SCORE[:-1], "../.."), "is no name for a page"),
-        ((*SCORE, "--prompts", "other.jsonl"), "name the file that harness prompts wrote with --prompts"),
+        ((*SCORE[:-1], "a model"), "is not a valid name"),
+        ((*SCORE[:-1], "../.."), "is not a valid name"),
+        ((*SCORE, "--prompts", "other.jsonl"), "Use the file that harness prompts wrote with --prompts"),
         (("harness", "prompts", "--task", "strawberry", "--out", "p"), "is a dialogue"),
-        (("harness", "prompts", "--task", "flipflop", "--out", "p"), "read off probabilities"),
-        (("harness", "prompts", "--task", "capitals", "--out", "p"), "read off probabilities"),
-        (("harness", "prompts", "--task", "letters", "--thinking", "9", "--out", "p"), "for the service to set"),
+        (("harness", "prompts", "--task", "flipflop", "--out", "p"), "scored from probabilities"),
+        (("harness", "prompts", "--task", "capitals", "--out", "p"), "scored from probabilities"),
+        (("harness", "prompts", "--task", "letters", "--thinking", "9", "--out", "p"), "is an option of the service"),
         (("harness", "score"), "name a run folder, or answers"),
-        (("harness", "score", "--outputs", ".", "--model", "a/b"), ". is no file"),
-        (("harness", "prompts", "--task", "letters", "--out", "."), ". is a folder: name a file"),
-        (("harness", "prompts", "--task", "letters", "--chat", "off", "--system", "x", "--out", "p"), "leave it out"),
+        (("harness", "score", "--outputs", ".", "--model", "a/b"), ". is not a file"),
+        (("harness", "prompts", "--task", "letters", "--out", "."), ". is a folder. Use a file"),
+        (
+            ("harness", "prompts", "--task", "letters", "--chat", "off", "--system", "x", "--out", "p"),
+            "Remove --system",
+        ),
     ],
 )
-def test_what_cannot_be_asked_or_scored_is_refused(
+def test_prompts_and_score_refusals(
     cli: Run, tmp_path: Path, prompts: list[dict[str, Any]], arguments: tuple[str, ...], message: str
 ) -> None:
     write(tmp_path / "answers.jsonl", answered(prompts))

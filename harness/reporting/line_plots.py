@@ -1,14 +1,14 @@
-"""Plots of curves: glitch rates, errors of counts, shares. Points with 95% intervals, several series."""
+"""Line plots with 95% intervals, several series: error rates, shares, count errors."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fflm_data.number_formats import percent, significant, typographic
 from harness.reporting import style
 from harness.reporting.canvas import Key, fit, sheet, to_svg
-from harness.reporting.series import Curve, Plot, figures, table_rows
-from harness.reporting.table import percent
+from harness.reporting.plot_types import Curve, Plot, table_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 PLOT_HEIGHT = 232.0
 BOTTOM = 46.0
 LINEAR_UP_TO = 30.0
-SPREAD = 3.2  # pixels between the points of two series at one place
+SPREAD = 3.2  # pixels between the points of two series at one x
 INTERVALS = "bars: 95% intervals"
 
 
-def rate_curve(
+def error_rate_plot(
     name: str,
     title: str,
     curves: Sequence[Curve],
@@ -32,15 +32,15 @@ def rate_curve(
     baseline_label: str = "best baseline",
     note: str = "",
 ) -> Plot:
-    """Share of wrong answers in percent, on a logarithmic axis with a place for 0 below it. No error seen: an open
-    marker at 0, with a bar up to the upper bound."""
+    """Error rate in percent on a logarithmic axis with an extra tick for 0. A point without errors is an open marker at
+    0, with a bar up to the upper bound of its interval."""
     percents = [_scaled(curve, 100) for curve in curves]
     seen = np.concatenate([np.where(curve.value > 0, curve.value, curve.high) for curve in percents])
     lowest = float(seen[seen > 0].min(initial=10.0))
     floor = 10.0 ** np.floor(np.log10(min(lowest, 10.0)) + 1e-9)
-    # As far below as its label needs, however many powers of ten share the height.
+    # Leaves room for the label of 0, whatever the number of decades.
     zero = floor / 10 ** max(0.4, 0.13 * (2 - np.log10(floor))) if _no_error(curves) else None
-    subtitle = INTERVALS if zero is None else f"{INTERVALS}\nopen marker: no error seen, bar up to the upper bound"
+    subtitle = INTERVALS if zero is None else f"{INTERVALS}\nopen marker: no error, bar up to the upper bound"
     with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, baseline_label)) as page:
         axes = page.axes(BOTTOM, x_label, "wrong answers, %")
         axes.set_yscale("log")
@@ -58,7 +58,7 @@ def rate_curve(
     return Plot(name, title, note, svg, inline, header, rows)
 
 
-def share_curve(
+def share_plot(
     name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str, log_x: bool = False,
     ticks: Sequence[float] | None = None, baseline_label: str = "best baseline", note: str = "",
 ) -> Plot:  # fmt: skip
@@ -76,11 +76,11 @@ def share_curve(
     return Plot(name, title, note, svg, inline, header, table_rows(curves, percent))
 
 
-def error_curve(
+def error_plot(
     name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str,
     ticks: Sequence[float] | None = None, baseline_label: str = "best baseline", note: str = "",
 ) -> Plot:  # fmt: skip
-    """Errors of a number, absolute or signed: linear, beyond `LINEAR_UP_TO` linear to 10 and logarithmic above."""
+    """Errors of predicted numbers, absolute or signed. Linear axis; symlog from 10 if they exceed `LINEAR_UP_TO`."""
     ends = np.concatenate([np.r_[c.value, c.low, c.high, [] if c.baseline is None else c.baseline] for c in curves])
     ends = ends[np.isfinite(ends)]
     least, most = float(ends.min(initial=0.0)), float(ends.max(initial=1.0))
@@ -89,7 +89,7 @@ def error_curve(
     with sheet(name, title, subtitle, PLOT_HEIGHT, _keys(curves, baseline_label)) as page:
         axes = page.axes(BOTTOM, x_label, y_label)
         if wide:
-            # Room for the labels of 0 and 10 beside each other, however many powers follow.
+            # Leaves room for the labels of 0 and 10, whatever the number of decades.
             axes.set_yscale("symlog", linthresh=10, linscale=max(1.0, 0.4 * np.log10(max(-least, most))))
             _ticks(axes, "y", _powers(least, most))
         span = most - least
@@ -105,19 +105,19 @@ def error_curve(
         fit(axes)
         svg, inline = to_svg(page, _description(title, x_label, y_label, curves))
     header = (x_label, "series", y_label, "95% interval", "errors", "n", baseline_label)
-    return Plot(name, title, note, svg, inline, header, table_rows(curves, figures))
+    return Plot(name, title, note, svg, inline, header, table_rows(curves, significant))
 
 
 def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | None = None) -> None:
-    """Every curve: baseline, intervals, line, points; series stand a little beside each other.
+    """Draws baseline, intervals, line and points of every curve; the series are shifted against each other.
 
-    floor: where bars end that go on below. zero: where 0 stands on an axis that has no other place for it.
+    floor: lower end of bars that extend below the axis. zero: coordinate of 0 on a logarithmic axis.
     """
     _draw_baselines(axes, curves, floor)
     for index, curve in enumerate(curves):
         colour, marker, dashes = series_style(index)
         shift = SPREAD * (index - (len(curves) - 1) / 2)
-        place = _beside(axes, shift, 0)
+        place = _shifted(axes, shift, 0)
         none = np.zeros(len(curve.value), dtype=bool) if zero is None else curve.value <= 0
         value = np.where(none, zero or 0.0, curve.value)
         bounded = np.isfinite(curve.low)
@@ -137,13 +137,11 @@ def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | Non
 
 
 def _draw_baselines(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
-    """The baselinees, once if they are the same for all."""
-    baseline_predictions = [
-        (i, curve.x, curve.baseline) for i, curve in enumerate(curves) if curve.baseline is not None
-    ]
-    points = [dict(zip(x.tolist(), baseline.tolist(), strict=True)) for _, x, baseline in baseline_predictions]
+    """Draws the baselines, once if all curves have the same one."""
+    baselines = [(i, curve.x, curve.baseline) for i, curve in enumerate(curves) if curve.baseline is not None]
+    points = [dict(zip(x.tolist(), baseline.tolist(), strict=True)) for _, x, baseline in baselines]
     shared = all(point == points[0] for point in points)
-    for index, x, baseline in baseline_predictions[: 1 if shared else None]:
+    for index, x, baseline in baselines[: 1 if shared else None]:
         colour = style.SOFT.light if shared else series_style(index)[0]
         line: dict[str, Any] = {"color": colour, "linewidth": 1.2, "linestyle": style.BASELINE_DASHES, "zorder": 2}
         if len(x) == 1:
@@ -152,8 +150,8 @@ def _draw_baselines(axes: "Axes", curves: Sequence[Curve], floor: float) -> None
             axes.plot(x, np.maximum(baseline, floor), **line)
 
 
-def _beside(axes: "Axes", right: float, up: float) -> "Transform":
-    """Data coordinates, moved by some pixels."""
+def _shifted(axes: "Axes", right: float, up: float) -> "Transform":
+    """Data coordinates, shifted by pixels."""
     from matplotlib.transforms import Affine2D
 
     return axes.transData + Affine2D().translate(right, up)
@@ -199,7 +197,7 @@ def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[
 
 
 def _ticks(axes: "Axes", which: str, values: Sequence[float], zero: float | None = None) -> None:
-    """Exactly these ticks, as plain numbers; zero: the one that stands for 0."""
+    """Sets exactly these ticks, labelled with plain numbers. zero: the tick that is labelled 0."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -209,18 +207,18 @@ def _ticks(axes: "Axes", which: str, values: Sequence[float], zero: float | None
 
 
 def _powers(least: float, most: float) -> list[float]:
-    """0 and powers of ten on either side of it as far as the values go, at most four a side."""
+    """0 and the powers of ten in the range of the values, at most four on each side."""
     last = int(np.ceil(np.log10(max(-least, most))))
     powers = [10.0**power for power in range(1, last + 1, -(-last // 4))]
     return [value for value in [-power for power in reversed(powers)] + [0.0, *powers] if least <= value <= 1.3 * most]
 
 
 def _short(value: float) -> str:
-    """A number for an axis: 0.001, 2.5, 1,000, 100K, 10M."""
+    """A tick label: 0.001, 2.5, 1,000, 100K, 10M."""
     for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "K")):
         if abs(value) >= size:
-            return f"{figures(value / (1e3 if unit == 'K' else size))}{unit}".replace("-", "\N{MINUS SIGN}")
-    return figures(value).replace("-", "\N{MINUS SIGN}")
+            return typographic(f"{significant(value / (1e3 if unit == 'K' else size))}{unit}")
+    return typographic(significant(value))
 
 
 def _scaled(curve: Curve, factor: float) -> Curve:

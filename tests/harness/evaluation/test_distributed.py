@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import LostProcess
-from harness.evaluation.processes import _losing_nobody, first_host, processes_per_device
+from harness.evaluation.distributed import _lost_process_errors, first_host, processes_per_device
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.support import models, running
@@ -37,7 +37,7 @@ def undisturbed(asked: list[object], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
-def test_batches_do_not_change_a_digit(
+def test_batch_size_does_not_change_result(
     cli: Run, tmp_path: Path, asked: list[object], undisturbed: bytes, batch_size: int
 ) -> None:
     done = cli("harness", "eval", *asked, "--batch-size", batch_size)
@@ -46,7 +46,7 @@ def test_batches_do_not_change_a_digit(
 
 
 @pytest.mark.parametrize(("processes", "batch_size"), [(2, 64), pytest.param(3, 1, marks=pytest.mark.slow())])
-def test_processes_do_not_change_a_digit(
+def test_processes_do_not_change_result(
     tmp_path: Path, asked: list[object], undisturbed: bytes, processes: int, batch_size: int
 ) -> None:
     done = running.evaluate(tmp_path, *asked, "--num-processes", processes, "--batch-size", batch_size)
@@ -105,14 +105,14 @@ def test_a_batch_script_without_srun_is_one_process(cli: Run, tmp_path: Path) ->
     ("nodes", "first"),
     [("gpu[003-007,9],cpu1", "gpu003"), ("a1,a2", "a1"), ("n[7,9]-ib", "n7-ib"), ("host.example", "host.example")],
 )
-def test_the_first_of_a_node_list(nodes: str, first: str) -> None:
+def test_first_host(nodes: str, first: str) -> None:
     assert first_host(nodes) == first
 
 
 @pytest.mark.parametrize(
     ("processes", "gpus", "sharing"), [(1, 0, 1), (8, 0, 1), (1, 1, 1), (2, 1, 2), (8, 8, 1), (3, 8, 1), (5, 2, 3)]
 )
-def test_how_many_processes_share_a_gpu(processes: int, gpus: int, sharing: int) -> None:
+def test_processes_per_device(processes: int, gpus: int, sharing: int) -> None:
     assert processes_per_device(processes, gpus) == sharing
 
 
@@ -134,9 +134,9 @@ TYPICAL = "Check the logs of the remote worker before reporting an error. GLHF! 
         ("failed to recv, got 0 bytes. Connection was likely closed.", "process 3 of this run has ended"),
         (
             "[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 6000ms for recv operation",
-            "process 3 of this run does not answer",
+            "process 3 of this run does not respond",
         ),
-        ("Socket Timeout", "process 3 of this run does not answer"),
+        ("Socket Timeout", "process 3 of this run does not respond"),
         (
             "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory",
             "process 3 of this run cannot be reached (. DefaultCPUAllocator: can't allocate memory)",
@@ -149,10 +149,10 @@ TYPICAL = "Check the logs of the remote worker before reporting an error. GLHF! 
         ("word " * 60, "process 3 of this run cannot be reached (" + " ".join(["word"] * 32) + " ...)"),
     ],
 )
-def test_a_lost_process_is_told_in_plain_words(said: str, wanted: str) -> None:
-    with pytest.raises(LostProcess) as lost, _losing_nobody("process 3"):
+def test_lost_process_error_message(said: str, wanted: str) -> None:
+    with pytest.raises(LostProcess) as lost, _lost_process_errors("process 3"):
         raise RuntimeError(said)
-    assert str(lost.value) == f"{wanted}: what is done is kept, the same command goes on"
+    assert str(lost.value) == f"{wanted}. Run the same command to resume."
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def online(hub: Hub, home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
+def test_two_machines_download_once_each(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
     """Two processes on each of two machines that share a folder for runs and nothing else."""
     port = running.free_port()
     machines = [
@@ -194,7 +194,7 @@ def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[obje
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_the_others_ask_the_hub_nothing(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
+def test_other_processes_do_not_access_hub(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
     requests: list[list[str]] = []
     for processes in (1, 2):
         before = len(hub.requests)
@@ -225,8 +225,8 @@ def launched(*values: object) -> Any:
     [
         (["--num-processes", "2", "--task", "nothing"], "there is no task 'nothing'"),
         launched(["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
-        launched(["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
-        (["--tensor-parallel"], "add --num-processes"),
+        launched(["--num-processes", "2", "--device-map", "auto"], "Remove --num-processes"),
+        (["--tensor-parallel"], "Add --num-processes"),
         (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
         (["--num-processes", "0"], "'0' is not a whole number of at least 1"),
     ],
@@ -242,15 +242,15 @@ def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: st
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"WORLD_SIZE": "x", "RANK": "0"}, "do not find each other"),
-        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "do not find each other"),
+        ({"WORLD_SIZE": "x", "RANK": "0"}, "cannot connect"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}, "cannot connect"),
         (
             {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
-            "another launcher has started 1",
+            "differs from the 1 processes of the launcher",
         ),
     ],
 )
-def test_half_an_environment_is_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
+def test_incomplete_environment_is_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
     if environment["WORLD_SIZE"] == "1":
         environment = environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(running.free_port())}
     done = running.evaluate(tmp_path, "--limit", 2, "--num-processes", 3, **environment)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.reporting import formats
-from harness.runs.run import read_run, write_json
+from harness.reporting import table_formats
+from harness.runs.files import write_json
+from harness.runs.run import read_run
 from harness.scoring.scores import score_run
 from tests.conftest import Run, refused
 from tests.harness.reporting.test_page import made_up_run
@@ -61,7 +62,7 @@ def test_csv_and_json_have_the_numbers_of_result_json(cli: Run, tmp_path: Path, 
     assert not list(tmp_path.glob("runs/*/*/report.html"))
 
 
-def test_markdown_and_latex_are_what_a_reader_sees(cli: Run, tmp_path: Path, runs: list[Path]) -> None:
+def test_markdown_and_latex_have_formatted_texts(cli: Run, tmp_path: Path, runs: list[Path]) -> None:
     one, other = (cli("harness", "report", runs[0], "--format", form).stdout for form in ("markdown", "latex"))
     rows = [re.split(r"\s*(?<!\\)\|\s*", line.strip())[1:-1] for line in one.splitlines()]
     assert rows[0][:5] == ["model", "task", "split", "group", "rows"] and set(one.splitlines()[1]) == set("|-")
@@ -88,7 +89,7 @@ def test_a_comparison(cli: Run, tmp_path: Path, runs: list[Path]) -> None:
     assert re.search(r"\| org/two +\| strawberry +\| test +\| all turns ", shown)
 
 
-def test_what_makes_a_comparison_unequal_is_said_beside_it(cli: Run, tmp_path: Path) -> None:
+def test_comparison_remarks_go_to_stderr(cli: Run, tmp_path: Path) -> None:
     for rows in (4, 3):
         (tmp_path / f"answers-{rows}.jsonl").touch()
         cli("harness", "prompts", "--task", "letters", "--limit", rows, "--out", f"asked-{rows}.jsonl")
@@ -102,25 +103,23 @@ def test_what_makes_a_comparison_unequal_is_said_beside_it(cli: Run, tmp_path: P
     done = cli(
         "harness", "compare", *sorted(path.parent for path in tmp_path.glob("runs/*/*/run.json")), "--format", "csv"
     )
-    assert "org/m3 has 3 rows, org/m4 4: compared on the first 3" in done.stderr and done.stdout.count("\n") == 2
+    assert "org/m3 has 3 rows, org/m4 has 4; compared on the first 3" in done.stderr and done.stdout.count("\n") == 2
 
 
-def test_signs_of_a_format_stay_texts() -> None:
+def test_format_characters_are_escaped() -> None:
     lines = [{"a": 'x,"y"\n', "b": None}]
-    assert list(csv.DictReader(io.StringIO(formats.write("csv", lines, ("a", "b"), [], texts=1)))) == [
+    assert list(csv.DictReader(io.StringIO(table_formats.write("csv", lines, ("a", "b"), [], texts=1)))) == [
         {"a": 'x,"y" ', "b": ""}  # a line each, for readers that take its end for that of a row
     ]
-    assert json.loads(formats.write("json", lines, ("a", "b"), [], texts=1)) == lines
+    assert json.loads(table_formats.write("json", lines, ("a", "b"), [], texts=1)) == lines
     cells = [("a|b", "5_0%")]
-    assert r"| a\|b |" in formats.write("markdown", lines, ("a", "b"), cells, texts=1)
-    assert r" a|b & 5\_0\% \\" in formats.write("latex", lines, ("a", "b"), cells, texts=1)
-    assert formats.write("csv", [], ("a", "b"), [], texts=1) == "a,b\n"
+    assert r"| a\|b |" in table_formats.write("markdown", lines, ("a", "b"), cells, texts=1)
+    assert r" a|b & 5\_0\% \\" in table_formats.write("latex", lines, ("a", "b"), cells, texts=1)
+    assert table_formats.write("csv", [], ("a", "b"), [], texts=1) == "a,b\n"
 
 
 @pytest.mark.parametrize("verb", ["report", "score", "compare"])
-def test_of_several_runs_those_that_cannot_be_taken_are_named(
-    cli: Run, tmp_path: Path, runs: list[Path], verb: str
-) -> None:
+def test_unusable_runs_are_skipped(cli: Run, tmp_path: Path, runs: list[Path], verb: str) -> None:
     (tmp_path / runs[1] / "observations" / "letters.test.parquet").unlink()
     (tmp_path / "runs" / "org--one" / "empty").mkdir()
     named = [*runs, "runs/org--one/empty"]
@@ -135,13 +134,13 @@ def test_of_several_runs_those_that_cannot_be_taken_are_named(
 
 
 @pytest.mark.parametrize("verb", ["report", "score"])
-def test_one_run_that_cannot_be_taken_is_refused(cli: Run, tmp_path: Path, runs: list[Path], verb: str) -> None:
+def test_single_unusable_run_is_refused(cli: Run, tmp_path: Path, runs: list[Path], verb: str) -> None:
     (tmp_path / runs[1] / "observations" / "letters.test.parquet").unlink()
     assert "has no observations of letters.test yet" in refused(cli("harness", verb, runs[1]))
     assert "there is no such folder" in refused(cli("harness", verb, "nope", "nope2"))
 
 
-def test_runs_that_have_nothing_in_common_are_left_out(cli: Run, tmp_path: Path, runs: list[Path]) -> None:
+def test_runs_without_shared_tasks_are_skipped(cli: Run, tmp_path: Path, runs: list[Path]) -> None:
     made_up_run(tmp_path / "facts", seed=4, tasks=("capitals",))
     write_json(tmp_path / "facts" / "run.json", made_up_run(tmp_path / "x", seed=4, tasks=("capitals",)).facts)
     done = cli("harness", "compare", runs[0], "facts", runs[2], "--out", "both")

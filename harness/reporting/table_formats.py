@@ -1,4 +1,4 @@
-"""Tables for other programs and for papers: CSV and JSON with bare values, LaTeX and Markdown as a reader sees them."""
+"""Table file formats: CSV and JSON with raw values, LaTeX and Markdown with formatted texts."""
 
 import csv
 import io
@@ -15,10 +15,10 @@ _STYLES = {"latex": "latex_booktabs", "markdown": "github"}
 def write(
     form: str, lines: Sequence[dict[str, Any]], head: Sequence[str], cells: Sequence[Sequence[str]], *, texts: int
 ) -> str:
-    """A table in one of `FORMATS`, with a newline at its end.
+    """A table in one of `FORMATS`, with a newline at the end.
 
-    lines: the names and values that CSV and JSON have, the same names in each. head, cells: what LaTeX and Markdown
-    have. texts: so many columns, from the left, are texts; the others are numbers, set to the right.
+    lines: rows of CSV and JSON, with the same names in each. head, cells: header and rows of LaTeX and Markdown.
+    texts: number of leading columns that are texts; the others are numbers, which are right-aligned.
     """
     if form == "json":
         return json.dumps(lines, indent=1, ensure_ascii=False) + "\n"
@@ -27,7 +27,8 @@ def write(
         writer = csv.DictWriter(file, lines[0] if lines else head, lineterminator="\n")
         writer.writeheader()
         writer.writerows(
-            {name: csv_cell(one) if isinstance(one, str) else one for name, one in line.items()} for line in lines
+            {name: csv_cell(value) if isinstance(value, str) else value for name, value in line.items()}
+            for line in lines
         )
         return file.getvalue()
     from tabulate import tabulate

@@ -1,14 +1,14 @@
-"""Plots of horizontal bars and dots: how often each answer was given; a share a line."""
+"""Bar plots of answer counts, and dot plots of shares with intervals."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from fflm_data.number_formats import percent
 from harness.reporting import style
 from harness.reporting.canvas import LABEL, Key, fit, fitted, sheet, to_svg
-from harness.reporting.lines import series_style
-from harness.reporting.series import Curve, Plot, table_rows
-from harness.reporting.table import percent
+from harness.reporting.line_plots import series_style
+from harness.reporting.plot_types import Curve, Plot, table_rows
 
 LINE_HEIGHT = 21.0
 BOTTOM = 46.0
@@ -17,9 +17,9 @@ LABEL_ROOM = 150.0
 
 def answer_bars(
     name: str, title: str, labels: Sequence[str], counts: Sequence[int], right: int | None, *, numbers: int,
-    x_label: str = "times said", y_label: str = "answer", note: str = "",
+    x_label: str = "count", y_label: str = "answer", note: str = "",
 ) -> Plot:  # fmt: skip
-    """A bar an answer, the right one in colour; after the first `numbers` labels come those that are no number."""
+    """A bar per answer, the right one in colour. The first `numbers` labels are numbers, the others are not."""
     n = sum(counts)
     with sheet(name, title, f"blue: the right answer; n = {n:,}", 24 + BOTTOM + LINE_HEIGHT * len(labels)) as page:
         axes = page.axes(BOTTOM, x_label, y_label)
@@ -56,7 +56,7 @@ def dot_plot(
     name: str, title: str, curves: Sequence[Curve], *, x_label: str, y_label: str,
     baseline_label: str = "best baseline", note: str = "",
 ) -> Plot:  # fmt: skip
-    """Shares in percent with their intervals, a line for each of the curves' places (which have the same names)."""
+    """Shares in percent with their intervals, one line per point name."""
     names = list(dict.fromkeys(name for curve in curves for name in curve.names))
     kinds = len(style.SERIES)
     keys = [Key(f"{curve.label}, n = {curve.total:,}", style.SERIES[i % kinds], style.MARKERS[i % kinds], "none")

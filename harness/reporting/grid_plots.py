@@ -1,13 +1,14 @@
-"""Plots over two quantities: a map of shares, and what was said against what is true."""
+"""Plots over two quantities: heat maps of shares, and predicted against true numbers."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fflm_data.number_formats import significant
 from harness.reporting import style
 from harness.reporting.canvas import LABEL, MARGIN, WIDTH, Sheet, fit, fitted, plain, sheet, text_width, to_svg
-from harness.reporting.series import Answers, Grid, Plot, figures
+from harness.reporting.plot_types import Answers, Grid, Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,12 +17,13 @@ CELL_HEIGHT = 38.0
 STRIP_HEIGHT = 22.0
 BOTTOM = 46.0
 MAIN_HEIGHT = 215.0
+# Labels of answers without a number on the scale.
 KINDS = {"unparsed": "no single number", "refused": "refused", "cut_off": "cut off", "larger": "off the scale"}
 
 
 def heat_map(name: str, title: str, grid: Grid, *, x_label: str, y_label: str, what: str, note: str = "") -> Plot:
-    """Shares as shaded cells, each with its percentage and n; a cell in which nothing was asked is hatched."""
-    subtitle = f"{what} in %, and n below; hatched: nothing asked"
+    """Shares as shaded cells, each with its percentage and n; cells without rows are hatched."""
+    subtitle = f"{what} in %, and n below; hatched: no rows"
     with sheet(name, title, subtitle, BOTTOM + 24 + CELL_HEIGHT * len(grid.rows)) as page:
         axes = page.axes(BOTTOM, x_label, y_label)
         axes.set_xlim(0, len(grid.columns))
@@ -33,11 +35,11 @@ def heat_map(name: str, title: str, grid: Grid, *, x_label: str, y_label: str, w
         for row, column in np.ndindex(grid.n.shape):
             _cell(axes, column, row, float(grid.value[row, column]), int(grid.n[row, column]))
         fit(axes)
-        asked = int(grid.n.sum())
-        svg, inline = to_svg(page, f"{title}: {what} in percent by {y_label} and {x_label}, n = {asked:,}.")
+        total = int(grid.n.sum())
+        svg, inline = to_svg(page, f"{title}: {what} in percent by {y_label} and {x_label}, n = {total:,}.")
     header = (y_label, x_label, f"{what}, %", "n")
     rows = [
-        (grid.rows[i], grid.columns[j], figures(100 * float(grid.value[i, j])), f"{int(grid.n[i, j]):,}")
+        (grid.rows[i], grid.columns[j], significant(100 * float(grid.value[i, j])), f"{int(grid.n[i, j]):,}")
         for i, j in np.ndindex(grid.n.shape)
         if grid.n[i, j]
     ]
@@ -61,11 +63,11 @@ def _cell(axes: "Axes", x: int, y: int, value: float, n: int) -> None:
     axes.text(x + 0.5, y + 0.72, f"{n:,}", **middle)  # type: ignore[arg-type]
 
 
-def said_against_true(name: str, title: str, answers: Answers, *, x_label: str, note: str = "") -> Plot:
-    """Circles whose area is how often so much was said where so much is true, the right ones on the diagonal.
+def predicted_against_target(name: str, title: str, answers: Answers, *, x_label: str, note: str = "") -> Plot:
+    """Circles at (true, predicted) whose area is the number of answers; right answers are on the diagonal.
 
-    Below, in strips of their own: numbers off the scale (up to 1.5 times the largest right answer) and
-    outputs without a single number.
+    The scale ends at 1.5 times the largest target. Numbers beyond it and outputs without a single number are in
+    separate strips below.
     """
     target = np.array(answers.target)
     top = max(3 * int(target.max()) // 2, 6)
@@ -76,10 +78,10 @@ def said_against_true(name: str, title: str, answers: Answers, *, x_label: str, 
         places[true, key] += 1
     strips = [kind for kind in KINDS if any(key == kind for _, key in places)]
     most = max(places.values())
-    subtitle = f"area: how often, up to {most:,}; n = {len(target):,}\nblue, on the line: right"
+    subtitle = f"area: number of answers, up to {most:,}; n = {len(target):,}\nblue, on the line: right"
     below = BOTTOM + STRIP_HEIGHT * len(strips) + (6 if strips else 0)
     with sheet(name, title, subtitle, below + MAIN_HEIGHT) as page:
-        axes = page.axes(below, "", "number said")
+        axes = page.axes(below, "", "predicted number")
         strip = page.figure.add_axes((0, BOTTOM / page.height, (WIDTH - MARGIN - 6) / WIDTH, 0.1)) if strips else axes
         _set_scale(axes, target, top)
         strip.set_xlabel(x_label, color=style.SOFT.light, fontsize=LABEL, labelpad=5, loc="right", gid="x-label")
@@ -96,9 +98,9 @@ def said_against_true(name: str, title: str, answers: Answers, *, x_label: str, 
         fit(*([axes, strip] if strips else [axes]))
         right = sum(count for (true, key), count in places.items() if key == true)
         svg, inline = to_svg(
-            page, f"{title}: number said against {x_label}; {right:,} of {len(target):,} on the diagonal are right."
+            page, f"{title}: predicted number against {x_label}; {right:,} of {len(target):,} answers are right."
         )
-    header = (x_label, "said", "times")
+    header = (x_label, "predicted", "answers")
     order = sorted(places, key=lambda place: (place[0], isinstance(place[1], str), str(place[1]).rjust(9)))
     rows = [(f"{true:,}", KINDS[key] if isinstance(key, str) else f"{key:,}", f"{places[true, key]:,}")
             for true, key in order]  # fmt: skip
@@ -120,7 +122,7 @@ def _set_scale(axes: "Axes", target: "np.typing.NDArray[np.int64]", top: int) ->
 def _strips(
     page: Sheet, *, strip: "Axes", axes: "Axes", strips: list[str], places: "Counter[tuple[int, str | int]]", n: int
 ) -> None:
-    """Rows below the scale for answers that are not on it, each with its share of all."""
+    """Draws the strips for answers that are not on the scale, each with its share of all answers."""
     from matplotlib.ticker import MaxNLocator
 
     plain(strip)
@@ -132,7 +134,7 @@ def _strips(
     strip.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.tick_params(labelbottom=False)
     shares = [sum(count for (_, key), count in places.items() if key == kind) / n for kind in strips]
-    labels = [f"{KINDS[kind]} {figures(100 * share)}%" for kind, share in zip(strips, shares, strict=True)]
+    labels = [f"{KINDS[kind]} {significant(100 * share)}%" for kind, share in zip(strips, shares, strict=True)]
     room = max(text_width(label, LABEL) for label in labels)
     strip.set_yticks(range(len(strips)), [fitted(label, room, LABEL) for label in labels])
     strip.grid(axis="y", color=style.GRID.light, linewidth=0.8)
