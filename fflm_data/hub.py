@@ -90,7 +90,8 @@ def _failure(repository: str, error: BaseException, forbidden: str | None, kind:
     # A push is one commit, which may have succeeded even if its reply was lost. Repeating the command is safe.
     again = "try again" if forbidden is None else "run the command again"
     if isinstance(error, HfHubHTTPError):
-        return HubError(_error_message(repository, error, again, forbidden or f"read {repository}: use one that may", kind))
+        forbidden = forbidden or f"read {repository}: use one that may"
+        return HubError(_error_message(repository, error, again, forbidden, kind))
     if constants.HF_HUB_OFFLINE:
         return HubError(_OFFLINE)
     failed = "the Hub refused" if isinstance(error, ValueError) else "the connection to the Hub failed"
