@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(project: Path) -> Callable[..., Counts]:
-    """Returns a function that runs pytest in the project and returns the numbers of passed, failed, deselected tests."""
+    """Returns a function that runs pytest in the project and returns the counts of passed, failed, deselected tests."""
 
     def run(*arguments: str) -> Counts:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
