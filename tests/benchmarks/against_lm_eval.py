@@ -68,10 +68,10 @@ def reads(case: Case, job: Job, sample: int, repeats: int) -> OfReads:
     say(f"lm-eval {job.split}: {job.rows} rows, {len(targets.row)} reads, lm-eval gets {len(drawn)}")
     ours(case, reads_job(job.split, 1))
     size = fastest(case, lm_eval_side.CHOICES_BATCH, theirs, contexts)
-    (tables, mine), (said, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
+    (tables, mine), (outputs, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
     where = targets.row[drawn], targets.position[drawn]
     ties = [
-        otherwise(logprobs_at(table, *where), np.array(turn), case) for table, turn in zip(tables, said, strict=True)
+        otherwise(logprobs_at(table, *where), np.array(turn), case) for table, turn in zip(tables, outputs, strict=True)
     ]
     ratio = Ratio(mine, other, (len(targets.row), len(drawn)))
     return OfReads(len(targets.row), len(drawn), size, ratio, max(ties))
@@ -92,9 +92,9 @@ def letters(case: Case, rows: int, repeats: int) -> OfLetters:
     ours(case, Job(task, config, "test", 1, shown))
     can_pad = case.source.tokenizer.eos_token is not None
     size = fastest(case, lm_eval_side.COMPLETIONS_BATCH, theirs, prompts) if can_pad else 1
-    (tables, mine), (said, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
+    (tables, mine), (outputs, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
     agreed = []
-    for table, turn in zip(tables, said, strict=True):
+    for table, turn in zip(tables, outputs, strict=True):
         written = map(answer_in, table.sort_by("id")["output"].to_pylist())
         agreed.append(agreement(list(written), [answer_in(text) for text in turn]))
         # In half precision a batch of another shape is rounded otherwise, and greedy texts part at the first tie.

@@ -182,8 +182,8 @@ def against_bare(
         partial(cast(Any, ours), case, job, engine if known else None),
     )
     row, position = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("row", "position"))
-    said = most_probable(kept, batches)
-    ties = [otherwise(logprobs_at(table, row, position), said, case) for table in tables]
+    outputs = most_probable(kept, batches)
+    ties = [otherwise(logprobs_at(table, row, position), outputs, case) for table in tables]
     return AgainstBare(reads, len(batches), kept.__name__, Ratio(theirs, mine, (job.rows, job.rows)), max(ties))
 
 
@@ -221,5 +221,5 @@ def forward_passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
 @torch.inference_mode()
 def most_probable(kept: Kept, batches: Sequence[Batch]) -> Ints:
     """Index of the most probable symbol of each read."""
-    said = [kept(batch.ids, batch.mask)[:, torch.from_numpy(batch.candidates)].float().cpu() for batch in batches]
-    return np.concatenate([logits.numpy().argmax(axis=1) for logits in said])
+    outputs = [kept(batch.ids, batch.mask)[:, torch.from_numpy(batch.candidates)].float().cpu() for batch in batches]
+    return np.concatenate([logits.numpy().argmax(axis=1) for logits in outputs])

@@ -367,15 +367,15 @@ def main() -> None:
     parser.add_argument("--reads", type=int, help="how many of them lm-eval is timed on")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", type=int, nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        child(*asked.child)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(*arguments.child)
         return
     if not torch.cuda.is_available():
         print("There is no CUDA GPU here: the Llama of 1B parameters in bfloat16 is left out of lm-eval and bare.")
     with tempfile.TemporaryDirectory() as folder:
-        for part in asked.part:
-            PARTS[part](Options(asked.model, asked.rows, asked.reads, asked.repeats, Path(folder)))
+        for part in arguments.part:
+            PARTS[part](Options(arguments.model, arguments.rows, arguments.reads, arguments.repeats, Path(folder)))
 
 
 if __name__ == "__main__":

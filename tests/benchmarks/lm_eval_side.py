@@ -29,11 +29,11 @@ def choices(
     details = {"output_type": "multiple_choice", "doc_to_choice": list(symbols), "target_delimiter": " "}
     metric = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
     task, seconds = _evaluated(model, tokenizer, contexts, batch_size, details | {"metric_list": [metric]})
-    said: list[list[float]] = [[] for _ in contexts]
+    responses: list[list[float]] = [[] for _ in contexts]
     for instance in task.instances:  # in the order of the documents, and in each of its choices
-        said[instance.doc_id].append(instance.resps[0][0])
-    assert all(len(logprobs) == len(symbols) for logprobs in said)
-    return [max(range(len(symbols)), key=logprobs.__getitem__) for logprobs in said], seconds
+        responses[instance.doc_id].append(instance.resps[0][0])
+    assert all(len(logprobs) == len(symbols) for logprobs in responses)
+    return [max(range(len(symbols)), key=logprobs.__getitem__) for logprobs in responses], seconds
 
 
 def completions(
@@ -48,8 +48,8 @@ def completions(
     details = {"output_type": "generate_until", "generation_kwargs": generation}
     metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
     task, seconds = _evaluated(model, tokenizer, prompts, batch_size, details | {"metric_list": [metric]})
-    said = {instance.doc_id: str(instance.resps[0]) for instance in task.instances}
-    return [said[row] for row in range(len(prompts))], seconds
+    responses = {instance.doc_id: str(instance.resps[0]) for instance in task.instances}
+    return [responses[row] for row in range(len(prompts))], seconds
 
 
 def _evaluated(

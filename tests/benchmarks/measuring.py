@@ -35,7 +35,7 @@ def take_turns(repeats: int, *sides: Callable[[], tuple[Answer, float]]) -> list
         for number, side in enumerate(sides):
             turns[number].append(side())
             say(f"  turn {repeat + 1} of {repeats}, side {number + 1}: {turns[number][-1][1]:.2f} s")
-    return [([said for said, _ in turn], [seconds for _, seconds in turn]) for turn in turns]
+    return [([result for result, _ in turn], [seconds for _, seconds in turn]) for turn in turns]
 
 
 def short(number: float) -> str:

@@ -72,27 +72,30 @@ def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: fl
     counts[rng.permutation(parts)[: count % parts]] += 1
     tallies: dict[str, Tally] = {f"t{place}.test": Tally() for place in range(parts)}
     flips, different = 0, False
-    for (name, tally), asked in zip(tallies.items(), counts.tolist(), strict=True):
+    for (name, tally), rows_sampled in zip(tallies.items(), counts.tolist(), strict=True):
         place = int(name[1:].partition(".")[0])
         if place >= len(tables):
-            right = np.ones((asked, 2), dtype=bool)
-            tally.answered(np.arange(asked), right, right)
+            right = np.ones((rows_sampled, 2), dtype=bool)
+            tally.answered(np.arange(rows_sampled), right, right)
             continue
         table = tables[place]
-        chosen = [table.rows[row] for row in rng.integers(0, len(table.rows), asked)]
+        chosen = [table.rows[row] for row in rng.integers(0, len(table.rows), rows_sampled)]
         if not chosen:
             continue
         reads = np.concatenate(chosen)
-        said, target = table.logprobs[reads], table.target[reads]
+        recorded, target = table.logprobs[reads], table.target[reads]
         # Both were computed somewhere, with noise.
-        noisy = [said + rng.normal(0, NOISE[dtype] / np.sqrt(2), said.shape) * tolerance.of(said) for _ in range(2)]
+        noisy = [
+            recorded + rng.normal(0, NOISE[dtype] / np.sqrt(2), recorded.shape) * tolerance.of(recorded)
+            for _ in range(2)
+        ]
         record = raised(noisy[0], target, tolerance, (rng.random(len(target)) < share).astype(np.float64))
-        allowed, right = tolerance.of(noisy[1]), np.arange(said.shape[1]) == target[:, None]
+        allowed, right = tolerance.of(noisy[1]), np.arange(recorded.shape[1]) == target[:, None]
         different |= bool(differ(record, noisy[1], allowed).any())
         tally.compared(np.abs(record - noisy[1]).ravel(), allowed.ravel(), right.ravel())
         best = [np.argmax(values, axis=1) for values in (record, noisy[1])]
         flips += int((best[0] != best[1]).sum())
-        clusters = np.repeat(np.arange(asked), [len(row) for row in chosen])
+        clusters = np.repeat(np.arange(rows_sampled), [len(row) for row in chosen])
         tally.answered(clusters, *(np.stack([one == target] * 2, axis=1) for one in best))
     return different or any(leanings(tallies, flips))
 
@@ -110,8 +113,8 @@ def main(folders: list[Path]) -> None:
             for others in (0, 8):
                 for share in (1.0, 0.5, 0.25, 0.0):
                     found = [f"{count}: {chance(tables, dtype, count, others, share):.2f}" for count in COUNTS]
-                    told = f"{folder.name[:24]}, {dtype}, {len(tables)} + {others} tables, {share:.0%} raised"
-                    print(f"{told}: {', '.join(found)}", flush=True)
+                    label = f"{folder.name[:24]}, {dtype}, {len(tables)} + {others} tables, {share:.0%} raised"
+                    print(f"{label}: {', '.join(found)}", flush=True)
 
 
 if __name__ == "__main__":

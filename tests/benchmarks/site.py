@@ -40,9 +40,9 @@ def derive(run: Run, records: Path, number: int) -> None:
         schema = observations.schema_of(job.task, job.config)
         table = observations.read(run.table(job), schema)
         wrong = numbers.random(table.num_rows) < number / 1000
-        said = np.where(wrong, -1, table["argmax"].to_numpy())
+        predicted = np.where(wrong, -1, table["argmax"].to_numpy())
         place = schema.get_field_index("argmax")
-        changed = table.set_column(place, schema.field(place), pa.array(said, schema.field(place).type))
+        changed = table.set_column(place, schema.field(place), pa.array(predicted, schema.field(place).type))
         with observations.writing(draft / "observations" / f"{job.name}.parquet", schema) as writer:
             writer.write_table(changed)
     model = {

@@ -114,14 +114,19 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rows", type=int, help="rows or steps, in the place of each part's own")
     parser.add_argument("--spinning", action="store_true", help="as torch does by default, too: takes minutes")
-    asked = parser.parse_args()
-    settings = SETTINGS | (SPINNING if asked.spinning else {})
-    for name in asked.part:
+    arguments = parser.parse_args()
+    settings = SETTINGS | (SPINNING if arguments.spinning else {})
+    for name in arguments.part:
         title, words, rows = PARTS[name]
-        rows = asked.rows or rows
+        rows = arguments.rows or rows
         load = f"load at the start {os.getloadavg()[0]:.1f}"
-        note = f"Seconds, the fastest of {asked.turns} turns, on {ALL} cores; {load}."
-        show(title.format(rows), note, ("", *settings, "to the best"), lines(words.format(rows), asked.turns, settings))
+        note = f"Seconds, the fastest of {arguments.turns} turns, on {ALL} cores; {load}."
+        show(
+            title.format(rows),
+            note,
+            ("", *settings, "to the best"),
+            lines(words.format(rows), arguments.turns, settings),
+        )
 
 
 if __name__ == "__main__":

@@ -84,13 +84,13 @@ def summary(part: Part, fewest: int) -> Figures:
     """Of all families: how many are exact, and the largest differences in half precision."""
     found = [figures for name, figures in part.figures.items() if name != "all"]
     assert len(found) >= fewest, f"{len(found)} families are exact, of at least {fewest}"
-    told: Figures = {"families": len(found), "float32 largest": max(one["float32 largest"] for one in found)}
+    totals: Figures = {"families": len(found), "float32 largest": max(one["float32 largest"] for one in found)}
     for dtype in HALVES:
-        told[f"{dtype} largest"] = max(one[f"{dtype} largest"] for one in found)
-        told[f"{dtype} rms"] = float(np.sqrt(np.mean([one[f"{dtype} rms"] ** 2 for one in found])))
-        told[f"{dtype} within tolerance"] = sum(one[f"{dtype} of tolerance"] <= 1 for one in found)
-        told[f"{dtype} from CPU within tolerance"] = sum(one[f"{dtype} from CPU, of tolerance"] <= 1 for one in found)
-    return told
+        totals[f"{dtype} largest"] = max(one[f"{dtype} largest"] for one in found)
+        totals[f"{dtype} rms"] = float(np.sqrt(np.mean([one[f"{dtype} rms"] ** 2 for one in found])))
+        totals[f"{dtype} within tolerance"] = sum(one[f"{dtype} of tolerance"] <= 1 for one in found)
+        totals[f"{dtype} from CPU within tolerance"] = sum(one[f"{dtype} from CPU, of tolerance"] <= 1 for one in found)
+    return totals
 
 
 def family(name: str, scratch: Path, rows: int) -> Figures:
@@ -149,8 +149,10 @@ def own_rounding(model: Any, tokenizer: Any, run: Run) -> float:
     job = run.jobs()[0]
     text = cast(ReadTask, job.task).texts(rows_of(run, job)[0])[0]
     ids, on_cpu = torch.tensor([tokenizer.encode(text)]), deepcopy(model).to("cpu")
-    said = [one(ids, use_cache=False).logits[0].double().log_softmax(-1) for one in (on_cpu, deepcopy(on_cpu).double())]
-    return float((said[0] - said[1]).abs().max())
+    logprobs = [
+        one(ids, use_cache=False).logits[0].double().log_softmax(-1) for one in (on_cpu, deepcopy(on_cpu).double())
+    ]
+    return float((logprobs[0] - logprobs[1]).abs().max())
 
 
 def rows_of(run: Run, job: Job) -> tuple[pa.Table, pa.Table]:
@@ -164,11 +166,11 @@ def reads_apart(model: Any, tokenizer: Any, run: Run) -> Apart:
     task = cast(ReadTask, job.task)
     rows, table = rows_of(run, job)
     symbols = [tokenizer.encode(f" {symbol}", add_special_tokens=False)[0] for symbol in task.symbols(job.config)]
-    said = [plain(model, tokenizer.encode(text)) for text in task.texts(rows)]
-    assert all(len(one) == LENGTH for one in said)  # a token for each symbol, so that positions are those of tokens
+    logprobs = [plain(model, tokenizer.encode(text)) for text in task.texts(rows)]
+    assert all(len(one) == LENGTH for one in logprobs)  # a token for each symbol, so that positions are those of tokens
     recorded = table["logprobs"].combine_chunks().flatten().to_numpy().reshape(-1, len(symbols)).astype(np.float64)
     places = zip(table["id"].to_pylist(), table["position"].to_pylist(), strict=True)
-    expected = np.array([said[row][position - 1] for row, position in places])
+    expected = np.array([logprobs[row][position - 1] for row, position in places])
     argmax = table["argmax"].to_numpy()
     behind = expected.max(axis=1) - expected[np.arange(len(argmax)), argmax]
     dtype = str(model.dtype).removeprefix("torch.")

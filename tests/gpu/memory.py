@@ -76,9 +76,9 @@ def check(part: Part) -> None:
 def read(engine: Engine, plan: ReadPlan) -> Floats:
     """Log-probabilities of all points, each said once."""
     logprobs = np.full(plan.wanted.shape, np.nan)
-    for said in engine.reads(plan):
-        assert np.isnan(logprobs[said.points]).all()
-        logprobs[said.points] = said.logprobs
+    for outputs in engine.reads(plan):
+        assert np.isnan(logprobs[outputs.points]).all()
+        logprobs[outputs.points] = outputs.logprobs
     assert not np.isnan(logprobs).any()
     return logprobs
 
@@ -118,10 +118,10 @@ def out_of_memory(memory: Memory) -> Figures:
     # A quarter of the logits of all points.
     room = len(plan.at) * VOCABULARY * memory.case.model.dtype.itemsize // 4
     with machine.bounded_memory(room):
-        said = read(engine, plan)
+        outputs = read(engine, plan)
         left = engine.budget(plan)
     assert engine.did_not_fit > 0, "nothing was too large"
-    off = float(np.abs(said - expected).max())
+    off = float(np.abs(outputs - expected).max())
     tolerance = 1e-4 if memory.case.model.dtype == torch.float32 else 0.1
     assert off < tolerance, f"observations moved by {off:.2g}"
     return {

@@ -44,14 +44,14 @@ class Runs:
         output = self.part.scratch / name.replace(" ", "-")
         start = time.perf_counter()
         words = [*before, *self.words, *more, "--output", output]
-        told = here(*words[len(HARNESS) - 1 :]) if name == ALONE else started(*words)
+        printed = here(*words[len(HARNESS) - 1 :]) if name == ALONE else started(*words)
         seconds = time.perf_counter() - start
         (path,) = output.glob("*/*/result.json")
         self.expected = self.expected or path.read_bytes()
         assert path.read_bytes() == self.expected, "result.json is not that of one process"
         if "--num-processes" in more:
-            assert ("share 1 GPU" in told) == (machine.gpus() == 1), "what shares a GPU is not said, or said wrongly"
-        met = {"group": told.partition("group of ")[2].split()[0]} if "group of " in told else {}
+            assert ("share 1 GPU" in printed) == (machine.gpus() == 1), "what shares a GPU is not said, or said wrongly"
+        met = {"group": printed.partition("group of ")[2].split()[0]} if "group of " in printed else {}
         return {"same result.json": True, "seconds": seconds, **met}
 
 

@@ -50,13 +50,13 @@ def quantized(folder: Path, bits: str, rows: int) -> Figures:
     lacking = "no CUDA GPU" if not machine.has_gpu() else "no bitsandbytes"
     if not machine.has_gpu() or importlib.util.find_spec("bitsandbytes") is None:
         try:
-            said(folder, rows, quantization=bits)
+            read_logprobs(folder, rows, quantization=bits)
         except UserError as refusal:
             raise NotMeasuredError(f"{lacking}: {refusal}") from None
         raise AssertionError(f"--quantization {bits} ran with {lacking}")
-    plain = said(folder, rows)
-    packed = said(folder, rows, quantization=bits)
-    alone = said(folder, rows, strict=True, quantization=bits)
+    plain = read_logprobs(folder, rows)
+    packed = read_logprobs(folder, rows, quantization=bits)
+    alone = read_logprobs(folder, rows, strict=True, quantization=bits)
     off = np.abs(packed - alone)
     of_tolerance = float((off / QUANTIZED.of(alone)).max())
     assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
@@ -70,7 +70,7 @@ def quantized(folder: Path, bits: str, rows: int) -> Figures:
     }
 
 
-def said(folder: Path, rows: int, strict: bool = False, quantization: str | None = None) -> Floats:
+def read_logprobs(folder: Path, rows: int, strict: bool = False, quantization: str | None = None) -> Floats:
     """Log-probabilities that a run records."""
     parameters = {"flipflop": {"length": LENGTH, "val_sparse_rows": 0, "val_dense_rows": 0}}
     request = EvalRequest(

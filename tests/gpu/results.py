@@ -101,17 +101,17 @@ class Part:
         except Exception as error:  # whatever a model or a GPU raises is a finding
             traceback.print_exc()
             failure = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        said = {"figures": figures, "failures": failure, "not_measured": lacking}
+        notes_of = {"figures": figures, "failures": failure, "not_measured": lacking}
         changes = {
             kind: {case: value for case, value in known[kind].items() if case != name}
             | ({} if found is None else {name: found})
-            for kind, found in said.items()
+            for kind, found in notes_of.items()
         }
         self._results.update(self.name, **changes)
-        told = ", ".join(f"{key} {shown(value)}" for key, value in (figures or {}).items())
+        text = ", ".join(f"{key} {shown(value)}" for key, value in (figures or {}).items())
         notes = [f"FAILED, {failure}"] * bool(failure) + [f"not measured: {lacking}"] * bool(lacking)
         seconds = time.perf_counter() - start
-        print(f"{self.name}, {name}, {seconds:.1f} s: {'; '.join([*notes, told])}", flush=True)
+        print(f"{self.name}, {name}, {seconds:.1f} s: {'; '.join([*notes, text])}", flush=True)
 
     @property
     def figures(self) -> dict[str, Figures]:

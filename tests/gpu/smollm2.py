@@ -62,7 +62,7 @@ def in_batches(dtype: str, part: Part) -> Figures:
     smollm2 = ModelRequest(str(path.parent), dtype=dtype, gguf_file=path.name)
     source = resolve(part.pick(smollm2, ModelRequest(dtype=dtype)))
     case = Case(source.name, source, load(source, machine.device()))
-    together, alone = (said(case, batch_size, part.pick(256, 64)) for batch_size in (None, 1))
+    together, alone = (read_logprobs(case, batch_size, part.pick(256, 64)) for batch_size in (None, 1))
     off = np.abs(together - alone)
     of_tolerance = float((off / TOLERANCES[dtype].of(alone)).max())
     assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
@@ -74,7 +74,7 @@ def in_batches(dtype: str, part: Part) -> Figures:
     }
 
 
-def said(case: Case, batch_size: int | None, rows: int) -> Floats:
+def read_logprobs(case: Case, batch_size: int | None, rows: int) -> Floats:
     """Log-probabilities as they are recorded, in order of rows and places."""
     table = pa.concat_tables(one.table for one in seen(case, reads_job("val", rows), batch_size))
     table = table.sort_by([("id", "ascending"), ("position", "ascending")])

@@ -143,9 +143,9 @@ def test_retry_on_out_of_memory_halves_batches(sizes: list[int], most: int) -> N
             raise MemoryError
         return batch.tolist()
 
-    said = list(retry_on_out_of_memory(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
-    assert [row for part in said for row in part] == list(range(ends[-1]))
-    assert all(len(part) <= most for part in said) and all(size > most for size in failed)
+    outputs = list(retry_on_out_of_memory(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
+    assert [row for part in outputs for row in part] == list(range(ends[-1]))
+    assert all(len(part) <= most for part in outputs) and all(size > most for size in failed)
     assert len(failed) == len(set(failed))  # what is waiting is cut too, and does not fail again
 
 

@@ -47,8 +47,8 @@ def test_weight_changes_during_trials_are_kept() -> None:
         expected = families.tiny("rwkv", 300).to(torch.bfloat16)(torch.from_numpy(ids)[None], use_cache=False).logits
     decoding_method_of(model)
     with torch.inference_mode():
-        said = model(torch.from_numpy(ids)[None], use_cache=False).logits
-    assert (said - expected).abs().max() < 0.05 * expected.abs().max()
+        adapted_logits = model(torch.from_numpy(ids)[None], use_cache=False).logits
+    assert (adapted_logits - expected).abs().max() < 0.05 * expected.abs().max()
 
 
 def test_in_float32_without_memory_keeps_weights(monkeypatch: pytest.MonkeyPatch) -> None:

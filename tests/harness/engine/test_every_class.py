@@ -102,9 +102,9 @@ def test_known_classes_are_complete() -> None:
     counts = Counter(one.partition(":")[0] for one in KNOWN["outcomes"].values())
     counts[EXACT] += len(every_class.kinds_among_families(VOCABULARY))
     text = " ".join((Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8").split())
-    said = re.search(
+    match = re.search(
         r"Of the (\d+) kinds of model .* (\d+) are exact, (\d+) are refused with a reason, and (\d+) do not build", text
     )
-    assert said is not None
+    assert match is not None
     expected = [sum(counts.values()), counts[EXACT], counts[REFUSED], counts[DOES_NOT_BUILD]]
-    assert [*map(int, said.groups())] == expected
+    assert [*map(int, match.groups())] == expected

@@ -85,8 +85,8 @@ def read_plan(lengths: tuple[int, ...], seed: int = 0) -> ReadPlan:
 def passed(model: Any, plan: ReadPlan) -> tuple[np.ndarray, np.ndarray]:
     """Log-probabilities and argmax per point, by a plain forward pass over each whole sequence."""
     with torch.inference_mode():
-        said = [model(torch.from_numpy(ids)[None], use_cache=False).logits[0] for ids in plan.sequences]
-    rows = torch.stack([said[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
+        all_logits = [model(torch.from_numpy(ids)[None], use_cache=False).logits[0] for ids in plan.sequences]
+    rows = torch.stack([all_logits[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
     return rows.log_softmax(-1)[:, WANTED].numpy(), rows.argmax(-1).numpy()
 
 
@@ -217,8 +217,8 @@ def test_trials_with_short_prompts_hold_for_long_prompts() -> None:
         found = [followed(model, prompt) for prompt in prompts]
         engine = Engine(model, TOKENIZER)
         complete(engine, [drawn(random, 3), drawn(random, 5)], Ends(-1, -1))
-        for said, (tokens, narrowest) in zip(complete(engine, prompts, Ends(-1, -1)), found, strict=True):
-            assert said == tokens or narrowest < MARGIN
+        for tokens_written, (tokens, narrowest) in zip(complete(engine, prompts, Ends(-1, -1)), found, strict=True):
+            assert tokens_written == tokens or narrowest < MARGIN
 
 
 def test_families_include_recurrent_models() -> None:

@@ -60,8 +60,8 @@ def parts_of(*parts: Any) -> Line:
 
 def openai_responses(name: str, output: str, finished: bool) -> dict[str, Any]:
     thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "7?"}]}
-    said = {"type": "message", "content": [{"type": "output_text", "text": output, "annotations": []}]}
-    return {"custom_id": name, "response": {"body": {"output": [thought, said], "status": "completed"}}}
+    message_part = {"type": "message", "content": [{"type": "output_text", "text": output, "annotations": []}]}
+    return {"custom_id": name, "response": {"body": {"output": [thought, message_part], "status": "completed"}}}
 
 
 def plain_parts(name: str, output: str, finished: bool) -> dict[str, Any]:
@@ -119,8 +119,11 @@ def test_external_outputs_become_run(cli: Run, tmp_path: Path, prompts: list[dic
 def test_scores_equal_model_with_same_outputs(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     scripted.save(tmp_path / "model", "off by one", None, scripted.CHATML)
     assert cli("harness", "eval", "--model", "model", *TASKS, "--output", "own").returncode == 0
-    said = [scripted.answer("off by one", one["messages"][-1]["content"], 0) for one in prompts]
-    write(tmp_path / "answers.jsonl", [plain(one["id"], text, True) for one, text in zip(prompts, said, strict=True)])
+    message_part = [scripted.answer("off by one", one["messages"][-1]["content"], 0) for one in prompts]
+    write(
+        tmp_path / "answers.jsonl",
+        [plain(one["id"], text, True) for one, text in zip(prompts, message_part, strict=True)],
+    )
     assert cli(*SCORE).returncode == 0
     own, external = (
         json.loads(next(tmp_path.glob(f"{name}/*/*/result.json")).read_text(encoding="utf-8"))["scores"]
@@ -203,9 +206,12 @@ def test_half_characters_are_replaced(cli: Run, tmp_path: Path, prompts: list[di
 
 def test_refusals_in_all_service_formats(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     part = {"type": "refusal", "refusal": "I cannot count letters."}
-    told: list[Any] = [{"content": None, "refusal": part["refusal"]}, {"content": [part]}, {"content": [], **part}]
+    messages: list[Any] = [{"content": None, "refusal": part["refusal"]}, {"content": [part]}, {"content": [], **part}]
     lines: list[Any] = [
-        {"custom_id": one["id"], "response": {"status_code": 200, "body": {"choices": [{"message": told[place % 3]}]}}}
+        {
+            "custom_id": one["id"],
+            "response": {"status_code": 200, "body": {"choices": [{"message": messages[place % 3]}]}},
+        }
         if place % 2
         else {"custom_id": one["id"], "response": {"body": {"output": [{"type": "message", "content": [part]}]}}}
         for place, one in enumerate(prompts)

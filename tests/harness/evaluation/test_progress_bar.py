@@ -47,38 +47,38 @@ def item(number: int, rows: int, cost: int) -> WorkItem:
 
 def shares(engine: Engine, kind: str) -> list[float]:
     """What is told while a plan of a kind is worked on."""
-    told: list[float] = []
-    engine.progress.report = told.append
+    reported: list[float] = []
+    engine.progress.report = reported.append
     if kind == "reads":
         list(engine.reads(read_plan((20, 31, 12, 25))))
     elif kind == "completions":
         list(engine.completions(CompletionPlan(PROMPTS), 8, None))
     else:
         list(engine.dialogues(plan_of(PROMPTS, as_said), 6, None))
-    return told
+    return reported
 
 
 @pytest.mark.parametrize("kind", ["reads", "completions", "dialogues"])
 @pytest.mark.parametrize("name", ["llama", "mamba"])
 @pytest.mark.parametrize("batch_size", [1, None])
 def test_progress_grows_from_0_to_1(name: str, kind: str, batch_size: int | None) -> None:
-    told = shares(Engine(tiny(name), TOKENIZER, batch_size), kind)
-    assert told[0] == 0 and told[-1] == 1 and told == sorted(told)
+    reported = shares(Engine(tiny(name), TOKENIZER, batch_size), kind)
+    assert reported[0] == 0 and reported[-1] == 1 and reported == sorted(reported)
     # Within the only batch too: by layers, by tokens, by turns.
-    assert len({round(share, 6) for share in told}) > (2 if kind == "reads" else 5)
+    assert len({round(share, 6) for share in reported}) > (2 if kind == "reads" else 5)
 
 
 def test_progress_of_dialogues_without_cache() -> None:
     engine = Engine(tiny("openai-gpt"), TOKENIZER)
-    told = shares(engine, "dialogues")
-    assert told[-1] == 1 and told == sorted(told) and len(set(told)) > 5
+    reported = shares(engine, "dialogues")
+    assert reported[-1] == 1 and reported == sorted(reported) and len(set(reported)) > 5
 
 
 def test_weight_includes_new_tokens() -> None:
-    reads, asked, thinking = job("flipflop", 4), job("letters", 4), job("letters", 4, template="x", thinking=500)
+    reads, letters, thinking = job("flipflop", 4), job("letters", 4), job("letters", 4, template="x", thinking=500)
     assert weight(reads, item(0, 4, 900)) == 900
-    assert weight(asked, item(0, 4, 900)) == 900 + 4 * 4 * asked.prompting.max_new_tokens(asked.task)  # type: ignore[arg-type]
-    assert weight(thinking, item(0, 4, 900)) >= weight(asked, item(0, 4, 900)) + 4 * 4 * 500
+    assert weight(letters, item(0, 4, 900)) == 900 + 4 * 4 * letters.prompting.max_new_tokens(letters.task)  # type: ignore[arg-type]
+    assert weight(thinking, item(0, 4, 900)) >= weight(letters, item(0, 4, 900)) + 4 * 4 * 500
     turns = job("strawberry", 4, turns=10), job("strawberry", 4, turns=1)
     assert weight(turns[0], item(0, 4, 0)) == 10 * weight(turns[1], item(0, 4, 0))
 
@@ -89,10 +89,10 @@ def test_reported_weights_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     world.open_counters()
     jobs = [job("flipflop", 8), job("letters", 8)]
     items = [item(1, 3, 100), item(0, 5, 777), item(0, 3, 1)]
-    teller, weights = ProgressReporter(world, jobs), WorkWeights.of(jobs, items)
+    reporter, weights = ProgressReporter(world, jobs), WorkWeights.of(jobs, items)
     for one in items:
         for share in (0.0, 0.1, 0.1, 0.77, 1.0):
-            teller.report(one, share)
+            reporter.report(one, share)
             time.sleep(0.002)
     assert [world.add(f"weight {number}", 0) for number in range(2)] == weights.each
     assert weights.each[0] == 778 and weights.rows == 11
@@ -117,11 +117,11 @@ def test_few_lines_without_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     world, jobs, stream = World(), [job("flipflop", 100)], io.StringIO()
     world.open_counters()
     work = item(0, 100, 100_000)
-    teller = ProgressReporter(world, jobs)
+    reporter = ProgressReporter(world, jobs)
     with Progress(stream=stream) as shown, shown.working(world, WorkWeights.of(jobs, [work])):
         shown.start_phase("flipflop.val")
         for done in range(40):
-            teller.report(work, done / 100)
+            reporter.report(work, done / 100)
             time.sleep(0.03)
     lines = stream.getvalue().splitlines()
     assert 2 <= len(lines) <= 8 and "\r" not in stream.getvalue()

@@ -62,10 +62,12 @@ def scored(cli: Run, tmp_path: Path) -> Callable[..., Scores]:
 
 def rows_of(task: str, split: str = "test", rows: int = ROWS) -> list[dict[str, Any]]:
     """The first rows, as the data package gives them with the same parameters."""
-    asked: dict[str, Any] = {"words_per_cell": 10} if task == "strawberry" else {}
+    parameters: dict[str, Any] = {"words_per_cell": 10} if task == "strawberry" else {}
     for key, value in SMALL.get(task, {}).items():
-        asked[key] = tuple(map(int, value.split(","))) if key in ("vocabularies", "lengths") else int(value)
-    config = get_config("letters" if task in ("letters-spelled", "strawberry", "letters-histogram") else task, **asked)
+        parameters[key] = tuple(map(int, value.split(","))) if key in ("vocabularies", "lengths") else int(value)
+    config = get_config(
+        "letters" if task in ("letters-spelled", "strawberry", "letters-histogram") else task, **parameters
+    )
     return config.table(split, 0, rows).to_pylist()
 
 
@@ -191,8 +193,8 @@ def test_reads_of_random_model(scored: Callable[..., Scores], task: str) -> None
         right = []
         for row in rows_of(task, split):
             if task == "flipflop-prose":
-                said = scripted.LIGHTS[scripted.dice(f"{row['demonstration']} {row['question']}", 2)]
-                right.append(said == row["answer"])
+                predicted = scripted.LIGHTS[scripted.dice(f"{row['demonstration']} {row['question']}", 2)]
+                right.append(predicted == row["answer"])
                 continue
             spaced = " ".join(row["text"])
             places = [match.start() for match in re.finditer("r", spaced)]
@@ -235,11 +237,11 @@ def test_numbers_of_a_perfect_model(scored: Callable[..., Scores], task: str, ch
 @pytest.mark.parametrize("task", NUMBERS)
 def test_numbers_of_constant_model(scored: Callable[..., Scores], task: str) -> None:
     target, expected = target_values(task), expected_baselines_of_numbers(task)
-    said = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
-    scores = scored(f"constant:{said}", task)
+    predicted = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
+    scores = scored(f"constant:{predicted}", task)
     assert value(scores, "accuracy") == pytest.approx(max(expected.values()), abs=1e-8)
     assert value(scores, "skill") == 0
-    off = [said - one for one in target]
+    off = [predicted - one for one in target]
     assert value(scores, "mean_absolute_error") == pytest.approx(sum(map(abs, off)) / ROWS, rel=1e-9, abs=1e-8)
     assert value(scores, "mean_signed_error") == pytest.approx(sum(off) / ROWS, rel=1e-9, abs=1e-8)
 
@@ -304,8 +306,8 @@ def test_histograms_off_by_one(scored: Callable[..., Scores]) -> None:
 
 def test_histograms_of_constant_model(scored: Callable[..., Scores]) -> None:
     """Six letters, once each: right of no word, and right of those of them that occur once."""
-    said = json.dumps(dict.fromkeys("etaoin", 1))
-    scores = scored(f"constant:{said}", "letters-histogram")
+    predicted = json.dumps(dict.fromkeys("etaoin", 1))
+    scores = scored(f"constant:{predicted}", "letters-histogram")
     words = [row["word"] for row in rows_of("letters-histogram")]
     right = [word.count(letter) == 1 and letter in "etaoin" for word in words for letter in set(word)]
     assert value(scores, "letter_accuracy") == pytest.approx(sum(right) / len(right), abs=1e-8)

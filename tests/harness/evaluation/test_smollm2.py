@@ -65,9 +65,9 @@ def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Pat
     tokenizer = source.tokenizer
     reads = 0
     for split in ("val", "val_dense"):
-        said = pq.read_table(run / "observations" / f"flipflop.{split}.parquet").to_pylist()
+        observed = pq.read_table(run / "observations" / f"flipflop.{split}.parquet").to_pylist()
         texts = get_config("flipflop", length=length).table(split, 0, rows)["text"].to_pylist()
-        for read in said:
+        for read in observed:
             context = " ".join(texts[read["id"]][: read["position"]])
             wholes = [tokenizer(f"{context} {symbol}").input_ids for symbol in "01"]
             # " 0" is a space and a digit: what is asked is the digit, given the space before it.
@@ -93,8 +93,8 @@ def test_completions_of_a_real_model(cli: Run, tmp_path: Path, smollm2: Path, so
     (run,) = tmp_path.glob("runs/*/*")
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
     assert (facts["parameters"], facts["context"], facts["gguf_file"]) == (134_515_008, 8192, SMOLLM2_FILE)
-    said = pq.read_table(run / "observations" / "letters.test.parquet").to_pylist()
-    for row in said[:3]:
+    observed = pq.read_table(run / "observations" / "letters.test.parquet").to_pylist()
+    for row in observed[:3]:
         question = get_config("letters").table("test", row["id"], row["id"] + 1)["question"][0].as_py()
         ids = source.tokenizer(
             f"Question: {question}\nAnswer with a number only.\nAnswer:", return_tensors="pt"
@@ -114,17 +114,17 @@ def test_items_are_one_token_each(source: Any) -> None:
 @pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_killed_three_times_at_random(tmp_path: Path, saved: Path) -> None:
     """And gone on with by 1, 2 and 1 processes: the result is that of the run that nobody disturbed."""
-    asked = [
+    options = [
         "--model", saved, "--task", "flipflop", "--task", "letters", "--limit", 16,
         "--set", "flipflop.length=48", "--batch-size", 4, "--chat", "off",
     ]  # fmt: skip
-    undisturbed = running.evaluate(tmp_path, *asked, "--output", "undisturbed")
+    undisturbed = running.evaluate(tmp_path, *options, "--output", "undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
     (expected,) = tmp_path.glob("undisturbed/*/*/result.json")
     moments = random.Random(os.urandom(8))
     waited = []
     for processes in (1, 1, 2):
-        process = running.start(tmp_path, *running.HARNESS, "eval", *asked, "--num-processes", processes)
+        process = running.start(tmp_path, *running.HARNESS, "eval", *options, "--num-processes", processes)
         before = running.shard_bytes(tmp_path)
         running.until(lambda before=before: running.shard_bytes(tmp_path) > before, process)  # type: ignore[misc]
         waited.append(moments.uniform(0, 1.5))
@@ -133,7 +133,7 @@ def test_killed_three_times_at_random(tmp_path: Path, saved: Path) -> None:
         process.kill()
         running.end(process)
     rows = running.rows_in_shards(tmp_path)
-    done = running.evaluate(tmp_path, *asked)
+    done = running.evaluate(tmp_path, *options)
     assert done.returncode == 0, (waited, done.stderr)
     assert [start["processes"] for start in running.starts(tmp_path)] == [1, 1, 2, 1]
     assert 0 < rows < 4 * 16, waited

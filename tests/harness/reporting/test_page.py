@@ -191,9 +191,9 @@ def test_errors_of_counts(graded: dict[tuple[str, str], Any], task: str, signed:
     samples: dict[str, list[float]] = {}
     absolute: dict[str, list[int]] = {}
     for i, row in enumerate(rows_of(one.job)):
-        said = one.predicted[i]
-        if said is not None and one.counted[i]:
-            off = said - row["answer"]
+        number = one.predicted[i]
+        if number is not None and one.counted[i]:
+            off = number - row["answer"]
             samples.setdefault(str(row["vocabulary"]), []).append(off if signed else abs(off))
             absolute.setdefault(str(row["vocabulary"]), []).append(abs(10 - row["answer"]))
     (sizes,) = plot_data.columns(one, "vocabulary")

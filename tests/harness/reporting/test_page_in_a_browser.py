@@ -187,10 +187,10 @@ def test_bars_of_the_table_show_the_value_itself(tmp_path: Path, wrong: int) -> 
     run = made_up_run(tmp_path, seed=1, tasks=("letters",))
     (job,) = run.jobs()
     target = job.config.table(job.split, 0, job.rows)["answer"].to_pylist()
-    said = pq.read_table(run.table(job))
+    observed = pq.read_table(run.table(job))
     outputs = pa.array([str(answer + (row < wrong)) for row, answer in enumerate(target)])
     pq.write_table(
-        said.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(target), pa.int32())),
+        observed.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(target), pa.int32())),
         run.table(job),
     )
     page = write_report(run).read_text(encoding="utf-8")
