@@ -1,4 +1,4 @@
-"""How far a run is from lm-evaluation-harness, from its bare forward passes, and from itself on more cores or rows.
+"""Speed of a run compared with lm-evaluation-harness, with bare forward passes, and with more cores or rows.
 
 python tests/benchmarks/engine.py                          all parts, about an hour on two CPU cores
 python tests/benchmarks/engine.py --part bare rows         some of them: lm-eval, bare, ranks, memory, rows
@@ -6,8 +6,8 @@ python tests/benchmarks/engine.py --part lm-eval --model tiny --rows 4 --reads 8
 
 Part lm-eval needs `pip install lm-eval==0.4.13`. `pytest
 tests/harness/evaluation/test_smollm2.py` fetches the model smollm2.
-Prints tables in Markdown. No time is asserted; that both sides say the same is. Leave the machine alone meanwhile:
-another process on one of two cores makes a forward pass on both ten times as long and more (OpenMP's threads spin).
+Prints tables in Markdown. Asserts equal predictions, but no times. Run it on an idle machine: another process on one of
+two cores can make a forward pass ten times slower (OpenMP's threads spin).
 """
 
 import argparse
@@ -67,7 +67,7 @@ MODELS = ("smollm2", "tiny", "llama64", "lstm", "large")
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; scratch: a folder for models and runs."""
+    """Options of the command; scratch: a folder for models and runs."""
 
     model: str | None
     rows: int | None
@@ -76,7 +76,7 @@ class Options:
     scratch: Path
 
     def models(self, part: str) -> list[str]:
-        """Those of a part, or the one that was named if the part has it. `large` takes a GPU."""
+        """The models of a part, or the named model if the part has it. `large` needs a GPU."""
         gpu = torch.cuda.is_available()
         return [name for name in ROWS[part] if self.model in (None, name) and (name != "large" or gpu)]
 
@@ -205,7 +205,7 @@ def two_and_one(name: str, options: Options, cores: list[int]) -> Sequence[objec
 
 
 def run_pinned(request: ModelRequest, rows: int, cores: list[int]) -> tuple[tuple[pa.Table, float, float], float]:
-    """One command, a process for each core: its observations, seconds of observing, and of all."""
+    """One command with a process per core: its observations, seconds of inference, and seconds in total."""
     words = ["--model", request.model, "--task", "flipflop", "--limit", str(rows)]
     words += ["--gguf-file", request.gguf_file] if request.gguf_file else []
     for key, value in {"length": LENGTH, "val_rows": 0, "val_dense_rows": 0, "val_sparse_rows": rows}.items():
@@ -227,8 +227,8 @@ def run_pinned(request: ModelRequest, rows: int, cores: list[int]) -> tuple[tupl
 
 
 def watch(process: "subprocess.Popen[bytes]", output: Path) -> float:
-    """Seconds from the first sight of a shard to the last write to one; shards go away with the end of a run. NaN if
-    that is less than a second: looking every 50 ms would be too coarse."""
+    """Seconds from the first appearance of a shard to the last write. NaN below one second, since polling is every
+    50 ms."""
     first = last = 0.0
     while process.poll() is None:
         for shard in output.glob("*/*/shards/*.shard"):
@@ -240,7 +240,7 @@ def watch(process: "subprocess.Popen[bytes]", output: Path) -> float:
 
 
 def assert_same(one: pa.Table, two: pa.Table) -> None:
-    """Two tables of reads, in order of their rows, that differ by no more than roundings."""
+    """Whether two tables of reads differ by rounding only."""
     logprobs = [table["logprobs"].combine_chunks().flatten().to_numpy() for table in (one, two)]
     for name in ("id", "position", "gap", "gold"):
         assert one[name].equals(two[name]), name
@@ -314,7 +314,7 @@ def child(length: int, vocabulary: int, rows: int) -> None:
 
 
 def observe_to_disk(case: Case, job: Job, folder: Path) -> None:
-    """What a run does between opening its folder and scoring."""
+    """The part of a run between opening its folder and scoring."""
     folder.mkdir(exist_ok=True)
     with ShardWriter(folder / "0000-0000.shard") as writer:
         for batch in seen(case, job):

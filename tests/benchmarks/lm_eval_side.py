@@ -1,7 +1,7 @@
-"""The same documents scored by lm-evaluation-harness, with its own code, on a model that is loaded already.
+"""Scores documents with lm-evaluation-harness on a loaded model.
 
 Needs `pip install lm-eval==0.4.13`. The seconds are those of `lm_eval.evaluate`: prompts, tokens, forward passes,
-metrics; imports, loading and the making of the in-memory task are left out.
+metrics; without imports, loading and creating the in-memory task.
 """
 
 import copy
@@ -21,7 +21,7 @@ COMPLETIONS_BATCH = 8
 def choices(
     model: Any, tokenizer: Any, contexts: list[str], symbols: tuple[str, ...], batch_size: int | str = CHOICES_BATCH
 ) -> tuple[list[int], float]:
-    """Index of the most probable symbol after each context and a space, and the seconds that took.
+    """Index of the most probable symbol after each context and a space, and the elapsed seconds.
 
     The context ends before that space, which lm-eval itself puts between context and choice, and symbols have none.
     "auto" first runs five batches of up to 64 of the longest contexts, logits of every position included.
@@ -39,9 +39,9 @@ def choices(
 def completions(
     model: Any, tokenizer: Any, prompts: list[str], max_new_tokens: int, batch_size: int | str = COMPLETIONS_BATCH
 ) -> tuple[list[str], float]:
-    """What the model writes greedily after each prompt, up to the first line break, and the seconds that took.
+    """Greedy outputs after each prompt, up to the first line break, and the elapsed seconds.
 
-    "auto" is out of the question on CPU: it begins with batches of 64 texts of the model's whole context.
+    "auto" is too slow on a CPU: it starts with batches of 64 texts of the model's full context.
     A tokenizer without an end-of-text token has nothing to pad with: then batch_size=1.
     """
     generation = {"until": ["\n"], "do_sample": False, "max_gen_toks": max_new_tokens}
@@ -55,7 +55,7 @@ def completions(
 def _evaluated(
     model: Any, tokenizer: Any, texts: list[str], batch_size: int | str, details: dict[str, Any]
 ) -> tuple[Any, float]:
-    """A task of such documents after its evaluation, with what the model said, and the seconds of the evaluation."""
+    """A task of the documents after its evaluation, with the model's outputs, and the elapsed seconds."""
     # lm-eval gives the tokenizer a token to pad with and leaves padding on: it gets one of its own.
     tokenizer = copy.deepcopy(tokenizer)
     if tokenizer.eos_token is None:  # lm-eval does not run without: a new one, which no text has in it

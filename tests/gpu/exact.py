@@ -1,4 +1,4 @@
-"""Part exact: what `harness eval` records of tiny models of many families, against plain passes over single sequences.
+"""Part exact: `harness eval` on tiny models of many families against plain passes over single sequences.
 
 float32: log-probabilities within 1e-5 (and the rounding of the table; of a model whose own rounding is coarser, within
 that), texts equal. bfloat16, float16: how far the same
@@ -56,7 +56,7 @@ HALVES = ("bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Apart:
-    """Differences of log-probabilities, in nats, by read and symbol; allowed: what a replay tolerates of each."""
+    """Differences of log-probabilities, in nats, by read and symbol; allowed: the tolerance of a replay."""
 
     off: Floats
     allowed: Floats
@@ -71,7 +71,7 @@ class Apart:
 
 
 def check(part: Part) -> None:
-    """Every family, then what all of them come to."""
+    """Every family, then a summary."""
     names = part.pick(FULL, SMALL)
     with ProcessPoolExecutor(part.pick(6, 1), get_context("spawn"), torch.set_num_threads, (1,)) as workers:
         todo = {name: workers.submit(family, name, part.scratch, part.pick(6, 3)) for name in part.open(names)}
@@ -81,7 +81,7 @@ def check(part: Part) -> None:
 
 
 def summary(part: Part, fewest: int) -> Figures:
-    """Of all families: how many are exact, and the largest differences in half precision."""
+    """The number of exact families, and the largest differences in half precision."""
     found = [figures for name, figures in part.figures.items() if name != "all"]
     assert len(found) >= fewest, f"{len(found)} families are exact, of at least {fewest}"
     totals: Figures = {"families": len(found), "float32 largest": max(one["float32 largest"] for one in found)}
@@ -145,7 +145,7 @@ def plain(model: Any, ids: list[int]) -> Floats:
 
 @torch.inference_mode()
 def own_rounding(model: Any, tokenizer: Any, run: Run) -> float:
-    """How far the model in float32 is from itself in float64, on a CPU, over the first text."""
+    """The difference between float32 and float64 of the model on a CPU over the first text."""
     job = run.jobs()[0]
     text = cast(ReadTask, job.task).texts(rows_of(run, job)[0])[0]
     ids, on_cpu = torch.tensor([tokenizer.encode(text)]), deepcopy(model).to("cpu")
@@ -156,12 +156,12 @@ def own_rounding(model: Any, tokenizer: Any, run: Run) -> float:
 
 
 def rows_of(run: Run, job: Job) -> tuple[pa.Table, pa.Table]:
-    """The rows that were asked and what was recorded of them."""
+    """The rows of a job and their observations."""
     return job.config.table(job.split, 0, job.rows), pq.read_table(run.table(job))
 
 
 def reads_apart(model: Any, tokenizer: Any, run: Run) -> Apart:
-    """How far what was recorded of the first job, which is of reads, is from plain passes."""
+    """The difference of the recorded reads of the first job from plain passes."""
     job = run.jobs()[0]
     task = cast(ReadTask, job.task)
     rows, table = rows_of(run, job)
@@ -181,8 +181,7 @@ def reads_apart(model: Any, tokenizer: Any, run: Run) -> Apart:
 
 
 def texts_alike(model: Any, tokenizer: Any, run: Run, tie: float) -> tuple[int, int]:
-    """How many texts of the second job are those of greedy plain passes, of those in which the most probable token is
-    always ahead by `tie`."""
+    """The number of outputs of the second job that equal greedy plain passes, among those without ties within `tie`."""
     job = run.jobs()[1]
     task = cast(CompletionTask, job.task)
     rows, table = rows_of(run, job)

@@ -1,4 +1,4 @@
-"""Part memory: batches sized by what was measured fit, and one that does not fit is done in smaller ones.
+"""Part memory: batches of the measured budget fit, and batches that do not fit are divided.
 
 A Llama of 1B parameters in bfloat16 (on a CPU a small one), T = 512, a vocabulary of 128,000.
 """
@@ -48,7 +48,7 @@ class Counting(Engine):
 
 @dataclass
 class Memory:
-    """The model of this part and the rows that it reads."""
+    """The model of this part and its rows."""
 
     part: Part
     figures: Figures = field(default_factory=dict)
@@ -74,7 +74,7 @@ def check(part: Part) -> None:
 
 
 def read(engine: Engine, plan: ReadPlan) -> Floats:
-    """Log-probabilities of all points, each said once."""
+    """Log-probabilities of all points, each given once."""
     logprobs = np.full(plan.wanted.shape, np.nan)
     for outputs in engine.reads(plan):
         assert np.isnan(logprobs[outputs.points]).all()
@@ -110,7 +110,7 @@ def within_budget(memory: Memory) -> Figures:
 
 
 def out_of_memory(memory: Memory) -> Figures:
-    """Everything in one batch, in less memory than it takes: real errors, smaller batches, the same observations."""
+    """One batch with too little memory: out-of-memory errors, smaller batches, the same observations."""
     plan = memory.plan
     expected = read(Counting(memory.case), plan)
     engine = Counting(memory.case, BOUNDLESS)

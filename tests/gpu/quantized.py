@@ -1,4 +1,4 @@
-"""Part quantized: 8 and 4 bits by bitsandbytes on a GPU, in batches and one by one; elsewhere the refusal."""
+"""Part quantized: 8 and 4 bits by bitsandbytes on a GPU, batched and one by one; elsewhere the error message."""
 
 import importlib.util
 from functools import partial
@@ -30,7 +30,7 @@ def check(part: Part) -> None:
 
 
 def save_model(folder: Path) -> None:
-    """Wide enough that its layers are packed."""
+    """A model wide enough for its layers to be quantized."""
     torch.manual_seed(0)
     tokenizer = models.gpt2_like()
     size = tokenizer.get_vocab_size()
@@ -46,7 +46,7 @@ def save_model(folder: Path) -> None:
 
 
 def quantized(folder: Path, bits: str, rows: int) -> Figures:
-    """How far the packed model is from the plain one, and, in batches, from itself row by row."""
+    """The difference of the quantized from the plain model, and of batched from single rows."""
     lacking = "no CUDA GPU" if not machine.has_gpu() else "no bitsandbytes"
     if not machine.has_gpu() or importlib.util.find_spec("bitsandbytes") is None:
         try:
@@ -71,7 +71,7 @@ def quantized(folder: Path, bits: str, rows: int) -> Figures:
 
 
 def read_logprobs(folder: Path, rows: int, strict: bool = False, quantization: str | None = None) -> Floats:
-    """Log-probabilities that a run records."""
+    """Log-probabilities recorded by a run."""
     parameters = {"flipflop": {"length": LENGTH, "val_sparse_rows": 0, "val_dense_rows": 0}}
     request = EvalRequest(
         model=ModelRequest(str(folder), quantization=quantization),

@@ -1,4 +1,4 @@
-"""What a check has found, on disk as soon as it is known: one JSON file, which a second call goes on with.
+"""The results of a check, written to one JSON file at once, from which a second call resumes.
 
 results.json: {"schema", "machine": what it ran on, "parts": {part: {"status", "seconds", "figures": {case: {name:
 value}}, "failures": {case: reason}, "not_measured": {case: reason}}}}. A case that has figures and no failure is done
@@ -21,7 +21,7 @@ Figures = dict[str, Any]
 
 
 class NotMeasuredError(Exception):
-    """A case cannot be had on this machine, and why: it is reported, and no failure; the next call tries it again."""
+    """A case that this machine cannot run. It is reported, is not a failure, and is retried by the next call."""
 
 
 class BrokenClaimError(Exception):

@@ -1,4 +1,4 @@
-"""A dialogue whose keys and values are kept says, turn for turn, what plain passes over the whole of it say."""
+"""Dialogues with a KV state give the same answers as plain passes over the whole text."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ FAMILIES = (
 
 
 def verbatim(prompts: list[Ints]) -> Callable[[int, Sequence[tuple[Ints, str]]], Ints]:
-    """Each prompt is all of the one before, the answer, and what stands between."""
+    """Each prompt consists of the previous prompt, the answer and a separator."""
 
     def following(row: int, answers: Sequence[tuple[Ints, str]]) -> Ints:
         return np.concatenate([prompts[row], *(part for tokens, _ in answers for part in (tokens, BETWEEN))])
@@ -48,7 +48,7 @@ def verbatim(prompts: list[Ints]) -> Callable[[int, Sequence[tuple[Ints, str]]],
 
 
 def shortened(prompts: list[Ints]) -> Callable[[int, Sequence[tuple[Ints, str]]], Ints]:
-    """Earlier answers stand without their beginnings, as templates leave out what was thought."""
+    """Earlier answers are shortened at the start, as templates drop thinking."""
 
     def following(row: int, answers: Sequence[tuple[Ints, str]]) -> Ints:
         return np.concatenate([prompts[row], *(part for tokens, _ in answers for part in (tokens[2:], BETWEEN))])
@@ -62,7 +62,7 @@ def plan_of(prompts: list[Ints], way: Way, ends: frozenset[int] = frozenset()) -
 
 
 def answered(model: Any, plan: DialoguePlan, row: int, ends: Ends) -> tuple[list[list[int]], float]:
-    """A row's answers, a plain pass over everything for each token; and the narrowest choice among them."""
+    """A row's answers by a plain pass per token, and the smallest margin of the best token."""
     answers: list[tuple[Ints, str]] = []
     narrowest = np.inf
     for turn in range(TURNS):
@@ -82,7 +82,7 @@ def answered(model: Any, plan: DialoguePlan, row: int, ends: Ends) -> tuple[list
 
 
 def certain(model: Any, way: Way) -> tuple[DialoguePlan, list[list[list[int]]], Ends]:
-    """A plan whose answers are not in doubt and differ in length, and what ends them."""
+    """A plan whose answers have clear margins and different lengths, and their end tokens."""
     for seed in range(20):
         random = np.random.default_rng(seed)
         prompts = [drawn(random, length) for length in LENGTHS]
@@ -98,7 +98,7 @@ def certain(model: Any, way: Way) -> tuple[DialoguePlan, list[list[list[int]]], 
 
 
 def conversed(engine: Engine, plan: DialoguePlan, ends: Ends) -> list[list[list[int]]]:
-    """The same by the engine; every row is said exactly once."""
+    """The same by the engine; every row is given exactly once."""
     found: dict[int, list[list[int]]] = {}
     for part in engine.dialogues(plan, NEW_TOKENS, ends.is_complete):
         for row, outputs, tokens in zip(part.rows.tolist(), part.outputs, part.tokens.tolist(), strict=True):
@@ -130,7 +130,7 @@ def test_template_token_ends_answer() -> None:
 @pytest.mark.parametrize("name", ["llama", "mamba", "gemma3_text"])
 @pytest.mark.parametrize("batch_size", [1, None])
 def test_cached_turns_are_not_fed_again(name: str, batch_size: int | None) -> None:
-    """Of a turn only the last token of the answer and what stands between are new."""
+    """Only the last token of the answer and the separator of a turn are fed."""
     model = tiny(name)
     plan, expected, ends = certain(model, verbatim)
     model.generation_config.eos_token_id = ends.end

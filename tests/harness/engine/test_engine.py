@@ -1,4 +1,4 @@
-"""What the engine says of saved models and real rows equals plain passes over the text before each answer."""
+"""The engine on saved models and real rows equals plain passes over the text before each answer."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def read_outputs(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_by_one(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
-    """A forward pass a read, over nothing but the text before its answer."""
+    """A forward pass per read over the text before its answer."""
     logprobs, argmax = [], []
     for row, offset in zip(TARGETS.row, TARGETS.offset, strict=True):
         wholes = [engine.tokenizer(TEXTS[row][:offset] + symbol, return_tensors="pt").input_ids for symbol in "01"]

@@ -1,4 +1,4 @@
-"""`harness ask` and `harness tasks`: what a person sees of a question is what the model gets and says."""
+"""`harness ask` and `harness tasks` show the actual prompts and outputs."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Many processes, however they are started, say what one says: real processes, real launchers, two machines' worth."""
+"""Distributed evaluation equals a single process: real processes, real launchers, two simulated machines."""
 
 import json
 import sys
@@ -75,7 +75,7 @@ def test_other_launchers(tmp_path: Path, options: list[object], undisturbed: byt
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_slurm(tmp_path: Path, options: list[object], undisturbed: bytes) -> None:
-    """What srun tells the tasks of a step, on two nodes."""
+    """The environment of srun for the tasks of a step on two nodes."""
     step = {
         "SLURM_JOB_ID": str(running.free_port() % 10_000), "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_STEP_NODELIST": "127.0.0.[1-2]",
@@ -168,7 +168,7 @@ def online(hub: Hub, home: Path) -> dict[str, str]:
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_two_machines_download_once_each(tmp_path: Path, hub: Hub, options: list[object]) -> None:
-    """Two processes on each of two machines that share a folder for runs and nothing else."""
+    """Two processes on each of two machines that share only the output folder."""
     port = running.free_port()
     machines = [
         running.start(

@@ -36,7 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_default_evaluation(cli: Run, tmp_path: Path) -> None:
-    """Without a model the bundled one is asked the quick suite, as far as it has words for it."""
+    """Without --model, the bundled LSTM runs the tasks of the quick suite that its vocabulary supports."""
     result = cli("harness", "eval")
     assert result.returncode == 0, result.stderr
     # Each with a reason of its own.
@@ -242,7 +242,7 @@ def test_pickled_weights_are_refused(cli: Run, tmp_path: Path) -> None:
 
 
 def edit(run: Path, path: Path, table: pa.Table) -> None:
-    """Another table, in a run of which nobody noted the checksums."""
+    """Replaces a table, in a run without checksums."""
     pq.write_table(table, path)
     (run / CHECKSUMS).unlink(missing_ok=True)
 
@@ -301,7 +301,7 @@ def test_completions_of_other_rows_are_refused(cli: Run, tmp_path: Path, tiny: P
 
 
 def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
-    """Ten rows of letters, one of each cell, with the outputs written by hand."""
+    """Ten rows of letters, one of each cell, with handwritten outputs."""
     assert cli("harness", "eval", "--model", tiny, "--task", "letters", "--limit", "10").returncode == 0
     run = only_run(tmp_path / "runs")
     target = get_config("letters").table("test", 0, 10)["answer"].to_pylist()

@@ -1,4 +1,4 @@
-"""Answers from elsewhere: prompts out, answers in, the same scores as a run of the model that gave them."""
+"""External outputs have the same scores as a run of the same model."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def anthropic(name: str, output: str, finished: bool) -> dict[str, Any]:
 
 
 def parts_of(*parts: Any) -> Line:
-    """OpenAI's chat lines, whose content is a list of parts; OUTPUT stands for what is said."""
+    """OpenAI's chat lines with a list of parts as content; OUTPUT is the placeholder of the output."""
 
     def line(name: str, output: str, finished: bool) -> dict[str, Any]:
         written = json.loads(json.dumps(parts).replace('"OUTPUT"', json.dumps(output)))
@@ -91,7 +91,7 @@ def prompts(cli: Run, tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def replied(prompt: dict[str, Any]) -> str:
-    """What a model that is right about every second row says."""
+    """The output of a model that is right on every second row."""
     question = prompt["messages"][-1]["content"]
     return scripted.answer("off by one" if int(prompt["id"].rsplit("-", 1)[1]) % 2 else "perfect", question, 0)
 

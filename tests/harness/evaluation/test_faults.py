@@ -1,4 +1,4 @@
-"""What goes wrong in a long run (kills, full disks, lost connections, memory, NaN), and that nothing done is lost."""
+"""Faults in long runs (kills, full disks, lost connections, memory, NaN) lose no finished rows."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def kept(done: "subprocess.CompletedProcess[str]") -> int:
-    """How many rows a start says it has kept of earlier ones."""
+    """The number of rows that a start reports as done before."""
     lines = [line for line in done.stdout.splitlines() if "done before, resuming" in line]
     return sum(int(line.split(": ")[1].split(" of ")[0].replace(",", "")) for line in lines)
 
@@ -95,7 +95,7 @@ LAUNCHERS: dict[str, list[str]] = {
 @pytest.mark.parametrize("megabytes", [0, 150], ids=["starting", "running"])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_ranks_end_with_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
-    """Killed before its ranks can look for it, or once they have begun and are not yet at the end."""
+    """Killed before its ranks look for it, and while they work."""
     process = running.start(tmp_path, *LAUNCHERS[launcher], *ASKED, "--limit", "3000")
     running.until(lambda: len(running.ranks(process)) == 4, process)
     ranks = [*running.ranks(process).values()]
@@ -160,7 +160,7 @@ def test_rank_0_killed_in_the_merge(tmp_path: Path, undisturbed: bytes) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB, of which there is more later."""
+    """A file system of 200 kB that is enlarged later."""
     folder = tmp_path / "disk"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "fflm-test", str(folder)], check=True)
@@ -189,7 +189,7 @@ def test_a_full_disk(tmp_path: Path, undisturbed: bytes, small_disk: Path, proce
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
-    """No file may grow beyond 100 kB: the last record is torn where the limit is."""
+    """Files are limited to 100 kB, so the last record is incomplete."""
     command = [*running.HARNESS, "eval", *map(str, ASKED)]
     full = subprocess.run(
         command, cwd=tmp_path, env=running.ENVIRONMENT, capture_output=True, encoding="utf-8",
@@ -344,7 +344,7 @@ def test_reuse_reason_for_other_requests(cli: Run, tmp_path: Path, change: list[
     ],
 )  # fmt: skip
 def test_reuse_reason_has_only_causes(cli: Run, change: list[str], reasons: list[str]) -> None:
-    """Another length makes other rows, with another fingerprint and other first tokens."""
+    """Another length gives other rows, with another fingerprint and other first tokens."""
     request_options = ("harness", "eval", "--task", "flipflop", "--limit", "3")
     assert cli(*request_options).returncode == 0
     done = cli(*request_options, *change)
@@ -458,7 +458,7 @@ def test_reuse_reason_for_other_version(cli: Run, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
-    """Two machines whose runs lie in folders of their own: refused before anything is asked."""
+    """Two machines with separate output folders are refused before the first batch."""
     machines = []
     for rank, port in enumerate([running.free_port()] * 2):
         folder = tmp_path / f"machine{rank}"
@@ -493,7 +493,7 @@ def test_duplicate_shard_records_are_dropped(tmp_path: Path, undisturbed: bytes)
 
 
 def test_merge_requires_each_row_once(tmp_path: Path) -> None:
-    """A table is made of every row once, or not at all."""
+    """A table is written only if the shards have every row exactly once."""
     job = Job(get_task("letters"), get_config("letters"), "test", 5)
     batches = [(ids, completions(ids)) for ids in ([0, 1], [2, 3, 4])]
     for parts in (batches[:1], [*batches, batches[0]]):

@@ -1,4 +1,4 @@
-"""What a run shows: a first line, a bar by weight that moves within batches too, and few lines where no terminal is."""
+"""Progress output: first line, a bar that also moves within batches, and few lines without a terminal."""
 
 import fcntl
 import io
@@ -46,7 +46,7 @@ def item(number: int, rows: int, cost: int) -> WorkItem:
 
 
 def shares(engine: Engine, kind: str) -> list[float]:
-    """What is told while a plan of a kind is worked on."""
+    """The reported shares of a plan."""
     reported: list[float] = []
     engine.progress.report = reported.append
     if kind == "reads":
@@ -111,7 +111,7 @@ def test_seconds_left_by_job_rate() -> None:
 
 
 def test_few_lines_without_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first estimate at once, then ever more rarely, and one line at the end."""
+    """The first estimate immediately, then lines at growing intervals, and one line at the end."""
     monkeypatch.setattr(progress_bar, "DRAWN_EVERY", 0.01)
     monkeypatch.setattr(progress_bar, "LINES_EVERY", 0.2)
     world, jobs, stream = World(), [job("flipflop", 100)], io.StringIO()
@@ -170,7 +170,7 @@ def test_slow_imports_are_reported_first(tmp_path: Path, words: tuple[str, ...])
 
 
 def test_slow_phases_have_lines_without_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first one soon, steps that are over at once none, and a slow one only one."""
+    """A line soon for the first phase, none for short phases, one for each slow phase."""
     monkeypatch.setattr(progress_bar, "DRAWN_EVERY", 0.01)
     monkeypatch.setattr(progress_bar, "FIRST_LINE", 0.2)
     monkeypatch.setattr(progress_bar, "NEXT_PHASE", 0.8)
@@ -206,7 +206,7 @@ def test_is_first(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fi
 @pytest.mark.slow()
 @pytest.mark.parametrize(("processes", "rows", "columns"), [(1, 40, 110), (2, 40, 110), (1, 0, 0), (2, 1, 0)])
 def test_progress_bar_on_terminal(tmp_path: Path, processes: int, rows: int, columns: int) -> None:
-    """Every second something is drawn, from importing to the last row."""
+    """Something is drawn every second, from importing to the last row."""
     words = ["eval", "--task", "flipflop", "--limit", "120", "--batch-size", "4", "--num-processes", processes]
     drawn = on_a_terminal(tmp_path, rows, columns, *running.HARNESS, *map(str, words))
     phases = [line for line in drawn if re.fullmatch(r"[a-z ]+ \.\.\. \d\d:\d\d", line)]
@@ -220,7 +220,7 @@ def test_progress_bar_on_terminal(tmp_path: Path, processes: int, rows: int, col
 
 
 def on_a_terminal(folder: Path, rows: int, columns: int, *words: str) -> list[str]:
-    """What a command draws on a terminal that says it has such a size, each time that it goes back to the left."""
+    """The lines that a command draws on a terminal of this size, split at carriage returns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(words, cwd=folder, env=running.ENVIRONMENT, stdout=theirs, stderr=theirs)
@@ -250,7 +250,7 @@ def test_build_bars_on_terminal_without_size(tmp_path: Path) -> None:
 
 
 def test_tqdm_is_imported_once() -> None:
-    """tqdm's own show nothing on a terminal that does not say its size."""
+    """Plain tqdm bars show nothing on a terminal without a size."""
     root = Path(progress_bar.__file__).parents[2]
     users = {
         str(path.relative_to(root))

@@ -35,7 +35,7 @@ def model(source: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory, source: Any, model: Any) -> Iterator[Path]:
-    """The same model as safetensors, which a process reads in seconds: transformers takes 20 for the GGUF file."""
+    """The same model as safetensors, which loads in seconds; the GGUF file takes 20 s."""
     folder = tmp_path_factory.mktemp("smollm2")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -53,8 +53,7 @@ def test_the_trap(source: Any) -> None:
 
 @pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Path, source: Any, model: Any) -> None:
-    """At least 100 reads, each scored alone: a forward pass over the text up to it and nothing after, the
-    log-probability of each candidate continuation."""
+    """At least 100 reads, each scored by a separate forward pass over the text before it, for each candidate."""
     length, rows = 64, 8
     result = cli(
         "harness", "eval", "--model", smollm2, "--gguf-file", SMOLLM2_FILE, "--task", "flipflop", "--limit", rows,
@@ -113,7 +112,7 @@ def test_items_are_one_token_each(source: Any) -> None:
 
 @pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_killed_three_times_at_random(tmp_path: Path, saved: Path) -> None:
-    """And gone on with by 1, 2 and 1 processes: the result is that of the run that nobody disturbed."""
+    """Resumed with 1, 2 and 1 processes: the result equals that of an undisturbed run."""
     options = [
         "--model", saved, "--task", "flipflop", "--task", "letters", "--limit", 16,
         "--set", "flipflop.length=48", "--batch-size", 4, "--chat", "off",

@@ -1,4 +1,4 @@
-"""Tables for other programs and for papers; several runs at once, of which some cannot be taken."""
+"""Table file formats, and commands on several runs, some of them unusable."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ TASKS = ("flipflop", "letters", "strawberry")
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
-    """Two finished runs of one model and one of another, with seeds that give them other answers."""
+    """Two runs of one model and one run of another, with different seeds and answers."""
     found = []
     for seed, (model, name) in enumerate([("org/one", "a"), ("org/one", "b"), ("org/two", "c")]):
         folder = tmp_path / "runs" / model.replace("/", "--") / name
@@ -39,7 +39,7 @@ def scores(run: Path) -> list[dict[str, Any]]:
 
 
 def expected(tmp_path: Path, run: Path) -> list[dict[str, Any]]:
-    """Of result.json, the accuracies of whole splits."""
+    """The accuracies of whole splits in result.json."""
     return [one for one in scores(tmp_path / run) if one["metric"] == "accuracy" and one["group"] is None]
 
 

@@ -1,4 +1,4 @@
-"""A finished table in which anything has changed gives no score: its checksum is beside run.json."""
+"""A changed observation table is refused, by its checksum beside run.json."""
 
 import hashlib
 import json

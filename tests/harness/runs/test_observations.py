@@ -1,4 +1,4 @@
-"""What is kept of a log-probability."""
+"""Rounding of log-probabilities."""
 
 import numpy as np
 

@@ -48,7 +48,7 @@ def evaluate(folder: Path, kind: str, *words: object) -> Run:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Run, Run]:
-    """Two models of other weights and shapes; what they say of numbers is then made right now and then."""
+    """Two random models of different shapes; some of their numbers are then replaced by right answers."""
     found = []
     for name, kind in (("a", "gpt2"), ("b", "llama")):
         words = [word for task in TASKS for word in ("--task", task)]
@@ -59,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Ru
 
 
 def doctor(run: Run, chance: random.Random) -> None:
-    """Half of all answers become right, the others wrong; a few become no numbers."""
+    """Makes half of the answers right and the others wrong; some logits non-finite."""
     for job in run.jobs():
         table = pq.read_table(run.table(job)).to_pylist()
         rows = job.config.table(job.split, 0, job.rows).to_pylist()
@@ -137,7 +137,7 @@ def test_comparison_equals_loops_over_tables(runs: tuple[Run, Run]) -> None:
 
 
 def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int, int]]) -> None:
-    """The table lists those items, in order, with what was said."""
+    """The table lists the differing items in order, with the predictions."""
     lines = one.items.to_pylist()
     assert [line["id"] for line in lines] == [row for row, _ in unlike] and lines
     for line, key in zip(lines, unlike, strict=True):
@@ -252,7 +252,7 @@ def test_points(value: float, text: str) -> None:
 
 
 def changed(run: Run, folder: Path, change: Callable[[dict[str, Any]], object]) -> Run:
-    """A copy of a run of which run.json says something else."""
+    """A copy of a run with a changed run.json."""
     shutil.copytree(run.folder, folder)
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     change(facts)
