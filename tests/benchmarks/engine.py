@@ -240,7 +240,7 @@ def watch(process: "subprocess.Popen[bytes]", output: Path) -> float:
 
 
 def assert_same(one: pa.Table, two: pa.Table) -> None:
-    """Whether two tables of reads differ by rounding only."""
+    """Fails if two tables of reads differ by more than rounding."""
     logprobs = [table["logprobs"].combine_chunks().flatten().to_numpy() for table in (one, two)]
     for name in ("id", "position", "gap", "gold"):
         assert one[name].equals(two[name]), name

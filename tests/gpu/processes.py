@@ -50,7 +50,9 @@ class Runs:
         self.expected = self.expected or path.read_bytes()
         assert path.read_bytes() == self.expected, "result.json is not that of one process"
         if "--num-processes" in more:
-            assert ("share 1 GPU" in printed) == (machine.gpus() == 1), "what shares a GPU is not said, or said wrongly"
+            assert ("share 1 GPU" in printed) == (machine.gpus() == 1), (
+                "the message about shared GPUs is missing or wrong"
+            )
         met = {"group": printed.partition("group of ")[2].split()[0]} if "group of " in printed else {}
         return {"same result.json": True, "seconds": seconds, **met}
 

@@ -25,7 +25,7 @@ class NotMeasuredError(Exception):
 
 
 class BrokenClaimError(Exception):
-    """What was measured is not what is claimed; the figures are kept."""
+    """The measurement contradicts a claim; its figures are kept."""
 
     def __init__(self, reason: str, figures: Figures):
         super().__init__(reason)
@@ -33,7 +33,7 @@ class BrokenClaimError(Exception):
 
 
 class Results:
-    """The file of results in a folder; begun anew, the old one kept beside it, where it tells of another machine."""
+    """The results file of a folder. Results of another machine are moved to a separate file."""
 
     def __init__(self, folder: Path, machine: Figures | None = None):
         self.path = folder / FILE
@@ -48,12 +48,12 @@ class Results:
         self._write()
 
     def part(self, name: str) -> dict[str, Any]:
-        """What is known of a part."""
+        """The results of a part."""
         empty: dict[str, Any] = {"status": None, "seconds": 0.0, "figures": {}, "failures": {}, "not_measured": {}}
         return dict(self.facts["parts"].setdefault(name, empty))
 
     def update(self, name: str, **changes: Any) -> None:
-        """Changes what is known of a part, on disk too."""
+        """Updates the results of a part, also on disk."""
         self.facts["parts"][name] = self.part(name) | changes
         self._write()
 
@@ -64,10 +64,10 @@ class Results:
 
 
 class Part:
-    """A part of the check while it runs: its cases, each of which is kept when it is done.
+    """A running part of the check. The results of each case are saved when it is done.
 
-    size: "full" for a GPU, "small" for the same code in seconds on a CPU. out: the folder of results; scratch: one for
-    models, gone afterwards.
+    size: "full" for a GPU, "small" for the same code in seconds on a CPU. out: folder of the results; scratch:
+    temporary folder for models.
     """
 
     def __init__(self, name: str, size: str, out: Path, scratch: Path):
@@ -79,12 +79,12 @@ class Part:
         return full if self.size == "full" else small
 
     def open(self, names: Sequence[str]) -> list[str]:
-        """Those of some cases that are not done."""
+        """The cases that are not done."""
         known = self._results.part(self.name)
         return [name for name in names if name not in known["figures"] or name in known["failures"]]
 
     def case(self, name: str, measure: Callable[[], Figures]) -> None:
-        """Measures a case, unless that was done before; one that fails does not keep the others from running."""
+        """Measures a case unless it is done; a failure does not stop the other cases."""
         known = self._results.part(self.name)
         if not self.open([name]):
             print(f"{self.name}, {name}: known from an earlier call", flush=True)
@@ -115,24 +115,24 @@ class Part:
 
     @property
     def figures(self) -> dict[str, Figures]:
-        """By case, what has been measured so far."""
+        """Figures by case."""
         return dict(self._results.part(self.name)["figures"])
 
     @property
     def failures(self) -> dict[str, str]:
-        """By case, why it failed."""
+        """Reasons of failures by case."""
         return dict(self._results.part(self.name)["failures"])
 
 
 def shown(value: Any) -> str:
-    """A figure for people: three digits of what is no whole number."""
+    """A formatted figure: three significant digits, integers in full."""
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def output_folder() -> Path:
-    """$OUT, or gpu-check in the working directory; made if need be."""
+    """The folder $OUT, or gpu-check in the working directory; created if needed."""
     folder = Path(os.environ.get("OUT") or "gpu-check").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
