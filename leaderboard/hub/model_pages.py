@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import CommitOperationAdd, EvalResultEntry, HfApi, eval_result_entries_to_yaml
 
 from fflm_data.eval_yaml import EVAL_FILE
-from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, not_a_name, require_token
+from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, invalid_name_error, require_token
 from fflm_data.manifest import MANIFEST_FILE, Manifest
 from fflm_data.terminal import say
 from harness.errors import UserError
@@ -109,7 +109,7 @@ def import_command(models: list[str], dataset: str, checkout: Path) -> None:
     folder = records_of(checkout).parent / REPORTED
     for name in [dataset, *models]:
         if not REPOSITORY.fullmatch(name):
-            raise not_a_name(name)
+            raise invalid_name_error(name)
     api = HfApi()
     for model in models:
         with hub_errors(model, kind=MODEL):

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from harness.models.architectures import auto_class
-from tests.support.families import FAMILIES, KEPT, SIZES
+from tests.support.families import FAMILIES, KEEP_INIT, SIZES
 
 # What configs name their sizes beside those that families.py knows.
 # fmt: off
@@ -125,7 +125,7 @@ def made(auto: Any, config: Any) -> Any:
                 continue
             if weight.dim() < 2:
                 weight.add_(torch.randn_like(weight), alpha=0.1)
-            elif not any(kept in part for kept in KEPT):
+            elif not any(kept in part for kept in KEEP_INIT):
                 torch.nn.init.normal_(weight, std=0.2)
     model.generation_config = GenerationConfig(do_sample=False)
     return model

@@ -53,7 +53,7 @@ CHANGING: dict[str, dict[str, Any]] = {
 
 
 def made(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(families.FAMILIES, name, families.of(name.partition(",")[0], **CHANGING[name]))
+    monkeypatch.setitem(families.FAMILIES, name, families.family(name.partition(",")[0], **CHANGING[name]))
     model: Any = families.tiny(name, 300)
     model.generation_config = GenerationConfig(do_sample=False)
     return model

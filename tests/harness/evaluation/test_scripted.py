@@ -193,12 +193,12 @@ def test_reads_of_random_model(scored: Callable[..., Scores], task: str) -> None
         right = []
         for row in rows_of(task, split):
             if task == "flipflop-prose":
-                predicted = scripted.LIGHTS[scripted.dice(f"{row['demonstration']} {row['question']}", 2)]
+                predicted = scripted.LIGHTS[scripted.hash_choice(f"{row['demonstration']} {row['question']}", 2)]
                 right.append(predicted == row["answer"])
                 continue
             spaced = " ".join(row["text"])
             places = [match.start() for match in re.finditer("r", spaced)]
-            right += [str(scripted.dice(spaced[: place + 1], 2)) == spaced[place + 2] for place in places]
+            right += [str(scripted.hash_choice(spaced[: place + 1], 2)) == spaced[place + 2] for place in places]
         assert value(scores, "accuracy", split=split) == pytest.approx(sum(right) / len(right), abs=1e-8)
         assert 0 < sum(right) < len(right)
 
@@ -278,7 +278,7 @@ def test_numbers_of_random_model(scored: Callable[..., Scores], task: str) -> No
     for row in rows_of(task, rows=30):
         word = " ".join(row["word"]) if task == "letters-spelled" else row["word"]
         question = row["question"].replace(f'"{row["word"]}"', f'"{word}"')
-        right.append(scripted.dice(question, 5) == counted(task, row))
+        right.append(scripted.hash_choice(question, 5) == counted(task, row))
     assert value(scores, "accuracy") == pytest.approx(sum(right) / 30, abs=1e-8)
     assert 0 < sum(right) < 30
 

@@ -74,7 +74,7 @@ def test_a_refusal_to_a_question_says_the_same(cli: Run) -> None:
 
 
 def test_a_tokenizer_for_no_task_is_told_so(cli: Run, tmp_path: Path) -> None:
-    models.save_tiny(tmp_path / "model", models.wordless(), kind="llama")
+    models.save_tiny(tmp_path / "model", models.unknown_instructions(), kind="llama")
     for asked in (["--task", "letters"], ["--suite", "quick"]):
         line = refused(cli("harness", "eval", "--model", "model", *asked))
         assert line.endswith("it can encode the texts of no task, name another --model")
@@ -119,7 +119,7 @@ def test_a_model_of_characters(cli: Run, tmp_path: Path) -> None:
     [
         (characters(unknown=True), True),
         (characters(whole=r"[wri]\d|."), False),  # an instruction and its symbol are one word
-        (models.blind(), False),
+        (models.shared_symbol_token(), False),
     ],
 )
 def test_the_other_rendering_is_advised_where_it_fits(

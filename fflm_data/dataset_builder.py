@@ -1,4 +1,4 @@
-"""The `datasets` builder behind `load_dataset("fflm", ...)`: one shard a block, tables as they are generated."""
+"""The `datasets` builder of `load_dataset("fflm", ...)`: one shard per block, rows generated as Arrow tables."""
 
 import hashlib
 import json
@@ -10,15 +10,15 @@ import datasets
 import pyarrow as pa
 
 from fflm_data.config import Config, ParameterError
-from fflm_data.endless import EndlessExamplesIterable
 from fflm_data.flipflop import FlipFlopTrain
+from fflm_data.infinite_stream import InfiniteExamplesIterable
 from fflm_data.registry import CONFIGS, DEFAULT_CONFIG, STREAMS, get_config
 from fflm_data.version import GENERATOR_VERSION
 
 
 @dataclass(eq=False)
 class FflmConfig(datasets.BuilderConfig):
-    """A `datasets` config that carries the frozen config of fflm in `parameters`."""
+    """A `datasets` config that holds the frozen fflm config in `parameters`."""
 
     parameters: Config | None = None
 
@@ -33,7 +33,7 @@ def _builder_config(parameters: Config) -> FflmConfig:
 
 
 class Fflm(datasets.ArrowBasedBuilder):
-    """Generates the rows of every config of fflm, offline."""
+    """Generates the rows of every fflm config, offline."""
 
     BUILDER_CONFIG_CLASS = FflmConfig
     BUILDER_CONFIGS = [_builder_config(config()) for config in (CONFIGS | STREAMS).values()]
@@ -46,15 +46,15 @@ class Fflm(datasets.ArrowBasedBuilder):
         config_id: str | None = None,
         **parameters: Any,
     ) -> tuple[FflmConfig, str]:
-        """The config for these parameters, and an id of it that names its cache folder.
+        """Returns the config for these parameters and its id, which names the cache folder.
 
-        `datasets` would set attributes one by one, past any validation, so this replaces its method.
+        Replaces the method of `datasets`, which would set the attributes one by one without validation.
         """
-        for foreign in ("data_files", "data_dir", "version", "description"):
-            if parameters.pop(foreign, None):
-                raise ParameterError(f"the rows of fflm are generated: they have no {foreign} to choose")
+        unsupported = [key for key in ("data_files", "data_dir", "version", "description") if parameters.pop(key, None)]
         if custom_features is not None:
-            raise ParameterError("the rows of fflm are generated: they have no features to choose")
+            unsupported.append("features")
+        if unsupported:
+            raise ParameterError(f"fflm generates its rows: remove the argument {unsupported[0]}")
         config = get_config(config_name or DEFAULT_CONFIG, **parameters)
         changed = config.changed_parameters()
         if config_id is None:
@@ -74,14 +74,14 @@ class Fflm(datasets.ArrowBasedBuilder):
         )
 
     def _config(self) -> Config:
-        assert self.config.parameters is not None  # every FflmConfig is made by _builder_config
+        assert self.config.parameters is not None  # _builder_config creates every FflmConfig
         return self.config.parameters
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         config = self._config()
         if isinstance(config, FlipFlopTrain):
             if not dl_manager.is_streaming:
-                raise ParameterError(f"{config.name} has no end: load it with streaming=True")
+                raise ParameterError(f"{config.name} is an infinite stream. Load it with streaming=True.")
             return [datasets.SplitGenerator(name=split) for split in config.splits()]
         return [
             datasets.SplitGenerator(
@@ -93,7 +93,9 @@ class Fflm(datasets.ArrowBasedBuilder):
     def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
         config = self._config()
         if isinstance(config, FlipFlopTrain):
-            return EndlessExamplesIterable(config, split_generator.name, range(config.shards), of=config.shards)
+            return InfiniteExamplesIterable(
+                config, split_generator.name, range(config.shards), total_shards=config.shards
+            )
         return super()._get_examples_iterable_for_split(split_generator)
 
     def _generate_tables(self, split: str, blocks: list[int]) -> Iterator[tuple[tuple[int, int], pa.Table]]:

@@ -1,4 +1,4 @@
-"""A flip-flop set that others made: are its strings legal, and from which distribution do they seem to come?"""
+"""Validates flip-flop strings that fflm did not generate and estimates their distribution."""
 
 import math
 from collections import Counter
@@ -16,15 +16,16 @@ from fflm_data.hub import hub_errors
 from fflm_data.terminal import Bar
 
 BATCH = 4096
-KINDS = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".arrow": "arrow"}
+LOADERS = {".txt": "text", ".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".arrow": "arrow"}
 Z_95 = 1.959963984540054
 
 
 @dataclass
 class Estimate:
-    """What the legal strings of one split say. `fault` names the first string that is not legal, "" if all are.
+    """Counts over the legal strings of one split. `fault` describes the first illegal string, "" if all are legal.
 
-    `instructions` counts w, r and i, the first and last of each string left out, which are w and r always.
+    `instructions` counts w, r and i, without the first and last instruction of each string (always w and r).
+    `gaps` is the sum of the distances of all reads.
     """
 
     name: str
@@ -38,11 +39,11 @@ class Estimate:
     gaps: int = 0
 
     def probability(self, instruction: int) -> tuple[float, float, float]:
-        """The share of an instruction (WRITE, READ, IGNORE), with the ends of its 95% interval."""
+        """Returns the share of an instruction (WRITE, READ, IGNORE) and its 95% interval: share, low, high."""
         return wilson(self.instructions[instruction], sum(self.instructions.values()))
 
     def add(self, texts: Sequence[str]) -> None:
-        """Takes in the next strings."""
+        """Adds the next strings of the split."""
         start, self.rows = self.rows, self.rows + len(texts)
         compact = ["".join(text.split()) for text in texts]
         by_length: dict[int, list[int]] = {}
@@ -50,10 +51,10 @@ class Estimate:
             by_length.setdefault(len(text), []).append(number)
         first_fault = len(texts)
         for numbers in by_length.values():
-            legal, wrong = _legal([compact[number] for number in numbers])
+            legal, wrong = _encode_legal([compact[number] for number in numbers])
             for ids in legal:
                 self._count(ids)
-            first_fault = min([first_fault, *(numbers[place] for place in wrong)])
+            first_fault = min([first_fault, *(numbers[index] for index in wrong)])
         if first_fault < len(texts) and not self.fault:
             try:
                 validate([compact[first_fault]])
@@ -61,7 +62,7 @@ class Estimate:
                 self.fault = f"row {start + first_fault} " + str(error).removeprefix("row 0 ")
 
     def _count(self, ids: Ids) -> None:
-        found = reads(ids)
+        batch_reads = reads(ids)
         self.legal += len(ids)
         self.lengths[ids.shape[1]] += len(ids)
         for instruction, count in enumerate(np.bincount(ids[:, 2:-2:2].ravel(), minlength=3).tolist()):
@@ -69,29 +70,29 @@ class Estimate:
         free = ids[:, 1::2][ids[:, 0::2] != READ]
         for symbol, count in enumerate(np.bincount(free - FIRST_SYMBOL).tolist()):
             self.symbols[symbol] += count
-        self.reads += len(found.row)
-        self.gaps += int(found.gap.sum())
+        self.reads += len(batch_reads.row)
+        self.gaps += int(batch_reads.gap.sum())
 
 
-def _legal(texts: list[str]) -> tuple[list[Ids], list[int]]:
-    """The legal strings of several of one length, as arrays of ids, and the places of the others."""
+def _encode_legal(texts: list[str]) -> tuple[list[Ids], list[int]]:
+    """Encodes strings of equal length. Returns the legal ones as arrays of ids, and the indices of the others."""
     try:
         ids = encode(texts)
     except ValueError:
-        # A foreign character, or symbols of several digits: one string at a time.
+        # An invalid character, or symbols with several digits: encode one string at a time.
         if len(texts) == 1:
             return [], [0]
-        parts = [_legal([text])[0] for text in texts]
-        return [part[0] for part in parts if part], [place for place, part in enumerate(parts) if not part]
+        parts = [_encode_legal([text])[0] for text in texts]
+        return [part[0] for part in parts if part], [index for index, part in enumerate(parts) if not part]
     if ids.shape[1] < 4 or ids.shape[1] % 2:
         return [], list(range(len(texts)))
     wrong = np.any([fault.any(axis=1) for _, fault in faults(ids)], axis=0)
-    right = ids[~wrong]
-    return [right] if len(right) else [], np.flatnonzero(wrong).tolist()
+    legal = ids[~wrong]
+    return [legal] if len(legal) else [], np.flatnonzero(wrong).tolist()
 
 
 def wilson(count: int, total: int) -> tuple[float, float, float]:
-    """A proportion and its 95% score interval (Wilson 1927)."""
+    """Returns a proportion and its 95% score interval (Wilson 1927)."""
     if not total:
         return math.nan, 0.0, 1.0
     share, spread = count / total, Z_95**2 / total
@@ -100,10 +101,10 @@ def wilson(count: int, total: int) -> tuple[float, float, float]:
     return share, max(0.0, centre - half), min(1.0, centre + half)
 
 
-def examine(source: str, revision: str | None = None, limit: int | None = None) -> Iterator[Estimate]:
-    """Reads every config and split of a folder, file or repository that has a column of strings.
+def estimate_splits(source: str, revision: str | None = None, limit: int | None = None) -> Iterator[Estimate]:
+    """Reads every config and split of a folder, file or repository with a string column.
 
-    Raises ParameterError if nothing there loads or has such a column.
+    Raises ParameterError if it cannot be loaded or has no such column.
     """
     from datasets import get_dataset_config_names, load_dataset
 
@@ -112,7 +113,7 @@ def examine(source: str, revision: str | None = None, limit: int | None = None) 
     try:
         with hub_errors(source):
             if Path(source).is_file():
-                loaded = {"": load_dataset(_kind(Path(source)), data_files=source, streaming=True)}
+                loaded = {"": load_dataset(_loader_for(Path(source)), data_files=source, streaming=True)}
             else:
                 names = get_dataset_config_names(source, revision=revision)
                 loaded = {name: load_dataset(source, name, revision=revision, streaming=True) for name in names}
@@ -122,15 +123,15 @@ def examine(source: str, revision: str | None = None, limit: int | None = None) 
                     yield _estimate(label, rows, limit)
     except ParameterError:
         raise
-    except Exception as error:  # whatever the readers of csv, parquet, YAML and the like make of a file
+    except Exception as error:  # corrupt files raise any error in the readers of csv, parquet and YAML
         reason = " ".join(str(error).split())[:300]
-        raise ParameterError(f"{source} does not load as a data set: {reason}") from None
+        raise ParameterError(f"{source} cannot be loaded as a dataset: {reason}") from None
 
 
-def _kind(path: Path) -> str:
-    """By which builder of `datasets` a file is read."""
-    require(path.suffix in KINDS, "file", path.name, f"one that ends in {', '.join(KINDS)}")
-    return KINDS[path.suffix]
+def _loader_for(path: Path) -> str:
+    """Returns the name of the `datasets` builder for a file."""
+    require(path.suffix in LOADERS, "file", path.name, f"a file that ends in {', '.join(LOADERS)}")
+    return LOADERS[path.suffix]
 
 
 def _estimate(label: str, rows: Any, limit: int | None) -> Estimate:
@@ -150,22 +151,22 @@ def _text_column(rows: Any) -> str:
     if "text" in strings:
         return "text"
     if len(strings) != 1:
-        raise ParameterError(f"a column of strings was expected: found {', '.join(features)}")
+        raise ParameterError(f"expected a column text or a single string column, got {', '.join(features)}")
     return strings[0]
 
 
-def describe(estimate: Estimate) -> str:
-    """The report on one split, several lines."""
+def format_estimate(estimate: Estimate) -> str:
+    """Formats the estimate of one split as several lines."""
     lines = [f"{estimate.name}: {estimate.legal:,} of {estimate.rows:,} strings are legal"]
     if estimate.fault:
-        lines.append(f"  first fault: {estimate.fault}")
+        lines.append(f"  first error: {estimate.fault}")
     if not estimate.legal:
         return "\n".join(lines)
     lengths = sorted(estimate.lengths)
     spread = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
     symbols = len(+estimate.symbols)
     lines.append(f"  length {spread}, {symbols} data symbol{'' if symbols == 1 else 's'}")
-    free = estimate.instructions.total()  # none in strings of length 4
+    free = estimate.instructions.total()  # 0 for strings of length 4
     for name, instruction in (("p_write", WRITE), ("p_read", READ), ("p_ignore", IGNORE)) if free else ():
         share, low, high = estimate.probability(instruction)
         lines.append(f"  {name} {share:.4f} (95% interval {low:.4f} to {high:.4f})")

@@ -1,21 +1,21 @@
-"""Where a text takes back a number that it has said, and says another."""
+"""Finds corrections: the position where a text replaces an earlier number by another."""
 
-# ruff: noqa: RUF001 (signs that look like others are what is read here)
+# ruff: noqa: RUF001 (ambiguous characters are intended: they occur in model outputs)
 
 import re
 
-from fflm_data.answers.asides import ENDS, THINGS, N, rule
-from fflm_data.answers.numerals import ASIDE
+from fflm_data.answers.candidates import ENDS, THINGS, N, rule
+from fflm_data.answers.numerals import OTHER
 
 _AGAIN = r"(?:thoughts?|look|inspection|reflection|consideration|examination|re-?count|re-?check|review|reading)"
 _ERROR = r"(?:mistake|error|slip|typo|miscount|miscalculation)"
 _ERRED = (
     rf"I(?:'ve| have)? (?:made an? (?:\w+ )?{_ERROR}|mis(?:counted|spoke|calculated|typed|read(?: \w+ \w+)?)|messed up)"
 )
-# What follows these counts alone, whatever it is.
+# Only the text after these phrases counts.
 _CORRECTION = rule(
     rf"(?:^|(?<=[.!?,;:] ))actually\b|\bactually,|[—–] ?actually\b"
-    # What begins a clause alone: "on reflection", not "after a second look at the word".
+    # Phrases that are a clause of their own: "on reflection", not "after a second look at the word".
     rf"|(?:^[ \t]*|(?<=[.!?,;:…] )|[—–] ?|(?<= - ))(?:"
     rf"(?:on|upon|after) (?:an? )?(?:(?:second|further|closer|another|more careful) )?{_AGAIN}(?:ing)?\b"
     r"|looking (?:at (?:it|this|that|the word) )?again\b|re-?count:|(?:update|edit):|(?:sorry|nope)\b[,:]?)"
@@ -28,7 +28,8 @@ _CORRECTION = rule(
     r"(?=[ ]?[.,;:!—–-])"
     r"|no,? (?=it's|it is|there are))"
 )
-# After these a number counts alone if it is said by itself, at once or at the end: "2. Ah, I see a third. 3."
+# After these doubts an isolated number, directly after the doubt or at the end, replaces the earlier ones:
+# "2. Ah, I see a third. 3."
 _SOUND = (
     r"(?:a+h+|aha|o+h+(?:,? (?:no|I see|right|dear))?|(?<!, )h+m+|huh|argh+|ugh+|d'oh|e+r+m*|u+h+m*|um+|eh+m*|well)"
 )
@@ -48,7 +49,7 @@ _APOLOGY = r"(?:sorry|(?:my )?apologies|I apologi[sz]e|(?:pardon|excuse) me)"
 _FOREIGN = r"(?:nein|moment|korrektur|entschuldigung|perdón|espera|corrección|no|non|pardon|attends|désolée?)"
 _DOUBT = rule(
     r"(?:^[ \t]*|(?<=[.!,;:…] )|(?<=[(\[])|[—–] ?|(?<= - )|(?:→|[-=]>) ?|\bbut )"
-    rf"(?:{_SOUND},? )?(?:{_SOUND}|not {ASIDE}|no(?:[ ,]+no|pe)?|{_REDONE}|{_ADMITTED}|{_APOLOGY}|{_FOREIGN})(?!\w)"
+    rf"(?:{_SOUND},? )?(?:{_SOUND}|not {OTHER}|no(?:[ ,]+no|pe)?|{_REDONE}|{_ADMITTED}|{_APOLOGY}|{_FOREIGN})(?!\w)"
     r"|不对|等等|等一下|更正|抱歉|不,"
 )
 _WORDS = (
@@ -57,44 +58,48 @@ _WORDS = (
     r"|number|total|of|es|son|sind|sont|ist|est|sono|是|应该是|有|应该有)"
 )
 _LEAD = rf"(?:{_WORDS}(?![a-z'])[ ,:]*){{0,8}}"
-# By itself, or of a word that stands before it too: "2 r's in berry. Apologies, there are 3 r's in berry."
-_OF_WORD = rf"{THINGS}(?P<word> in [^.!?\n{N}{ASIDE}]{{1,40}})(?=[.!?\n]|$)"
+# An isolated number, or a number for a word that was mentioned before: "2 r's in berry. Apologies, there are 3 r's in
+# berry."
+_OF_WORD = rf"{THINGS}(?P<word> in [^.!?\n{N}{OTHER}]{{1,40}})(?=[.!?\n]|$)"
 _NUMBER = rf"{_LEAD}(?P<number>{N})(?:(?P<alone>{THINGS}{ENDS})|{_OF_WORD})?"
-WORD_BEFORE = 200
-_AT_ONCE = rule(rf"[^\w{N}{ASIDE}]*(?:that(?:'s| is| makes) )?{_NUMBER}")
-_AT_THE_END = rule(rf"[^\w{N}{ASIDE}]*{_NUMBER}")
-_TAKEN_BACK_AFTER = rule(
-    rf"[^\w{N}{ASIDE}]*{_LEAD}{N}{THINGS},? "
+# Characters before a number in which its word must occur.
+MAX_WORD_DISTANCE = 200
+_DIRECTLY_AFTER = rule(rf"[^\w{N}{OTHER}]*(?:that(?:'s| is| makes) )?{_NUMBER}")
+_AT_THE_END = rule(rf"[^\w{N}{OTHER}]*{_NUMBER}")
+_RETRACTED_AFTER = rule(
+    rf"[^\w{N}{OTHER}]*{_LEAD}{N}{THINGS},? "
     r"(?:actually|rather|I mean|sorry|my (?:mistake|bad|error|apologies)|to correct myself)[.!)]*$"
 )
 _SENTENCE_ENDS = ".!?…;—\n"
 
 
-def corrected(text: str, values: dict[int, int | None]) -> tuple[int, int]:
-    """Where what is said anew begins: after what takes back all before it, and where a number is said by itself after
-    a doubt; 0 each if there is none, or no number after it."""
+def find_corrections(text: str, values: dict[int, int | None]) -> tuple[int, int]:
+    """Returns the start positions of the text that counts: after the last correction, and after the last doubt.
+
+    A position is 0 if there is no correction or doubt, or no number after it.
+    """
     last = text.rfind(N)
-    hard = [match.end() for match in _CORRECTION.finditer(text) if match.end() <= last]
-    return max(hard, default=0), _said_again(text, values, last)
+    corrections = [match.end() for match in _CORRECTION.finditer(text) if match.end() <= last]
+    return max(corrections, default=0), _find_restatement(text, values, last)
 
 
-def _said_again(text: str, values: dict[int, int | None], last: int) -> int:
-    """Where the last number begins that is said by itself after another and a doubt of that; 0 if there is none."""
+def _find_restatement(text: str, values: dict[int, int | None], last: int) -> int:
+    """Returns the position of the last isolated number after another number and a doubt; 0 if there is none."""
     first = text.find(N)
 
-    def says(said: re.Match[str] | None) -> bool:
-        """Whether that is a number by itself, or one of those between which a choice is left."""
-        if said is None:
+    def is_isolated(match: re.Match[str] | None) -> bool:
+        """Whether a match is an isolated number, a number for the same word as before, or an alternative."""
+        if match is None:
             return False
-        before = text[max(0, said.start() - WORD_BEFORE) : said.start()]
-        again = said["word"] is not None and said["word"] in before
-        return again or said["alone"] is not None or values[said.start("number")] is None
+        before = text[max(0, match.start() - MAX_WORD_DISTANCE) : match.start()]
+        repeats_word = match["word"] is not None and match["word"] in before
+        return repeats_word or match["alone"] is not None or values[match.start("number")] is None
 
     doubts = [match.end() for match in _DOUBT.finditer(text) if first < match.start()]
-    starts = [end for end in doubts if says(_AT_ONCE.match(text, end))]
-    sentence = max(text.rfind(sign, 0, max(last, 0)) for sign in _SENTENCE_ENDS) + 1
+    starts = [end for end in doubts if is_isolated(_DIRECTLY_AFTER.match(text, end))]
+    sentence = max(text.rfind(end, 0, max(last, 0)) for end in _SENTENCE_ENDS) + 1
     if first < sentence:
-        doubted = doubts and doubts[0] <= sentence and says(_AT_THE_END.match(text, sentence))
-        if doubted or _TAKEN_BACK_AFTER.match(text, sentence):
+        doubted = doubts and doubts[0] <= sentence and is_isolated(_AT_THE_END.match(text, sentence))
+        if doubted or _RETRACTED_AFTER.match(text, sentence):
             starts.append(sentence)
     return max(starts, default=0)

@@ -1,8 +1,8 @@
-"""Makes `datasets` know the name `fflm`, beside csv, json and its other packaged modules.
+"""Registers `fflm` as a packaged module of `datasets`, like csv and json.
 
 A packaged module of `datasets` looks for data files in the working directory: it fails in an empty
-one, is slow in a large one, and takes what it finds into the cache key. Rows that are generated
-depend on no file, so the factory of the modules is told to skip that for this one name.
+folder, is slow in a large one, and includes the files in the cache key. Generated rows depend on no
+file, so the module factory skips this step for `fflm`.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from datasets.data_files import DataFilesDict
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
 NAME = "fflm"
-BUILDER_MODULE = "fflm_data.builder"
+BUILDER_MODULE = "fflm_data.dataset_builder"
 
 
 def register() -> None:
-    """Registers the builder; doing so again changes nothing."""
+    """Registers the builder. Idempotent."""
     _PACKAGED_DATASETS_MODULES[NAME] = (BUILDER_MODULE, source_hash())
     factory = datasets.load.PackagedDatasetModuleFactory
     if not issubclass(factory, _GeneratedModuleFactory):
@@ -36,7 +36,7 @@ class _GeneratedModuleFactory(datasets.load.PackagedDatasetModuleFactory):
 
 @cache
 def source_hash() -> str:
-    """SHA-256 of the package's code and word lists: a cache made by other code is not reused."""
+    """Returns the SHA-256 of the package's code and word lists. A cache written by other code is not reused."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".txt", ".tsv")):
