@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "one": {"OMP_NUM_THREADS": "1"},
     "all, asleep while they wait": {"OMP_NUM_THREADS": ALL, "OMP_WAIT_POLICY": "PASSIVE"},
 }
-# What GNU's library does where nothing is said, and with it torch.
+# The default of GNU's library, and so of torch.
 SPINNING = {"all, spinning": {"OMP_NUM_THREADS": ALL, "GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}}
 PARTS = {
     "reads": ("the bundled LSTM, 3 x {} rows of flip-flop", "eval --task flipflop --limit {}", 200),

@@ -24,7 +24,7 @@ from tests.gpu.results import Figures, Part
 
 VOCABULARY = 128_000
 BILLION = {"num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 8192}
-# Everything at once, whatever it takes.
+# All rows in one batch.
 BOUNDLESS = Budget(2**40, 2**40)
 
 

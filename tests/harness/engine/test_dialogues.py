@@ -88,7 +88,7 @@ def certain(model: Any, way: Way) -> tuple[DialoguePlan, list[list[list[int]]], 
         prompts = [drawn(random, length) for length in LENGTHS]
         plan = plan_of(prompts, way)
         free = [answered(model, plan, row, Ends(-1, -1))[0] for row in range(len(prompts))]
-        # Each turn's second token ends some answers at once, another makes some complete.
+        # One answer contains the end token, another the completing token.
         ends = Ends(free[0][0][2], free[1][1][3])
         found = [answered(model, plan, row, ends) for row in range(len(prompts))]
         lengths = {len(turn) for answers, _ in found for turn in answers}

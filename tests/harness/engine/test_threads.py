@@ -125,11 +125,11 @@ def test_divide_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 SEEN = """
 import os, sys
 from harness.engine import threads
-before, told = threads.wait_briefly, []
-threads.wait_briefly = lambda: (told.append("torch" in sys.modules), before())
+before, calls = threads.wait_briefly, []
+threads.wait_briefly = lambda: (calls.append("torch" in sys.modules), before())
 from harness.cli import main
 main(["tasks", "--show", "letters"])
-print(told, *(os.environ.get(name) for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")))
+print(calls, *(os.environ.get(name) for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")))
 """
 
 

@@ -261,7 +261,7 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
         table = table.set_column(
             1, "position", pa.array([2 * place + 1 for place in range(table.num_rows)], pa.int32())
         )
-    elif change == "cheat":  # as if whatever was said had been right
+    elif change == "cheat":  # makes the predictions the targets
         predicted = table["argmax"].to_pylist()
         predicted[0] = 7 - predicted[0]
         table = table.set_column(6, "argmax", pa.array(predicted, pa.int32())).set_column(

@@ -153,7 +153,7 @@ def test_rank_0_killed_in_the_merge(tmp_path: Path, undisturbed: bytes) -> None:
     assert not (run / "result.json").exists() and (run / "shards").exists()
     done = running.evaluate(tmp_path, *ASKED)
     assert done.returncode == 0, done.stderr
-    assert kept(done) == ROWS  # nothing is asked again
+    assert kept(done) == ROWS  # no row is evaluated again
     assert running.result(tmp_path) == undisturbed
     assert not list(run.glob("observations/*.partial")) and not (run / "shards").exists()
 

@@ -69,7 +69,7 @@ def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Pat
         for read in observed:
             context = " ".join(texts[read["id"]][: read["position"]])
             wholes = [tokenizer(f"{context} {symbol}").input_ids for symbol in "01"]
-            # " 0" is a space and a digit: what is asked is the digit, given the space before it.
+            # " 0" is a space and a digit: the read is the digit, given the space.
             assert wholes[0][:-1] == wholes[1][:-1] == [*tokenizer(context).input_ids, *tokenizer(" ").input_ids]
             with torch.inference_mode():
                 logits = model(torch.tensor([wholes[0][:-1]])).logits[0].log_softmax(-1)

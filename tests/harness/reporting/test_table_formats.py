@@ -92,11 +92,11 @@ def test_a_comparison(cli: Run, tmp_path: Path, runs: list[Path]) -> None:
 def test_comparison_remarks_go_to_stderr(cli: Run, tmp_path: Path) -> None:
     for rows in (4, 3):
         (tmp_path / f"answers-{rows}.jsonl").touch()
-        cli("harness", "prompts", "--task", "letters", "--limit", rows, "--out", f"asked-{rows}.jsonl")
-        lines = (tmp_path / f"asked-{rows}.jsonl").read_text(encoding="utf-8").splitlines()
+        cli("harness", "prompts", "--task", "letters", "--limit", rows, "--out", f"prompts-{rows}.jsonl")
+        lines = (tmp_path / f"prompts-{rows}.jsonl").read_text(encoding="utf-8").splitlines()
         answers = "\n".join(json.dumps({"id": json.loads(line)["id"], "output": "3"}) for line in lines)
         (tmp_path / f"answers-{rows}.jsonl").write_text(answers, encoding="utf-8")
-        options = ("--prompts", f"asked-{rows}.jsonl", "--model", f"org/m{rows}", "--format", "csv")
+        options = ("--prompts", f"prompts-{rows}.jsonl", "--model", f"org/m{rows}", "--format", "csv")
         done = cli("harness", "score", "--outputs", f"answers-{rows}.jsonl", *options)
         assert done.returncode == 0 and done.stdout.startswith("model,revision,run,task,"), done.stderr
         assert "run.json, observations" in done.stderr

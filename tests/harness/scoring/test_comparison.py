@@ -36,7 +36,7 @@ from tests.support import models
 TASKS = ("flipflop", "letters", "letters-histogram", "strawberry", "capitals")
 ROWS = {"a": 16, "b": 12}
 TURNS = {"a": 3, "b": 2}
-Items = dict[tuple[int, int], tuple[bool, int | str, str]]  # (row, place) -> whether right, turn or position, said
+Items = dict[tuple[int, int], tuple[bool, int | str, str]]  # (row, place) -> whether right, turn or position, predicted
 
 
 def evaluate(folder: Path, kind: str, *words: object) -> Run:
