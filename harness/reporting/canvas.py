@@ -71,8 +71,8 @@ class Sheet:
         """Writes text with its baseline `y` pixels below the upper edge."""
         from matplotlib.transforms import IdentityTransform
 
-        place: dict[str, Any] = {"transform": IdentityTransform(), "fontsize": size, "color": colour.light}
-        return self.figure.text(x, self.height - y, text, **(place | more))
+        options: dict[str, Any] = {"transform": IdentityTransform(), "fontsize": size, "color": colour.light}
+        return self.figure.text(x, self.height - y, text, **(options | more))
 
     def axes(self, bottom: float, xlabel: str, ylabel: str, left: float = 0) -> "Axes":
         """Adds axes that end `bottom` pixels above the lower edge, with both labels; `fit` sets the left margin."""
@@ -159,10 +159,10 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 def fitted(text: str, width: float, size: float, *, bold: bool = False) -> str:
     """The text, its middle replaced by an ellipsis if it is wider than `width` pixels."""
     text = printable(text if len(text) <= 200 else text[:100] + text[-100:])
-    whole, kept = text, len(text)
+    original, kept = text, len(text)
     while kept > 2 and text_width(text, size, bold=bold) > width:
         kept -= 1
-        text = f"{whole[: (kept + 1) // 2]}…{whole[-(kept // 2) :]}"
+        text = f"{original[: (kept + 1) // 2]}…{original[-(kept // 2) :]}"
     return text
 
 
@@ -210,10 +210,10 @@ def to_svg(page: Sheet, description: str) -> tuple[str, str]:
         if child.tag == f"{{{SVG}}}metadata" or child.find(f"{{{SVG}}}style") is not None:
             root.remove(child)
     _rename(root, page.name)
-    for place, (tag, text) in enumerate((("title", page.title), ("desc", printable(description)))):
+    for index, (tag, text) in enumerate((("title", page.title), ("desc", printable(description)))):
         element = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{page.name}-{tag}"})
         element.text = text
-        root.insert(place, element)
+        root.insert(index, element)
     return _written(style.standing_alone(root)), _written(style.with_variables(root))
 
 
@@ -221,7 +221,7 @@ def _rename(root: ElementTree.Element, name: str) -> None:
     """Makes referenced ids unique, turns the labels' ids into classes, drops other ids, and sets the font."""
     elements = list(root.iter())
     references = re.compile(r"(?<=url\(#)[\w.-]+|(?<=^#)[\w.-]+")
-    used = {found for element in elements for value in element.attrib.values() for found in references.findall(value)}
+    used = {target for element in elements for value in element.attrib.values() for target in references.findall(value)}
     for element in elements:
         element.text = element.text if element.text and element.text.strip() else None
         element.tail = None

@@ -49,15 +49,15 @@ def heat_map(name: str, title: str, grid: Grid, *, x_label: str, y_label: str, w
 def _cell(axes: "Axes", x: int, y: int, value: float, n: int) -> None:
     from matplotlib.patches import Rectangle
 
-    place = {"xy": (x + 0.02, y + 0.03), "width": 0.96, "height": 0.94, "linewidth": 0}
+    cell = {"xy": (x + 0.02, y + 0.03), "width": 0.96, "height": 0.94, "linewidth": 0}
     if not n:
         axes.add_patch(
-            Rectangle(**place, facecolor="none", edgecolor=style.GRID.light, hatch="////")  # type: ignore[arg-type]
+            Rectangle(**cell, facecolor="none", edgecolor=style.GRID.light, hatch="////")  # type: ignore[arg-type]
         )
         return
-    axes.add_patch(Rectangle(**place, facecolor=style.GRID.light, alpha=0.45))  # type: ignore[arg-type]
+    axes.add_patch(Rectangle(**cell, facecolor=style.GRID.light, alpha=0.45))  # type: ignore[arg-type]
     opacity = style.DEEPEST_CELL * value
-    axes.add_patch(Rectangle(**place, facecolor=style.SERIES[0].light, alpha=opacity))  # type: ignore[arg-type]
+    axes.add_patch(Rectangle(**cell, facecolor=style.SERIES[0].light, alpha=opacity))  # type: ignore[arg-type]
     middle = {"ha": "center", "va": "center", "color": style.INK.light, "fontsize": LABEL}
     axes.text(x + 0.5, y + 0.32, f"{100 * value:.0f}", weight="bold", **middle)  # type: ignore[arg-type]
     axes.text(x + 0.5, y + 0.72, f"{n:,}", **middle)  # type: ignore[arg-type]
@@ -71,13 +71,13 @@ def predicted_against_target(name: str, title: str, answers: Answers, *, x_label
     """
     target = np.array(answers.target)
     top = max(3 * int(target.max()) // 2, 6)
-    places: Counter[tuple[int, str | int]] = Counter()
+    counts: Counter[tuple[int, str | int]] = Counter()
     for true, number, kind in zip(answers.target, answers.predicted, answers.kind, strict=True):
         inside = number is not None and 0 <= number <= top
         key: str | int = (number or 0) if inside else "larger" if number is not None else kind
-        places[true, key] += 1
-    strips = [kind for kind in KINDS if any(key == kind for _, key in places)]
-    most = max(places.values())
+        counts[true, key] += 1
+    strips = [kind for kind in KINDS if any(key == kind for _, key in counts)]
+    most = max(counts.values())
     subtitle = f"area: number of answers, up to {most:,}; n = {len(target):,}\nblue, on the line: right"
     below = BOTTOM + STRIP_HEIGHT * len(strips) + (6 if strips else 0)
     with sheet(name, title, subtitle, below + MAIN_HEIGHT) as page:
@@ -87,22 +87,22 @@ def predicted_against_target(name: str, title: str, answers: Answers, *, x_label
         strip.set_xlabel(x_label, color=style.SOFT.light, fontsize=LABEL, labelpad=5, loc="right", gid="x-label")
         axes.plot([0, top], [0, top], color=style.AXIS.light, linewidth=1.2, zorder=1)
         if strips:
-            _strips(page, strip=strip, axes=axes, strips=strips, places=places, n=len(target))
+            _strips(page, strip=strip, axes=axes, strips=strips, counts=counts, n=len(target))
         widest = min(0.8 * (WIDTH - 90) / max(len(set(answers.target)), 1), 26)
-        for (true, key), count in sorted(places.items(), key=lambda item: -item[1]):
+        for (true, key), count in sorted(counts.items(), key=lambda item: -item[1]):
             size = max(widest * np.sqrt(count / most), 2.6)
             colour = style.SERIES[0] if key == true else style.SERIES[1] if isinstance(key, int) else style.SOFT
             where, y = (axes, key) if isinstance(key, int) else (strip, strips.index(key))
             face = {"color": colour.light, "alpha": 0.75, "markeredgewidth": 0, "zorder": 3}
             where.plot([true], [y], marker="o", markersize=size, clip_on=False, **face)  # type: ignore[arg-type]
         fit(*([axes, strip] if strips else [axes]))
-        right = sum(count for (true, key), count in places.items() if key == true)
+        right = sum(count for (true, key), count in counts.items() if key == true)
         svg, inline = to_svg(
             page, f"{title}: predicted number against {x_label}; {right:,} of {len(target):,} answers are right."
         )
     header = (x_label, "predicted", "answers")
-    order = sorted(places, key=lambda place: (place[0], isinstance(place[1], str), str(place[1]).rjust(9)))
-    rows = [(f"{true:,}", KINDS[key] if isinstance(key, str) else f"{key:,}", f"{places[true, key]:,}")
+    order = sorted(counts, key=lambda key: (key[0], isinstance(key[1], str), str(key[1]).rjust(9)))
+    rows = [(f"{true:,}", KINDS[key] if isinstance(key, str) else f"{key:,}", f"{counts[true, key]:,}")
             for true, key in order]  # fmt: skip
     return Plot(name, title, note, svg, inline, header, rows)
 
@@ -120,7 +120,7 @@ def _set_scale(axes: "Axes", target: "np.typing.NDArray[np.int64]", top: int) ->
 
 
 def _strips(
-    page: Sheet, *, strip: "Axes", axes: "Axes", strips: list[str], places: "Counter[tuple[int, str | int]]", n: int
+    page: Sheet, *, strip: "Axes", axes: "Axes", strips: list[str], counts: "Counter[tuple[int, str | int]]", n: int
 ) -> None:
     """Draws the strips for answers that are not on the scale, each with its share of all answers."""
     from matplotlib.ticker import MaxNLocator
@@ -133,7 +133,7 @@ def _strips(
     strip.set_ylim(len(strips) - 0.5, -0.5)
     strip.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.tick_params(labelbottom=False)
-    shares = [sum(count for (_, key), count in places.items() if key == kind) / n for kind in strips]
+    shares = [sum(count for (_, key), count in counts.items() if key == kind) / n for kind in strips]
     labels = [f"{KINDS[kind]} {significant(100 * share)}%" for kind, share in zip(strips, shares, strict=True)]
     room = max(text_width(label, LABEL) for label in labels)
     strip.set_yticks(range(len(strips)), [fitted(label, room, LABEL) for label in labels])

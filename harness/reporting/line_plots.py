@@ -117,13 +117,13 @@ def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | Non
     for index, curve in enumerate(curves):
         colour, marker, dashes = series_style(index)
         shift = SPREAD * (index - (len(curves) - 1) / 2)
-        place = _shifted(axes, shift, 0)
+        shifted = _shifted(axes, shift, 0)
         none = np.zeros(len(curve.value), dtype=bool) if zero is None else curve.value <= 0
         value = np.where(none, zero or 0.0, curve.value)
         bounded = np.isfinite(curve.low)
         low, high = np.where(none, zero or 0.0, np.maximum(curve.low, floor))[bounded], curve.high[bounded]
-        axes.vlines(curve.x[bounded], low, high, color=colour, linewidth=1.3, transform=place, zorder=3)
-        axes.plot(curve.x, value, color=colour, linewidth=1.6, linestyle=dashes, transform=place, zorder=4)
+        axes.vlines(curve.x[bounded], low, high, color=colour, linewidth=1.3, transform=shifted, zorder=3)
+        axes.plot(curve.x, value, color=colour, linewidth=1.6, linestyle=dashes, transform=shifted, zorder=4)
         full: dict[str, Any] = {
             "linestyle": "",
             "marker": marker,
@@ -131,9 +131,9 @@ def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | Non
             "markersize": 5.5,
             "markeredgewidth": 0,
         }
-        axes.plot(curve.x[~none], value[~none], **full, transform=place, zorder=5)
+        axes.plot(curve.x[~none], value[~none], **full, transform=shifted, zorder=5)
         hollow: dict[str, Any] = full | {"markerfacecolor": style.PAGE.light, "markeredgewidth": 1.3}
-        axes.plot(curve.x[none], value[none], **hollow, transform=place, zorder=6)
+        axes.plot(curve.x[none], value[none], **hollow, transform=shifted, zorder=6)
 
 
 def _draw_baselines(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
@@ -178,8 +178,8 @@ def _keys(curves: Sequence[Curve], baseline_label: str) -> list[Key]:
 
 
 def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[float] | None) -> None:
-    places = np.unique(np.concatenate([curve.x for curve in curves]))
-    least, most = float(places[0]), float(places[-1])
+    x_values = np.unique(np.concatenate([curve.x for curve in curves]))
+    least, most = float(x_values[0]), float(x_values[-1])
     if log_x:
         axes.set_xscale("log")
         pad = 1.15 * (most / least) ** 0.04
@@ -193,7 +193,7 @@ def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[
 
         ticks = list(MaxNLocator(6, integer=True).tick_values(least, most))
     low, high = axes.get_xlim()
-    _ticks(axes, "x", [value for value in (places if ticks is None else ticks) if low <= value <= high])
+    _ticks(axes, "x", [value for value in (x_values if ticks is None else ticks) if low <= value <= high])
 
 
 def _ticks(axes: "Axes", which: str, values: Sequence[float], zero: float | None = None) -> None:

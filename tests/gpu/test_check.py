@@ -1,4 +1,4 @@
-"""The GPU check runs here too, on smaller models, and loses nothing when it is cut off."""
+"""The GPU check on a CPU with smaller models; it keeps its results when interrupted."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Batches hold every row once and no more than they may; what they may hold follows from memory."""
+"""Batches, memory budgets, and retries after running out of memory."""
 
 from itertools import pairwise
 
@@ -27,7 +27,7 @@ MOST_ROWS = st.none() | st.integers(1, 20)
 
 
 def fits(batch: list[int], rows: list[tuple[int, int]], budget: Budget, most: int | None, same_length: bool) -> bool:
-    """Whether a batch may be run as it is; one row always may."""
+    """Whether a batch is within the budget; a single row always is."""
     lengths, points = zip(*(rows[row] for row in batch), strict=True)
     return len(batch) == 1 or (
         len(batch) * max(lengths) <= budget.tokens
@@ -132,7 +132,7 @@ def test_retry_on_out_of_memory_halves_batches(sizes: list[int], most: int) -> N
     failed: list[int] = []
 
     def cut_again(rows: Ints) -> list[Ints]:
-        """As first asked; after a failure in pieces of half of what failed."""
+        """The given rows; after a failure, in batches of half the failed size."""
         if not failed:
             return [rows[end - size : end] for size, end in zip(sizes, ends[1:], strict=True)]
         half = max(1, failed[-1] // 2)
@@ -143,9 +143,9 @@ def test_retry_on_out_of_memory_halves_batches(sizes: list[int], most: int) -> N
             raise MemoryError
         return batch.tolist()
 
-    said = list(retry_on_out_of_memory(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
-    assert [row for part in said for row in part] == list(range(ends[-1]))
-    assert all(len(part) <= most for part in said) and all(size > most for size in failed)
+    outputs = list(retry_on_out_of_memory(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
+    assert [row for part in outputs for row in part] == list(range(ends[-1]))
+    assert all(len(part) <= most for part in outputs) and all(size > most for size in failed)
     assert len(failed) == len(set(failed))  # what is waiting is cut too, and does not fail again
 
 

@@ -1,4 +1,4 @@
-"""What is found out about a model in half precision is what would be found out in float32."""
+"""Trials in half precision find the same methods as in float32."""
 
 from dataclasses import replace
 
@@ -40,15 +40,15 @@ def test_probe_in_half_precision_equals_float32(name: str) -> None:
 
 
 def test_weight_changes_during_trials_are_kept() -> None:
-    """RWKV divides some of them before its first pass, once."""
+    """RWKV divides some weights once before its first pass."""
     model = families.tiny("rwkv", 300).to(torch.bfloat16)
     ids = np.arange(10, 40, dtype=np.int64)
     with torch.inference_mode():
         expected = families.tiny("rwkv", 300).to(torch.bfloat16)(torch.from_numpy(ids)[None], use_cache=False).logits
     decoding_method_of(model)
     with torch.inference_mode():
-        said = model(torch.from_numpy(ids)[None], use_cache=False).logits
-    assert (said - expected).abs().max() < 0.05 * expected.abs().max()
+        adapted_logits = model(torch.from_numpy(ids)[None], use_cache=False).logits
+    assert (adapted_logits - expected).abs().max() < 0.05 * expected.abs().max()
 
 
 def test_in_float32_without_memory_keeps_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_in_float32_without_memory_keeps_weights(monkeypatch: pytest.MonkeyPatch
 
 
 def test_measured_budget_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured as on a GPU, whose accounts are played here."""
+    """With simulated memory statistics of a GPU."""
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)

@@ -1,4 +1,4 @@
-"""What the engine says of saved models and real rows equals plain passes over the text before each answer."""
+"""The engine on saved models and real rows equals plain passes over the text before each answer."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def engine_of(folder: str | Path, batch_size: int | None = None, strict: bool = 
     return Engine(load(source), source.tokenizer, batch_size, strict)
 
 
-def said(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
+def read_outputs(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
     plan = plan_reads(TEXTS, TARGETS, ("0", "1"), engine.tokenizer)
     logprobs, argmax = np.empty((len(plan.at), 2)), np.empty(len(plan.at), dtype=int)
     for part in engine.reads(plan):
@@ -41,7 +41,7 @@ def said(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_by_one(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
-    """A forward pass a read, over nothing but the text before its answer."""
+    """A forward pass per read over the text before its answer."""
     logprobs, argmax = [], []
     for row, offset in zip(TARGETS.row, TARGETS.offset, strict=True):
         wholes = [engine.tokenizer(TEXTS[row][:offset] + symbol, return_tensors="pt").input_ids for symbol in "01"]
@@ -59,7 +59,7 @@ def test_reads_equal_single_passes(tmp_path: Path, kind: str, tokenizer: Any) ->
     folder = models.save_tiny(tmp_path, tokenizer(), kind=kind)
     logprobs, argmax = one_by_one(engine_of(folder))
     for batch_size, strict in ((1, False), (5, False), (None, False), (None, True)):
-        ours, most = said(engine_of(folder, batch_size, strict))
+        ours, most = read_outputs(engine_of(folder, batch_size, strict))
         assert np.abs(ours - logprobs).max() < 1e-5
         assert np.array_equal(most, argmax)
     assert len(set(argmax.tolist())) > 1
@@ -68,7 +68,7 @@ def test_reads_equal_single_passes(tmp_path: Path, kind: str, tokenizer: Any) ->
 def test_reads_of_lstm_equal_single_passes() -> None:
     engine = engine_of(reference.DEFAULT_MODEL, batch_size=5)
     logprobs, argmax = one_by_one(engine)
-    ours, most = said(engine)
+    ours, most = read_outputs(engine)
     assert np.abs(ours - logprobs).max() < 1e-5
     assert np.array_equal(most, argmax)
 

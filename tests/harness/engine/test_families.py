@@ -1,4 +1,4 @@
-"""What the engine says of tiny models of many kinds is what plain forward passes over single sequences say."""
+"""The engine on tiny models of many families equals plain forward passes over single sequences."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ STATEFUL = {
 
 
 def numbered() -> Any:
-    """Every id is a word of its own, its number: what was written can be read back token by token."""
+    """A tokenizer whose tokens are the numbers of their ids, so that outputs can be parsed token by token."""
     tokenizer = Tokenizer(WordLevel({str(token): token for token in range(VOCABULARY)}, unk_token="0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return models.fast(tokenizer)
@@ -72,7 +72,7 @@ def drawn(random: np.random.Generator, length: int) -> Ints:
 
 
 def read_plan(lengths: tuple[int, ...], seed: int = 0) -> ReadPlan:
-    """Random sequences; points anywhere in them, one after the last token, two at one place; none in the third."""
+    """Random sequences with random points, one after the last token, two at one position, and none in the third."""
     random = np.random.default_rng(seed)
     sequences = [drawn(random, length) for length in lengths]
     at = [np.sort([*random.integers(1, length + 1, 5), length, length]) for length in lengths]
@@ -85,13 +85,13 @@ def read_plan(lengths: tuple[int, ...], seed: int = 0) -> ReadPlan:
 def passed(model: Any, plan: ReadPlan) -> tuple[np.ndarray, np.ndarray]:
     """Log-probabilities and argmax per point, by a plain forward pass over each whole sequence."""
     with torch.inference_mode():
-        said = [model(torch.from_numpy(ids)[None], use_cache=False).logits[0] for ids in plan.sequences]
-    rows = torch.stack([said[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
+        all_logits = [model(torch.from_numpy(ids)[None], use_cache=False).logits[0] for ids in plan.sequences]
+    rows = torch.stack([all_logits[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
     return rows.log_softmax(-1)[:, WANTED].numpy(), rows.argmax(-1).numpy()
 
 
 def read(engine: Engine, plan: ReadPlan) -> tuple[np.ndarray, np.ndarray]:
-    """The same by the engine; every point is said exactly once."""
+    """The same by the engine; every point is given exactly once."""
     logprobs, argmax = np.full(plan.wanted.shape, np.inf), np.full(len(plan.at), -2)
     seen = np.zeros(len(plan.at), dtype=int)
     for part in engine.reads(plan):
@@ -123,20 +123,20 @@ def test_reads_equal_plain_passes(model: Any) -> None:
 
 @dataclass(frozen=True)
 class Ends:
-    """A token that ends a text, and one that makes it complete."""
+    """A token that ends a text, and a token that completes it."""
 
     end: int
     last: int
 
     def cut(self, tokens: list[int]) -> list[int]:
-        """What is left of a continuation."""
+        """A continuation up to its end."""
         for place, token in enumerate(tokens):
             if token in (self.end, self.last):
                 return tokens[: place + (token == self.last)]
         return tokens
 
     def kind(self, tokens: list[int]) -> str:
-        """Why a continuation stops where it does."""
+        """The reason why a continuation stops."""
         cut = self.cut(tokens)
         return "complete" if self.last in cut else "ended" if len(cut) < NEW_TOKENS else "limit"
 
@@ -145,7 +145,7 @@ class Ends:
 
 
 def followed(model: Any, prompt: Ints) -> tuple[list[int], float]:
-    """A greedy continuation, a plain pass over everything for each token; and its narrowest choice."""
+    """Greedy decoding by a plain pass per token, and the smallest margin of the best token."""
     ids, narrowest = torch.from_numpy(prompt)[None], np.inf
     with torch.inference_mode():
         for _ in range(NEW_TOKENS):
@@ -156,7 +156,7 @@ def followed(model: Any, prompt: Ints) -> tuple[list[int], float]:
 
 
 def prompts_with(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[list[Ints], list[list[int]]]:
-    """Prompts, `shared` tokens of them the same in all, and their continuations, none of them in doubt."""
+    """Prompts with a common prefix of `shared` tokens, and their continuations with clear margins."""
     for seed in range(20):
         random = np.random.default_rng(seed)
         beginning = drawn(random, shared)
@@ -168,8 +168,8 @@ def prompts_with(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[lis
 
 
 def different_ends(groups: list[list[list[int]]]) -> Ends:
-    """Tokens that stop the rows of each group for as many different reasons, at as many different steps, as there
-    are: rows go on without those that are done."""
+    """End tokens that stop the rows of each group for different reasons and at different steps, so that rows continue
+    without finished rows."""
 
     def variety(ends: Ends) -> int:
         return sum(
@@ -183,7 +183,7 @@ def different_ends(groups: list[list[list[int]]]) -> Ends:
 
 
 def complete(engine: Engine, prompts: list[Ints], ends: Ends) -> list[list[int]]:
-    """What the engine writes after the prompts, as tokens; every prompt is said exactly once."""
+    """The engine's outputs as tokens; every prompt is given exactly once."""
     found: dict[int, list[int]] = {}
     for part in engine.completions(CompletionPlan(prompts), NEW_TOKENS, ends.is_complete):
         for row, output, tokens in zip(part.rows.tolist(), part.outputs, part.tokens, strict=True):
@@ -217,8 +217,8 @@ def test_trials_with_short_prompts_hold_for_long_prompts() -> None:
         found = [followed(model, prompt) for prompt in prompts]
         engine = Engine(model, TOKENIZER)
         complete(engine, [drawn(random, 3), drawn(random, 5)], Ends(-1, -1))
-        for said, (tokens, narrowest) in zip(complete(engine, prompts, Ends(-1, -1)), found, strict=True):
-            assert said == tokens or narrowest < MARGIN
+        for tokens_written, (tokens, narrowest) in zip(complete(engine, prompts, Ends(-1, -1)), found, strict=True):
+            assert tokens_written == tokens or narrowest < MARGIN
 
 
 def test_families_include_recurrent_models() -> None:
@@ -258,7 +258,7 @@ def test_encoder_decoder_loads_as_decoder() -> None:
 
 
 class Narrow(torch.nn.Module):
-    """A model whose forward takes ids only, and has its head where it says or nowhere."""
+    """A model whose forward takes ids only, with or without an output embedding."""
 
     def __init__(self, inner: Any, head_found: bool):
         super().__init__()
@@ -307,7 +307,7 @@ LAST_NORMS["recurrent_gemma"] = "model.final_norm"
 
 
 def poisoned(model: Any, part: str, token: int, value: float) -> None:
-    """From now on what the model says after that token is no number, and everything else as it was."""
+    """Makes the logits after this token NaN."""
     fed: list[torch.Tensor] = []
 
     def remember(module: Any, inputs: Any, named: dict[str, Any]) -> None:
@@ -370,7 +370,7 @@ def never(text: str) -> bool:
 
 
 def bounded(model: Any, most: int, error: type[Exception], message: str) -> list[int]:
-    """From now on the model fails if it is given more ids than that. Returns the numbers of ids it is given."""
+    """Makes the model fail for batches of more ids. Returns the list of batch sizes in ids."""
     sizes: list[int] = []
 
     def check(module: Any, inputs: Any, named: dict[str, Any]) -> None:

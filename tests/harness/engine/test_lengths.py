@@ -1,4 +1,4 @@
-"""What a model says may depend on how long a text is, or what is beside it: found where its ways change."""
+"""Models whose logits depend on the length of the text or of the batch."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def test_reads_across_critical_length(name: str, batch_size: int | None, monkeyp
 
 
 def prompts_of(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[list[Ints], list[list[int]]]:
-    """Prompts whose greedy continuations by plain passes are never in doubt."""
+    """Prompts whose greedy continuations by plain passes have clear margins."""
     for seed in range(40):
         random = np.random.default_rng(seed)
         beginning = drawn(random, shared)
@@ -91,7 +91,7 @@ def test_completions_across_critical_length(name: str, shared: int, monkeypatch:
 
 
 def test_plain_model_mixes_lengths() -> None:
-    """What is tried must not make everything slow."""
+    """Trials must not disable batching of plain models."""
     model: Any = families.tiny("llama", 300)
     model.generation_config = GenerationConfig(do_sample=False)
     engine, plan = Engine(model, TOKENIZER), read_plan((88, 162, 95, 101, 40))
@@ -110,7 +110,7 @@ def test_critical_lengths_of_configs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Hashing(torch.nn.Module):
-    """Says something else each time."""
+    """Gives different logits in each pass."""
 
     def __init__(self) -> None:
         super().__init__()

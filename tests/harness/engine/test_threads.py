@@ -1,4 +1,4 @@
-"""The number of threads follows what is fastest, and the user's own choice is left alone."""
+"""The number of threads follows the fastest passes, and the user's setting is kept."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from harness.engine.threads import Threads
 
 
 class Machine:
-    """A machine on which time passes as a rule says: (threads, rows, tokens) to seconds."""
+    """A simulated machine; rule: (threads, rows, tokens) to seconds."""
 
     def __init__(self, seconds: Callable[[int, int, int], float]):
         self.seconds = seconds
@@ -25,7 +25,7 @@ class Machine:
         self.used = count
 
     def run(self, chooser: Threads, passes: int, rows: int = 8, tokens: int = 64) -> list[int]:
-        """So many passes; the threads of each."""
+        """The number of threads of each of some passes."""
         counts = []
         self.spent = 0.0
         for _ in range(passes):
@@ -83,7 +83,7 @@ def test_size_classes_are_separate() -> None:
 
 
 def test_speed_is_per_token() -> None:
-    """Passes of one kind differ in their number of tokens; what is compared is the time of each token."""
+    """Passes of one size class differ in their tokens; the time per token is compared."""
     machine = Machine(lambda count, rows, tokens: 1e-5 * IDLE[count] * rows * tokens)
     chooser = machine.chooser()
     counts = [count for tokens in [*range(64, 128)] * 10 for count in machine.run(chooser, 1, tokens=tokens)]
@@ -109,7 +109,7 @@ def test_user_setting_is_kept(monkeypatch: pytest.MonkeyPatch, name: str) -> Non
 
 
 def test_divide_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each process gets its part, and may still choose a part of that."""
+    """Each process gets its part of the cores and may use fewer."""
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "cores", lambda: 8)
     for name in ("OMP_NUM_THREADS", threads.DIVIDED):
@@ -125,11 +125,11 @@ def test_divide_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 SEEN = """
 import os, sys
 from harness.engine import threads
-before, told = threads.wait_briefly, []
-threads.wait_briefly = lambda: (told.append("torch" in sys.modules), before())
+before, calls = threads.wait_briefly, []
+threads.wait_briefly = lambda: (calls.append("torch" in sys.modules), before())
 from harness.cli import main
 main(["tasks", "--show", "letters"])
-print(told, *(os.environ.get(name) for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")))
+print(calls, *(os.environ.get(name) for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")))
 """
 
 

@@ -1,4 +1,4 @@
-"""`harness ask` and `harness tasks`: what a person sees of a question is what the model gets and says."""
+"""`harness ask` and `harness tasks` show the actual prompts and outputs."""
 
 import json
 import math
@@ -25,14 +25,14 @@ def perfect(tmp_path: Path) -> str:
 def test_ask_row_of_completion_task(cli: Run, perfect: str) -> None:
     done = cli("harness", "ask", "--model", perfect, "--task", "letters", "--row", 0)
     assert done.returncode == 0, done.stderr
-    said = done.stdout
-    assert "letters.test row 0, version" in said and ", chat" in said.splitlines()[0]
+    output = done.stdout
+    assert "letters.test row 0, version" in output and ", chat" in output.splitlines()[0]
     # Bytes and special tokens, a bar between two; a line break is written out.
-    assert "<|im_start|>|u|s|e|r|\\n|H|o|w| |m|a|n|y| |t|i|m|e|s|" in said
-    assert "|" + "|".join('"strawberry"?') + "|" in said
-    assert "output, 1 tokens:\n  3\n" in said
-    assert re.search(r"\n  '3' 9\d\.\d   ", said)
-    assert said.endswith("right answer: 3\nparsed answer: 3\n")
+    assert "<|im_start|>|u|s|e|r|\\n|H|o|w| |m|a|n|y| |t|i|m|e|s|" in output
+    assert "|" + "|".join('"strawberry"?') + "|" in output
+    assert "output, 1 tokens:\n  3\n" in output
+    assert re.search(r"\n  '3' 9\d\.\d   ", output)
+    assert output.endswith("right answer: 3\nparsed answer: 3\n")
 
 
 def test_ask_reads_equal_observations(cli: Run, tmp_path: Path) -> None:
@@ -108,13 +108,15 @@ def test_tasks_show_prompts(cli: Run, name: str) -> None:
 
 
 def test_the_list_of_tasks_and_suites(cli: Run) -> None:
-    said = cli("harness", "tasks").stdout
+    output = cli("harness", "tasks").stdout
     for task in all_tasks().values():
-        assert f"name: {task.name}\n" in said
+        assert f"name: {task.name}\n" in output
     for name, suite in suites().items():
-        assert f"--suite {name}, version {suite.version}: {suite.about}" in said and set(suite.rows) <= set(all_tasks())
+        assert f"--suite {name}, version {suite.version}: {suite.about}" in output and set(suite.rows) <= set(
+            all_tasks()
+        )
     assert set(suites()["quick"].rows) == set(suites()["full"].rows) == set(all_tasks())
-    assert "baselines:" in said and "strawberry 10" in said
+    assert "baselines:" in output and "strawberry 10" in output
 
 
 def test_suites_set_rows_and_challenges(cli: Run, tmp_path: Path, perfect: str) -> None:

@@ -1,4 +1,4 @@
-"""Many processes, however they are started, say what one says: real processes, real launchers, two machines' worth."""
+"""Distributed evaluation equals a single process: real processes, real launchers, two simulated machines."""
 
 import json
 import sys
@@ -23,14 +23,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(tiny: Path) -> list[object]:
+def options(tiny: Path) -> list[object]:
     return ["--model", tiny, "--task", "flipflop", "--task", "letters", "--set", "flipflop.length=64", "--limit", "70"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(asked: list[object], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def undisturbed(options: list[object], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = running.evaluate(folder, *asked)
+    done = running.evaluate(folder, *options)
     assert done.returncode == 0, done.stderr
     assert running.starts(folder) == [{"processes": 1, "machines": 1}]
     return running.result(folder)
@@ -38,18 +38,18 @@ def undisturbed(asked: list[object], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.parametrize("batch_size", [1, 64])
 def test_batch_size_does_not_change_result(
-    cli: Run, tmp_path: Path, asked: list[object], undisturbed: bytes, batch_size: int
+    cli: Run, tmp_path: Path, options: list[object], undisturbed: bytes, batch_size: int
 ) -> None:
-    done = cli("harness", "eval", *asked, "--batch-size", batch_size)
+    done = cli("harness", "eval", *options, "--batch-size", batch_size)
     assert done.returncode == 0, done.stderr
     assert running.result(tmp_path) == undisturbed
 
 
 @pytest.mark.parametrize(("processes", "batch_size"), [(2, 64), pytest.param(3, 1, marks=pytest.mark.slow())])
 def test_processes_do_not_change_result(
-    tmp_path: Path, asked: list[object], undisturbed: bytes, processes: int, batch_size: int
+    tmp_path: Path, options: list[object], undisturbed: bytes, processes: int, batch_size: int
 ) -> None:
-    done = running.evaluate(tmp_path, *asked, "--num-processes", processes, "--batch-size", batch_size)
+    done = running.evaluate(tmp_path, *options, "--num-processes", processes, "--batch-size", batch_size)
     assert done.returncode == 0, done.stderr
     assert running.result(tmp_path) == undisturbed
     assert running.starts(tmp_path) == [{"processes": processes, "machines": 1}]
@@ -66,23 +66,23 @@ def test_processes_do_not_change_result(
     ],
     ids=["torchrun", "accelerate"],
 )
-def test_other_launchers(tmp_path: Path, asked: list[object], undisturbed: bytes, launcher: list[str]) -> None:
-    done = running.run(tmp_path, *launcher, "-m", "harness", "eval", *asked)
+def test_other_launchers(tmp_path: Path, options: list[object], undisturbed: bytes, launcher: list[str]) -> None:
+    done = running.run(tmp_path, *launcher, "-m", "harness", "eval", *options)
     assert done.returncode == 0, done.stderr
     assert running.result(tmp_path) == undisturbed
     assert running.starts(tmp_path) == [{"processes": 2, "machines": 1}]
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_slurm(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
-    """What srun tells the tasks of a step, on two nodes."""
+def test_slurm(tmp_path: Path, options: list[object], undisturbed: bytes) -> None:
+    """The environment of srun for the tasks of a step on two nodes."""
     step = {
         "SLURM_JOB_ID": str(running.free_port() % 10_000), "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)", "SLURM_STEP_NODELIST": "127.0.0.[1-2]",
     }  # fmt: skip
     tasks = [
         running.start(
-            tmp_path, *running.HARNESS, "eval", *asked, **step, SLURM_PROCID=str(rank), SLURM_LOCALID="0",
+            tmp_path, *running.HARNESS, "eval", *options, **step, SLURM_PROCID=str(rank), SLURM_LOCALID="0",
         )
         for rank in range(2)
     ]  # fmt: skip
@@ -121,7 +121,7 @@ TYPICAL = "Check the logs of the remote worker before reporting an error. GLHF! 
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("error_text", "wanted"),
     [
         (
             f"{PAIR} Connection closed by peer [127.0.0.1]:52122. This is typically caused by a remote worker "
@@ -149,9 +149,9 @@ TYPICAL = "Check the logs of the remote worker before reporting an error. GLHF! 
         ("word " * 60, "process 3 of this run cannot be reached (" + " ".join(["word"] * 32) + " ...)"),
     ],
 )
-def test_lost_process_error_message(said: str, wanted: str) -> None:
+def test_lost_process_error_message(error_text: str, wanted: str) -> None:
     with pytest.raises(LostProcess) as lost, _lost_process_errors("process 3"):
-        raise RuntimeError(said)
+        raise RuntimeError(error_text)
     assert str(lost.value) == f"{wanted}. Run the same command to resume."
 
 
@@ -167,14 +167,14 @@ def online(hub: Hub, home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_two_machines_download_once_each(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
-    """Two processes on each of two machines that share a folder for runs and nothing else."""
+def test_two_machines_download_once_each(tmp_path: Path, hub: Hub, options: list[object]) -> None:
+    """Two processes on each of two machines that share only the output folder."""
     port = running.free_port()
     machines = [
         running.start(
             tmp_path, *running.TORCHRUN, "--nnodes", 2, "--node-rank", rank, "--nproc-per-node", 2, "--master-addr",
             "127.0.0.1", "--master-port", port, "--local-addr", f"127.0.0.{rank + 1}", "-m", "harness", "eval",
-            "--model", "org/tiny", *asked[2:],
+            "--model", "org/tiny", *options[2:],
             **online(hub, tmp_path / f"home{rank}"),
         )
         for rank in range(2)
@@ -185,7 +185,7 @@ def test_two_machines_download_once_each(tmp_path: Path, hub: Hub, asked: list[o
     fetched = [path for method, path, status in hub.requests if method == "GET" and path.endswith("/model.safetensors")]
     assert len(fetched) == 2, hub.requests
     alone = running.evaluate(
-        tmp_path, "--model", "org/tiny", *asked[2:], "--output", "alone",
+        tmp_path, "--model", "org/tiny", *options[2:], "--output", "alone",
         **online(hub, tmp_path / "home2"),
     )  # fmt: skip
     assert alone.returncode == 0, alone.stderr
@@ -194,12 +194,12 @@ def test_two_machines_download_once_each(tmp_path: Path, hub: Hub, asked: list[o
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_other_processes_do_not_access_hub(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
+def test_other_processes_do_not_access_hub(tmp_path: Path, hub: Hub, options: list[object]) -> None:
     requests: list[list[str]] = []
     for processes in (1, 2):
         before = len(hub.requests)
         done = running.evaluate(
-            tmp_path, "--model", "org/tiny", *asked[2:], "--num-processes", processes, "--output", f"out{processes}",
+            tmp_path, "--model", "org/tiny", *options[2:], "--num-processes", processes, "--output", f"out{processes}",
             **online(hub, tmp_path / f"home{processes}"),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -208,8 +208,8 @@ def test_other_processes_do_not_access_hub(tmp_path: Path, hub: Hub, asked: list
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
-    done = running.evaluate(tmp_path, *asked, "--num-processes", 2, "--tensor-parallel")
+def test_one_model_over_two_processes(tmp_path: Path, options: list[object], undisturbed: bytes) -> None:
+    done = running.evaluate(tmp_path, *options, "--num-processes", 2, "--tensor-parallel")
     assert done.returncode == 0, done.stderr
     ours, theirs = json.loads(running.result(tmp_path)), json.loads(undisturbed)
     assert ours["scores"] == theirs["scores"] and ours["model"] == theirs["model"]

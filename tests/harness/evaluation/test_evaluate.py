@@ -36,7 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_default_evaluation(cli: Run, tmp_path: Path) -> None:
-    """Without a model the bundled one is asked the quick suite, as far as it has words for it."""
+    """Without --model, the bundled LSTM runs the tasks of the quick suite that its vocabulary supports."""
     result = cli("harness", "eval")
     assert result.returncode == 0, result.stderr
     # Each with a reason of its own.
@@ -87,7 +87,7 @@ def test_every_task_on_random_model(cli: Run, tmp_path: Path, tiny: Path) -> Non
     texts = get_config().table("val_dense", 0, 6)["text"].to_pylist()
     walked = [(row, i + 1, int(text[i + 1])) for row, text in enumerate(texts) for i in range(512) if text[i] == "r"]
     assert list(zip(reads["id"], reads["position"], reads["gold"], strict=True)) == walked
-    wrong = sum(said != right for said, right in zip(reads["argmax"], reads["gold_token"], strict=True))
+    wrong = sum(predicted != right for predicted, right in zip(reads["argmax"], reads["gold_token"], strict=True))
     score = scores_of(run)["flipflop", "val_dense"]
     assert (score["errors"], score["n"]) == (wrong, len(walked))
     measured = GlitchRate().compute(predictions=reads["argmax"], references=reads["gold_token"], sequences=reads["id"])
@@ -212,15 +212,15 @@ def test_tokenizer_truncation_and_padding_are_ignored(cli: Run, tmp_path: Path) 
     plain, marked = models.gpt2_like(), models.gpt2_like()
     marked.enable_truncation(20)
     marked.enable_padding(direction="left", length=600)
-    said = []
+    predicted = []
     for name, tokenizer in (("plain", plain), ("marked", marked)):
         models.save_tiny(tmp_path / name, tokenizer)
         result = cli(
             "harness", "eval", "--model", name, "--task", "flipflop", "--limit", "5", "--output", f"runs-{name}"
         )
         assert result.returncode == 0, result.stderr
-        said.append(pq.read_table(only_run(tmp_path / f"runs-{name}") / "observations" / "flipflop.val.parquet"))
-    assert said[0].equals(said[1])
+        predicted.append(pq.read_table(only_run(tmp_path / f"runs-{name}") / "observations" / "flipflop.val.parquet"))
+    assert predicted[0].equals(predicted[1])
 
 
 def test_incomplete_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_pickled_weights_are_refused(cli: Run, tmp_path: Path) -> None:
 
 
 def edit(run: Path, path: Path, table: pa.Table) -> None:
-    """Another table, in a run of which nobody noted the checksums."""
+    """Replaces a table, in a run without checksums."""
     pq.write_table(table, path)
     (run / CHECKSUMS).unlink(missing_ok=True)
 
@@ -261,11 +261,11 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
         table = table.set_column(
             1, "position", pa.array([2 * place + 1 for place in range(table.num_rows)], pa.int32())
         )
-    elif change == "cheat":  # as if whatever was said had been right
-        said = table["argmax"].to_pylist()
-        said[0] = 7 - said[0]
-        table = table.set_column(6, "argmax", pa.array(said, pa.int32())).set_column(
-            5, "gold_token", pa.array(said, pa.int32())
+    elif change == "cheat":  # makes the predictions the targets
+        predicted = table["argmax"].to_pylist()
+        predicted[0] = 7 - predicted[0]
+        table = table.set_column(6, "argmax", pa.array(predicted, pa.int32())).set_column(
+            5, "gold_token", pa.array(predicted, pa.int32())
         )
     elif change == "swap":  # both answers one token
         table = table.set_column(5, "gold_token", pa.array([3] * table.num_rows, pa.int32()))
@@ -303,12 +303,12 @@ def test_completions_of_other_rows_are_refused(cli: Run, tmp_path: Path, tiny: P
 
 
 def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
-    """Ten rows of letters, one of each cell, with the outputs written by hand."""
+    """Ten rows of letters, one of each cell, with handwritten outputs."""
     assert cli("harness", "eval", "--model", tiny, "--task", "letters", "--limit", "10").returncode == 0
     run = only_run(tmp_path / "runs")
     target = get_config("letters").table("test", 0, 10)["answer"].to_pylist()
-    said: list[int | None] = [*target[:4], target[4] + 2, target[5] + 4, None, None, target[8], target[9]]
-    outputs = [" no idea" if number is None else f" {number}." for number in said]
+    predicted: list[int | None] = [*target[:4], target[4] + 2, target[5] + 4, None, None, target[8], target[9]]
+    outputs = [" no idea" if number is None else f" {number}." for number in predicted]
     table = pa.table([range(10), [0] * 10, outputs, [3] * 10], schema=COMPLETIONS)
     edit(run, run / "observations" / "letters.test.parquet", table)
     assert cli("harness", "score", run).returncode == 0
@@ -321,7 +321,7 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
     assert (error["value"], error["n"]) == (pytest.approx(6 / 8), 8)
     assert (failures["value"], failures["errors"], failures["n"]) == (0.2, 2, 10)
     always_zero = [
-        target[row] for row in range(10) if said[row] is not None
+        target[row] for row in range(10) if predicted[row] is not None
     ]  # the smallest of equally frequent answers
     assert error["baseline"] == pytest.approx(sum(always_zero) / 8)
     by_hand = ExactCount().compute(predictions=outputs, references=target)

@@ -1,4 +1,4 @@
-"""Answers from elsewhere: prompts out, answers in, the same scores as a run of the model that gave them."""
+"""External outputs have the same scores as a run of the same model."""
 
 import json
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def anthropic(name: str, output: str, finished: bool) -> dict[str, Any]:
 
 
 def parts_of(*parts: Any) -> Line:
-    """OpenAI's chat lines, whose content is a list of parts; OUTPUT stands for what is said."""
+    """OpenAI's chat lines with a list of parts as content; OUTPUT is the placeholder of the output."""
 
     def line(name: str, output: str, finished: bool) -> dict[str, Any]:
         written = json.loads(json.dumps(parts).replace('"OUTPUT"', json.dumps(output)))
@@ -60,8 +60,8 @@ def parts_of(*parts: Any) -> Line:
 
 def openai_responses(name: str, output: str, finished: bool) -> dict[str, Any]:
     thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "7?"}]}
-    said = {"type": "message", "content": [{"type": "output_text", "text": output, "annotations": []}]}
-    return {"custom_id": name, "response": {"body": {"output": [thought, said], "status": "completed"}}}
+    message_part = {"type": "message", "content": [{"type": "output_text", "text": output, "annotations": []}]}
+    return {"custom_id": name, "response": {"body": {"output": [thought, message_part], "status": "completed"}}}
 
 
 def plain_parts(name: str, output: str, finished: bool) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def prompts(cli: Run, tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def replied(prompt: dict[str, Any]) -> str:
-    """What a model that is right about every second row says."""
+    """The output of a model that is right on every second row."""
     question = prompt["messages"][-1]["content"]
     return scripted.answer("off by one" if int(prompt["id"].rsplit("-", 1)[1]) % 2 else "perfect", question, 0)
 
@@ -119,8 +119,11 @@ def test_external_outputs_become_run(cli: Run, tmp_path: Path, prompts: list[dic
 def test_scores_equal_model_with_same_outputs(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     scripted.save(tmp_path / "model", "off by one", None, scripted.CHATML)
     assert cli("harness", "eval", "--model", "model", *TASKS, "--output", "own").returncode == 0
-    said = [scripted.answer("off by one", one["messages"][-1]["content"], 0) for one in prompts]
-    write(tmp_path / "answers.jsonl", [plain(one["id"], text, True) for one, text in zip(prompts, said, strict=True)])
+    message_part = [scripted.answer("off by one", one["messages"][-1]["content"], 0) for one in prompts]
+    write(
+        tmp_path / "answers.jsonl",
+        [plain(one["id"], text, True) for one, text in zip(prompts, message_part, strict=True)],
+    )
     assert cli(*SCORE).returncode == 0
     own, external = (
         json.loads(next(tmp_path.glob(f"{name}/*/*/result.json")).read_text(encoding="utf-8"))["scores"]
@@ -203,9 +206,12 @@ def test_half_characters_are_replaced(cli: Run, tmp_path: Path, prompts: list[di
 
 def test_refusals_in_all_service_formats(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
     part = {"type": "refusal", "refusal": "I cannot count letters."}
-    told: list[Any] = [{"content": None, "refusal": part["refusal"]}, {"content": [part]}, {"content": [], **part}]
+    messages: list[Any] = [{"content": None, "refusal": part["refusal"]}, {"content": [part]}, {"content": [], **part}]
     lines: list[Any] = [
-        {"custom_id": one["id"], "response": {"status_code": 200, "body": {"choices": [{"message": told[place % 3]}]}}}
+        {
+            "custom_id": one["id"],
+            "response": {"status_code": 200, "body": {"choices": [{"message": messages[place % 3]}]}},
+        }
         if place % 2
         else {"custom_id": one["id"], "response": {"body": {"output": [{"type": "message", "content": [part]}]}}}
         for place, one in enumerate(prompts)

@@ -1,4 +1,4 @@
-"""Glitch rates of functions: the numbers of `harness eval`, errors that are counted by hand, what is refused."""
+"""Glitch rates of functions: equal to `harness eval` and to independent counts; errors for invalid functions."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def memory(ids: torch.Tensor) -> torch.Tensor:
 
 
 def errors_by_hand(split: str, rows: int, **parameters: Any) -> tuple[int, int]:
-    """Of a model that always answers 0: wrong answers and reads, counted in the text."""
+    """Wrong answers and reads of a model that always answers 0, counted in the text."""
     wrong = reads = 0
     for text in get_config("flipflop", **parameters).table(split, 0, rows)["text"].to_pylist():
         answers = [text[place + 1] for place in range(0, len(text), 2) if text[place] == "r"]
@@ -58,7 +58,7 @@ def test_errors_are_those_counted_by_hand(batch_size: int) -> None:
 
 
 def test_glitch_rates_equal_harness_eval(cli: Run, tmp_path: Path) -> None:
-    """A model that errs: the bundled one with its output layer turned."""
+    """The bundled LSTM with a rotated output layer, which makes errors."""
     model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / "lstm")
     with torch.no_grad():
         model.head.weight.mul_(-1)

@@ -1,4 +1,4 @@
-"""`harness eval` from model to result on scripted models: what every score must come to is counted here anew."""
+"""`harness eval` on scripted models; every expected score is counted independently."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ Scores = dict[tuple[str, str, str | None], dict[str, Any]]
 
 @pytest.fixture
 def scored(cli: Run, tmp_path: Path) -> Callable[..., Scores]:
-    """By split, metric and group, what `harness eval` says of a behaviour on the first rows of a task."""
+    """The scores of `harness eval` by split, metric and group, for a behaviour on the first rows of a task."""
 
     def run(
         behaviour: str, task: str, *, memory: dict[str, str] | None = None, chat: bool = False, rows: int = ROWS
@@ -61,16 +61,18 @@ def scored(cli: Run, tmp_path: Path) -> Callable[..., Scores]:
 
 
 def rows_of(task: str, split: str = "test", rows: int = ROWS) -> list[dict[str, Any]]:
-    """The first rows, as the data package gives them with the same parameters."""
-    asked: dict[str, Any] = {"words_per_cell": 10} if task == "strawberry" else {}
+    """The first rows from the data package with the same parameters."""
+    parameters: dict[str, Any] = {"words_per_cell": 10} if task == "strawberry" else {}
     for key, value in SMALL.get(task, {}).items():
-        asked[key] = tuple(map(int, value.split(","))) if key in ("vocabularies", "lengths") else int(value)
-    config = get_config("letters" if task in ("letters-spelled", "strawberry", "letters-histogram") else task, **asked)
+        parameters[key] = tuple(map(int, value.split(","))) if key in ("vocabularies", "lengths") else int(value)
+    config = get_config(
+        "letters" if task in ("letters-spelled", "strawberry", "letters-histogram") else task, **parameters
+    )
     return config.table(split, 0, rows).to_pylist()
 
 
 def counted(task: str, row: dict[str, Any]) -> int:
-    """The right number, from the columns of a row."""
+    """The target number, from the columns of a row."""
     if task == "query-count":
         return sum(word == row["query"] for word in row["tokens"])
     if task == "most-frequent":
@@ -191,8 +193,8 @@ def test_reads_of_random_model(scored: Callable[..., Scores], task: str) -> None
         right = []
         for row in rows_of(task, split):
             if task == "flipflop-prose":
-                said = scripted.LIGHTS[scripted.hash_choice(f"{row['demonstration']} {row['question']}", 2)]
-                right.append(said == row["answer"])
+                predicted = scripted.LIGHTS[scripted.hash_choice(f"{row['demonstration']} {row['question']}", 2)]
+                right.append(predicted == row["answer"])
                 continue
             spaced = " ".join(row["text"])
             places = [match.start() for match in re.finditer("r", spaced)]
@@ -235,11 +237,11 @@ def test_numbers_of_a_perfect_model(scored: Callable[..., Scores], task: str, ch
 @pytest.mark.parametrize("task", NUMBERS)
 def test_numbers_of_constant_model(scored: Callable[..., Scores], task: str) -> None:
     target, expected = target_values(task), expected_baselines_of_numbers(task)
-    said = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
-    scores = scored(f"constant:{said}", task)
+    predicted = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
+    scores = scored(f"constant:{predicted}", task)
     assert value(scores, "accuracy") == pytest.approx(max(expected.values()), abs=1e-8)
     assert value(scores, "skill") == 0
-    off = [said - one for one in target]
+    off = [predicted - one for one in target]
     assert value(scores, "mean_absolute_error") == pytest.approx(sum(map(abs, off)) / ROWS, rel=1e-9, abs=1e-8)
     assert value(scores, "mean_signed_error") == pytest.approx(sum(off) / ROWS, rel=1e-9, abs=1e-8)
 
@@ -303,9 +305,9 @@ def test_histograms_off_by_one(scored: Callable[..., Scores]) -> None:
 
 
 def test_histograms_of_constant_model(scored: Callable[..., Scores]) -> None:
-    """Six letters, once each: right of no word, and right of those of them that occur once."""
-    said = json.dumps(dict.fromkeys("etaoin", 1))
-    scores = scored(f"constant:{said}", "letters-histogram")
+    """Six letters with count 1: wrong for every word, but right for those letters that occur once."""
+    predicted = json.dumps(dict.fromkeys("etaoin", 1))
+    scores = scored(f"constant:{predicted}", "letters-histogram")
     words = [row["word"] for row in rows_of("letters-histogram")]
     right = [word.count(letter) == 1 and letter in "etaoin" for word in words for letter in set(word)]
     assert value(scores, "letter_accuracy") == pytest.approx(sum(right) / len(right), abs=1e-8)
@@ -366,7 +368,7 @@ def recalled(prompt: str) -> tuple[str, str]:
 
 
 def ending(prompt: str, answer: str) -> str:
-    """How the answer stands after the sentence; some names of countries take an article."""
+    """The answer as it follows the sentence; some names of countries have an article."""
     articles = ("USA", "UK", "Netherlands", "Philippines", "Bahamas", "Gambia", "Maldives", "Seychelles")
     return f" the {answer}" if answer in articles else f" {answer}"
 
@@ -382,7 +384,7 @@ def test_facts_of_a_perfect_model(scored: Callable[..., Scores]) -> None:
 
 
 def test_facts_of_constant_model(scored: Callable[..., Scores]) -> None:
-    """The most frequent answer of each relation among the rows, as a baseline has it."""
+    """The most frequent answer of each relation among the rows, as a baseline predicts it."""
     rows = rows_of("capitals", rows=16)
     most = {
         relation: majority([row["answer"] for row in rows if row["relation"] == relation])

@@ -1,4 +1,4 @@
-"""A field of CSV is text in one line, for spreadsheets too."""
+"""CSV cells are single-line text, also for spreadsheets."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def test_csv_cell_escapes_formulas(text: str) -> None:
 
 @pytest.mark.parametrize("text", [*FORMULAS, "x\r=cmd()", "x\n=cmd()", "x\r\n=cmd()", 'say "x"\r=cmd()', "a,b\r+1"])
 def test_csv_cell_stays_in_one_row(text: str) -> None:
-    """Readers differ in what ends a row: a carriage return alone does for some."""
+    """A carriage return alone ends a row for some readers."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(["first", csv_cell(text), "last"])
     assert len(out.getvalue().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""From observations to what is plotted: arrays against slow oracles that go item by item."""
+"""Plot data against slow oracles that count item by item."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ ROWS = {
 
 
 def made_up_run(folder: Path, *, seed: int, model: str = "an-org/a-model", tasks: tuple[str, ...] = tuple(ROWS)) -> Run:
-    """A run whose observations nobody made: each task half right, with refusals, cut-off answers and attacks."""
+    """A synthetic run: each task half right, with refusals, cut-off answers and hostile outputs."""
     rng = np.random.default_rng(seed)
     jobs = []
     (folder / "observations").mkdir(parents=True)
@@ -129,7 +129,7 @@ def rows_of(job: Job) -> list[dict[str, Any]]:
 
 
 def check_shares(curve: Curve, items: dict[str, list[tuple[int, bool]]]) -> None:
-    """A curve against (row, right) of the items of each of its places, one by one."""
+    """Compares a curve with (row, right) of the items of each of its points."""
     assert set(curve.names) == {name for name, found in items.items() if found}
     for i, name in enumerate(curve.names):
         by_row: dict[int, list[bool]] = {}
@@ -191,9 +191,9 @@ def test_errors_of_counts(graded: dict[tuple[str, str], Any], task: str, signed:
     samples: dict[str, list[float]] = {}
     absolute: dict[str, list[int]] = {}
     for i, row in enumerate(rows_of(one.job)):
-        said = one.predicted[i]
-        if said is not None and one.counted[i]:
-            off = said - row["answer"]
+        number = one.predicted[i]
+        if number is not None and one.counted[i]:
+            off = number - row["answer"]
             samples.setdefault(str(row["vocabulary"]), []).append(off if signed else abs(off))
             absolute.setdefault(str(row["vocabulary"]), []).append(abs(10 - row["answer"]))
     (sizes,) = plot_data.columns(one, "vocabulary")
@@ -260,7 +260,7 @@ def test_ranks(graded: dict[tuple[str, str], Any]) -> None:
 
 
 def test_rank_curve_is_clustered_by_fact(graded: dict[tuple[str, str], Any]) -> None:
-    """The first point of the ranks has the interval of the accuracy, which is clustered by fact."""
+    """The first point of the curve has the interval of the accuracy, which is clustered by fact."""
     one: GradedChoices = graded["capitals", "test"]
     one = replace(one, cluster=np.arange(len(one.row)) // 12)
     accuracy = {each.group: each for each in score(one) if each.metric == "accuracy"}

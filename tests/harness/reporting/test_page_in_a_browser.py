@@ -1,4 +1,4 @@
-"""The page of a run and that of two: with a real browser, on a desktop and on a phone, in light and in dark."""
+"""Report and comparison pages in a real browser: desktop and phone, light and dark mode."""
 
 import re
 from dataclasses import replace
@@ -84,7 +84,7 @@ def written(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def opened(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
-    """A page as high as its content, and what went wrong on it or was asked for from elsewhere."""
+    """A page as high as its content, and its errors and external requests."""
     page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -141,7 +141,7 @@ def test_everything_from_a_run_is_escaped(browser: Any, written: dict[str, Path]
 
 
 def test_hostile_outputs_are_shown_verbatim(tmp_path: Path) -> None:
-    """The only wrong answers of this run are attacks."""
+    """The only wrong answers of this run are hostile outputs."""
     run = made_up_run(tmp_path / "run", seed=5, tasks=("letters",))
     (job,) = run.jobs()
     table = observations.read(run.table(job), observations.schema_of(job.task, job.config))
@@ -183,14 +183,14 @@ def test_labels_show_what_differs() -> None:
 
 @pytest.mark.parametrize("wrong", [0, 1, 60])
 def test_bars_of_the_table_show_the_value_itself(tmp_path: Path, wrong: int) -> None:
-    """Not the interval alone, which for a model without an error lies wholly below what it has."""
+    """Not only the interval, which is below the value of a model without errors."""
     run = made_up_run(tmp_path, seed=1, tasks=("letters",))
     (job,) = run.jobs()
     target = job.config.table(job.split, 0, job.rows)["answer"].to_pylist()
-    said = pq.read_table(run.table(job))
+    observed = pq.read_table(run.table(job))
     outputs = pa.array([str(answer + (row < wrong)) for row, answer in enumerate(target)])
     pq.write_table(
-        said.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(target), pa.int32())),
+        observed.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(target), pa.int32())),
         run.table(job),
     )
     page = write_report(run).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Drawings: what each must show, and that nothing else gets into them."""
+"""Plots: required content, and nothing from hostile labels."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ DRAWN = {"svg", "title", "desc", "style", "rect", "g", "path", "text", "defs", "
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[list[Plot]]:
-    """The plots of one run, and those of two runs, one with a name that attacks."""
+    """The plots of one run, and of two runs, one with a hostile name."""
     runs = [made_up_run(tmp_path_factory.mktemp("made") / "run", seed=seed) for seed in (1, 2)]
     runs = [
         GradedRun(label, run, {(job.task.name, job.split): grade(run, job) for job in run.jobs()})
@@ -48,7 +48,7 @@ def test_series_colours_have_contrast(dark: bool) -> None:
 
 
 def test_plots_are_complete(pages: list[list[Plot]]) -> None:
-    """Title, description, labels of both axes, the numbers; no script; nothing asked for from elsewhere."""
+    """Title, description, axis labels, data; no script, no external request."""
     for plot in (plot for page in pages for plot in page):
         for text in (plot.svg, plot.inline):
             root = ElementTree.fromstring(text)
@@ -132,7 +132,7 @@ def test_points_without_errors_are_open_markers() -> None:
 
 
 def test_zero_errors_are_below_other_rates() -> None:
-    """However wide its interval is: few reads bound little, and are no errors."""
+    """Whatever the width of its interval: few reads give a high upper bound without errors."""
     perfect = replace(made_up_curve("perfect", [0.0, 0.0]), high=np.array([0.9, 0.8]))
     plot = line_plots.error_rate_plot("x", "t", [perfect, made_up_curve("b", [0.0001, 0.01])], x_label="x")
     root = ElementTree.fromstring(plot.svg)

@@ -1,4 +1,4 @@
-"""Tables for other programs and for papers; several runs at once, of which some cannot be taken."""
+"""Table file formats, and commands on several runs, some of them unusable."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ TASKS = ("flipflop", "letters", "strawberry")
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
-    """Two finished runs of one model and one of another, with seeds that give them other answers."""
+    """Two runs of one model and one run of another, with different seeds and answers."""
     found = []
     for seed, (model, name) in enumerate([("org/one", "a"), ("org/one", "b"), ("org/two", "c")]):
         folder = tmp_path / "runs" / model.replace("/", "--") / name
@@ -39,7 +39,7 @@ def scores(run: Path) -> list[dict[str, Any]]:
 
 
 def expected(tmp_path: Path, run: Path) -> list[dict[str, Any]]:
-    """Of result.json, the accuracies of whole splits."""
+    """The accuracies of whole splits in result.json."""
     return [one for one in scores(tmp_path / run) if one["metric"] == "accuracy" and one["group"] is None]
 
 
@@ -48,11 +48,11 @@ def test_csv_and_json_have_the_numbers_of_result_json(cli: Run, tmp_path: Path, 
     done = cli("harness", verb, *runs, "--format", "csv")
     assert done.returncode == 0, done.stderr
     lines = list(csv.DictReader(io.StringIO(done.stdout)))
-    told = json.loads(cli("harness", verb, *runs, "--format", "json").stdout)
-    text = [{key: "" if value is None else str(value) for key, value in line.items()} for line in told]
+    entries = json.loads(cli("harness", verb, *runs, "--format", "json").stdout)
+    text = [{key: "" if value is None else str(value) for key, value in line.items()} for line in entries]
     assert lines == text and len(lines) > 0
     for run in runs:
-        of_run = [line for line in told if line["run"] == str(run) and line["group"] is None]
+        of_run = [line for line in entries if line["run"] == str(run) and line["group"] is None]
         assert [(line["task"], line["split"], line["accuracy"], line["low"], line["errors"]) for line in of_run] == [
             (one["task"], one["split"], one["value"], one["low"], one["errors"]) for one in expected(tmp_path, run)
         ]
@@ -92,12 +92,12 @@ def test_a_comparison(cli: Run, tmp_path: Path, runs: list[Path]) -> None:
 def test_comparison_remarks_go_to_stderr(cli: Run, tmp_path: Path) -> None:
     for rows in (4, 3):
         (tmp_path / f"answers-{rows}.jsonl").touch()
-        cli("harness", "prompts", "--task", "letters", "--limit", rows, "--out", f"asked-{rows}.jsonl")
-        lines = (tmp_path / f"asked-{rows}.jsonl").read_text(encoding="utf-8").splitlines()
+        cli("harness", "prompts", "--task", "letters", "--limit", rows, "--out", f"prompts-{rows}.jsonl")
+        lines = (tmp_path / f"prompts-{rows}.jsonl").read_text(encoding="utf-8").splitlines()
         answers = "\n".join(json.dumps({"id": json.loads(line)["id"], "output": "3"}) for line in lines)
         (tmp_path / f"answers-{rows}.jsonl").write_text(answers, encoding="utf-8")
-        asked = ("--prompts", f"asked-{rows}.jsonl", "--model", f"org/m{rows}", "--format", "csv")
-        done = cli("harness", "score", "--outputs", f"answers-{rows}.jsonl", *asked)
+        options = ("--prompts", f"prompts-{rows}.jsonl", "--model", f"org/m{rows}", "--format", "csv")
+        done = cli("harness", "score", "--outputs", f"answers-{rows}.jsonl", *options)
         assert done.returncode == 0 and done.stdout.startswith("model,revision,run,task,"), done.stderr
         assert "run.json, observations" in done.stderr
     done = cli(

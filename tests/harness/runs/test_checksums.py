@@ -1,4 +1,4 @@
-"""A finished table in which anything has changed gives no score: its checksum is beside run.json."""
+"""A changed observation table is refused, by its checksum beside run.json."""
 
 import hashlib
 import json
@@ -53,8 +53,8 @@ def test_every_flipped_bit_is_found(cli: Run, run: Path) -> None:
     chance = random.Random(0)
     for bit in [0, bits - 1, *(chance.randrange(bits) for _ in range(60))]:
         flip(path, bit)
-        said = refused(cli("harness", "score", run))
-        assert "flipflop.val_dense.parquet has changed since it was written" in said and "harness eval" in said
+        message = refused(cli("harness", "score", run))
+        assert "flipflop.val_dense.parquet has changed since it was written" in message and "harness eval" in message
         flip(path, bit)
     assert (run / "result.json").read_bytes() == before
     assert cli("harness", "score", run).returncode == 0
@@ -100,8 +100,8 @@ def test_damaged_checksums_give_no_traceback(cli: Run, run: Path, content: bytes
 
 def test_external_outputs_have_checksums(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "prompts", "--task", "letters", "--limit", "6", "--out", "prompts.jsonl").returncode == 0
-    asked = [json.loads(line) for line in (tmp_path / "prompts.jsonl").read_text("utf-8").splitlines()]
-    answers = "".join(json.dumps({"id": one["id"], "output": "3"}) + "\n" for one in asked)
+    prompts = [json.loads(line) for line in (tmp_path / "prompts.jsonl").read_text("utf-8").splitlines()]
+    answers = "".join(json.dumps({"id": one["id"], "output": "3"}) + "\n" for one in prompts)
     (tmp_path / "answers.jsonl").write_text(answers, "utf-8")
     words = ("harness", "score", "--outputs", "answers.jsonl", "--model", "an-org/a-model")
     assert cli(*words).returncode == 0

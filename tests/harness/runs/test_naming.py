@@ -1,4 +1,4 @@
-"""Two models that differ in an adapter, in quantization or in a GGUF file are called differently for people."""
+"""Models that differ in adapter, quantization or GGUF file have different display names."""
 
 import io
 from pathlib import Path

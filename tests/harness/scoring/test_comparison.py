@@ -36,7 +36,7 @@ from tests.support import models
 TASKS = ("flipflop", "letters", "letters-histogram", "strawberry", "capitals")
 ROWS = {"a": 16, "b": 12}
 TURNS = {"a": 3, "b": 2}
-Items = dict[tuple[int, int], tuple[bool, int | str, str]]  # (row, place) -> whether right, turn or position, said
+Items = dict[tuple[int, int], tuple[bool, int | str, str]]  # (row, place) -> whether right, turn or position, predicted
 
 
 def evaluate(folder: Path, kind: str, *words: object) -> Run:
@@ -48,7 +48,7 @@ def evaluate(folder: Path, kind: str, *words: object) -> Run:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Run, Run]:
-    """Two models of other weights and shapes; what they say of numbers is then made right now and then."""
+    """Two random models of different shapes; some of their numbers are then replaced by right answers."""
     found = []
     for name, kind in (("a", "gpt2"), ("b", "llama")):
         words = [word for task in TASKS for word in ("--task", task)]
@@ -59,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Ru
 
 
 def doctor(run: Run, chance: random.Random) -> None:
-    """Half of all answers become right, the others wrong; a few become no numbers."""
+    """Makes half of the answers right and the others wrong; some logits non-finite."""
     for job in run.jobs():
         table = pq.read_table(run.table(job)).to_pylist()
         rows = job.config.table(job.split, 0, job.rows).to_pylist()
@@ -91,22 +91,22 @@ def walked(run: Run, name: str) -> Items:
     (job,) = (job for job in run.jobs() if job.name == name)
     data = job.config.table(job.split, 0, job.rows).to_pylist()
     for line in pq.read_table(run.folder / "observations" / f"{name}.parquet").to_pylist():
-        row, asked = line["id"], data[line["id"]]
+        row, row_data = line["id"], data[line["id"]]
         if isinstance(task, ReadTask):
             if not math.isnan(line["logprobs"][0]):
-                said = {line["gold_token"]: str(line["gold"]), 999: "another token"}.get(
+                predicted = {line["gold_token"]: str(line["gold"]), 999: "another token"}.get(
                     line["argmax"], str(1 - line["gold"])
                 )
-                rows[row, line["position"]] = (line["argmax"] == line["gold_token"], line["position"], said)
+                rows[row, line["position"]] = (line["argmax"] == line["gold_token"], line["position"], predicted)
         elif isinstance(task, ChoiceTask):
             best = max(range(len(line["logprobs"])), key=line["logprobs"].__getitem__)
-            rows[row, 0] = (best == line["gold"], 0, asked["answer"] if best == line["gold"] else "")
+            rows[row, 0] = (best == line["gold"], 0, row_data["answer"] if best == line["gold"] else "")
         elif line["tokens"] >= 0 and isinstance(task, HistogramTask):
-            counts = sorted((c, asked["word"].lower().count(c)) for c in set(asked["word"].lower()))
+            counts = sorted((c, row_data["word"].lower().count(c)) for c in set(row_data["word"].lower()))
             right = json.loads(line["output"]) == dict(counts)
             rows[row, 0] = (right, 0, " ".join(f"{c}={n}" for c, n in counts) if right else "q=9")
         elif line["tokens"] >= 0:
-            rows[row, line["turn"]] = (line["output"] == str(asked["answer"]), line["turn"], line["output"])
+            rows[row, line["turn"]] = (line["output"] == str(row_data["answer"]), line["turn"], line["output"])
     return rows
 
 
@@ -137,7 +137,7 @@ def test_comparison_equals_loops_over_tables(runs: tuple[Run, Run]) -> None:
 
 
 def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int, int]]) -> None:
-    """The table lists those items, in order, with what was said."""
+    """The table lists the differing items in order, with the predictions."""
     lines = one.items.to_pylist()
     assert [line["id"] for line in lines] == [row for row, _ in unlike] and lines
     for line, key in zip(lines, unlike, strict=True):
@@ -152,9 +152,9 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
 
 
 def test_remarks_on_rows_and_data(runs: tuple[Run, Run], tmp_path: Path) -> None:
-    told = remarks(*runs, ("A", "B"))
-    assert "letters.test: A has 16 rows, B has 12; compared on the first 12" in told
-    assert "strawberry.test: turns: A 3, B 2" in told
+    sentences = remarks(*runs, ("A", "B"))
+    assert "letters.test: A has 16 rows, B has 12; compared on the first 12" in sentences
+    assert "strawberry.test: turns: A 3, B 2" in sentences
     assert remarks(runs[0], runs[0], ("A", "B")) == []
     page = write_comparison(runs, tmp_path / "out").read_text(encoding="utf-8")
     assert "16 rows" in page and "has 12; compared on the first 12</p>" in page
@@ -170,19 +170,19 @@ def test_remarks_on_rows_and_data(runs: tuple[Run, Run], tmp_path: Path) -> None
 def test_remarks_on_prompting(runs: tuple[Run, Run]) -> None:
     (letters,) = (job for job in runs[0].jobs() if job.task.name == "letters")
 
-    def told(**prompting: Any) -> list[str]:
+    def sentences(**prompting: Any) -> list[str]:
         facts = deepcopy(runs[0].facts)
         facts["data"]["tasks"]["letters"]["prompting"] |= prompting
         return remarks(runs[0], Run(runs[0].folder, facts), ("one", "other"))
 
     assert letters.prompting.shots == 0
-    assert told(template="ab", shots=4, system="Think.", thinking=100) == [
+    assert sentences(template="ab", shots=4, system="Think.", thinking=100) == [
         "letters.test: other uses its chat template, one plain text",
         "letters.test: few-shot examples: one 0, other 4",
         "letters.test: system prompt: one none, other 'Think.'",
         "letters.test: tokens for thinking: one 0, other 100",
     ]
-    assert told(switch="thinking") == []  # the model's own
+    assert sentences(switch="thinking") == []  # the model's own
 
 
 def test_a_run_and_itself(runs: tuple[Run, Run]) -> None:
@@ -252,7 +252,7 @@ def test_points(value: float, text: str) -> None:
 
 
 def changed(run: Run, folder: Path, change: Callable[[dict[str, Any]], object]) -> Run:
-    """A copy of a run of which run.json says something else."""
+    """A copy of a run with a changed run.json."""
     shutil.copytree(run.folder, folder)
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     change(facts)
