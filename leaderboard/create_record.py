@@ -18,12 +18,15 @@ from typing import Any
 
 from filelock import FileLock
 
+from fflm_data.number_formats import percent
 from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.models.source import folder_name
 from harness.reporting import table
 from harness.runs import observations
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
+from harness.scoring.headline import headlines
 from harness.scoring.scores import score_run
 from leaderboard.hub import repository
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
+from fflm_data.answers import ParsedCount, ParsedHistogram, first_line, is_complete, parse, parse_histogram
 from fflm_data.arrays import Bools, Floats, Ints
 from fflm_data.config import Config
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from harness.errors import UserError
 from harness.tasks.wording import HISTOGRAM, NUMBER, Wording
 
@@ -210,7 +210,7 @@ class NumberTask(CompletionTask):
         """The right number of each row."""
         return np.asarray(rows["answer"], dtype=np.int64)
 
-    def read(self, output: str, cut_off: bool) -> Reading:
+    def read(self, output: str, cut_off: bool) -> ParsedCount:
         """The number that an answer says."""
         return parse(output, cut_off)
 
@@ -238,7 +238,7 @@ class HistogramTask(CompletionTask):
     def target(self, rows: pa.Table) -> list[dict[str, int]]:
         """The counts of the letters that occur, by row."""
 
-    def read(self, output: str, cut_off: bool) -> HistogramReading:
+    def read(self, output: str, cut_off: bool) -> ParsedHistogram:
         """The counts that an answer says."""
         return parse_histogram(output, cut_off)
 

@@ -7,7 +7,7 @@ name and version of its suite: a task that joins a suite makes a new version, an
 
 from dataclasses import dataclass
 
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from harness.errors import OtherVersion, UserError
 from harness.tasks import Task, all_tasks
 

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from huggingface_hub import CommitOperationAdd, EvalResultEntry, HfApi, eval_result_entries_to_yaml
 
 from fflm_data.eval_yaml import EVAL_FILE
-from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, not_a_name, require_token
+from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, invalid_name_error, require_token
 from fflm_data.manifest import MANIFEST_FILE, Manifest
 from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.models.reference import MODELS
 from harness.prompts.jobs import Job
 from harness.runs.run import EXTERNAL, Run
+from harness.scoring.headline import Headline, headlines
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, ReadTask
 from leaderboard.hub import eval_results
@@ -71,7 +71,7 @@ def propose(run: Run, dataset: str, source_url: str | None = None) -> str:
         EvalResultEntry(
             dataset_id=dataset,
             task_id=job.name,
-            value=score["value"],
+            value=score.accuracy,
             dataset_revision=benchmark.revision,
             date=run.facts["created"],
             source_url=source_url,
@@ -111,7 +111,7 @@ def import_command(models: list[str], dataset: str, checkout: Path) -> None:
     folder = records_of(checkout).parent / REPORTED
     for name in [dataset, *models]:
         if not REPOSITORY.fullmatch(name):
-            raise not_a_name(name)
+            raise invalid_name_error(name)
     api = HfApi()
     for model in models:
         with hub_errors(model, kind=MODEL):

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data.arrays import Bools, Floats, Ints
-from harness.engine.capabilities import Completing
+from harness.engine.capabilities import DecodingMethod
 from harness.engine.decoding import Decoder, Limit
 from harness.planning.plans import ChoicePlan, CompletionPlan, ContinuationPlan, DialoguePlan, ReadPlan
 from harness.prompts.jobs import Job

@@ -27,7 +27,7 @@ from fflm_data.terminal import Bar
 from harness.errors import UserError
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.error_examples import ErrorExample, error_examples
-from harness.runs.run import Run, read_by_older_rules
+from harness.runs.run import Run, tasks_of_older_versions
 from harness.runs.version import HARNESS_VERSION
 from harness.scoring.comparison import item_texts
 from harness.scoring.grading import Graded, GradedCompletions, grade

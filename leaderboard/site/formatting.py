@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from harness.reporting.table import percent
+from fflm_data import number_formats
+from fflm_data.number_formats import percent, typographic
 
 # Content security policy. `serve` adds frame-ancestors, which is only valid in a header.
 POLICY = (

@@ -7,11 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fflm_data import GENERATOR_VERSION
+from fflm_data.number_formats import percent
 from harness.prompts.preview import show
 from harness.reporting.error_examples import ErrorExample
-from harness.reporting.headline import skill_text
 from harness.reporting.page import provenance
-from harness.reporting.table import percent
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import Task, all_tasks
 from leaderboard.quoting import shorten, visible

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from harness.scoring.headline import headlines
 from leaderboard.attestations import FRESH
 from leaderboard.site.entries import Cell, Entry, Gap, Place, PromptingOptions, RetiredRecord, Source
 

@@ -19,7 +19,7 @@ from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.leaderboard.record_edits import Json, edit, make_consistent, make_record, only_run, resign
 from tests.leaderboard.site_fixtures import attest, index_of, make_answers_record
 from tests.support import scripted
-from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS
+from tests.support.chat_templates import CHEATS, HONEST, LATER_CHEATS, UNBOUNDED
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "extra_special_tokens": ["<|a|>"]}
 

@@ -98,7 +98,7 @@ def test_tokenizers_without_a_word_for_much_are_taken(tmp_path: Path) -> None:
     require_bounded(tmp_path / "tokenizer.json")
 
 
-@pytest.mark.parametrize("family", ["byte_level", "with_bos_and_eos", "wordless", "blind"])
+@pytest.mark.parametrize("family", ["byte_level", "with_bos_and_eos", "unknown_instructions", "shared_symbol_token"])
 def test_small_vocabularies_are_taken(tmp_path: Path, family: str) -> None:
     """Also those that know few of the words that are tried."""
     made: Tokenizer = models.byte_level([]) if family == "byte_level" else getattr(models, family)()

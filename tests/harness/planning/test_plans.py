@@ -69,9 +69,9 @@ def test_answers_written_digit_by_digit_are_refused() -> None:
     [
         (models.merged, "not one token of its own"),
         (models.trailing, "not one token of its own"),
-        (models.blind, "has no token for parts"),
-        (models.wordless, "has no token for parts"),
-        (models.error_examples, "the tokens before it give it away"),
+        (models.shared_symbol_token, "has no token for parts"),
+        (models.unknown_instructions, "has no token for parts"),
+        (models.revealing_space, "the tokens before it give it away"),
     ],
 )
 def test_inseparable_answers_are_refused(build: Callable[[], Tokenizer], reason: str) -> None:
@@ -82,7 +82,7 @@ def test_inseparable_answers_are_refused(build: Callable[[], Tokenizer], reason:
 def test_an_answer_that_changes_its_token_is_refused() -> None:
     rows = pa.table({"text": ["w1i0r1r1w0r0", "w1i0r1r1w1r1"]})
     with pytest.raises(UserError, match="at character 22 apart: its token changes"):
-        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.fickle()))
+        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.context_dependent()))
 
 
 def test_completions_are_planned_in_the_order_of_their_texts() -> None:

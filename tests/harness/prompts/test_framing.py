@@ -15,7 +15,7 @@ from harness.prompts.rendering import exchange, prompt_ids, prompt_texts
 from tests.conftest import Run, refused
 from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, said_by_hand
 from tests.support import models, scripted
-from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS, NO_SYSTEM
+from tests.support.chat_templates import CHEATS, HONEST, LATER_CHEATS, NO_SYSTEM, UNBOUNDED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -149,10 +149,10 @@ def test_the_evaluation_refuses_in_a_line(cli: Run, tmp_path: Path, cheat: str) 
 
 
 @pytest.mark.slow("harness/prompts")
-@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize("kind", UNBOUNDED)
 def test_templates_without_end_are_refused_in_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "MOST_SECONDS", 2)
-    made = tokenizer(ENDLESS[kind])
+    made = tokenizer(UNBOUNDED[kind])
     began = time.monotonic()
     with pytest.raises(UserError, match=r"refuses \(|leaves out") as error:
         resolve_prompting(PromptRequest(), made)

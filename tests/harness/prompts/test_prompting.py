@@ -243,7 +243,7 @@ def test_a_changed_record_of_it_is_refused(cli: Run, tmp_path: Path, change: dic
     facts["data"]["tasks"]["letters"]["prompting"] |= change
     (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     for verb in ("score", "report"):
-        assert "run.json does not say what was run" in refused(cli("harness", verb, run))
+        assert "run.json is invalid" in refused(cli("harness", verb, run))
 
 
 def test_what_a_system_prompt_says_of_thinking_opens_none() -> None:

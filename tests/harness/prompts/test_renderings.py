@@ -70,11 +70,11 @@ def test_a_refusal_to_a_question_says_the_same(cli: Run) -> None:
     line = refused(cli("harness", "ask", "--task", "letters", "--row", "0"))
     assert line.endswith("--task flipflop --task flipflop-piecewise, or name another --model")
     line = refused(cli("harness", "ask", "How many r are in berry?"))
-    assert line.endswith("ask in words that it has tokens for, or name another --model")
+    assert line.endswith("Use words in its vocabulary, or another --model.")
 
 
 def test_a_tokenizer_for_no_task_is_told_so(cli: Run, tmp_path: Path) -> None:
-    models.save_tiny(tmp_path / "model", models.wordless(), kind="llama")
+    models.save_tiny(tmp_path / "model", models.unknown_instructions(), kind="llama")
     for asked in (["--task", "letters"], ["--suite", "quick"]):
         line = refused(cli("harness", "eval", "--model", "model", *asked))
         assert line.endswith("it can encode the texts of no task, name another --model")
@@ -119,7 +119,7 @@ def test_a_model_of_characters(cli: Run, tmp_path: Path) -> None:
     [
         (characters(unknown=True), True),
         (characters(whole=r"[wri]\d|."), False),  # an instruction and its symbol are one word
-        (models.blind(), False),
+        (models.shared_symbol_token(), False),
     ],
 )
 def test_the_other_rendering_is_advised_where_it_fits(
@@ -130,7 +130,7 @@ def test_the_other_rendering_is_advised_where_it_fits(
     assert ("add --set flipflop.rendering=plain" in line) == fits
 
 
-def test_the_other_way_round(cli: Run, tmp_path: Path) -> None:
+def test_comparison_is_antisymmetric(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "model", models.numbers(2))
     line = refused(cli("harness", "eval", "--model", "model", "--task", "flipflop", *ASKED, *PLAIN))
     assert line.endswith("its tokens fit the spaced rendering: add --set flipflop.rendering=spaced")

@@ -1,4 +1,4 @@
-"""Two models that differ in an adapter, in quantization or in a GGUF file are called differently for people."""
+"""Models that differ in adapter, quantization or GGUF file have different display names."""
 
 import io
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from harness.reporting.comparison_table import comparison_table
-from harness.reporting.labels import labels
 from harness.reporting.page import write_comparison, write_report
+from harness.reporting.run_labels import labels
 from harness.reporting.table import summary
 from harness.runs.naming import adapter_of, label, loaded_as, title
 from harness.runs.run import Run
@@ -49,20 +49,20 @@ def test_names(more: dict[str, Any], called: str, brief: str, form: str | None) 
     assert adapter_of(model).startswith(more["adapter"]["id"] if more.get("adapter") else "")
 
 
-def test_a_folder_is_called_after_its_gguf_file_already() -> None:
+def test_local_gguf_file_is_named_once() -> None:
     assert title(BASE | Q4 | {"id": "local/m.Q4"}) == "local/m.Q4 @ c9ee93047815"
 
 
 @pytest.mark.parametrize("one", [PLAIN, LORA, LATER, OTHER, FOUR, Q4, Q8])
 @pytest.mark.parametrize("other", [PLAIN, LORA, LATER, OTHER, FOUR, Q4, Q8])
-def test_labels_of_several(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_labels_are_distinct(one: dict[str, Any], other: dict[str, Any]) -> None:
     a, b = labels([BASE | one, BASE | other])
     assert a != b and a.startswith("org/base") and not a.endswith(" ")
     assert (" (1)" in a) == (one == other)
     assert ("org/lora" in a) == (one in (LORA, LATER)) and ("4bit" in b) == (other == FOUR)
 
 
-def test_a_run_that_says_only_what_older_ones_do() -> None:
+def test_labels_of_older_runs() -> None:
     assert labels([BASE, BASE | {"dtype": "bfloat16"}]) == ["org/base float32", "org/base bfloat16"]
 
 
