@@ -195,10 +195,9 @@ def _show(ready: Prepared) -> None:
 def _description(ready: Prepared) -> str:
     """Returns the text of the pull request: a line per task and split."""
     lines = [
-        f"- {score['task']}.{score['split']}: accuracy {table.percent(score['value'])}% ({table.percent(score['low'])} "
-        f"to {table.percent(score['high'])}), {score['errors']:,} errors / {score['n']:,}"
-        for score in ready.result["scores"]
-        if score["metric"] == "accuracy" and score["group"] is None
+        f"- {line.task}.{line.split}: accuracy {percent(line.accuracy)}% "
+        f"({percent(line.interval.low)} to {percent(line.interval.high)}), {line.errors:,} errors / {line.n:,}"
+        for line in headlines(ready.result)
     ]
     submission = ready.record.submission
     about = f"{submission.division}; observations {submission.licence}; contact {submission.contact}"

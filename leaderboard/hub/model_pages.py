@@ -173,7 +173,7 @@ def _task_ids(content: bytes, dataset: str) -> frozenset[str]:
         raise HubError(f"{EVAL_FILE} of {dataset} has no tasks. Push the dataset again with fflm-data push.") from None
 
 
-def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, dict[str, Any]]]:
+def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, Headline]]:
     """Yields the accuracy of each published split that was evaluated in full with finite logits."""
     whole = {
         (job.task.name, job.split): job
@@ -185,15 +185,13 @@ def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, dict[str, Any
     }
     if not whole:
         return
-    scores = score_run(run)["scores"]
-    non_finite = {(score["task"], score["split"]) for score in scores if score["metric"] == "not_a_number"}
-    for score in scores:
-        place = (score["task"], score["split"])
-        if score["metric"] == "accuracy" and score["group"] is None and place in whole and place not in non_finite:
-            yield whole[place], score
+    for line in headlines(score_run(run)):
+        place = (line.task, line.split)
+        if place in whole and not line.nonfinite:
+            yield whole[place], line
 
 
-def _notes(run: Run, job: Job, score: dict[str, Any]) -> str:
+def _notes(run: Run, job: Job, score: Headline) -> str:
     """Returns version, options and interval of a score, in one line."""
     model = run.facts["model"]
     version = f"fflm {run.facts['environment'].get('fflm')}"
@@ -201,8 +199,8 @@ def _notes(run: Run, job: Job, score: dict[str, Any]) -> str:
     if model["dtype"] != EXTERNAL:
         notes.append(str(model["dtype"]))
     notes += [str(model[key]) for key in ("gguf_file", "quantization") if model.get(key)]
-    interval = f"95% interval {score['low']:.4f} to {score['high']:.4f}"
-    return ", ".join([*notes, *_prompting(job), f"n = {score['n']:,}", interval])
+    interval = f"95% interval {score.interval.low:.4f} to {score.interval.high:.4f}"
+    return ", ".join([*notes, *_prompting(job), f"n = {score.n:,}", interval])
 
 
 def _prompting(job: Job) -> list[str]:

@@ -241,7 +241,9 @@ class ReplayComparison:
     def _greedy_decoder(self, job: Job, plan: CompletionPlan) -> GreedyDecoder:
         engine, task = self.model.engine, cast(CompletionTask, job.task)
         # It does not generate here: it provides end tokens and detokenization.
-        decoder = Decoder(engine.forward, engine.reading(plan.prompts[0]), Completing(False), engine.tokenizer, 0)
+        decoder = Decoder(
+            engine.forward, engine.read_method(plan.prompts[0]), DecodingMethod(False), engine.tokenizer, 0
+        )
         is_complete = None if job.prompting.chat else task.is_complete
         limit = Limit(job.prompting.max_new_tokens(task), plan.ends | decoder.ends, is_complete)
-        return GreedyDecoder(engine.logprobs, decoder.decode, engine.tokenizer, limit, self.tolerance)
+        return GreedyDecoder(engine.logprobs, decoder.text, engine.tokenizer, limit, self.tolerance)

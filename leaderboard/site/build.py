@@ -51,7 +51,7 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     records = RECORDS if records is None else records
     recorded = list(find_records(records))
     known = {record.folder.resolve() for record in recorded}
-    given = of_each([folder for folder in runs if folder.resolve() not in known], _showable)
+    given = for_each_run([folder for folder in runs if folder.resolve() not in known], _showable)
     reported = read_reported(records.parent / "reported")
     if not recorded and not given and not reported:
         raise UserError(f"{records} has no records, and there is no run to show. Name run folders with --run.")
@@ -155,7 +155,7 @@ def _digest(run: Run) -> str:
 
 def _showable(run: Run) -> Run:
     """Returns the run. Raises UserError unless it is finished and over the default data."""
-    complete(run)
+    require_complete(run)
     _digest(run)
     _require_default_data(run)
     return run

@@ -126,7 +126,7 @@ def find_one(run: Run, day: str) -> Findings:
     except (OSError, ValueError):
         stored = None
     # An older version may have had other scores. The site shows those of this version.
-    is_older = run.facts["environment"].get("fflm") != HARNESS_VERSION or read_by_older_rules(run)
+    is_older = run.facts["environment"].get("fflm") != HARNESS_VERSION or tasks_of_older_versions(run)
     if stored != result and not is_older:
         raise UserError(
             f"{run.folder}/result.json does not match its observations. Remove the record, or for a local run type "

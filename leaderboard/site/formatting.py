@@ -11,7 +11,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
-MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+DASH = "\N{EN DASH}"
 # Characters outside XML 1.0 or UTF-8: control characters, surrogates.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -37,8 +37,12 @@ def interval(low: float, high: float) -> str:
 
 def points(value: float) -> str:
     """Formats a difference of shares in percentage points, with its sign."""
-    text = f"{100 * value:+.2f}"
-    return text.replace("-", MINUS) if float(text) else "0.00"
+    return typographic(number_formats.points(value))
+
+
+def skill(value: float) -> str:
+    """Formats a skill."""
+    return typographic(number_formats.skill(value))
 
 
 def span(best: int, worst: int) -> str:

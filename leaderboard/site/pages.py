@@ -43,7 +43,7 @@ def environment() -> Any:
         auto_reload=False,
     )
     jinja.filters |= {
-        "percent": percent, "count": formatting.count, "short": formatting.short_count, "skill": skill_text,
+        "percent": percent, "count": formatting.count, "short": formatting.short_count, "skill": formatting.skill,
         "points": formatting.points, "shorten": shorten, "visible": visible, "x": _x,
     }  # fmt: skip
     jinja.globals |= {

@@ -74,8 +74,8 @@ def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: fl
     for (name, tally), rows_sampled in zip(tallies.items(), counts.tolist(), strict=True):
         place = int(name[1:].partition(".")[0])
         if place >= len(tables):
-            right = np.ones((asked, 2), dtype=bool)
-            tally.add_answers(np.arange(asked), right, right)
+            right = np.ones((rows_sampled, 2), dtype=bool)
+            tally.add_answers(np.arange(rows_sampled), right, right)
             continue
         table = tables[place]
         chosen = [table.rows[row] for row in rng.integers(0, len(table.rows), rows_sampled)]
@@ -85,15 +85,16 @@ def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: fl
         recorded, target = table.logprobs[reads], table.target[reads]
         # Both were computed somewhere, with noise.
         noisy = [
-            said + rng.normal(0, NOISE[dtype] / np.sqrt(2), said.shape) * tolerance.allowed(said) for _ in range(2)
+            recorded + rng.normal(0, NOISE[dtype] / np.sqrt(2), recorded.shape) * tolerance.allowed(recorded)
+            for _ in range(2)
         ]
         record = raised(noisy[0], target, tolerance, (rng.random(len(target)) < share).astype(np.float64))
-        allowed, right = tolerance.allowed(noisy[1]), np.arange(said.shape[1]) == target[:, None]
+        allowed, right = tolerance.allowed(noisy[1]), np.arange(recorded.shape[1]) == target[:, None]
         different |= bool(exceeds(record, noisy[1], allowed).any())
         tally.add_differences(np.abs(record - noisy[1]).ravel(), allowed.ravel(), right.ravel())
         best = [np.argmax(values, axis=1) for values in (record, noisy[1])]
         flips += int((best[0] != best[1]).sum())
-        clusters = np.repeat(np.arange(asked), [len(row) for row in chosen])
+        clusters = np.repeat(np.arange(rows_sampled), [len(row) for row in chosen])
         tally.add_answers(clusters, *(np.stack([one == target] * 2, axis=1) for one in best))
     return different or any(find_bias(tallies, flips))
 

@@ -859,7 +859,7 @@ def test_replay_refuses_another_model(folder: Path, tiny: Path, change: Callable
 
 
 def test_replay_refuses_missing_rows(folder: Path, tiny: Path) -> None:
-    assert "are not those of its" in refusal(edit_table(folder, "letters.test", lambda lines: lines.pop()), tiny)
+    assert "do not match its" in refusal(edit_table(folder, "letters.test", lambda lines: lines.pop()), tiny)
 
 
 def refusal(record: Record, model: Path | None) -> str:

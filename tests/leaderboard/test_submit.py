@@ -413,7 +413,7 @@ def test_hub_pull_request_with_other_changes_is_refused(
 
 
 def test_hub_errors(cli: Run, hub: Hub, results: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "there is no data set org/nothing" in refused(
+    assert "cannot find or access the dataset org/nothing" in refused(
         cli("harness", "submit", run_folder, "--to", "org/nothing", *TERMS)
     )
     monkeypatch.setenv("HF_TOKEN", "hf_nobody")

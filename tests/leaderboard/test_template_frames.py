@@ -103,7 +103,7 @@ def test_templates_that_change_messages_are_refused(finished: Path, records: Pat
 @pytest.mark.slow("leaderboard/verification", "harness/prompts")
 @pytest.mark.parametrize("kind", ["powers", "repeats", "doubles", "writes much"])
 def test_endless_templates_are_refused(finished: Path, records: Path, kind: str) -> None:
-    (message,) = verdict_of(forged(finished, records, with_template(ENDLESS[kind])), records).reasons
+    (message,) = verdict_of(forged(finished, records, with_template(UNBOUNDED[kind])), records).reasons
     assert "refuses (it " in message and "\n" not in message
 
 

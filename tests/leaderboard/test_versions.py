@@ -92,7 +92,8 @@ def test_other_fields_of_an_older_result_must_match(finished: Path, tmp_path: Pa
 @pytest.mark.parametrize("version", [1, 2, LETTERS.version + 1])
 def test_other_task_versions_are_not_read(finished: Path, tmp_path: Path, version: int) -> None:
     folder = of_version(version, finished, tmp_path)
-    with pytest.raises(OtherVersion, match=f"has version {version} of task letters, this is version {LETTERS.version}"):
+    message = f"has version {version} of task letters, and this is version {LETTERS.version}"
+    with pytest.raises(OtherVersion, match=message):
         read_run(folder).jobs()
     assert f"letters has task version {version}" in verify_record(folder, tmp_path / "others", new=False).reasons[0]
 
