@@ -90,7 +90,8 @@ def _failure(repository: str, error: BaseException, forbidden: str | None, kind:
     # A push is one commit, which may have succeeded even if its reply was lost. Repeating the command is safe.
     again = "try again" if forbidden is None else "run the command again"
     if isinstance(error, HfHubHTTPError):
-        return HubError(_refusal(repository, error, again, forbidden or f"read {repository}: use one that may", kind))
+        forbidden = forbidden or f"read {repository}: use one that may"
+        return HubError(_error_message(repository, error, again, forbidden, kind))
     if constants.HF_HUB_OFFLINE:
         return HubError(_OFFLINE)
     failed = "the Hub refused" if isinstance(error, ValueError) else "the connection to the Hub failed"
@@ -101,7 +102,7 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _refusal(repository: str, error: HfHubHTTPError, again: str, forbidden: str, kind: str) -> str:
+def _error_message(repository: str, error: HfHubHTTPError, again: str, forbidden: str, kind: str) -> str:
     status = error.response.status_code
     if isinstance(error, RepositoryNotFoundError) and "Invalid credentials" not in str(error):
         return f"cannot find or access the {_KIND_NAMES[kind]} {repository}: check the name, or {_LOG_IN}"

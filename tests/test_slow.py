@@ -1,4 +1,4 @@
-"""Slow tests run when what they cover has changed, and are recorded as passed only if all of them passed."""
+"""Selection of slow tests: they run if a covered file has changed, and are recorded only if all of them passed."""
 
 import os
 import re
@@ -28,6 +28,7 @@ Counts = dict[str, int]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    """Creates a small project with fast and slow tests."""
     for name, text in PROJECT.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -38,25 +39,27 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(project: Path) -> Callable[..., Counts]:
-    def run(*words: str) -> Counts:
+    """Returns a function that runs pytest in the project and returns the counts of passed, failed, deselected tests."""
+
+    def run(*arguments: str) -> Counts:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words], cwd=project,
+        result = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments], cwd=project,
             env=environment | {"PYTHONPATH": str(project)}, capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
-        return {name: int(count) for count, name in re.findall(r"(\d+) (passed|failed|deselected)", done.stdout)}
+        return {name: int(count) for count, name in re.findall(r"(\d+) (passed|failed|deselected)", result.stdout)}
 
     return run
 
 
 @pytest.mark.slow("tests/conftest.py", "tests/support/slow.py")
 @pytest.mark.parametrize("workers", [(), ("-n", "2", "--dist", "loadfile")], ids=["alone", "workers"])
-def test_slow_tests_run_if_what_they_cover_has_changed(
+def test_slow_tests_run_after_covered_changes(
     project: Path, run: Callable[..., Counts], workers: tuple[str, ...]
 ) -> None:
     assert run("-m", "slow", *workers)["passed"] == 2
     assert run(*workers) == {"passed": 1} | ({} if workers else {"deselected": 2})
-    assert run("tests/test_two.py", *workers) == {"passed": 1}  # named: it always runs
+    assert run("tests/test_two.py", *workers) == {"passed": 1}  # tests named on the command line always run
     (project / "package" / "new.py").write_text("", encoding="utf-8")
     assert run(*workers)["passed"] == 2
     (project / "harness" / "engine" / "engine.py").write_text("# changed\n", encoding="utf-8")
@@ -65,15 +68,16 @@ def test_slow_tests_run_if_what_they_cover_has_changed(
 
 @pytest.mark.slow("tests/conftest.py", "tests/support/slow.py")
 @pytest.mark.parametrize(
-    "words", [("-m", "slow", "-k", "slow"), ("-m", "slow", "tests/test_one.py"), ("-m", "slow", "--collect-only"), ()]
+    "arguments",
+    [("-m", "slow", "-k", "slow"), ("-m", "slow", "tests/test_one.py"), ("-m", "slow", "--collect-only"), ()],
 )
-def test_a_part_of_them_records_nothing(project: Path, run: Callable[..., Counts], words: tuple[str, ...]) -> None:
-    run(*words)
+def test_partial_runs_are_not_recorded(project: Path, run: Callable[..., Counts], arguments: tuple[str, ...]) -> None:
+    run(*arguments)
     assert not (project / "tests" / "slow_passed.json").exists()
 
 
 @pytest.mark.slow("tests/conftest.py", "tests/support/slow.py")
-def test_a_failure_records_nothing(project: Path, run: Callable[..., Counts]) -> None:
+def test_failed_runs_are_not_recorded(project: Path, run: Callable[..., Counts]) -> None:
     file = project / "tests" / "test_two.py"
     file.write_text(PROJECT["tests/test_two.py"].replace("pass", "assert False"), encoding="utf-8")
     assert run("-m", "slow") == {"passed": 1, "failed": 1, "deselected": 1}
