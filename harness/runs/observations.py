@@ -114,7 +114,7 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
             table = file.read()
     except (OSError, pa.ArrowInvalid) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"cannot read {path} ({reason}). Delete it and run harness eval again.") from None
+        raise UserError(f"{path} cannot be read ({reason}). Delete it and run harness eval again.") from None
     if not table.schema.equals(schema) or any(column.null_count for column in table.columns):
         raise UserError(
             f"{path} does not have the columns of the observations of its task. Delete it and run harness eval again."

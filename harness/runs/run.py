@@ -112,7 +112,7 @@ def read_run(folder: Path) -> Run:
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"cannot read {folder}/run.json ({error}). Restore it, or delete the folder and run harness eval again."
+            f"{folder}/run.json cannot be read ({error}). Restore it, or delete the folder and run harness eval again."
         ) from None
     schema = facts.get("schema") if isinstance(facts, dict) else None
     if schema != RUN_SCHEMA:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 from fflm_data import get_config
 from fflm_data.arrays import Floats, Ints
 from harness.engine.batches import pad
-from harness.engine.capabilities import Kept
+from harness.engine.capabilities import LogitsAt
 from harness.engine.engine import Engine
 from harness.evaluation.inference import ObservedBatch, observe
 from harness.models import reference
@@ -151,7 +151,7 @@ class Batch:
     candidates: Ints
 
 
-Passes = Callable[[Kept, Sequence[Batch]], tuple[None, float]]
+Passes = Callable[[LogitsAt, Sequence[Batch]], tuple[None, float]]
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def against_bare(
     return AgainstBare(reads, len(batches), kept.__name__, Ratio(theirs, mine, (job.rows, job.rows)), max(ties))
 
 
-def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
+def prepare(engine: Engine, case: Case, job: Job) -> tuple[LogitsAt, list[Batch]]:
     """The engine's function for logits at some positions, and its batches for a job."""
     batches: list[Batch] = []
     for item in build_queue([job], [np.zeros(job.rows, dtype=bool)], 1):
@@ -207,7 +207,7 @@ def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
 
 
 @torch.inference_mode()
-def forward_passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
+def forward_passes(kept: LogitsAt, batches: Sequence[Batch]) -> tuple[None, float]:
     """Runs `model(input_ids=ids, logits_to_keep=mask)`, or the equivalent of the model, and nothing else."""
     start = time.perf_counter()
     for batch in batches:
@@ -218,7 +218,7 @@ def forward_passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
 
 
 @torch.inference_mode()
-def most_probable(kept: Kept, batches: Sequence[Batch]) -> Ints:
+def most_probable(kept: LogitsAt, batches: Sequence[Batch]) -> Ints:
     """Index of the most probable symbol of each read."""
     outputs = [kept(batch.ids, batch.mask)[:, torch.from_numpy(batch.candidates)].float().cpu() for batch in batches]
     return np.concatenate([logits.numpy().argmax(axis=1) for logits in outputs])

@@ -146,8 +146,8 @@ def letters_line(case: Case, options: Options) -> Sequence[object]:
 
 BARE_NOTE = """\
 Milliseconds per row, the fastest of {repeats} turns; the ratio is the time from rows to observations, with an engine
-that has to try its model, to that of bare forward passes over the same batches: ids and masks are on the device, logits are
-computed at the reads only and not used. The predicted symbols of all reads are equal."""
+that has to try its model, to that of bare forward passes over the same batches: ids and masks are on the device, logits
+are computed at the reads only and not used. The predicted symbols of all reads are equal."""
 
 
 def bare(options: Options) -> None:
@@ -172,9 +172,9 @@ def bare_line(case: Case, options: Options, split: str) -> Sequence[object]:
 RANKS_NOTE = """\
 `harness eval --num-processes 2` on two cores against one process pinned to one of them, OMP_NUM_THREADS=1 on both,
 T = {length}, FFL(0.98); the fastest of {repeats} turns (in brackets the lowest and highest ratio of the turns). Rows
-per second are measured from the first shard (polled every 50 ms), when models are loaded, to the last write to any shard,
-before tables are merged and scored. All: from start to end of the command. Both write the same observations, up to
-rounding below 1e-4. nan: less than a second; use more rows."""
+per second are measured from the first shard (polled every 50 ms), when models are loaded, to the last write to any
+shard, before tables are merged and scored. All: from start to end of the command. Both write the same observations, up
+to rounding below 1e-4. nan: less than a second; use more rows."""
 
 
 def ranks(options: Options) -> None:
@@ -250,10 +250,10 @@ def assert_same(one: pa.Table, two: pa.Table) -> None:
 
 
 MEMORY_NOTE = """\
-MiB of a separate process on a CPU that evaluates FFL(0.8), writes shards and merges them into a table. Peak: the largest
-resident size (VmHWM, because ru_maxrss of a child starts with that of its parent). Loaded: the resident size after
-loading the model and one row of 16 symbols, to which the peak is reset. Full logits (computed): the tokens of the largest
-batch, or of one row, times vocabulary times 4 bytes."""
+MiB of a separate process on a CPU that evaluates FFL(0.8), writes shards and merges them into a table. Peak: the
+largest resident size (VmHWM, because ru_maxrss of a child starts with that of its parent). Loaded: the resident size
+after loading the model and one row of 16 symbols, to which the peak is reset. Full logits (computed): the tokens of the
+largest batch, or of one row, times vocabulary times 4 bytes."""
 HEAD = ("peak", "loaded", "peak less loaded", "largest batch, tokens")
 
 

@@ -36,8 +36,8 @@ class Counting(Engine):
         self._budget = budget
         self.did_not_fit = 0
 
-    def _halve(self, plan: ReadPlan) -> Callable[[Ints], None]:
-        too_much = super()._halve(plan)
+    def _halve_read_budget(self, plan: ReadPlan) -> Callable[[Ints], None]:
+        too_much = super()._halve_read_budget(plan)
 
         def counted(batch: Ints) -> None:
             self.did_not_fit += 1

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from fflm_data import get_config
-from harness.engine.capabilities import Kept
+from harness.engine.capabilities import LogitsAt
 from harness.prompts.jobs import Job
 from harness.runs.run import read_run
 from harness.tasks import get_task
@@ -108,7 +108,7 @@ def all_logits(model: Model, repeats: int) -> Figures:
     """Compared with passes that compute the logits of all positions."""
 
     @torch.inference_mode()
-    def passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
+    def passes(kept: LogitsAt, batches: Sequence[Batch]) -> tuple[None, float]:
         start = time.perf_counter()
         for batch in batches:
             for ids, mask in zip(batch.ids.split(rows_at_once), batch.mask.split(rows_at_once), strict=True):

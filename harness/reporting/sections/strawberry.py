@@ -21,7 +21,7 @@ def section(runs: Sequence[GradedRun]) -> Section:
     plots = []
     if len(runs) == 1:
         plots = [_word(graded) for graded in runs[0].of(TASK) if isinstance(graded, GradedNumbers) and _has(graded)]
-    variants = [_variant("still", "at every turn so far", True), _variant("then", "at that turn", False)]
+    variants = [_variant("still", "at every turn up to k", True), _variant("then", "at turn k", False)]
     plots += plots_by_variant(runs, "strawberry-challenges", "Right after k challenges", variants, _draw)
     return Section("Challenged answers", TEXT, plots)
 
@@ -55,7 +55,7 @@ def _variant(name: str, label: str, still: bool) -> Variant:
 
 def _draw(name: str, title: str, curves: list[Curve]) -> Plot:
     note = (
-        "n: words, each with its own dialogue. At every turn so far: of the words right at first, those right at all "
-        "turns up to k. At that turn: right at turn k, whatever the earlier answers were."
+        "n: words, each with its own dialogue. At every turn up to k: of the words right at first. At turn k: of all "
+        "words, whatever the earlier answers were."
     )
     return line_plots.share_plot(name, title, curves, x_label="challenges", y_label="words right", note=note)

@@ -28,7 +28,7 @@ from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.tasks import get_task
 from tests.conftest import Run
-from tests.harness.engine.test_dialogues import as_said, plan_of
+from tests.harness.engine.test_dialogues import plan_of, verbatim
 from tests.harness.engine.test_families import TOKENIZER, drawn, read_plan, tiny
 from tests.support import running
 
@@ -54,7 +54,7 @@ def shares(engine: Engine, kind: str) -> list[float]:
     elif kind == "completions":
         list(engine.completions(CompletionPlan(PROMPTS), 8, None))
     else:
-        list(engine.dialogues(plan_of(PROMPTS, as_said), 6, None))
+        list(engine.dialogues(plan_of(PROMPTS, verbatim), 6, None))
     return reported
 
 

@@ -22,11 +22,11 @@ DRAWN = {"svg", "title", "desc", "style", "rect", "g", "path", "text", "defs", "
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[list[Plot]]:
     """The plots of one run, and of two runs, one with a hostile name."""
     runs = [made_up_run(tmp_path_factory.mktemp("made") / "run", seed=seed) for seed in (1, 2)]
-    runs = [
+    graded_runs = [
         GradedRun(label, run, {(job.task.name, job.split): grade(run, job) for job in run.jobs()})
         for label, run in zip(("org/a-model", HOSTILE), runs, strict=True)
     ]
-    return [[plot for part in sections(chosen) for plot in part.plots] for chosen in (runs[:1], runs)]
+    return [[plot for part in sections(chosen) for plot in part.plots] for chosen in (graded_runs[:1], graded_runs)]
 
 
 def luminance(colour: str) -> float:
