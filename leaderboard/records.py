@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fflm_data.checksums import file_sha256
 from harness.errors import UserError
 from harness.runs.run import Run, read_run
 from leaderboard.attestations import WITHDRAWN, Attestation, read_attestations
@@ -70,8 +71,7 @@ def digest_of(folder: Path, files: Iterable[PurePosixPath]) -> str:
     """SHA-256 over the names and contents of some files of a folder, 64 hex digits."""
     digest = hashlib.sha256()
     for path in files:
-        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
-        digest.update(f"{path.as_posix()} {content}\n".encode())
+        digest.update(f"{path.as_posix()} {file_sha256(folder / path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -170,14 +170,14 @@ def add_prompting(parser: argparse.ArgumentParser) -> None:
 
 def model_request(args: argparse.Namespace) -> Any:
     """The ModelRequest of these options. Raises UserError for an invalid value."""
-    from harness.models import source
     from harness.models.attention import ATTENTIONS
+    from harness.models.request import DTYPES, QUANTIZATIONS, ModelRequest
 
     if args.model is not None and args.model.endswith(".gguf") and not args.gguf_file:
         # A path to a GGUF file: commands and records name its folder and the file in it.
         path = Path(args.model)
         args.model, args.gguf_file = str(path.parent), path.name
-    values = {"dtype": source.DTYPES, "quantization": source.QUANTIZATIONS, "attention": ATTENTIONS}
+    values = {"dtype": DTYPES, "quantization": QUANTIZATIONS, "attention": ATTENTIONS}
     for flag, known in values.items():
         require_one_of(flag, getattr(args, flag, None), known)
     named = {} if args.model is None else {"model": args.model}
@@ -186,7 +186,7 @@ def model_request(args: argparse.Namespace) -> Any:
         for name in ("attention", "device_map", "tensor_parallel", "compile")
         if hasattr(args, name)
     }
-    return source.ModelRequest(
+    return ModelRequest(
         **named,
         revision=args.revision,
         dtype=args.dtype,

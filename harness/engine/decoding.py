@@ -12,7 +12,7 @@ from fflm_data.arrays import Ints
 from harness.engine.batches import padded
 from harness.engine.capabilities import Completing, Reading
 from harness.engine.forward import Forward, KVState
-from harness.models.tokenizer_check import decoded
+from harness.models.tokenizer_check import decode
 from harness.prompts.prompting import template_marks
 from harness.prompts.thinking import marker_ids
 
@@ -51,11 +51,13 @@ class Decoder:
         return rows
 
     def decode(self, tokens: list[int]) -> str:
-        """Text as it stands in an observation: without special tokens, but for those around thinking. Raises Unfaithful
-        for a tokenizer that rewrites it."""
+        """The text of an observation: without special tokens, except those around thinking.
+
+        Raises UnusableTokenizer if the tokenizer rewrites it.
+        """
         text, start = "", 0
         for place in [*(place for place, token in enumerate(tokens) if token in self._markers), len(tokens)]:
-            text += decoded(self.tokenizer, tokens[start:place])
+            text += decode(self.tokenizer, tokens[start:place])
             text += self.tokenizer.convert_ids_to_tokens(tokens[place]) if place < len(tokens) else ""
             start = place + 1
         return text

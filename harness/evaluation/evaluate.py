@@ -25,15 +25,18 @@ from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models import in_memory
 from harness.models.in_memory import InMemory
 from harness.models.loading import describe, load
-from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
-from harness.models.tokenizer_file import keeping
+from harness.models.model_name import title
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.source import ModelSource
+from harness.models.tokenizer_file import keep_processes
+from harness.models.weights import fetch_weights
 from harness.planning.planner import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
 from harness.planning.plans import Plan
 from harness.planning.request import EvalRequest, Questions
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of
-from harness.runs.naming import title
 from harness.runs.run import (
     Run,
     data_facts,
@@ -91,8 +94,8 @@ def _plan(request: EvalRequest, world: World, progress: Progress) -> tuple[Model
         jobs = plan_jobs(request.questions)
         require_writable(request.execution.output)
         progress.doing("reading the tokenizer")
-        with keeping():
-            source = _source(request.model, here_only=not world.is_first_here)
+        with keep_processes():
+            source = _source(request.model, local_files_only=not world.is_first_here)
             jobs = apply_prompting(jobs, request.questions, source.tokenizer)
             if world.is_first:
                 progress.doing("planning the first rows of every task")
@@ -106,8 +109,8 @@ def _plan(request: EvalRequest, world: World, progress: Progress) -> tuple[Model
     return source, jobs, found
 
 
-def _source(model: ModelRequest | InMemory, here_only: bool) -> ModelSource:
-    return in_memory.source_of(model) if isinstance(model, InMemory) else resolve(model, here_only)
+def _source(model: ModelRequest | InMemory, local_files_only: bool) -> ModelSource:
+    return in_memory.source_of(model) if isinstance(model, InMemory) else resolve(model, local_files_only)
 
 
 @contextmanager
@@ -157,7 +160,7 @@ def _facts(part: "_Part", jobs: list[Job], found: FirstRows, repeats: bool) -> d
     request, source = part.request, part.source
     model = describe(source, part.model, request.execution.strict) | {"deterministic": repeats}
     if any(job.prompting.chat for job in jobs):
-        model["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
+        model["chat_template"] = template_of(source.tokenizer).facts(source.template_owner)
     return {
         "command": request.command,
         **request.questions.suite_facts(),
@@ -200,7 +203,7 @@ def _say_what_is_asked(questions: Questions, source: ModelSource, jobs: list[Job
     """The first lines: which model, what of it is asked, and what is not."""
     names = list(dict.fromkeys(job.task.name for job in jobs))
     what = ", ".join(names) if questions.tasks else f"suite {questions.suite}, {len(names)} tasks"
-    say(f"{title(source.named)}: {what}, {sum(job.rows for job in jobs):,} rows")
+    say(f"{title(source.facts)}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in left_out.items():
         say(f"skipped: {name} ({reason})")
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 from fflm_data import get_config
 from fflm_data.arrays import Ints
 from harness.errors import UserError
-from harness.models.encoding import CannotEncodeError, Unfaithful
+from harness.models.encoding import CannotEncodeError, UnusableTokenizer
 from harness.models.source import ModelSource
-from harness.models.tokenizer_check import decoded
-from harness.models.tokenizer_file import rehearsed
+from harness.models.tokenizer_check import decode
+from harness.models.tokenizer_file import sandboxed_encoding
 from harness.planning.plans import (
     CompletionPlan,
     DialoguePlan,
@@ -89,7 +89,7 @@ def check_first_rows(jobs: list[Job], source: ModelSource, questions: Questions)
 
     Raises UserError with the first refusal, and the tasks that would do, if tasks were named or none is left.
     """
-    with rehearsed(source.tokenizer_file):
+    with sandboxed_encoding(source.tokenizer_file):
         return _check_first_rows(jobs, source, questions)
 
 
@@ -104,8 +104,8 @@ def _check_first_rows(jobs: list[Job], source: ModelSource, questions: Questions
             plan = plan_rows(job, source, job.config.table(job.split, 0, rows), continuations)
             if isinstance(plan, CompletionPlan):
                 for prompt in plan.prompts:
-                    decoded(source.tokenizer, prompt.tolist())
-        except Unfaithful:
+                    decode(source.tokenizer, prompt.tolist())
+        except UnusableTokenizer:
             raise  # of no other task would such a tokenizer be told more
         except UserError as refusal:
             refused.setdefault(job.task.name, refusal)

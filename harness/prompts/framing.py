@@ -37,7 +37,7 @@ def framed(
         texts.append(_put_in(frame, words, said))
     if demanded and render_all(template, conversations, prompting) != texts:
         raise UserError(
-            f"the chat template of {template.whose} writes other things around other questions, and a template may "
+            f"the chat template of {template.model} writes other things around other questions, and a template may "
             "only frame them: ask without it: add --chat off"
         )
     return texts

@@ -4,7 +4,6 @@ What is asked for on the command line becomes one Prompting a task, which stands
 with the rows, every token of a prompt.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.prompts import thinking
-from harness.prompts.chat_template import ChatTemplate, Message, TemplateFault, carry_out
+from harness.prompts.chat_template import ChatTemplate, Message, TemplateFault, render_conversations, template_hash
 from harness.prompts.clock import CLOCK, TODAY
 from harness.tasks.base import CompletionTask, DialogueTask
 
@@ -99,7 +98,7 @@ def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
                 why = "--chat off was asked" if template else f"{tokenizer.name_or_path} has no chat template"
                 raise UserError(f"{flag} is said through a chat template, and {why}: leave it out")
         return Prompting(shots=request.shots)
-    plain = Prompting(hashlib.sha256(template.encode()).hexdigest(), request.shots, request.system)
+    plain = Prompting(template_hash(template), request.shots, request.system)
     question = [_user("?")]
     switch = next((name for name in thinking.SWITCHES if _switches(tokenizer, name, question, plain)), None)
     marks = template_marks(tokenizer)
@@ -223,10 +222,10 @@ def render_all(template: ChatTemplate, conversations: Sequence[list[Message]], p
     if _takes_parts(with_clock.text, with_clock.facts("")["special_tokens"]):
         said = _in_parts(conversations)
     try:
-        return carry_out(with_clock, said, date_string=TODAY, **switched)
+        return render_conversations(with_clock, said, date_string=TODAY, **switched)
     except TemplateFault as fault:
         advice = "leave out --system" if prompting.system is not None else "ask without it: add --chat off"
-        raise UserError(f"the chat template of {template.whose} refuses ({fault}): {advice}") from None
+        raise UserError(f"the chat template of {template.model} refuses ({fault}): {advice}") from None
 
 
 def _takes_parts(text: str, special: Mapping[str, Any]) -> bool:
@@ -240,7 +239,7 @@ def _parts_only(text: str, special: str) -> bool:
 
     def shows(conversations: Sequence[Sequence[Any]]) -> bool:
         try:
-            return "fflm-3" in carry_out(template, conversations, date_string=TODAY)[0]
+            return "fflm-3" in render_conversations(template, conversations, date_string=TODAY)[0]
         except TemplateFault:
             return False
 

@@ -57,12 +57,12 @@ def chat_texts(job: Job, rows: pa.Table, template: ChatTemplate) -> list[str]:
     return texts
 
 
-def prompt_ids(texts: Sequence[str], chat: bool, tokenizer: Any, *, asked: bool = True) -> list[Ints]:
+def prompt_ids(texts: Sequence[str], chat: bool, tokenizer: Any, *, check: bool = True) -> list[Ints]:
     """Prompts as token ids. A chat template brings its special tokens itself; a plain text gets those that the
     tokenizer adds by default, but for the ones that end a text. asked: as for `harness.models.tokens.encode`."""
     if chat:
-        return [tokens.ids for tokens in encode(tokenizer, texts, special=False, asked=asked)]
-    return [tokens.prompt for tokens in encode(tokenizer, texts, asked=asked)]
+        return [tokens.ids for tokens in encode(tokenizer, texts, special=False, check=check)]
+    return [tokens.prompt for tokens in encode(tokenizer, texts, check=check)]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Exchange:
                 put = self.job.prompting
                 told += _turn(self._fitting(thinking.after_thinking(text, put.opened, put.marks) or ""), task)
             texts = framed(template_of(self.tokenizer), [told], self.job.prompting, demanded=False)
-            return prompt_ids(texts, True, self.tokenizer, asked=False)[0]
+            return prompt_ids(texts, True, self.tokenizer, check=False)[0]
         whole = [self.prompts[row]]
         for tokens, text in said:
             # The token that ends a base model's line is not part of its answer.
@@ -99,7 +99,7 @@ class Exchange:
     def _fitting(self, answer: str) -> str:
         """An answer as it is told again: written anew, broken characters may take more tokens than they were."""
         most = self.job.prompting.max_new_tokens(_asked(self.job))
-        while len(ids := encode(self.tokenizer, [answer], special=False, asked=False)[0].ids) > most:
+        while len(ids := encode(self.tokenizer, [answer], special=False, check=False)[0].ids) > most:
             answer = answer[: len(answer) * most // len(ids)]
         return answer
 

@@ -9,10 +9,10 @@ from pyarrow import csv
 from rich.console import Console
 from rich.table import Table
 
+from harness.models.model_name import title
 from harness.reporting import formats
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.table import cell, percent
-from harness.runs.naming import title
 from harness.runs.run import Run
 from harness.scoring.comparison import JobComparison, remarks
 

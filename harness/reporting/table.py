@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from fflm_data.terminal import say, visible
+from harness.models.model_name import title
 from harness.reporting import formats
 from harness.reporting.labels import labels
-from harness.runs.naming import title
 from harness.runs.run import Run
 from harness.tasks import all_tasks
 

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fflm_data import GENERATOR_VERSION, ParameterError, get_config
+from fflm_data.checksums import file_sha256
 from fflm_data.terminal import say
 from harness.errors import OtherVersion, UserError
 from harness.models import name_suggestions
@@ -114,7 +115,7 @@ class Run:
     def seal(self, job: Job) -> None:
         """Notes the checksum of a finished table, in the form of sha256sum, so that a change of a bit is found."""
         path = self.table(job)
-        sums = _checksums(self.folder) | {_name(path): hashlib.sha256(path.read_bytes()).hexdigest()}
+        sums = _checksums(self.folder) | {_name(path): file_sha256(path)}
         lines = "".join(f"{checksum}  {name}\n" for name, checksum in sorted(sums.items()))
         _write_at_once(self.folder / CHECKSUMS, lines)
 
@@ -128,7 +129,7 @@ class Run:
                 f"that began it: {self.facts.get('command')}"
             )
         noted = _checksums(self.folder).get(_name(path))
-        if noted is not None and hashlib.sha256(path.read_bytes()).hexdigest() != noted:
+        if noted is not None and file_sha256(path) != noted:
             raise UserError(
                 f"{path} has changed since it was written ({self.folder / CHECKSUMS} has another checksum): delete it "
                 f"and make it again with the command that began the run: {self.facts.get('command')}"

@@ -89,7 +89,7 @@ def _pieces(tokenizer: Any, text: str) -> tuple[Ints, Ints]:
     """At which character each token of a text begins, and its id; none for a text that the tokenizer cannot write."""
     none = np.zeros(0, dtype=np.int64)
     try:
-        tokens = encode(tokenizer, [text], special=False, asked=False)[0]
+        tokens = encode(tokenizer, [text], special=False, check=False)[0]
     except UserError:
         return none, none
     return tokens.spans[:, 0], tokens.ids

@@ -1,6 +1,5 @@
 """The model of a record, loaded as it was recorded, and rows put to it as they were put."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +17,15 @@ from harness.evaluation.collect import observe
 from harness.evaluation.processes import World
 from harness.models.loading import describe, load
 from harness.models.reference import MODELS
-from harness.models.source import (
-    DTYPES,
-    QUANTIZATIONS,
-    ModelRequest,
-    ModelSource,
-    fetch_weights,
-    folder_revision,
-    resolve,
-)
+from harness.models.request import DTYPES, QUANTIZATIONS, ModelRequest
+from harness.models.resolve import resolve
+from harness.models.revision import folder_revision
+from harness.models.source import ModelSource
+from harness.models.weights import fetch_weights
 from harness.planning.planner import plan_rows
 from harness.planning.plans import Plan
 from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
+from harness.prompts.chat_template import template_hash
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
 from harness.runs.run import Run
@@ -78,14 +74,14 @@ def recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None) -> A
     source = recorded_source(run, model)
     facts = run.facts["model"]
     template = chat_template(source.tokenizer)
-    found = None if template is None else hashlib.sha256(template.encode()).hexdigest()
+    found = None if template is None else template_hash(template)
     for job in jobs:
         if job.prompting.template is not None:
             _require("chat template", job.prompting.template, found)
         if job.prompting.marks:
             _require("marks of thinking", job.prompting.marks, template_marks(source.tokenizer))
     if template is not None and (stated := facts.get("chat_template")) is not None:
-        _require("chat template", stated, template_of(source.tokenizer).facts(source.template_of))
+        _require("chat template", stated, template_of(source.tokenizer).facts(source.template_owner))
     fetch_weights(source)
     loaded = load(source, World().device)
     strict = facts.get("strict") is True

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from harness.errors import UserError
-from harness.runs.naming import loaded_as
+from harness.models.model_name import variant
 from harness.runs.run import Run
 from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
@@ -229,7 +229,7 @@ class Entry:
     @property
     def variant(self) -> str:
         """In what form it was loaded, "" for as it is: a file of GGUF, quantized, with an adapter."""
-        return loaded_as(self.model)
+        return variant(self.model)
 
     @property
     def family(self) -> str:

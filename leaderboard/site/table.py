@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from harness.models.model_name import identity
 from leaderboard.attestations import FRESH
 from leaderboard.site.entries import Cell, Entry, Gap, Past, Place, PromptingOptions, Source
 
@@ -86,7 +87,7 @@ def _groups(sources: Iterable[Source]) -> dict[Key, Members]:
 
 
 def _key(source: Source, prompting: PromptingOptions) -> Key:
-    return Key(_identity(source.run.facts["model"]), source.division, prompting, source.place is None)
+    return Key(identity(source.run.facts["model"]), source.division, prompting, source.place is None)
 
 
 def _plainness(prompting: PromptingOptions) -> tuple[Any, ...]:
@@ -98,7 +99,7 @@ def _same_model(sources: Iterable[Source], key: Key) -> list[Source]:
     return [
         source
         for source in sources
-        if _identity(source.run.facts["model"]) == key.identity
+        if identity(source.run.facts["model"]) == key.identity
         and (source.place is None) == key.yours
         and not source.withdrawn
     ]
@@ -153,12 +154,6 @@ def _past(sources: Sequence[Source]) -> dict[str, Past]:
 
 def _model_id(source: Source) -> str:
     return str(source.run.facts["model"]["id"])
-
-
-def _identity(model: dict[str, Any]) -> str:
-    """What makes two models the same one, as JSON: how it is loaded counts, where it runs does not."""
-    names = ("id", "revision", "dtype", "quantization", "adapter", "gguf_file")
-    return json.dumps([model.get(name) for name in names], sort_keys=True)
 
 
 def _by_prompting(source: Source) -> dict[PromptingOptions | None, list[Cell]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.commands.options import eval_command, parse_command
 from harness.errors import OtherVersion, UserError
+from harness.models.model_name import local_id
 from harness.models.reference import DEFAULT_MODEL, MODELS
-from harness.models.source import folder_name
 from harness.prompts.prompting import MOST_SHOTS
 from harness.prompts.thinking import BUDGET
 from harness.runs.run import EXTERNAL
@@ -137,7 +137,7 @@ def _require_same_model(given: Any, model: dict[str, Any]) -> None:
 def _require_same_id(what: str, given: str, recorded: str, stem: str = "") -> None:
     """stem: of the GGUF file that a model of a folder is called by."""
     last = given.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    if (folder_name(stem or last) if recorded.startswith("local/") else given) != recorded:
+    if (local_id(stem or last) if recorded.startswith("local/") else given) != recorded:
         raise _otherwise(f"its {what} is {shown(given)}, that of the record {shown(recorded)}")
 
 

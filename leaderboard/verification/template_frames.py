@@ -4,10 +4,9 @@ It is a stranger's program, and the one thing of a record that is carried out: i
 own with bounds on memory and time (harness.prompts.chat_template), on the questions that the record was asked.
 """
 
-import hashlib
 from typing import Any
 
-from harness.prompts.chat_template import ChatTemplate
+from harness.prompts.chat_template import ChatTemplate, template_hash
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.prompts.rendering import chat_texts
 from harness.runs.run import EXTERNAL, Run
@@ -32,7 +31,7 @@ def require_frames(run: Run, *, new: bool) -> list[str]:
         return [NO_TEXT] * bool(asked)
     if stated["of"] == "adapter" and not run.facts["model"]["adapter"]:
         raise Refused("run.json, chat_template: it is an adapter's, and there is no adapter")
-    if {job.prompting.template for job in asked} != {hashlib.sha256(stated["text"].encode()).hexdigest()}:
+    if {job.prompting.template for job in asked} != {template_hash(stated["text"])}:
         raise Refused("run.json, chat_template: its text is not that of the hash that stands with the tasks")
     template = ChatTemplate(stated["text"], "the record", stated["special_tokens"])
     for job in asked:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.cli import main
-from harness.models.source import folder_name
+from harness.models.model_name import local_id
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.runs import observations
 from leaderboard.submit import public_facts
@@ -1446,4 +1446,4 @@ def test_tasks_that_nobody_answers_from_elsewhere(record: Path, records: Path, n
     ],
 )  # fmt: skip
 def test_names_of_folders(name: str, called: str) -> None:
-    assert folder_name(name) == f"local/{called}"
+    assert local_id(name) == f"local/{called}"

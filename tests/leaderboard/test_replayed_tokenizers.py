@@ -7,8 +7,8 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UserError
-from harness.models.token_text import Surfaces
-from harness.models.tokenizer_check import Faithful
+from harness.models.token_text import TokenBytes
+from harness.models.tokenizer_check import TokenizerChecker
 from harness.runs.run import read_run
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
@@ -28,8 +28,8 @@ def test_a_replay_refuses_a_tokenizer_that_helps(tmp_path: Path, monkeypatch: py
     facts[part] = TABLE if part == "normalizer" else {"type": "Sequence", "decoders": [facts["decoder"], ANSWERS]}
     path.write_text(json.dumps(facts), encoding="utf-8")
     with monkeypatch.context() as context:
-        context.setattr(Faithful, "require", lambda *_: None)
-        context.setattr(Surfaces, "says", lambda *_: True)
+        context.setattr(TokenizerChecker, "require", lambda *_: None)
+        context.setattr(TokenBytes, "matches", lambda *_: True)
         words = ["--task", "letters", "--limit", "4", "--output", str(tmp_path / "runs")]
         assert main(["eval", "--model", str(model), *words]) == 0
     run = only_run(tmp_path / "runs").folder

@@ -171,7 +171,7 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--set", "length=7"], "names no task"),
         (["--task", "flipflop", "--set", "letters.seed=7"], "add --task letters"),
         (["--output", "file/runs"], "name another folder"),
-        (["--revision", "main"], "leave out --revision"),
+        (["--revision", "main"], "remove --revision"),
         (["--gguf-file", "no.gguf"], "there is no no.gguf"),
     ],
 )

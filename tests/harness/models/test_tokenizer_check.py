@@ -14,8 +14,8 @@ from tokenizers.models import BPE, WordLevel
 
 from harness.errors import UserError
 from harness.models import encoding, tokenizer_file
-from harness.models.encoding import Unfaithful
-from harness.models.tokenizer_check import decoded, faithful
+from harness.models.encoding import UnusableTokenizer
+from harness.models.tokenizer_check import checker_of, decode
 from harness.models.tokens import encode
 from harness.planning.planner import plan_jobs
 from harness.planning.request import Questions
@@ -58,7 +58,7 @@ def test_tokenizers_of_published_families_are_taken(family: str) -> None:
             list(made.backend_tokenizer.encode(text, add_special_tokens=special).ids) for text in texts()
         ]
     for one in encodings[::10]:
-        assert decoded(made, one.ids.tolist()).strip()
+        assert decode(made, one.ids.tolist()).strip()
 
 
 @pytest.mark.parametrize("family", PUBLISHED)
@@ -68,7 +68,7 @@ def test_whatever_a_model_says_is_decoded(family: str) -> None:
     size = made.backend_tokenizer.get_vocab_size()
     for start in range(0, 3 * size, 5):
         ids = [start * factor % size for factor in (1, 3, 7, 31, 101)]
-        decoded(made, [*ids, size + 5])
+        decode(made, [*ids, size + 5])
 
 
 @pytest.mark.parametrize(
@@ -180,13 +180,13 @@ def test_the_tiny_one_is_taken(tiny: Path) -> None:
     """Else the tests below show nothing."""
     made = tokenizer_of(tiny)
     (one,) = encode(made, [QUESTION])
-    assert decoded(made, one.ids.tolist()) == QUESTION
+    assert decode(made, one.ids.tolist()) == QUESTION
 
 
 @pytest.mark.parametrize("kind", ENCODING)
 def test_tokenizers_that_help_are_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
     made = tokenizer_of(changed(tiny, tmp_path / "model", ENCODING[kind]))
-    with pytest.raises(UserError, match=r"may only cut texts into tokens|has no token for parts") as no:
+    with pytest.raises(UserError, match=r"may only split text|has no token for parts") as no:
         encode(made, [QUESTION.replace("strawberry", "tray").replace("rr", "r"), QUESTION])
     assert "\n" not in str(no.value)
 
@@ -195,9 +195,9 @@ def test_tokenizers_that_help_are_refused(tiny: Path, tmp_path: Path, kind: str)
 def test_decoders_that_help_are_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
     made = tokenizer_of(changed(tiny, tmp_path / "model", DECODING[kind]))
     said = []
-    with pytest.raises(Unfaithful, match="its decoder may only put tokens together"):
+    with pytest.raises(UnusableTokenizer, match="a decoder may only join tokens"):
         for text in ("22", "H2", "33", "Answer: "):
-            said.append(decoded(made, made.backend_tokenizer.encode(text).ids))
+            said.append(decode(made, made.backend_tokenizer.encode(text).ids))
 
 
 def test_two_tokens_for_one_text_are_refused() -> None:
@@ -207,7 +207,7 @@ def test_two_tokens_for_one_text_are_refused() -> None:
     made.decoder = decoders.Fuse()
     assert encode(models.fast(made), [QUESTION])
     made.normalizer = normalizers.Replace(' "s', '\u2581"s')
-    with pytest.raises(Unfaithful, match="has two tokens that write ' ', and uses both"):
+    with pytest.raises(UnusableTokenizer, match="uses two different tokens for ' '"):
         encode(models.fast(made), [QUESTION])
 
 
@@ -216,8 +216,8 @@ def test_a_token_that_writes_nothing_is_refused() -> None:
     made.add_tokens([AddedToken("x", normalized=False)])
     tokenizer = models.fast(made)
     assert encode(tokenizer, ["a", "x"])
-    with pytest.raises(Unfaithful, match="writes nothing"):
-        faithful(tokenizer).require(["a"], [[0, 1]])
+    with pytest.raises(UnusableTokenizer, match="uses a token without text"):
+        checker_of(tokenizer).require(["a"], [[0, 1]])
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
@@ -225,13 +225,13 @@ def test_what_only_some_texts_trigger_is_found_among_many(tiny: Path, tmp_path: 
     made = tokenizer_of(changed(tiny, tmp_path / "model", ENCODING["has a table"]))
     others = [QUESTION.replace("strawberry", word) for word in ("apple", "melon", "cherry")]
     assert encode(made, others)
-    with pytest.raises(Unfaithful, match="becomes"):
+    with pytest.raises(UnusableTokenizer, match="becomes"):
         encode(made, [QUESTION, *others] if place == "first" else [*others, QUESTION])
 
 
 def test_texts_that_a_model_has_said_are_not_demanded(tiny: Path, tmp_path: Path) -> None:
     made = tokenizer_of(changed(tiny, tmp_path / "model", ENCODING["marks by capitals"]))
-    assert encode(made, [QUESTION], asked=False)
+    assert encode(made, [QUESTION], check=False)
 
 
 # ---- From the command line
@@ -245,7 +245,7 @@ ASKED = ("harness", "eval", "--task", "letters", "--limit", "8", "--model", "mod
 def test_the_evaluation_refuses_in_a_line(cli: Run, tiny: Path, tmp_path: Path, kind: str) -> None:
     changed(tiny, tmp_path / "model", ENCODING[kind])
     line = refused(cli(*ASKED))
-    assert "may only cut texts into tokens" in line or "has no token for parts" in line
+    assert "may only split text" in line or "has no token for parts" in line
     assert not list(tmp_path.glob("runs/*/*/observations/*"))
 
 
@@ -257,14 +257,14 @@ def test_the_evaluation_refuses_decoders_in_a_line(cli: Run, tmp_path: Path, kin
     facts = json.loads(path.read_text(encoding="utf-8"))
     DECODING[kind](facts)
     path.write_text(json.dumps(facts), encoding="utf-8")
-    assert "its decoder may only put tokens together" in refused(cli(*ASKED))
+    assert "a decoder may only join tokens" in refused(cli(*ASKED))
 
 
 def test_a_suite_is_refused_as_a_whole(cli: Run, tiny: Path, tmp_path: Path) -> None:
     """Not only the task that it helps with."""
     changed(tiny, tmp_path / "model", ENCODING["has a table"])
     line = refused(cli("harness", "eval", "--suite", "quick", "--limit", "4", "--model", "model"))
-    assert "may only cut texts into tokens" in line
+    assert "may only split text" in line
 
 
 # ---- Without end
@@ -286,7 +286,7 @@ def test_patterns_that_end_in_a_panic_are_refused_in_a_line(
 def test_patterns_without_end_are_refused_in_time(
     cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenizer_file, "MOST_WAIT", 4)
+    monkeypatch.setattr(tokenizer_file, "MAX_WAIT", 4)
     changed(tiny, tmp_path / "model", replacing((SLOW, "x")))
     assert "it takes too much memory or time" in refused(cli(*ASKED))
 
@@ -301,7 +301,7 @@ def test_later_rows_are_bounded_as_well(
     monkeypatch.setattr(encoding, "MOST_SECONDS", seconds)
     made = tokenizer_of(changed(tiny, tmp_path / "model", replacing((pattern, "x"))))
     began = time.monotonic()
-    with pytest.raises(Unfaithful, match=how):
+    with pytest.raises(UnusableTokenizer, match=how):
         encode(made, [QUESTION] * 4)
     assert time.monotonic() - began < 60
 
@@ -310,4 +310,4 @@ def test_rare_words_that_grow_are_refused(cli: Run, tiny: Path, tmp_path: Path) 
     """A hundred million characters of one word, in five steps: no sample has the word."""
     steps = [("strawberry", "QQQQQQQQQQ" * 2), *[("Q", "Q" * 20)] * 5]
     changed(tiny, tmp_path / "model", replacing(*steps))
-    assert "its normalizer makes" in refused(cli(*ASKED))
+    assert "its normalizer produces" in refused(cli(*ASKED))

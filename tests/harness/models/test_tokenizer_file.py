@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from harness.errors import UserError
-from harness.models.source import ModelRequest, resolve
-from harness.models.tokenizer_file import as_in_file
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.tokenizer_file import use_tokenizer_file
 from tests.conftest import Run
 from tests.hub import Hub
 from tests.support import families, models, tokenizers
@@ -76,7 +77,7 @@ def test_what_the_settings_ask_to_put_around_a_text_is_left_to_transformers(aske
     plain = models.fast(models.gpt2_like())
     plain.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     folder = saved(tmp_path, "llama", plain, **({"add_bos_token": True} if asked else {}))
-    own = as_in_file(models.fast(models.with_bos_and_eos()), folder)
+    own = use_tokenizer_file(models.fast(models.with_bos_and_eos()), folder)
     inside = ids_in_file(folder, TEXTS[0])
     around = own.convert_tokens_to_ids(["<s>", "</s>"])
     assert own.encode(TEXTS[0]) == ([around[0], *inside, around[1]] if asked else inside)
@@ -107,7 +108,7 @@ def test_files_that_give_a_token_two_ids_are_refused(tmp_path: Path) -> None:
     moved = {"added_tokens_decoder": {str(len(tokenizer) + 5): FACTS}}
     settings.write_text(json.dumps(json.loads(settings.read_text(encoding="utf-8")) | moved), encoding="utf-8")
     with pytest.raises(UserError, match="the id"):
-        as_in_file(loaded, folder)
+        use_tokenizer_file(loaded, folder)
 
 
 def test_a_model_of_the_hub(cli: Run, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_the_evaluation_refuses_in_a_line(cli: Run, tmp_path: Path, cheat: str) 
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_templates_without_end_are_refused_in_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "MOST_SECONDS", 2)
+    monkeypatch.setattr(chat_template, "MAX_SECONDS", 2)
     made = tokenizer(ENDLESS[kind])
     began = time.monotonic()
     with pytest.raises(UserError, match=r"refuses \(|leaves out") as error:

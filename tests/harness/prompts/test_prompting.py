@@ -16,7 +16,8 @@ from transformers.utils import chat_template_utils
 
 from fflm_data import GENERATOR_VERSION, get_config
 from harness.errors import UserError
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from harness.planning.planner import apply_prompting, plan_jobs
 from harness.planning.request import Questions
 from harness.prompts.jobs import Job

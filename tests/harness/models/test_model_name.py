@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from harness.models.model_name import adapter_name, label, title, variant
 from harness.reporting.comparison_table import comparison_table
 from harness.reporting.labels import labels
 from harness.reporting.page import write_comparison, write_report
 from harness.reporting.table import summary
-from harness.runs.naming import adapter_of, label, loaded_as, title
 from harness.runs.run import Run
 from tests.harness.reporting.test_page import made_up_run
 
@@ -45,8 +45,8 @@ def test_names(more: dict[str, Any], called: str, brief: str, form: str | None) 
     model = BASE | more
     assert title(model) == f"org/base @ c9ee93047815{called}"
     assert label(model) == f"org/base{brief}"
-    assert loaded_as(model) == ("4bit, adapter org/lora @ 0123456789ab" if form is None else form)
-    assert adapter_of(model).startswith(more["adapter"]["id"] if more.get("adapter") else "")
+    assert variant(model) == ("4bit, adapter org/lora @ 0123456789ab" if form is None else form)
+    assert adapter_name(model).startswith(more["adapter"]["id"] if more.get("adapter") else "")
 
 
 def test_a_folder_is_called_after_its_gguf_file_already() -> None:
