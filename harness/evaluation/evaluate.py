@@ -34,7 +34,7 @@ from harness.models.weights import fetch_weights
 from harness.planning.planner import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
 from harness.planning.plans import Plan
 from harness.planning.request import EvalRequest, Questions
-from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
+from harness.planning.work_queue import MAX_ROWS, MAX_ROWS_BY_CANDIDATE, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of
 from harness.runs.run import (
@@ -102,7 +102,7 @@ def _plan(request: EvalRequest, world: World, progress: Progress) -> tuple[Model
                 found = check_first_rows(jobs, source, request.questions)
         if world.is_first:
             with progress.aside():
-                _say_what_is_asked(request.questions, source, _without(jobs, found.left_out), found.left_out)
+                _say_what_is_asked(request.questions, source, _without(jobs, found.skipped), found.skipped)
         if world.is_first_here and not source.in_memory:
             progress.doing("fetching the weights")
             fetch_weights(source)
@@ -126,7 +126,7 @@ def _loaded(model: ModelRequest | InMemory, source: ModelSource, world: World) -
 def _lead(part: "_Part", found: FirstRows, repeats: bool) -> tuple[Run, dict[str, Any]]:
     """What rank 0 does: it opens the run, says what is left to do, does its part of it, merges and scores."""
     request, world, progress = part.request, part.world, part.progress
-    jobs = _without(part.jobs, found.left_out)
+    jobs = _without(part.jobs, found.skipped)
     with progress.aside():
         if not repeats:
             say(
@@ -148,9 +148,11 @@ def _lead(part: "_Part", found: FirstRows, repeats: bool) -> tuple[Run, dict[str
             _say_what_is_kept(run, jobs, done)
         progress.doing("weighing the rows")
         processes = 1 if request.model.tensor_parallel else world.size
-        items = build_queue(jobs, done, processes, FEW_ROWS if request.questions.continuations else MOST_ROWS)
+        items = build_queue(
+            jobs, done, processes, MAX_ROWS_BY_CANDIDATE if request.questions.continuations else MAX_ROWS
+        )
         below = run.folder.relative_to(request.execution.output)
-        part.observe(world.broadcast(Work(below, start, items, frozenset(found.left_out))))
+        part.observe(world.broadcast(Work(below, start, items, frozenset(found.skipped))))
         progress.doing("scoring")
         return run, _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
 
@@ -167,7 +169,7 @@ def _facts(part: "_Part", jobs: list[Job], found: FirstRows, repeats: bool) -> d
         "model": model,
         "data": _data_facts(jobs, found),
         "environment": environment(part.model.device),
-        "left_out": found.left_out,
+        "left_out": found.skipped,
     }
 
 

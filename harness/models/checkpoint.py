@@ -22,7 +22,7 @@ from harness.models.model_config import CONFIG, FaultyFile, layer_counts, reason
 
 Shape = tuple[int, ...]
 # A stored weight may be used twice in a model (tied weights); a quantized weight takes at least one bit.
-MOST_COPIES, WEIGHTS_PER_BYTE = 2, 8
+MAX_COPIES, WEIGHTS_PER_BYTE = 2, 8
 # Time limit of the search for the config field that prevents building a model.
 FIELD_SEARCH_SECONDS = 5.0
 # Fields that count multi-token-prediction layers, which follow all other layers.
@@ -32,7 +32,7 @@ _LAYER = re.compile(r"(.*?)\.(\d+)\.")
 # Sizes in bytes of the GGUF number types; the other types are string and array.
 _NUMBERS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _STRING, _ARRAY = 8, 9
-LONGEST_NAME, MOST_DIMENSIONS = 2**10, 8
+MAX_NAME, MAX_DIMENSIONS = 2**10, 8
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Stored:
     size: int
     shapes: dict[str, Shape]
 
-    def most_weights(self, packed: bool) -> int:
+    def max_weights(self, packed: bool) -> int:
         """The largest number of weights that a model of these files can have. packed: whether they are quantized."""
-        return self.size * WEIGHTS_PER_BYTE if packed else sum(map(prod, self.shapes.values())) * MOST_COPIES
+        return self.size * WEIGHTS_PER_BYTE if packed else sum(map(prod, self.shapes.values())) * MAX_COPIES
 
     @property
     def count(self) -> int:
@@ -126,11 +126,11 @@ def _gguf_shapes(file: BinaryIO) -> dict[str, Shape]:
     shapes = {}
     for _ in range(tensors):
         (length,) = numbers("Q")
-        if length > LONGEST_NAME:
+        if length > MAX_NAME:
             raise ValueError("invalid name")
         name = file.read(length).decode()
         (dimensions,) = numbers("I")
-        if dimensions > MOST_DIMENSIONS:
+        if dimensions > MAX_DIMENSIONS:
             raise ValueError("invalid shape")
         shapes[name] = numbers(f"{dimensions}Q")[::-1]
         numbers("IQ")
@@ -180,7 +180,7 @@ def require_buildable(config: Any, auto: Any, stored: Stored, packed: bool) -> N
     require_layers(config, stored)
     model = _build_empty(config, auto, stored.config_file)
     needed = sum(parameter.numel() for parameter in model.parameters())
-    if needed > stored.most_weights(packed):
+    if needed > stored.max_weights(packed):
         mismatch = _first_mismatch(model, stored)
         reason = f"it requires {needed:,} weights, but {stored.files} has fewer"
         raise FaultyFile(stored.config_file, _shape_error(*mismatch, config) if mismatch else reason)

@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import UserError
 
 # Wall-clock limits for a call and for each text, ample on a busy machine: a text takes about a millisecond.
-MOST_SECONDS, MOST_SECONDS_OF_TEXT = 60.0, 0.1
+MAX_SECONDS, MAX_SECONDS_PER_TEXT = 60.0, 0.1
 
 
 class CannotEncodeError(UserError):
@@ -52,7 +52,7 @@ def encode_batch(tokenizer: Any, texts: Sequence[str], special: bool) -> list[An
     # After a timeout the thread keeps running; a daemon thread ends with the process.
     thread = Thread(target=encode, daemon=True)
     thread.start()
-    limit = MOST_SECONDS + MOST_SECONDS_OF_TEXT * len(texts)
+    limit = MAX_SECONDS + MAX_SECONDS_PER_TEXT * len(texts)
     thread.join(limit)
     if results:
         return results[0]

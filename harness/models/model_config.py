@@ -33,7 +33,7 @@ SIZES = ("vocab_size", "hidden_size", "n_embd", "d_model", "kv_channels", *HEADS
 WINDOWS = ("sliding_window", "attention_window_size", "local_attention")
 # These may be 0: some classes do not have the part.
 SIZES_OR_NONE = (*LAYERS, "head_dim", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
-MOST_SIZE = 2**31 - 1
+MAX_SIZE = 2**31 - 1
 ROPE = ("rope_parameters", "rope_scaling")
 BASES = ("rope_theta", "rotary_emb_base", "rope_local_base_freq", "rope_global_base_freq")
 SCALES = (*BASES, "factor", "attention_factor", "low_freq_factor", "high_freq_factor", "partial_rotary_factor")
@@ -163,9 +163,9 @@ def _require_fields(config: dict[str, Any], prefix: str, unused: frozenset[str])
 
 def _require_size(name: str, value: Any, least: int) -> None:
     """Lists, with one number per layer, are left to the config class."""
-    valid = isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST_SIZE
+    valid = isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_SIZE
     if not valid and not isinstance(value, list):
-        raise _invalid(name, value, f"an integer from {least} to {MOST_SIZE:,}")
+        raise _invalid(name, value, f"an integer from {least} to {MAX_SIZE:,}")
 
 
 def _require_number(name: str, value: Any, positive: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import UserError
 
 # Folder entries searched; names listed in a message.
-MOST_ENTRIES, MOST_NAMED = 1000, 4
+MAX_ENTRIES, MAX_NAMED = 1000, 4
 # A path rather than a Hub id: it starts like a path, has a backslash, ends with a slash, or has two slashes.
 _PATH = re.compile(r"[./~\\]|[A-Za-z]:|.*(\\|/$|/.*/)")
 Kind = Callable[[Path], bool]
@@ -63,8 +63,8 @@ def gguf_file_required(model: str, files: list[str]) -> UserError:
 
 def shortened(names: list[str]) -> str:
     """The first names of a list, and the number of the others."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def base_model(folder: Path) -> str:
@@ -127,6 +127,6 @@ def _folders(parent: Path) -> Iterator[Path]:
 def _entries(folder: Path) -> list[Path]:
     """The sorted entries of a folder that are not hidden; empty if it cannot be read."""
     try:
-        return sorted(path for path in islice(folder.iterdir(), MOST_ENTRIES) if not path.name.startswith("."))
+        return sorted(path for path in islice(folder.iterdir(), MAX_ENTRIES) if not path.name.startswith("."))
     except OSError:
         return []

@@ -1,6 +1,6 @@
 """Resolves a model id or folder to a source pinned to one revision: checks its files, loads config and tokenizer.
 
-Hub models, local folders and the reference models of this package are handled alike. Weights are safetensors or GGUF;
+Hub models, local folders and reference models use the same code. Weights are safetensors or GGUF;
 code from a repository is never run.
 """
 

@@ -26,7 +26,7 @@ TokenIds = Sequence[int]
 # Whether the words start a text, the words, whether they end it.
 Window = tuple[bool, str, bool]
 
-MOST_AROUND = 8  # special tokens
+MAX_AROUND = 8  # special tokens
 # Tokens may depend on this many words on each side; a question has more between the letter and the word.
 NEAR = 3
 _BLANKS = b" \t\n\v\f\r"
@@ -59,7 +59,7 @@ class TokenizerChecker:
     def require_special_around(self, tokens: Sequence[int]) -> None:
         """Raises UnusableTokenizer unless the tokens around a text are a few special tokens."""
         words = [token for token in tokens if token not in self._bytes.special]
-        if words or len(tokens) > MOST_AROUND:
+        if words or len(tokens) > MAX_AROUND:
             piece = self._tokenizer.convert_ids_to_tokens(words[0] if words else tokens[0])
             raise self._error(f"adds its own text around every prompt ({piece!r})")
 

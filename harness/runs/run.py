@@ -93,7 +93,7 @@ class Run:
 
     def _jobs(self, name: str, asked: dict[str, Any]) -> Iterator[Job]:
         task = get_task(name)
-        if not task.asks_as(asked["version"]):
+        if not task.has_same_prompts(asked["version"]):
             raise OtherVersion(
                 f"{self.folder} has version {asked['version']} of task {name}, this is version {task.version}: "
                 "run harness eval again",
@@ -145,7 +145,7 @@ class Run:
 
 def read_by_older_rules(run: Run) -> frozenset[str]:
     """The tasks of a run that an older version asked: the scores in its result.json may be those of its rules."""
-    return frozenset(job.task.name for job in run.jobs() if job.asked is not None)
+    return frozenset(job.task.name for job in run.jobs() if job.recorded_version is not None)
 
 
 def data_facts(jobs: list[Job]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from harness.models.source import ModelSource
 from harness.models.weights import fetch_weights
 from harness.planning.planner import plan_rows
 from harness.planning.plans import Plan
-from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
+from harness.planning.work_queue import MAX_ROWS, MAX_ROWS_BY_CANDIDATE, WorkItem, build_queue
 from harness.prompts.chat_template import template_hash
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
@@ -200,7 +200,7 @@ def ask_again(again: Again, jobs: Sequence[Job], chosen: Mapping[str, Sequence[i
         left_alone = np.ones(job.rows, dtype=bool)
         left_alone[list(chosen[job.name])] = False
         continuations = job.task.name in again.continuations
-        for item in build_queue([job], [left_alone], 1, FEW_ROWS if continuations else MOST_ROWS):
+        for item in build_queue([job], [left_alone], 1, MAX_ROWS_BY_CANDIDATE if continuations else MAX_ROWS):
             yield _said(again, job, np.sort(item.ids), continuations)
 
 

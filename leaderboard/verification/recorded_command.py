@@ -11,7 +11,7 @@ from harness.commands.options import eval_command, parse_command
 from harness.errors import OtherVersion, UserError
 from harness.models.model_name import local_id
 from harness.models.reference import DEFAULT_MODEL, MODELS
-from harness.prompts.prompting import MOST_SHOTS
+from harness.prompts.prompting import MAX_SHOTS
 from harness.prompts.thinking import BUDGET
 from harness.runs.run import EXTERNAL
 from harness.tasks import CompletionTask, DialogueTask, ReadTask, all_tasks
@@ -100,7 +100,7 @@ def _require_same_prompting(given: Any, task: Any, asked: dict[str, Any], suite:
     chat = said["template"] is not None
     if given.chat not in ("auto", "on" if chat else "off"):
         raise _otherwise(f"its --chat is {shown(given.chat)}, and {task.name} was asked the other way")
-    if given.shots > MOST_SHOTS or given.shots != said["shots"]:
+    if given.shots > MAX_SHOTS or given.shots != said["shots"]:
         raise _otherwise(f"its --shots is {given.shots}, that of {task.name} {said['shots']}")
     if given.system != said["system"] and (chat or given.system):
         raise _otherwise(f"its --system is {shown(given.system)}, that of {task.name} {shown(said['system'])}")

@@ -86,7 +86,7 @@ def require_default_data(facts: dict[str, Any]) -> None:
             raise Refused(f"there is no task {shown(name)}")
         task = known[name]
         usual = get_config(task.config, **task.parameters)
-        if not task.asks_as(asked["version"]):
+        if not task.has_same_prompts(asked["version"]):
             raise Refused(f"it has version {asked['version']} of task {name}, this is version {task.version}")
         # Compared as JSON, for which 1, 1.0 and true are three things.
         if canonical(asked["parameters"]) != canonical(usual.parameters()) or asked["config"] != task.config:

@@ -76,7 +76,7 @@ def test_a_word_of_one_row_that_takes_all_memory(honest: Path, tiny: Path, tmp_p
     """No sample of a tokenizer's texts would have it."""
     growing = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "a" * 10**8}
     record, model = hostile(honest, tiny, tmp_path, "tokenizer.json", lambda facts: facts.update(normalizer=growing))
-    with pytest.raises(UserError, match="its normalizer produces 10,000,000 characters of one"):
+    with pytest.raises(UserError, match="its normalizer produces 10,000,000 characters from one"):
         examine(record, ALL, str(model))
 
 

@@ -97,13 +97,13 @@ def test_templates_of_real_families_are_accepted(finished: Path, records: Path, 
 def test_records_whose_template_helps_are_refused(finished: Path, records: Path, cheat: str) -> None:
     text = (CHEATS | LATER_CHEATS)[cheat]
     (said,) = judged(forged(finished, records, with_template(text)), records).reasons
-    assert "writes other things around other questions" in said and "\n" not in said
+    assert "adds depends on the question" in said and "\n" not in said
 
 
 @pytest.mark.parametrize("kind", ["powers", "repeats", "doubles", "writes much"])
 def test_records_whose_template_never_ends_are_refused(finished: Path, records: Path, kind: str) -> None:
     (said,) = judged(forged(finished, records, with_template(ENDLESS[kind])), records).reasons
-    assert "refuses (it " in said and "\n" not in said
+    assert "fails (it " in said and "\n" not in said
 
 
 def _other_text(facts: Json) -> None:
@@ -168,14 +168,14 @@ def test_a_replay_demands_the_recorded_template(finished: Path, tmp_path: Path) 
 def test_a_replay_refuses_a_template_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cheat: str) -> None:
     """The record was made by a harness that took it."""
     with monkeypatch.context() as context:
-        context.setattr("harness.prompts.rendering.framed", _taken)
+        context.setattr("harness.prompts.rendering.render_framed", _taken)
         run = asked(tmp_path, "letters", template=CHEATS[cheat])
     record = make_record(run, tmp_path / "records")
-    with pytest.raises(UserError, match="writes other things around other questions"):
+    with pytest.raises(UserError, match="adds depends on the question"):
         replay(read_record(record), None, "n", "a maintainer", str(tmp_path / "model"))
 
 
-def _taken(template: Any, conversations: Any, prompting: Any, *, demanded: bool = True) -> list[str]:
+def _taken(template: Any, conversations: Any, prompting: Any, *, check: bool = True) -> list[str]:
     from harness.prompts.prompting import render_all
 
     return render_all(template, conversations, prompting)

@@ -40,7 +40,7 @@ def of_version(version: int, finished: Path, tmp_path: Path, change: Any = None)
     folder = make_record(finished, records)
     edit(folder / "run.json", lambda facts: facts["data"]["tasks"]["letters"].update(version=version))
     edit(folder / "result.json", lambda result: result["data"]["tasks"]["letters"].update(version=version))
-    if LETTERS.asks_as(version):
+    if LETTERS.has_same_prompts(version):
         consistent(folder)
     if change:
         edit(folder / "result.json", change)
@@ -106,5 +106,9 @@ def test_an_older_run_is_scored_again(finished: Path, tmp_path: Path) -> None:
 def test_tasks_that_read_texts_read_those_of_the_version_before() -> None:
     for task in all_tasks().values():
         older = task.version - 1
-        assert task.asks_as(older) == isinstance(task, CompletionTask)
-        assert task.asks_as(task.version) and not task.asks_as(task.version + 1) and not task.asks_as(str(older))
+        assert task.has_same_prompts(older) == isinstance(task, CompletionTask)
+        assert (
+            task.has_same_prompts(task.version)
+            and not task.has_same_prompts(task.version + 1)
+            and not task.has_same_prompts(str(older))
+        )

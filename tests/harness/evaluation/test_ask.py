@@ -76,8 +76,8 @@ def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "ask a row with --task NAME --row N"),
-        (("why?", "--task", "letters"), "ask a row with --task NAME --row N"),
+        ((), "name a row with --task NAME --row N"),
+        (("why?", "--task", "letters"), "name a row with --task NAME --row N"),
         (("--task", "letters", "--row", "1000"), "letters.test has 1,000 rows: name one below that"),
         (("--task", "words"), "there is no task 'words'"),
         (("--task", "letters", "--chat", "perhaps"), "--chat takes auto, on, off"),

@@ -165,7 +165,7 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--chat", "maybe"], "--chat takes auto, on, off"),
         (["--shots", "65"], "at most 64"),
         (["--dtype", "int3"], "--dtype takes auto, float32"),
-        (["--limit", "0"], "'0' is not a whole number of at least 1"),
+        (["--limit", "0"], "'0' is not an integer of at least 1"),
         (["--set", "flipflop.length=7"], "length=7 is out of range"),
         (["--set", "flipflop.size=7"], "no parameter 'size'"),
         (["--set", "length=7"], "names no task"),
@@ -184,7 +184,7 @@ def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) 
 def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "short", models.gpt2_like(), context=300)
     line = refused(cli("harness", "eval", "--model", "short", "--task", "flipflop"))
-    assert "takes up to 511 tokens, the context of local/short is 300: lengths up to 300 fit" in line
+    assert "needs up to 511 tokens, but the context of local/short is 300: lengths up to 300 fit" in line
     assert (
         cli(
             "harness", "eval", "--model", "short", "--task", "flipflop", "--set", "flipflop.length=300", "--limit", "2"

@@ -217,7 +217,7 @@ def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undis
         (["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
         (["--tensor-parallel"], "add --num-processes"),
         (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
-        (["--num-processes", "0"], "'0' is not a whole number of at least 1"),
+        (["--num-processes", "0"], "'0' is not an integer of at least 1"),
     ],
 )
 def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

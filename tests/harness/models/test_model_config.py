@@ -1,4 +1,4 @@
-"""Fields of a model's JSON files: what no model can have is refused by file and field, what models have is taken."""
+"""Validation of a model's JSON files: errors name file and field; valid values are accepted."""
 
 import importlib.util
 import json
@@ -37,7 +37,7 @@ def changed(tiny: Path, folder: Path, file: str, fields: dict[str, Any]) -> Path
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         *(({"max_position_embeddings": one}, "must be an integer from 1") for one in (0, -5, "abc", 1e99, 10**40)),
         ({"max_position_embeddings": True}, "max_position_embeddings is true, but must be"),
@@ -62,12 +62,12 @@ def changed(tiny: Path, folder: Path, file: str, fields: dict[str, Any]) -> Path
         ({"rope_scaling": {"rope_type": "linear", "factor": "x"}}, 'rope_scaling.factor is "x", but must be'),
         ({"rope_scaling": {"type": "linear", "factor": -2}}, "rope_scaling.factor is -2, but must be"),
         ({"rope_parameters": {"full_attention": {"rope_theta": NAN}}}, "parameters.full_attention.rope_theta is NaN"),
-        *(({"dtype": one}, "dtype is .*, but must be a floating-point dtype") for one in ("float7", 32, "int8", ["float32"])),
+        *(({"dtype": value}, "dtype is .*, but must be a floating") for value in ("float7", 32, "int8", ["float32"])),
         ({"model_type": ["llama"]}, r'model_type is \["llama"\], but must be the name'),
         ({"auto_map": 3}, "auto_map is 3, but must be an object"),
         ({"torch_dtype": "float7"}, 'torch_dtype is "float7", but must be'),
         ({"dtype": {"text_config": "nn"}}, 'dtype.text_config is "nn", but must be'),
-        *(({"eos_token_id": one}, "eos_token_id is .*, but must be a token id") for one in ("end", [[1]], 1.5, [1, None])),
+        *(({"eos_token_id": end}, "eos_token_id is .*, but must be a token") for end in ("end", [[1]], 1.5, [1, None])),
         ({"model_type": "llava", "text_config": {"model_type": "llama", "vocab_size": 0}}, "t_config.vocab_size is 0"),
         ({"quantization_config": {"quant_method": "nope"}}, 'quant_method is "nope", but must be one of .*awq.*gptq'),
         ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}, 'quant_method is "modelopt"'),
@@ -83,10 +83,10 @@ def changed(tiny: Path, folder: Path, file: str, fields: dict[str, Any]) -> Path
         ),
     ],
 )  # fmt: skip
-def test_a_field_that_no_model_can_have_is_named(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+def test_invalid_field_error(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(LLAMA | fields), encoding="utf-8")
-    with pytest.raises(FaultyFile, match=f"^config.json: .*{said}") as refusal:
+    with pytest.raises(FaultyFile, match=f"^config.json: .*{message}") as refusal:
         require_config(path)
     assert "\n" not in str(refusal.value) and refusal.value.advice == "correct config.json"
 
@@ -107,13 +107,13 @@ def test_a_field_that_no_model_can_have_is_named(tmp_path: Path, fields: dict[st
         {"num_attention_heads": [4, 8], "num_key_value_heads": [3, 3]},  # one a layer
     ],
 )
-def test_what_models_have_is_taken(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_valid_fields_are_accepted(tmp_path: Path, fields: dict[str, Any]) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(LLAMA | fields), encoding="utf-8")
     require_config(path)
 
 
-def test_the_defaults_of_every_class_are_taken() -> None:
+def test_class_defaults_are_accepted() -> None:
     kinds = every_class.kinds()
     assert len(kinds) > 200
     for kind in kinds:
@@ -133,7 +133,7 @@ def test_the_defaults_of_every_class_are_taken() -> None:
         ({"quant_method": "compressed-tensors"}, "compressed_tensors"),
     ],
 )
-def test_a_quantization_whose_package_is_missing_is_named(
+def test_missing_quantization_package_error(
     cli: Run, tmp_path: Path, tiny: Path, config: dict[str, Any], package: str
 ) -> None:
     if importlib.util.find_spec(package):
@@ -145,7 +145,7 @@ def test_a_quantization_whose_package_is_missing_is_named(
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed here")
-def test_a_package_of_an_extra_is_told_by_the_extra(tmp_path: Path, tiny: Path) -> None:
+def test_missing_package_error_names_extra(tmp_path: Path, tiny: Path) -> None:
     config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     folder = changed(tiny, tmp_path / "model", "config.json", {"quantization_config": config})
     with pytest.raises(UserError, match=r"bitsandbytes is not installed.*pip install -e '\.\[quantization\]'"):
@@ -153,7 +153,7 @@ def test_a_package_of_an_extra_is_told_by_the_extra(tmp_path: Path, tiny: Path) 
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         ("num_attention_heads", 0, "config.json: num_attention_heads is 0, but must be an integer from 1"),
         ("hidden_size", 33, "config.json: The hidden size (33) is not a multiple of the number of attention heads"),
@@ -161,21 +161,21 @@ def test_a_package_of_an_extra_is_told_by_the_extra(tmp_path: Path, tiny: Path) 
         ("max_position_embeddings", None, "config.json: Field 'max_position_embeddings' expected int, got NoneType"),
     ],
 )
-def test_the_line_names_file_field_and_what_to_do(
-    cli: Run, tmp_path: Path, tiny: Path, field: str, value: Any, said: str
+def test_error_names_file_field_and_advice(
+    cli: Run, tmp_path: Path, tiny: Path, field: str, value: Any, message: str
 ) -> None:
-    """Of our own checks and of transformers'."""
+    """For the harness's checks and those of transformers."""
     folder = changed(tiny, tmp_path / "model", "config.json", {field: value})
     line = refused(cli("harness", "eval", "--model", folder, "--task", "flipflop"))
-    assert f"cannot be loaded ({said}" in line and line.endswith("correct config.json, or name another model")
+    assert f"cannot be loaded ({message}" in line and line.endswith("correct config.json, or name another model")
 
 
 # ---- generation_config.json
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", '"x"', "\0", "[1, 2]", "NaN"])
-def test_a_generation_config_that_is_no_object_is_refused(cli: Run, tmp_path: Path, tiny: Path, content: str) -> None:
-    """Where answers end would be read from it."""
+def test_generation_config_must_be_object(cli: Run, tmp_path: Path, tiny: Path, content: str) -> None:
+    """It defines where answers end."""
     folder = shutil.copytree(tiny, tmp_path / "model")
     (folder / "generation_config.json").write_text(content, encoding="utf-8")
     line = refused(cli("harness", "eval", "--model", folder, "--task", "flipflop"))
@@ -184,7 +184,7 @@ def test_a_generation_config_that_is_no_object_is_refused(cli: Run, tmp_path: Pa
 
 
 @pytest.mark.parametrize("value", ["end", [[1]], 1.5, [1.5], True, {"a": 1}, ["end"], [None]])
-def test_ends_of_a_wrong_type_are_refused(tmp_path: Path, value: Any) -> None:
+def test_invalid_eos_token_id_error(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "generation_config.json"
     path.write_text(json.dumps({"eos_token_id": value}), encoding="utf-8")
     with pytest.raises(FaultyFile, match=r"^generation_config.json: eos_token_id is .*a token id, or a list"):
@@ -192,7 +192,7 @@ def test_ends_of_a_wrong_type_are_refused(tmp_path: Path, value: Any) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"max_new_tokens": "x"}, {"pad_token_id": "x"}, {"cache_implementation": "nope"}])
-def test_what_transformers_cannot_read_of_it_names_the_file(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_unreadable_generation_config_error(tmp_path: Path, fields: dict[str, Any]) -> None:
     path = tmp_path / "generation_config.json"
     path.write_text(json.dumps(fields), encoding="utf-8")
     with pytest.raises(FaultyFile, match=r"^generation_config.json: "):
@@ -200,7 +200,7 @@ def test_what_transformers_cannot_read_of_it_names_the_file(tmp_path: Path, fiel
 
 
 @pytest.mark.parametrize("value", [None, 0, -1, [], [3, 4], 10**9])
-def test_ends_that_models_have_are_taken(tmp_path: Path, value: Any) -> None:
+def test_valid_eos_token_id_is_accepted(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "generation_config.json"
     path.write_text(json.dumps({"eos_token_id": value, "temperature": 0.6, "do_sample": True}), encoding="utf-8")
     require_generation(path)
@@ -214,21 +214,21 @@ def test_ends_that_models_have_are_taken(tmp_path: Path, value: Any) -> None:
     "name",
     ["config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json"],
 )
-def test_files_that_are_no_objects_are_named(tmp_path: Path, tiny: Path, name: str, content: str) -> None:
+def test_json_files_must_be_objects(tmp_path: Path, tiny: Path, name: str, content: str) -> None:
     folder = shutil.copytree(tiny, tmp_path / "model")
     (folder / name).write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=rf"\({name}: it is .*JSON.*correct {name}, or name another model"):
         resolve(ModelRequest(str(folder)))
 
 
-def test_an_index_that_is_not_json_is_named(tmp_path: Path, tiny: Path) -> None:
+def test_index_must_be_json(tmp_path: Path, tiny: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "model")
     (folder / "model.safetensors.index.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"\(model.safetensors.index.json: it is not JSON"):
         resolve(ModelRequest(str(folder)))
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_read_object(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     LlamaConfig().save_pretrained(tmp_path)
     assert read_object(path) == json.loads(path.read_text(encoding="utf-8"))
