@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from tests.support import slow
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # Tests run side by side, on models that one thread is fastest for; and what is equal must not depend on the load.
@@ -53,6 +55,43 @@ def unpacked(requirement: str, folder: Path, only: str = "", options: Sequence[s
                         archive.extract(member, parts)
                 parts.replace(folder)
     return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects the slow tests that are not due, unless markers or tests are named on the command line."""
+    digests = config.stash[SLOW] = slow.digests_of(items)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["slow"] = digests
+    if config.option.markexpr or not _is_whole(config):
+        return
+    passed = slow.passed()
+    if skipped := [item for item in items if not slow.is_due(item, digests, passed)]:
+        config.hook.pytest_deselected(items=skipped)
+        items[:] = [item for item in items if slow.is_due(item, digests, passed)]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Of a worker of pytest-xdist, which collects tests in place of the main process: what its slow tests cover."""
+    if not error:
+        node.config.stash[SLOW] = node.workeroutput["slow"]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Records that the slow tests passed, if all of them ran."""
+    config = session.config
+    is_main = not hasattr(config, "workerinput")
+    all_ran = config.option.markexpr == "slow" and _is_whole(config) and not config.option.collectonly
+    if is_main and all_ran and exitstatus == 0:
+        slow.record(config.stash[SLOW])
+
+
+SLOW = pytest.StashKey[dict[str, str]]()
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether pytest was called without paths, names of tests or a keyword."""
+    return not config.option.keyword and [Path(argument).name for argument in config.args] == config.getini("testpaths")
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -471,6 +471,7 @@ def test_a_hub_opened_again_has_what_it_had(hub: Hub, published: str) -> None:
         assert again.files("dataset", "org/set") == FILES
 
 
+@pytest.mark.slow("tests/hub")
 def test_datasets_pushes_and_loads(hub: Hub, tmp_path: Path) -> None:
     script = """
         from datasets import Dataset, load_dataset

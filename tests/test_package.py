@@ -93,6 +93,7 @@ def test_help_imports_nothing_heavy(verb: str) -> None:
     assert not loaded & {"numpy", "pyarrow", "datasets", "torch", "transformers", "evaluate", "fflm_data"}
 
 
+@pytest.mark.slow("fflm_data", "harness/console.py", "harness/commands", "setup.cfg")
 @pytest.mark.parametrize("missing", ["torch", "transformers", "accelerate", "scipy", "rich"])
 def test_a_missing_extra_is_named(missing: str, tmp_path: Path) -> None:
     hidden = f"import sys; sys.modules[{missing!r}] = None"

@@ -20,21 +20,30 @@ PAGES = {
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
 }
 README = PAGES["README.md"]
-BLOCKS = [
-    block
+BLOCKS = {
+    page: re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
     for page in ("README.md", "docs/data.md", "docs/python.md")
-    for block in re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
-]
+}
+# One process a page, a fresh namespace a block: what a block imports or defines is not there in the next one.
+RUN_BLOCKS = """
+import json, sys
+for code in json.load(sys.stdin):
+    print("\\x1e", end="")
+    exec(compile(code, code, "exec"), {"__name__": "__main__"})
+"""
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
-def test_python_blocks(code: str, tmp_path: Path) -> None:
-    environment = os.environ | {"HF_HOME": str(tmp_path / "home")}
+@pytest.mark.parametrize("page", BLOCKS)
+def test_python_blocks(page: str, tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", RUN_BLOCKS], input=json.dumps(BLOCKS[page]), cwd=tmp_path,
+        env=os.environ | {"HF_HOME": str(tmp_path / "home")}, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) >= code.count("print(")
+    outputs = result.stdout.split("\x1e")[1:]
+    assert len(outputs) == len(BLOCKS[page]) > 0
+    for code, output in zip(BLOCKS[page], outputs, strict=True):
+        assert len(output.splitlines()) >= code.count("print("), code
 
 
 COMMANDS = """

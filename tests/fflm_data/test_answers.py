@@ -296,6 +296,7 @@ def test_a_histogram_is_read_back(counts: dict[str, int]) -> None:
     assert parse_histogram(json.dumps(counts)[:-1], cut_off=True) == (None, CUT_OFF)
 
 
+@pytest.mark.slow("fflm_data/answers")
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_no_text_takes_long(name: str) -> None:
     start = time.process_time()

@@ -175,6 +175,7 @@ Path(sys.argv[2]).write_text(json.dumps([scored, whole, refusal]), encoding="utf
 """
 
 
+@pytest.mark.slow("fflm_data")
 def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
     """By the road of the Hub's evaluations: eval.yaml of a repository, its rows, the framework's own scorers."""
     with Hub(tmp_path / "hub") as hub:

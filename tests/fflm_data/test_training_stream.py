@@ -83,6 +83,7 @@ def test_ranks_that_do_not_divide_the_shards_share_no_row() -> None:
     assert len({row for rows in found for row in rows}) == 300
 
 
+@pytest.mark.slow("fflm_data/flipflop")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_however_they_are_started(method: str) -> None:
     """Not every system forks: what a worker is given must be picklable."""

@@ -25,6 +25,7 @@ def run(out: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+@pytest.mark.slow("tests/gpu", "harness/engine", "harness/evaluation")
 @pytest.mark.usefixtures("smollm2")
 def test_all_parts_pass_on_a_cpu_and_are_not_run_twice(tmp_path: Path) -> None:
     done = run(tmp_path, "--size", "small")

@@ -38,6 +38,7 @@ def test_from_a_run_to_a_row(cli: Run, hub: Hub, results: str, finished: Path, t
     assert f"{row['records'][0]['folder']}/run.json" in published
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/verification", "leaderboard/replay", "leaderboard/site")
 def test_a_replay_is_kept_whatever_comes_after_it(
     cli: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_replay_is_kept_whatever_comes_after_it(
     assert attestation.agrees and attestation.details["asked"] == 3
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/verification", "leaderboard/replay", "leaderboard/site")
 def test_one_log_probability_is_caught(cli: Run, finished: Path, tmp_path: Path) -> None:
     """The judge cannot know it, whoever asks again does."""
     record = make_record(finished, tmp_path / "records")

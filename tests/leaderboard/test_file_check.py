@@ -49,6 +49,7 @@ def hostile(honest: Path, tiny: Path, folder: Path, file: str, change: Callable[
     return record, model
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 def test_honest_models_pass(honest: Path, tiny: Path) -> None:
     for questions in (ALL, Questions("n", 3), Questions("n", 0, fresh=True, rows=4)):
         examine(honest, questions, str(tiny))
@@ -72,6 +73,7 @@ def test_hostile_files_end_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 def test_a_word_of_one_row_that_takes_all_memory(honest: Path, tiny: Path, tmp_path: Path) -> None:
     """No sample of a tokenizer's texts would have it."""
     growing = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "a" * 10**8}
@@ -93,6 +95,7 @@ def test_time_is_bounded(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPat
         examine(honest, ALL, str(tiny))
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 def test_from_the_command_line(cli: Run, honest: Path, tiny: Path, tmp_path: Path) -> None:
     record, model = hostile(
         honest, tiny, tmp_path, "tokenizer.json", lambda facts: facts["model"]["vocab"].update({"zz": 2**32 - 2})

@@ -3,6 +3,8 @@
 import re
 from itertools import combinations
 
+import pytest
+
 from leaderboard.verification.names import pass_for_each_other
 
 # Models of the Hub as their makers name them, the sizes and versions of a family among them.
@@ -51,6 +53,7 @@ LOOKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow("leaderboard/verification")
 def test_no_honest_name_passes_for_another() -> None:
     names = [f"{org}/{name}{ending}" for org, of in FAMILIES.items() for name in of.split() for ending in ("", "-it")]
     assert len(names) > 300

@@ -426,6 +426,7 @@ def test_a_record_that_was_made_better_within_the_tolerance(
         assert right["replayed"] < 0.1 * right["of"] and right["recorded"] > 0.9 * right["of"]
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/replay")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("options", [(), ("--batch-size", 1), ("--batch-size", 5), ("--strict",)])
 def test_an_undecided_model_agrees(tmp_path: Path, undecided: Path, dtype: str, options: tuple[object, ...]) -> None:

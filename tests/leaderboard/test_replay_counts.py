@@ -59,6 +59,7 @@ def test_what_fewer_find() -> None:
     assert sum(few) <= 5 and all(usual)
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/replay")
 @pytest.mark.usefixtures("one_thread")
 def test_a_replay_without_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each of three tables 32 sequences."""

@@ -100,6 +100,7 @@ def test_records_whose_template_helps_are_refused(finished: Path, records: Path,
     assert "adds depends on the question" in said and "\n" not in said
 
 
+@pytest.mark.slow("leaderboard/verification", "harness/prompts")
 @pytest.mark.parametrize("kind", ["powers", "repeats", "doubles", "writes much"])
 def test_records_whose_template_never_ends_are_refused(finished: Path, records: Path, kind: str) -> None:
     (said,) = judged(forged(finished, records, with_template(ENDLESS[kind])), records).reasons

@@ -10,7 +10,7 @@ import torch
 from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.planning.plans import DialoguePlan
-from tests.harness.engine.test_families import MARGIN, TOKENIZER, Ends, drawn, tiny
+from tests.harness.engine.test_families import MARGIN, TOKENIZER, Ends, drawn, slow_unless_common, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -108,7 +108,7 @@ def conversed(engine: Engine, plan: DialoguePlan, ends: Ends) -> list[list[list[
 
 
 @pytest.mark.parametrize("way", [as_said, shortened])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", slow_unless_common(FAMILIES))
 def test_dialogues_are_those_of_plain_passes(name: str, way: Way) -> None:
     model = tiny(name)
     plan, expected, ends = certain(model, way)

@@ -88,6 +88,7 @@ def unlike(model: Any, prompt: Any, written: Any) -> bool:
     return bool((behind > MARGIN).any())
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize("kind", others())
 def test_a_class_is_exact_or_refused_or_does_not_build(kind: str) -> None:
     found = outcome(kind)

@@ -1,5 +1,6 @@
 """What the engine says of tiny models of many kinds is what plain forward passes over single sequences say."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 every_family = pytest.mark.parametrize("model", families.FAMILIES, indirect=True, scope="module")
+# Of these kinds every test runs each time; of the others the long ones run when the engine has changed.
+COMMON = {"gpt2", "llama", "gemma3_text", "mixtral", "mamba", "recurrent_gemma", "qwen3_next", "llama4_text", "bloom"}
+
+
+def slow_unless_common(names: Iterable[str]) -> list[Any]:
+    return [name if name in COMMON else pytest.param(name, marks=pytest.mark.slow("harness/engine")) for name in names]
 
 
 def drawn(random: np.random.Generator, length: int) -> Ints:
@@ -186,7 +193,7 @@ def complete(engine: Engine, prompts: list[Ints], ends: Ends) -> list[list[int]]
     return [found[row] for row in range(len(prompts))]
 
 
-@every_family
+@pytest.mark.parametrize("model", slow_unless_common(families.FAMILIES), indirect=True, scope="module")
 def test_completions_are_those_of_plain_passes(model: Any) -> None:
     few = prompts_with(model, (3, 5), shared=0)
     apart = prompts_with(model, (20, 31, 25, 20, 7), shared=0)

@@ -79,6 +79,7 @@ def prompts_of(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[list[
     raise AssertionError("every seed has two tokens that are nearly the same")
 
 
+@pytest.mark.slow("harness/engine")
 @pytest.mark.parametrize("shared", [0, 70])
 @pytest.mark.parametrize("name", CHANGING)
 def test_completions_that_cross_a_length(name: str, shared: int, monkeypatch: pytest.MonkeyPatch) -> None:

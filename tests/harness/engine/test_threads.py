@@ -133,6 +133,7 @@ print(told, *(os.environ.get(name) for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME
 """
 
 
+@pytest.mark.slow("harness/engine")
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -55,6 +55,7 @@ def kept(done: "subprocess.CompletedProcess[str]") -> int:
     return sum(int(line.split(": ")[1].split(" of ")[0].replace(",", "")) for line in lines)
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize(("victim", "again"), [(0, 1), (1, 3)])
 def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: int) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
@@ -90,6 +91,7 @@ LAUNCHERS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize("megabytes", [0, 150], ids=["starting", "running"])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
@@ -106,6 +108,7 @@ def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, launcher: str, megab
     assert not alive
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_command_takes_its_ranks_along(tmp_path: Path, undisturbed: bytes, sent: signal.Signals) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
@@ -122,6 +125,7 @@ def test_a_killed_command_takes_its_ranks_along(tmp_path: Path, undisturbed: byt
     assert running.result(tmp_path) == undisturbed
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_single_process_killed_in_a_batch(tmp_path: Path, undisturbed: bytes) -> None:
     for more in (1, 2):
         process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED)
@@ -138,6 +142,7 @@ def test_a_single_process_killed_in_a_batch(tmp_path: Path, undisturbed: bytes) 
     assert running.result(tmp_path) == undisturbed
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_rank_0_killed_in_the_merge(tmp_path: Path, undisturbed: bytes) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
     running.until(lambda: any(tmp_path.glob("runs/*/*/observations/*.partial")), process)
@@ -163,6 +168,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root mounts file systems")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_full_disk(tmp_path: Path, undisturbed: bytes, small_disk: Path, processes: int) -> None:
@@ -181,6 +187,7 @@ def test_a_full_disk(tmp_path: Path, undisturbed: bytes, small_disk: Path, proce
     assert result.read_bytes() == undisturbed
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
     """No file may grow beyond 100 kB: the last record is torn where the limit is."""
     command = [*running.HARNESS, "eval", *map(str, ASKED)]
@@ -196,6 +203,7 @@ def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
     assert running.result(tmp_path) == undisturbed
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_the_hub_gone_in_the_middle_of_a_file(cli: Run, tmp_path: Path) -> None:
     asked = ["--model", "org/tiny", "--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32"]
     folder = models.save_tiny(tmp_path / "tiny", models.gpt2_like())
@@ -446,6 +454,7 @@ def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, m
     )
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
     """Two machines whose runs lie in folders of their own: refused before anything is asked."""
     machines = []
@@ -464,6 +473,7 @@ def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*/runs/*/*/result.json"))
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_record_that_repeats_rows_is_left_out(tmp_path: Path, undisturbed: bytes) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED)
     running.until(lambda: running.rows_in_shards(tmp_path) > 100, process)

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_batches_do_not_change_a_digit(
     assert running.result(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize(("processes", "batch_size"), [(2, 64), (3, 1)])
+@pytest.mark.parametrize(("processes", "batch_size"), [(2, 64), pytest.param(3, 1, marks=pytest.mark.slow())])
 def test_processes_do_not_change_a_digit(
     tmp_path: Path, asked: list[object], undisturbed: bytes, processes: int, batch_size: int
 ) -> None:
@@ -55,6 +56,7 @@ def test_processes_do_not_change_a_digit(
     assert done.stdout.count("result.json") == 1  # rank 0 alone speaks
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize(
     "launcher",
     [
@@ -71,6 +73,7 @@ def test_other_launchers(tmp_path: Path, asked: list[object], undisturbed: bytes
     assert running.starts(tmp_path) == [{"processes": 2, "machines": 1}]
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_slurm(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
     """What srun tells the tasks of a step, on two nodes."""
     step = {
@@ -89,6 +92,7 @@ def test_slurm(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
     assert running.starts(tmp_path) == [{"processes": 2, "machines": 2}]
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_batch_script_without_srun_is_one_process(cli: Run, tmp_path: Path) -> None:
     done = cli(
         "harness", "eval", "--task", "flipflop", "--limit", "2", SLURM_JOB_ID="7", SLURM_NTASKS="8", SLURM_PROCID="0"
@@ -162,6 +166,7 @@ def online(hub: Hub, home: Path) -> dict[str, str]:
     return hub.environment(home=home) | {"HF_HUB_OFFLINE": "0"}
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
     """Two processes on each of two machines that share a folder for runs and nothing else."""
     port = running.free_port()
@@ -188,6 +193,7 @@ def test_two_machines_fetch_once_each(tmp_path: Path, hub: Hub, asked: list[obje
     assert running.result(tmp_path) == expected.read_bytes()
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_the_others_ask_the_hub_nothing(tmp_path: Path, hub: Hub, asked: list[object]) -> None:
     requests: list[list[str]] = []
     for processes in (1, 2):
@@ -201,6 +207,7 @@ def test_the_others_ask_the_hub_nothing(tmp_path: Path, hub: Hub, asked: list[ob
     assert requests[0] == requests[1]
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undisturbed: bytes) -> None:
     done = running.evaluate(tmp_path, *asked, "--num-processes", 2, "--tensor-parallel")
     assert done.returncode == 0, done.stderr
@@ -209,12 +216,16 @@ def test_one_model_over_two_processes(tmp_path: Path, asked: list[object], undis
     assert running.starts(tmp_path) == [{"processes": 2, "machines": 1}]
 
 
+def launched(*values: object) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow("harness/engine", "harness/evaluation"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--num-processes", "2", "--task", "nothing"], "there is no task 'nothing'"),
-        (["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
-        (["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
+        launched(["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
+        launched(["--num-processes", "2", "--device-map", "auto"], "leave out --num-processes"),
         (["--tensor-parallel"], "add --num-processes"),
         (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
         (["--num-processes", "0"], "'0' is not an integer of at least 1"),
@@ -227,6 +238,7 @@ def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: st
     assert not list(tmp_path.glob("runs/*/*"))
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

@@ -159,6 +159,7 @@ sys.meta_path.insert(0, Slow())
 """
 
 
+@pytest.mark.slow()
 @pytest.mark.parametrize("words", [("eval", "--task", "flipflop", "--limit", "2"), ("ask", "w 1 i 0 r")])
 def test_slow_imports_are_named_before_they_are_done(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORTS)
@@ -202,6 +203,7 @@ def test_who_shows_it(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 
 
 # No size at all is what `script` gives without a terminal, `docker run -t` and some CI.
+@pytest.mark.slow()
 @pytest.mark.parametrize(("processes", "rows", "columns"), [(1, 40, 110), (2, 40, 110), (1, 0, 0), (2, 1, 0)])
 def test_on_a_terminal_it_moves(tmp_path: Path, processes: int, rows: int, columns: int) -> None:
     """Every second something is drawn, from importing to the last row."""

@@ -52,6 +52,7 @@ def test_the_trap(source: Any) -> None:
     assert tokens == ["w", "\u0120", "0", "\u0120i", "\u0120", "1", "\u0120r", "\u0120", "0"]
 
 
+@pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Path, source: Any, model: Any) -> None:
     """At least 100 reads, each scored alone: a forward pass over the text up to it and nothing after, the
     log-probability of each candidate continuation."""
@@ -83,6 +84,7 @@ def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Pat
     assert reads >= 100
 
 
+@pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_completions_of_a_real_model(cli: Run, tmp_path: Path, smollm2: Path, source: Any, model: Any) -> None:
     result = cli(
         "harness", "eval", "--model", smollm2, "--gguf-file", SMOLLM2_FILE, "--task", "letters",
@@ -110,6 +112,7 @@ def test_items_are_one_token_each(source: Any) -> None:
     assert np.unique(counts).tolist() == [1]
 
 
+@pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_killed_three_times_at_random(tmp_path: Path, saved: Path) -> None:
     """And gone on with by 1, 2 and 1 processes: the result is that of the run that nobody disturbed."""
     asked = [

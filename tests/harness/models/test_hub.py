@@ -52,6 +52,7 @@ def test_revision_is_pinned_to_commit(
     assert model["class"] == {"main": "LlamaForCausalLM", "v1": "GPT2LMHeadModel"}[revision]
 
 
+@pytest.mark.slow("harness/models")
 def test_all_gguf_parts_are_fetched(cli: Run, tmp_path: Path, hub: Hub) -> None:
     parts = gguf.write(tmp_path / "parts", 8)
     commit = hub.add_repository("model", "org/parts", tmp_path / "parts")

@@ -384,7 +384,7 @@ def test_untrusted_files_error_in_one_line(
     folder = copy_of(tiny, tmp_path / "model")
     facts = json.loads((folder / file).read_text(encoding="utf-8")) | {field: value}
     (folder / file).write_text(json.dumps(facts), encoding="utf-8")
-    done = cli("harness", "eval", "--model", folder, *ASKED, PYTHONWARNINGS="ignore")
+    done = cli("harness", "eval", "--model", folder, *ASKED)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("harness: ")
@@ -418,7 +418,10 @@ def test_damaged_gguf_error(cli: Run, tmp_path: Path, content: bytes, named: str
     assert "cannot be loaded" in refused(cli("harness", "eval", "--model", *words, *ASKED))
 
 
-@pytest.mark.parametrize("way", [["--attention", "eager"], ["--device-map", "auto"], ["--compile"]])
+@pytest.mark.parametrize("way", [
+    ["--attention", "eager"], ["--device-map", "auto"],
+    pytest.param(["--compile"], marks=pytest.mark.slow("harness/engine", "harness/models")),
+])  # fmt: skip
 def test_execution_options_give_same_results(cli: Run, tmp_path: Path, tiny: Path, way: list[str]) -> None:
     plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
     run = evaluated(cli, tmp_path / "other", "--model", tiny, *ASKED, *way)
@@ -429,6 +432,7 @@ def test_execution_options_give_same_results(cli: Run, tmp_path: Path, tiny: Pat
     assert facts(run)["compiled"] == ("--compile" in way)
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 def test_half_precision(tmp_path: Path, tiny: Path) -> None:
     """As the README states: bfloat16 log-probabilities depend slightly on the batch, and not at all with --strict, for
     any number of processes."""
@@ -482,6 +486,7 @@ def said_yes(command: list[str], folder: Path) -> tuple[int, str]:
     return process.returncode, shown.decode()
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
 def test_repository_code_is_not_run(tmp_path: Path, name: str) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")

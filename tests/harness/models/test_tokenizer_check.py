@@ -52,6 +52,7 @@ def texts() -> tuple[str, ...]:
     return tuple(found)
 
 
+@pytest.mark.slow("harness/models")
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_published_tokenizers_pass(family: str) -> None:
     made = PUBLISHED[family]()
@@ -286,6 +287,7 @@ def test_panicking_pattern_error(
     assert "panicked" not in capfd.readouterr().err
 
 
+@pytest.mark.slow("harness/models")
 def test_endless_pattern_times_out(cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer_file, "MAX_WAIT", 4)
     changed(tiny, tmp_path / "model", replacing((SLOW, "x")))

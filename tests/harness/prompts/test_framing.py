@@ -149,6 +149,7 @@ def test_helping_template_error_of_command_line(cli: Run, tmp_path: Path, cheat:
 # ---- Without end
 
 
+@pytest.mark.slow("harness/prompts")
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_endless_template_times_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "MAX_SECONDS", 2)

@@ -93,6 +93,7 @@ def wrong(share: float, down: float = 0.0) -> Callable[[np.random.Generator, int
     return draw
 
 
+@pytest.mark.slow("harness/scoring/statistics.py")
 @pytest.mark.parametrize("n", [14, 50, 100, 200])
 @pytest.mark.parametrize(
     ("mean", "draw"),
@@ -178,6 +179,7 @@ HARD = [
 
 
 # 200 trials at the nominal 95% stay above 90%, false alarms of 5% below 10%: three standard errors of either.
+@pytest.mark.slow("harness/scoring/statistics.py")
 @pytest.mark.parametrize(
     ("sample", "shares", "trials", "least", "most"),
     [
@@ -346,6 +348,7 @@ def test_skill_over_chance_is_accuracy_on_another_scale(chance: Floats) -> None:
     assert skill_interval(right, chance, np.arange(60)) == expected
 
 
+@pytest.mark.slow("harness/scoring/statistics.py")
 @pytest.mark.parametrize("error", [0.002, 0.02])
 @pytest.mark.parametrize(
     ("clusters", "sizes", "clustering"), [(100, (1, 2), 0.0), (50, (5, 40), 0.1), (150, (5, 40), 0.5)]
