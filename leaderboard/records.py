@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from fflm_data.checksums import file_sha256
 from harness.errors import UserError
+from harness.models.model_name import path_name
 from harness.runs.run import Run, read_run
 from leaderboard.attestations import WITHDRAWN, Attestation, read_attestations
 from leaderboard.submission import SUBMISSION_FILE, Submission, read_submission
@@ -78,7 +79,7 @@ def digest_of(folder: Path, files: Iterable[PurePosixPath]) -> str:
 def place_of(run: Run, digest: str) -> PurePosixPath:
     """Where a record belongs, relative to the records."""
     model = run.facts["model"]
-    return PurePosixPath(model["id"].replace("/", "--"), model["revision"][:12], digest[:12])
+    return PurePosixPath(path_name(model["id"]), model["revision"][:12], digest[:12])
 
 
 def read_record(folder: Path) -> Record:

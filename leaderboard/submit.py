@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from fflm_data.terminal import say
 from harness.errors import UserError
-from harness.models.model_name import local_id
+from harness.models.model_name import LOCAL, is_local, local_id
 from harness.reporting import table
 from harness.runs import observations
 from harness.runs.run import Run, read_run, write_json
@@ -166,8 +166,8 @@ def public_command(command: str, ids: Mapping[str, str] = MappingProxyType({})) 
 def _public_path(flag: str, value: str, recorded: str) -> str:
     parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
     last = parts[-1].lstrip("~") if parts else ""
-    if recorded.startswith("local/") and local_id(last) != recorded:
-        return recorded.removeprefix("local/")
+    if is_local(recorded) and local_id(last) != recorded:
+        return recorded.removeprefix(LOCAL)
     if flag == "--out":
         return last.lstrip(".") or "prompts.jsonl"
     if not _ELSEWHERE.match(value) and ".." not in parts:

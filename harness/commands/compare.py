@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="run folders; the first is the reference")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.html, its plots and the rows here")
-    options.add_format(parser, "for the terminal")
+    options.add_format(parser, "a terminal table")
 
 
 def run(args: argparse.Namespace) -> None:

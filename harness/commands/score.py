@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", metavar="ORG/NAME", help="model name")
     options.add_output(parser)
-    options.add_format(parser, "for the terminal")
+    options.add_format(parser, "a terminal table")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from harness.models import reference
 from harness.models.gguf_files import stem_of
 
 Facts = Mapping[str, Any]  # the field `model` of run.json
+LOCAL = "local/"  # prefix of the ids of local models and adapters
 REVISION_DIGITS = 12  # of a revision, in display names
 MAX_ID = 96  # characters
 # Fields that make two loaded models different. Where and how fast a model runs does not count.
@@ -27,7 +28,17 @@ def model_id(model: str, gguf_file: str | None) -> str:
 def local_id(name: str) -> str:
     """`local/NAME`, with NAME valid on the Hub: no `--` or `..`, no `.` or `-` at the ends, not empty."""
     plain = re.sub(r"([.-])[.-]+", r"\1", re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII))
-    return "local/" + (plain.strip(".-")[:MAX_ID].rstrip(".-") or "model")
+    return LOCAL + (plain.strip(".-")[:MAX_ID].rstrip(".-") or "model")
+
+
+def is_local(model_id: object) -> bool:
+    """Whether an id is that of a local folder or file, not of the Hub."""
+    return str(model_id).startswith(LOCAL)
+
+
+def path_name(model_id: str) -> str:
+    """The id as a folder name: `org--model`."""
+    return model_id.replace("/", "--")
 
 
 def identity(model: Facts) -> str:
@@ -38,7 +49,7 @@ def identity(model: Facts) -> str:
 def title(model: Facts) -> str:
     """`ID @ REVISION`, then GGUF file, quantization and `+ adapter ID @ REVISION`, if any."""
     # The id of a local GGUF model is the file's name already.
-    file = None if str(model["id"]).startswith("local/") else model.get("gguf_file")
+    file = None if is_local(model["id"]) else model.get("gguf_file")
     packed = "".join(f", {part}" for part in (file, model.get("quantization")) if part)
     adapter = f" + adapter {name}" if (name := adapter_name(model)) else ""
     return f"{model['id']} @ {model['revision'][:REVISION_DIGITS]}{packed}{adapter}"

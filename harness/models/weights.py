@@ -55,11 +55,14 @@ def weight_files(folder: Path, require_all: bool = True) -> list[str]:
     invalid = [name for name in names if not re.fullmatch(r"[\w.-]+\.safetensors", name, re.ASCII)]
     if invalid or not names:
         raise UserError(
-            f"{path} lists {repr(invalid[0]) if invalid else 'no files'} as weights: use safetensors in the same folder"
+            f"{path} lists {repr(invalid[0]) if invalid else 'no files'} as weights: put safetensors in the same folder"
         )
     missing = [name for name in names if require_all and not (folder / name).is_file()]
     if missing:
-        raise UserError(f"{path} lists {missing[0]!r}, which does not exist: put all {len(names)} shards into {folder}")
+        raise UserError(
+            f"{path} lists {missing[0]!r} as weights, which does not exist: put all {len(names)} safetensors in the same "
+            "folder"
+        )
     return names
 
 

@@ -129,7 +129,7 @@ def _check_first_rows(jobs: list[Job], source: ModelSource, questions: Questions
     if errors:
         first = next(iter(errors.values()))
         supported = " ".join(f"--task {name}" for name in rendering if name not in errors)
-        advice = f"; or evaluate only the tasks that fit: {supported}" if supported else ""
+        advice = f"; or evaluate only the tasks that fit: add {supported}" if supported else ""
         if isinstance(first, NotSeparable) and not continuations:
             advice = f"; add --exact-continuations, which is slower{advice}"
         first_job = next(job for job in jobs if job.task.name in errors)

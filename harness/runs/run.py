@@ -24,6 +24,7 @@ from fflm_data.checksums import file_sha256
 from fflm_data.terminal import say
 from harness.errors import OtherVersion, UserError
 from harness.models import name_suggestions
+from harness.models.model_name import path_name
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.runs.version import HARNESS_VERSION
@@ -193,7 +194,7 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 def run_folder(output: Path, facts: dict[str, Any]) -> Path:
     """Where a run lies, made if need be; tells of a new one why nothing of earlier ones is used."""
-    folder = output / facts["model"]["id"].replace("/", "--") / run_id(facts["model"], facts["data"])
+    folder = output / path_name(facts["model"]["id"]) / run_id(facts["model"], facts["data"])
     if not (folder / "run.json").exists():
         _say_why_new(folder, facts)
     (folder / "observations").mkdir(parents=True, exist_ok=True)

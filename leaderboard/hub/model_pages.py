@@ -19,6 +19,7 @@ from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, not_a_name, requ
 from fflm_data.manifest import MANIFEST_FILE, Manifest
 from fflm_data.terminal import say
 from harness.errors import UserError
+from harness.models.model_name import is_local
 from harness.models.reference import MODELS
 from harness.prompts.jobs import Job
 from harness.runs.run import EXTERNAL, Run
@@ -140,7 +141,7 @@ def _repository_of(run: Run) -> str:
     """The model's repository. Raises UserError if it can have none, or the run is of more than the model."""
     model = run.facts["model"]
     name = str(model["id"])
-    if name.startswith("local/") or name in MODELS or not REPOSITORY.fullmatch(name):
+    if is_local(name) or name in MODELS or not REPOSITORY.fullmatch(name):
         raise UserError(f"{name} is no model of the Hub: publish it there, and run harness eval --model ORG/NAME")
     if model.get("adapter"):
         raise UserError(f"{name} was asked with an adapter, whose results are not those of {name}: run it without")

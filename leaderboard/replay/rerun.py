@@ -16,6 +16,7 @@ from harness.errors import UserError
 from harness.evaluation.collect import observe
 from harness.evaluation.processes import World
 from harness.models.loading import describe, load
+from harness.models.model_name import is_local
 from harness.models.reference import MODELS
 from harness.models.request import DTYPES, QUANTIZATIONS, ModelRequest
 from harness.models.resolve import resolve
@@ -30,7 +31,6 @@ from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
 from harness.runs.run import Run
 
-LOCAL = "local/"
 SAME = ("class", "parameters", "dtype")
 
 
@@ -108,7 +108,7 @@ def recorded_source(run: Run, model: str | None = None) -> ModelSource:
 
 def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSource:
     """The model without its weights."""
-    if model is None and facts["id"].startswith(LOCAL):
+    if model is None and is_local(facts["id"]):
         raise UserError(f"{facts['id']} was a folder of whoever ran it: name one with the same files with --model")
     name = model or facts["id"]
     adapter = _adapter(facts["adapter"])
@@ -166,7 +166,7 @@ def _adapter(adapter: Mapping[str, str] | None) -> str | None:
     """As the command line names it."""
     if adapter is None:
         return None
-    if adapter["id"].startswith(LOCAL):
+    if is_local(adapter["id"]):
         raise UserError(f"the adapter {adapter['id']} was a folder of whoever ran it: nobody else can load it")
     return f"{adapter['id']}@{adapter['revision']}"
 

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from harness.errors import UserError
-from harness.models.model_name import variant
+from harness.models.model_name import is_local, variant
 from harness.runs.run import Run
 from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
@@ -91,7 +91,7 @@ class Source:
         model = self.run.facts["model"]
         stated = model.get("chat_template") or {}
         known = ""
-        if str(model["id"]).startswith("local/"):
+        if is_local(model["id"]):
             known = "of somebody's folder, not of a repository"
         elif stated.get("of") == "adapter":
             known = "the adapter's, not that of the model's repository"

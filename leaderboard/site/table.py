@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from harness.models.model_name import identity
+from harness.models.model_name import identity, path_name
 from leaderboard.attestations import FRESH
 from leaderboard.site.entries import Cell, Entry, Gap, Past, Place, PromptingOptions, Source
 
@@ -205,7 +205,7 @@ def _gaps(sources: Sequence[Source], cells: dict[Place, Cell]) -> dict[Place, Ga
 
 def _slug(key: Key, model: dict[str, Any], taken: set[str]) -> str:
     """A name for the files of a row: lower case, portable, unlike all others."""
-    name = model["id"].replace("/", "--")[:LONGEST_NAME]
+    name = path_name(model["id"])[:LONGEST_NAME]
     parts = [name, model["revision"][:12], model["dtype"][:20], YOURS * key.yours]
     slug = re.sub(r"[^a-z0-9._-]+", "-", "-".join(part for part in parts if part).lower()).lstrip("._-")
     prompting = key.prompting

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.errors import UserError
+from harness.models.model_name import LOCAL
 from harness.runs.run import Run
 from harness.tasks import CompletionTask
 from leaderboard.attestations import WITHDRAWN, attestation_paths, is_withdrawn
@@ -18,7 +19,7 @@ from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused, shown
 
 # Organisations that stand for something here.
-OURS = ("local/", "fflm/")
+OURS = (LOCAL, "fflm/")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.commands.options import eval_command, parse_command
 from harness.errors import OtherVersion, UserError
-from harness.models.model_name import local_id
+from harness.models.model_name import is_local, local_id
 from harness.models.reference import DEFAULT_MODEL, MODELS
 from harness.prompts.prompting import MAX_SHOTS
 from harness.prompts.thinking import BUDGET
@@ -122,14 +122,14 @@ def _require_same_model(given: Any, model: dict[str, Any]) -> None:
     if given.model is None and model["id"] != DEFAULT_MODEL:
         raise _otherwise(f"it names no model, and the record is of {shown(model['id'])}")
     _require_same_id("model", given.model or DEFAULT_MODEL, model["id"], Path(given.gguf_file or "").stem)
-    if given.revision and (model["id"].startswith("local/") or model["id"] in MODELS):
+    if given.revision and (is_local(model["id"]) or model["id"] in MODELS):
         raise _otherwise("--revision, and a folder has none")
     _require_same_revision(given.revision, model["revision"])
     if (given.adapter is None) != (model["adapter"] is None):
         raise _otherwise(f"its adapter is {shown(given.adapter)}, that of the record {shown(model['adapter'])}")
     if model["adapter"] is not None:
         name, _, revision = given.adapter.partition("@")
-        local = model["adapter"]["id"].startswith("local/")
+        local = is_local(model["adapter"]["id"])
         _require_same_id("adapter", given.adapter if local else name, model["adapter"]["id"])
         _require_same_revision(None if local else revision, model["adapter"]["revision"])
 
@@ -137,7 +137,7 @@ def _require_same_model(given: Any, model: dict[str, Any]) -> None:
 def _require_same_id(what: str, given: str, recorded: str, stem: str = "") -> None:
     """stem: of the GGUF file that a model of a folder is called by."""
     last = given.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    if (local_id(stem or last) if recorded.startswith("local/") else given) != recorded:
+    if (local_id(stem or last) if is_local(recorded) else given) != recorded:
         raise _otherwise(f"its {what} is {shown(given)}, that of the record {shown(recorded)}")
 
 

@@ -37,6 +37,6 @@ def test_a_replay_refuses_a_tokenizer_that_helps(tmp_path: Path, monkeypatch: py
     consistent(run)
     assert read_run(run).facts["model"]["tokenizer"]["from"] == "tokenizer.json"
     record = make_record(run, tmp_path / "records")
-    with pytest.raises(UserError, match=r"may only (cut texts into tokens|put tokens together)") as no:
+    with pytest.raises(UserError, match=r"may only (split text|join tokens)") as no:
         replay(read_record(record), None, "n", "a maintainer", str(model))
     assert "\n" not in str(no.value)

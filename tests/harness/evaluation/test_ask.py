@@ -83,7 +83,7 @@ def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
         (("--task", "letters", "--chat", "perhaps"), "--chat takes auto, on, off"),
         (("a " * 3000,), "ask something shorter"),
         (("",), "an empty question has no answer"),
-        (("why?", "--shots", "2"), "--shots is for a row of a task"),
+        (("why?", "--shots", "2"), "--shots needs a row of a task"),
         (("--task", "flipflop", "--split", "test"), "its splits are val, val_sparse, val_dense"),
     ],
 )
@@ -127,4 +127,4 @@ def test_suites_say_how_many_rows_and_challenges(cli: Run, tmp_path: Path, perfe
     assert "there is no suite 'slow': the suites are quick, paper, full" in refused(
         cli("harness", "eval", "--suite", "slow")
     )
-    assert "leave out one" in refused(cli("harness", "eval", "--suite", "quick", "--task", "letters"))
+    assert "remove one" in refused(cli("harness", "eval", "--suite", "quick", "--task", "letters"))

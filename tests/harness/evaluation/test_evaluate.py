@@ -160,7 +160,7 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--attention", "sdap"], "did you mean 'sdpa'?"),
         (["--attention", "kernels-community/flash-attn"], "there is no attention 'kernels-community/flash-attn'"),
         (["--task", "letters", "--task", "flipflop"], "add --task flipflop"),
-        (["--task", "flipflop", "--suite", "quick"], "leave out one"),
+        (["--task", "flipflop", "--suite", "quick"], "remove one"),
         (["--suite", "huge"], "the suites are quick, paper, full"),
         (["--chat", "maybe"], "--chat takes auto, on, off"),
         (["--shots", "65"], "at most 64"),
@@ -168,7 +168,7 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--limit", "0"], "'0' is not an integer of at least 1"),
         (["--set", "flipflop.length=7"], "length=7 is out of range"),
         (["--set", "flipflop.size=7"], "no parameter 'size'"),
-        (["--set", "length=7"], "names no task"),
+        (["--set", "length=7"], "has no task"),
         (["--task", "flipflop", "--set", "letters.seed=7"], "add --task letters"),
         (["--output", "file/runs"], "name another folder"),
         (["--revision", "main"], "remove --revision"),
@@ -200,7 +200,9 @@ def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "eval", "--model", "bytes", "--task", "query-count", *fitting).returncode == 0
 
 
-@pytest.mark.parametrize(("build", "reason"), [(models.merged, "not one token"), (models.blind, "no token for parts")])
+@pytest.mark.parametrize(
+    ("build", "reason"), [(models.merged, "not a single token"), (models.blind, "no token for parts")]
+)
 def test_a_tokenizer_whose_symbols_are_not_separable(cli: Run, tmp_path: Path, build: Any, reason: str) -> None:
     models.save_tiny(tmp_path / "model", build())
     assert reason in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))

@@ -168,10 +168,10 @@ WORKING = {
 # Not the model's weights: tokens of a prompt, or of a text that turn them on.
 REFUSED = {
     "activated": (
-        LoraConfig(r=4, target_modules=MODULES, alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM"), "turned on by"
+        LoraConfig(r=4, target_modules=MODULES, alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM"), "needs invocation tokens"
     ),
-    "prompt": (PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to a prompt"),
-    "prefix": (PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to a prompt"),
+    "prompt": (PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to the prompt"),
+    "prefix": (PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to the prompt"),
 }  # fmt: skip
 
 
@@ -247,7 +247,7 @@ def test_adapter_with_other_tokens_error(cli: Run, tmp_path: Path, tiny: Path, a
     folder = shutil.copytree(adapter, tmp_path / "chat")
     models.fast(models.with_bos_and_eos()).save_pretrained(folder)
     line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
-    assert "a tokenizer of its own" in line and "</s>" in line
+    assert "its own tokenizer" in line and "</s>" in line
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_adapter_without_effect_error(cli: Run, tmp_path: Path, tiny: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--quantization", "4bit"], "bitsandbytes on a CUDA GPU, and there is none"),
+        (["--quantization", "4bit"], "--quantization needs a CUDA GPU, and there is none"),
         (["--quantization", "3bit"], "--quantization takes 4bit, 8bit"),
         (["--adapter", "./nowhere"], "'./nowhere' cannot be loaded"),
         (["--attention", "nothing"], "--attention takes eager, sdpa"),
@@ -335,7 +335,7 @@ def test_index_with_invalid_files_error(cli: Run, tmp_path: Path, tiny: Path, in
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     line = refused(cli("harness", "eval", "--model", folder, *ASKED))
-    assert "safetensors in the folder itself" in line
+    assert "safetensors in the same folder" in line
 
 
 def test_link_out_of_folder_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
