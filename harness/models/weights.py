@@ -60,8 +60,8 @@ def weight_files(folder: Path, require_all: bool = True) -> list[str]:
     missing = [name for name in names if require_all and not (folder / name).is_file()]
     if missing:
         raise UserError(
-            f"{path} lists {missing[0]!r} as weights, which does not exist: put all {len(names)} safetensors in the same "
-            "folder"
+            f"{path} lists {missing[0]!r} as weights, which does not exist: put all {len(names)} safetensors in the "
+            "same folder"
         )
     return names
 

@@ -39,10 +39,10 @@ def run_of(folder: Path, *tasks: str, length: int = 60, rows: int = 4) -> Run:
     sizes = {"flipflop": {"length": length, "val_sparse_rows": 0, "val_dense_rows": 0}}
     parameters = sizes if "flipflop" in names else {}
     questions = Questions(tasks=names, parameters=parameters, limit=rows)
-    asked = EvalRequest(
+    request = EvalRequest(
         model=ModelRequest(str(folder)), command="", questions=questions, execution=Execution(output=folder / "runs")
     )
-    scored = evaluate(asked)
+    scored = evaluate(request)
     assert scored is not None
     return scored[0]
 
@@ -60,9 +60,11 @@ def largest_difference(run: Run, model: Any) -> float:
     texts = job.task.texts(job.config.table(job.split, 0, job.rows))  # type: ignore[attr-defined]
     symbols = [tokenizer.encode(symbol, add_special_tokens=False)[0] for symbol in (" 0", " 1")]
     table = pq.read_table(run.table(job))
-    said = [model(torch.tensor([tokenizer.encode(text)]), use_cache=False).logits[0].log_softmax(-1) for text in texts]
+    expected = [
+        model(torch.tensor([tokenizer.encode(text)]), use_cache=False).logits[0].log_softmax(-1) for text in texts
+    ]
     off = [
-        np.abs(np.array(logprobs) - said[row][position - 1][symbols].numpy()).max()
+        np.abs(np.array(logprobs) - expected[row][position - 1][symbols].numpy()).max()
         for row, position, logprobs in zip(
             *(table[name].to_pylist() for name in ("id", "position", "logprobs")), strict=True
         )

@@ -45,8 +45,8 @@ def replacing(pattern: object, content: str, times: int = 1) -> Callable[[Facts]
 
 
 def padding(tokens: int) -> Callable[[Facts], None]:
-    told = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
-    return lambda facts: facts.update(padding={"strategy": {"Fixed": tokens}, **told})
+    options = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
+    return lambda facts: facts.update(padding={"strategy": {"Fixed": tokens}, **options})
 
 
 TOKENIZERS = {

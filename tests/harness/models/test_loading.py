@@ -165,10 +165,11 @@ WORKING = {
     "IA3": IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"),
     "LoHa": LoHaConfig(r=4, target_modules=MODULES, task_type="CAUSAL_LM"),
 }
-# Not the model's weights: tokens of a prompt, or of a text that turn them on.
+# Adapters that act outside the model's weights: prompt tokens, or invocation tokens.
 REFUSED = {
     "activated": (
-        LoraConfig(r=4, target_modules=MODULES, alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM"), "needs invocation tokens"
+        LoraConfig(r=4, target_modules=MODULES, alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM"),
+        "needs invocation tokens",
     ),
     "prompt": (PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to the prompt"),
     "prefix": (PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to the prompt"),
@@ -474,7 +475,7 @@ def with_program(folder: Path, name: str, kind: str = "stranger") -> Path:
     return written
 
 
-def said_yes(command: list[str], folder: Path) -> tuple[int, str]:
+def answer_yes(command: list[str], folder: Path) -> tuple[int, str]:
     """Runs a command on a terminal that answers every question with yes; returns status and output."""
     pty = pytest.importorskip("pty")
     terminal, end = pty.openpty()
@@ -492,7 +493,7 @@ def test_repository_code_is_not_run(tmp_path: Path, name: str) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
     written = with_program(folder, name)
     command = [sys.executable, "-m", "harness", "eval", "--model", str(folder), *ASKED]
-    status, shown = said_yes(command, tmp_path)
+    status, shown = answer_yes(command, tmp_path)
     assert not written.exists()
     lines = [line for line in shown.strip().splitlines() if not line.rstrip().endswith(" ...")]  # but for progress
     assert status == 2 and len(lines) == 1, shown
