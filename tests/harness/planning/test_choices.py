@@ -80,7 +80,7 @@ def test_candidate_logprobs_equal_single_passes(tmp_path: Path, kind: str, batch
 
 def test_greedy_choice_is_longest_candidate(tmp_path: Path) -> None:
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like()))
-    # A beginning after which the model writes whole characters, which the tokenizer takes apart as they were said.
+    # A text that the model continues with whole characters, encoded again to the tokens that it generated.
     for text in get_config("flipflop", length=32).table("val", 0, 500)["text"].to_pylist():
         endings = [engine.tokenizer.decode(greedily(engine, text)[:count]) for count in (1, 3, 2)]
         if [len(ids_of(engine, text + one)) - len(ids_of(engine, text)) for one in endings] == [1, 3, 2]:
