@@ -162,7 +162,7 @@ def test_multi_token_prediction_layers_are_exempt(tiny: Path) -> None:
     """These layers follow the others and speed up decoding."""
     model = AutoModelForCausalLM.from_pretrained(tiny)
     extra = ["model.layers.2.eh_proj.weight", "model.layers.2.mlp.up_proj.weight"]
-    with pytest.raises(FaultyFile, match=r"num_hidden_layers is 2, and the weights have model\.layers\.2"):
+    with pytest.raises(FaultyFile, match=r"num_hidden_layers is 2, but the weights have model\.layers\.2"):
         require_all_layers_used(model, extra)
     model.config.num_nextn_predict_layers = 1
     require_all_layers_used(model, extra)
@@ -211,7 +211,7 @@ def test_unbuildable_config_of_other_family(tmp_path: Path) -> None:
     tiny = models.save_tiny(tmp_path / "tiny", models.gpt2_like())
     for number, (field, value, message) in enumerate(
         [
-            ("n_layer", 9_999, "n_layer is 9,999, and model.safetensors has 28 tensors of 2 layers"),
+            ("n_layer", 9_999, "n_layer is 9,999, but model.safetensors has 28 tensors of 2 layers"),
             ("n_layer", 1, "n_layer is 1, and the weights have transformer.h.1"),
             ("n_positions", 64, r"wpe.weight is 2048 x 32 in the weights, but it requires 64 x 32 \(n_positions 64\)"),
             ("activation_function", "nope", 'no model can be built with activation_function "nope"'),
