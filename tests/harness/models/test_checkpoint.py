@@ -212,7 +212,7 @@ def test_unbuildable_config_of_other_family(tmp_path: Path) -> None:
     for number, (field, value, message) in enumerate(
         [
             ("n_layer", 9_999, "n_layer is 9,999, but model.safetensors has 28 tensors of 2 layers"),
-            ("n_layer", 1, "n_layer is 1, and the weights have transformer.h.1"),
+            ("n_layer", 1, "n_layer is 1, but the weights have transformer.h.1"),
             ("n_positions", 64, r"wpe.weight is 2048 x 32 in the weights, but it requires 64 x 32 \(n_positions 64\)"),
             ("activation_function", "nope", 'no model can be built with activation_function "nope"'),
             ("n_head", 3, "no model can be built with .*divisible by num_heads"),
