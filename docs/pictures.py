@@ -1,4 +1,4 @@
-"""Takes the pictures of README and docs anew, from the records that come with fflm: python docs/pictures.py
+"""Regenerates the screenshots of README and docs from the bundled records: `python docs/pictures.py`.
 
 Needs playwright and a Chromium (`pip install -e '.[test]'`, `playwright install chromium`).
 """
@@ -22,8 +22,8 @@ REPORT = {"width": 1060, "height": 1233}
 
 
 @contextmanager
-def shown(browser: Any, page: Path, size: dict[str, int], **options: Any) -> Iterator[Any]:
-    """A page in a window of that size."""
+def open_page(browser: Any, page: Path, size: dict[str, int], **options: Any) -> Iterator[Any]:
+    """Opens a page in a window of the given size."""
     context = browser.new_context(viewport=size, **options)
     tab = context.new_page()
     tab.goto(page.as_uri())
@@ -33,7 +33,7 @@ def shown(browser: Any, page: Path, size: dict[str, int], **options: Any) -> Ite
 
 
 def section(tab: Any, heading: str, name: str, height: int) -> None:
-    """The part of a report that begins with a heading, down to a height."""
+    """Saves a screenshot of the section of a report with the given heading, cut at a height in pixels."""
     top = tab.locator("section", has=tab.get_by_role("heading", name=heading, exact=True)).first.bounding_box()
     width = tab.viewport_size["width"]
     clip = {"x": 0, "y": top["y"] - 8, "width": width, "height": height}
@@ -41,13 +41,13 @@ def section(tab: Any, heading: str, name: str, height: int) -> None:
 
 
 def main() -> None:
-    """Builds the site and a report in a temporary folder, and takes the pictures."""
+    """Builds the site and a report in a temporary folder, and saves the screenshots."""
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         folder = Path(temporary)
         harness = [sys.executable, "-m", "harness"]
         subprocess.run([*harness, "leaderboard", "build", "--out", folder / "site"], check=True)
-        record = next(one for one in record_folders(RECORDS) if "SmolLM2" in one.as_posix())
+        record = next(folder for folder in record_folders(RECORDS) if "SmolLM2" in folder.as_posix())
         shutil.copytree(record, folder / "run")
         subprocess.run([*harness, "report", folder / "run"], check=True)
         browser = playwright.chromium.launch(executable_path=executable)
@@ -58,15 +58,15 @@ def main() -> None:
             (model, "leaderboard-model.png", DESK | {"height": 900}),
             (site / "tasks" / "flipflop.html", "leaderboard-task.png", DESK | {"height": 820}),
         ):
-            with shown(browser, page, size) as tab:
+            with open_page(browser, page, size) as tab:
                 tab.screenshot(path=HERE / name)
-        with shown(browser, site / "index.html", PHONE, color_scheme="dark") as tab:
+        with open_page(browser, site / "index.html", PHONE, color_scheme="dark") as tab:
             tab.screenshot(path=HERE / "leaderboard-phone.png")
-        with shown(browser, report, REPORT) as tab:
+        with open_page(browser, report, REPORT) as tab:
             tab.screenshot(path=HERE / "report-table.png")
-            section(tab, "Holding one bit", "report-memory.png", 1000)
-            section(tab, "Standing by an answer", "report-strawberry.png", 621)
-        with shown(browser, report, PHONE, color_scheme="dark", device_scale_factor=1.5) as tab:
+            section(tab, "Flip-flop", "report-memory.png", 1000)
+            section(tab, "Challenged answers", "report-strawberry.png", 621)
+        with open_page(browser, report, PHONE, color_scheme="dark", device_scale_factor=1.5) as tab:
             section(tab, "Counting letters", "report-phone.png", 1000)
         browser.close()
 

@@ -1,6 +1,6 @@
-"""fflm_data: what is asked and what is right.
+"""Generated benchmark data with exact answers.
 
-Importing it makes `load_dataset("fflm")` and its configs generate their rows on the spot:
+Importing the package registers the dataset `fflm` with `datasets`, which generates its rows locally:
 
     import fflm_data
     from datasets import load_dataset
@@ -13,7 +13,7 @@ For arrays instead of text see `fflm_data.flipflop`.
 """
 
 from fflm_data.config import Config, ParameterError
-from fflm_data.registration import register
+from fflm_data.packaged_module import register
 from fflm_data.registry import CONFIGS, get_config
 from fflm_data.version import GENERATOR_VERSION
 

@@ -1,8 +1,8 @@
 """Arithmetic on integers (arXiv 2510.26285): the four operations on 0..999, and long additions that carry.
 
-Small operands are single tokens in many vocabularies, so that what a model holds of them can be
-read from its hidden states; long additions ask it to carry across many digits (the addition
-prompts of arXiv 2306.00946 have 4, 8 and 16).
+Small operands are single tokens in many vocabularies, so their representation can be probed in the
+hidden states. Long additions need carries across many digits (the addition prompts of
+arXiv 2306.00946 have 4, 8 and 16).
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.config import Config, integer_list, require_integer
+from fflm_data.config import Config, normalize_integers, require_integer
 from fflm_data.seeding import Stream
 
 OPERATIONS = ("+", "-", "x", "/")
@@ -28,10 +28,10 @@ Pair = tuple[int, int]
 class Arithmetic(Config):
     """Sums, differences, products and quotients of 0..`largest`, and additions of `digits` digits.
 
-    Every answer is an integer: differences are not negative, quotients leave no remainder (and
-    neither divisor nor quotient is 0 or 1). In a long addition at least half of the digits carry, the
-    first one included, so that the sum has one digit more. `rows_per_cell` rows for each operation
-    and each number of digits; rows go round them.
+    Every answer is a non-negative integer. Quotients have no remainder, and divisor and quotient are
+    at least 2. In a long addition at least half of the digits carry, including the first, so the sum
+    has one digit more. There are `rows_per_cell` rows for each operation and each number of digits,
+    interleaved.
     """
 
     largest: int = 999
@@ -53,9 +53,9 @@ class Arithmetic(Config):
     )
 
     def validate(self) -> None:
-        integer_list(self, "digits", 3, MAX_DIGITS, least=0)
+        normalize_integers(self, "digits", 3, MAX_DIGITS, least=0)
         require_integer("largest", self.largest, 10, 999_999)
-        # Long additions of three digits are the smallest cell of theirs: well above 10,000 problems.
+        # The smallest cell of long additions, three digits, has well above 10,000 problems.
         require_integer("rows_per_cell", self.rows_per_cell, 1, min(10_000, quotients(self.largest)))
 
     def splits(self) -> dict[str, int]:
@@ -65,7 +65,7 @@ class Arithmetic(Config):
         return self.rows_per_cell * (len(OPERATIONS) + len(self.digits))
 
     def block(self, split: str, number: int) -> pa.Table:
-        """The whole split: problems are drawn without replacement, so that it is one block."""
+        """Returns the whole split. It is one block because problems are drawn without replacement."""
         cells = [self._cell(split, number, operation, 0) for operation in OPERATIONS]
         cells += [self._cell(split, number, "+", size) for size in self.digits]
         rows = [problem for round_ in zip(*cells, strict=True) for problem in round_]
@@ -82,10 +82,10 @@ class Arithmetic(Config):
         )
 
     def _cell(self, split: str, number: int, operation: str, digits: int) -> list[tuple[int, int, str]]:
-        """Different operands, with their operation."""
+        """Returns the distinct problems of one cell as (a, b, operation)."""
         key = {"largest": self.largest, "operation": operation, "digits": digits}
         stream = Stream(self.name, key, split, self.seed, number)
-        pairs: dict[Pair, None] = {}  # a set that keeps its order
+        pairs: dict[Pair, None] = {}  # an ordered set
         for pair in _long_sums(stream, digits) if digits else _small(stream, operation, self.largest):
             pairs[pair] = None
             if len(pairs) == self.rows_per_cell:
@@ -94,25 +94,25 @@ class Arithmetic(Config):
 
 
 def solve(a: int, b: int, operation: str) -> int:
-    """The answer to a problem. Raises ValueError for a division that leaves a remainder."""
+    """Returns the answer to a problem. Raises ValueError for a division with a remainder."""
     if operation == "/":
         quotient, remainder = divmod(a, b)
         if remainder:
-            raise ValueError(f"{a} / {b} is no integer")
+            raise ValueError(f"{a} / {b} is not an integer")
         return quotient
     return {"+": a + b, "-": a - b, "x": a * b}[operation]
 
 
 def _small(stream: Stream, operation: str, largest: int) -> Iterator[Pair]:
-    """Operands of 0..largest without end; the same may come again."""
+    """Yields operands in 0..largest, infinitely and with repetitions."""
     divisors = np.arange(2, largest // 2 + 1)
     ends = np.cumsum(largest // divisors - 1)  # for each divisor, the quotients from 2 up
     while True:
         if operation == "/":
-            place = stream.below(int(ends[-1]), BATCH)
-            index = np.searchsorted(ends, place, side="right")
+            draw = stream.below(int(ends[-1]), BATCH)
+            index = np.searchsorted(ends, draw, side="right")
             b = divisors[index]
-            a = b * (largest // b - (ends[index] - 1 - place))
+            a = b * (largest // b - (ends[index] - 1 - draw))
         else:
             a, b = stream.below(largest + 1, BATCH), stream.below(largest + 1, BATCH)
         if operation == "-":
@@ -121,24 +121,24 @@ def _small(stream: Stream, operation: str, largest: int) -> Iterator[Pair]:
 
 
 def quotients(largest: int) -> int:
-    """How many divisions of integers up to `largest` have a divisor and a quotient of at least 2."""
+    """Returns the number of divisions of integers up to `largest` with divisor and quotient of at least 2."""
     return int((largest // np.arange(2, largest // 2 + 1) - 1).sum())
 
 
 def _long_sums(stream: Stream, digits: int) -> Iterator[Pair]:
-    """Operands of so many digits whose sum carries out of the first digit and out of half of all, without end."""
-    place = 10 ** np.arange(digits, dtype=np.int64)
+    """Yields operands with `digits` digits, infinitely. Their sum carries in the first digit and in at least half."""
+    powers = 10 ** np.arange(digits, dtype=np.int64)
     while True:
         a, b = (_digits(stream, digits) for _ in range(2))
         carry = np.zeros((BATCH, digits + 1), dtype=np.int64)
         for index in range(digits):
             carry[:, index + 1] = a[:, index] + b[:, index] + carry[:, index] > 9
-        kept = (carry[:, -1] == 1) & (2 * carry.sum(axis=1) >= digits)
-        yield from zip((a[kept] @ place).tolist(), (b[kept] @ place).tolist(), strict=True)
+        valid = (carry[:, -1] == 1) & (2 * carry.sum(axis=1) >= digits)
+        yield from zip((a[valid] @ powers).tolist(), (b[valid] @ powers).tolist(), strict=True)
 
 
 def _digits(stream: Stream, digits: int) -> npt.NDArray[np.int64]:
-    """Random digits of shape (BATCH, digits), the lowest first; the highest is not 0."""
+    """Returns random digits of shape (BATCH, digits), least significant first; the most significant is not 0."""
     drawn = stream.below(10, BATCH * digits).reshape(BATCH, digits)
     drawn[:, -1] = 1 + stream.below(9, BATCH)
     return drawn

@@ -1,10 +1,10 @@
-"""Facts with one right answer (arXiv 2403.19521): sentences that a country, a capital, a continent or a domain ends.
+"""Facts with one right answer (arXiv 2403.19521): sentences completed by a country, capital, continent or domain.
 
-Rows take one relation after the other, and within a relation every fact once before any a second time:
-the first N rows have as many of one relation as of another until the shortest relation is used up.
+Rows cycle through the relations, and a relation uses every fact once before it repeats one, so the
+first N rows are balanced until the smallest relation is exhausted.
 
-The facts are finite, so other seeds give the same facts in another order and in other sentences.
-There is no train split: no row of the test split can stand in one.
+The set of facts is fixed: other seeds give the same facts in another order and in other sentences.
+There is no train split, so no test row can leak into one.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.config import Config, answers, majority, require, require_integer
-from fflm_data.facts import RELATIONS, facts_of, in_a_sentence
+from fflm_data.config import Config, answer_column, majority, require, require_integer
+from fflm_data.facts import RELATIONS, facts_for, with_article
 from fflm_data.seeding import Stream
 
-# The plain sentence of a relation comes first. No verb depends on the subject, which may be a plural.
+# The simplest sentence of a relation comes first. No verb agrees with the subject, which may be plural.
 PREFIXES = {
     "capital": (
         "The capital of {subject} is",
@@ -60,7 +60,7 @@ MAX_PREFIXES = min(len(prefixes) for prefixes in PREFIXES.values())
 
 @dataclass(frozen=True)
 class Capitals(Config):
-    """Which answer ends a sentence about a country or a city? Each fact stands in `prefixes` sentences."""
+    """Which answer completes a sentence about a country or a city? Each fact has `prefixes` sentences."""
 
     relations: tuple[str, ...] = RELATIONS
     prefixes: int = 3
@@ -80,16 +80,16 @@ class Capitals(Config):
     )
 
     def validate(self) -> None:
-        # A bare string is how the command line hands over one name or, with commas, several.
-        given = (
+        # On the command line, several names are separated by commas.
+        relations = (
             [name.strip() for name in self.relations.split(",")] if isinstance(self.relations, str) else self.relations
         )
-        allowed = f"some of {', '.join(RELATIONS)}"
-        require(isinstance(given, list | tuple) and len(given) > 0, "relations", self.relations, allowed)
-        for relation in given:
+        allowed = f"one or more of {', '.join(RELATIONS)}"
+        require(isinstance(relations, list | tuple) and len(relations) > 0, "relations", self.relations, allowed)
+        for relation in relations:
             require(isinstance(relation, str) and relation in RELATIONS, "relations", relation, allowed, RELATIONS)
-        require(len(set(given)) == len(given), "relations", given, "free of repetition")
-        object.__setattr__(self, "relations", tuple(given))
+        require(len(set(relations)) == len(relations), "relations", relations, "free of duplicates")
+        object.__setattr__(self, "relations", tuple(relations))
         require_integer("prefixes", self.prefixes, 1, MAX_PREFIXES)
 
     def splits(self) -> dict[str, int]:
@@ -97,29 +97,29 @@ class Capitals(Config):
 
     def baseline_predictions(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
         relations = np.asarray(rows["relation"].to_pylist(), dtype=object)
-        prediction = answers(rows)
+        prediction = answer_column(rows)
         for relation in self.relations:
-            inside = relations == relation
-            if inside.any():
-                prediction[inside] = majority(prediction[inside])
+            mask = relations == relation
+            if mask.any():
+                prediction[mask] = majority(prediction[mask])
         return {"majority of the relation": prediction}
 
     def block_rows(self, split: str) -> int:
-        return self.prefixes * sum(len(facts_of(relation)) for relation in self.relations)
+        return self.prefixes * sum(len(facts_for(relation)) for relation in self.relations)
 
     def block(self, split: str, number: int) -> pa.Table:
-        """The whole split: every fact is drawn, so that it is one block."""
+        """Returns the whole split. It is one block because every fact is drawn."""
         key = {"relations": list(self.relations), "prefixes": self.prefixes}
         stream = Stream(self.name, key, split, self.seed, number)
-        turns = zip_longest(*[list(self._rows(stream, relation)) for relation in self.relations])
-        rows = [row for row in chain.from_iterable(turns) if row is not None]
+        rounds = zip_longest(*[list(self._rows(stream, relation)) for relation in self.relations])
+        rows = [row for row in chain.from_iterable(rounds) if row is not None]
         return pa.Table.from_pylist(rows, schema=self.schema.remove(0))
 
     def _rows(self, stream: Stream, relation: str) -> Iterator[dict[str, Any]]:
-        """The rows of one relation, without `id`: each fact in one of its sentences, then each in the next."""
-        facts = [facts_of(relation)[index] for index in stream.permutation(len(facts_of(relation)))]
+        """Yields the rows of one relation, without `id`: all facts with one sentence each, then all with the next."""
+        facts = [facts_for(relation)[index] for index in stream.permutation(len(facts_for(relation)))]
         sentences = [stream.permutation(len(PREFIXES[relation]))[: self.prefixes] for _ in facts]
-        for turn in range(self.prefixes):
-            for fact, chosen in zip(facts, sentences, strict=True):
-                prompt = PREFIXES[relation][chosen[turn]].format(subject=in_a_sentence(fact.subject))
+        for round_ in range(self.prefixes):
+            for fact, indices in zip(facts, sentences, strict=True):
+                prompt = PREFIXES[relation][indices[round_]].format(subject=with_article(fact.subject))
                 yield {"subject": fact.subject, "relation": relation, "prompt": prompt, "answer": fact.answer}

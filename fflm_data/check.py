@@ -1,4 +1,4 @@
-"""Is what lies in a folder or repository what the generators make? Row by row, as `load_dataset` reads it."""
+"""Compares the rows of a dataset folder or repository with freshly generated rows, as `load_dataset` reads them."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class Finding:
-    """One split that was compared; `fault` says the first thing that differs, "" if nothing does."""
+    """Result of comparing one split. `fault` describes the first difference, "" if there is none."""
 
     config: str
     split: str
@@ -27,23 +27,23 @@ class Finding:
 
 
 class _UnreadableError(Exception):
-    """A split that is not there, or files that are no such rows."""
+    """A split is missing or its files cannot be loaded."""
 
 
-def locate(source: str) -> str:
-    """The whole path of a folder or file, or the name of a repository. Raises ParameterError for neither.
+def resolve_source(source: str) -> str:
+    """Returns the absolute path of a folder or file, or the name of a repository. Raises ParameterError otherwise.
 
-    A whole path, because `load_dataset` takes a bare `fflm` or `csv` for one of its own builders.
+    The path is absolute because `load_dataset` would interpret a folder name such as `fflm` or `csv` as a builder.
     """
     if source and Path(source).exists():
         return Path(source).resolve().as_posix()
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source):
-        raise ParameterError(f"there is no folder {source!r}, and a repository is named ORG/NAME")
+        raise ParameterError(f"there is no folder {source!r}. Name a folder, or a repository as ORG/NAME.")
     return source
 
 
 def find_manifest(source: str, revision: str | None = None) -> Manifest | None:
-    """The manifest of a folder or repository; None if it has none, which makes it a foreign data set."""
+    """Returns the manifest of a folder or repository, or None for a dataset that fflm did not write."""
     if Path(source).exists():
         path = Path(source) / MANIFEST_FILE
         if not path.is_file():
@@ -71,36 +71,36 @@ def _check_split(source: str, config: Config, split: str, manifest: Manifest, re
     digest, rows, fault = RowHash(), 0, ""
     total = config.rows(split)
     with Bar(total=total, desc=f"{config.name}/{split}", unit="row", unit_scale=True, disable=None) as progress:
-        pairs = zip_longest(_batches(config.tables(split)), _rows_of(source, config, split, revision))
+        pairs = zip_longest(_batches(config.tables(split)), _load_rows(source, config, split, revision))
         try:
-            for expected, found in pairs:
-                fault = _difference(config, expected, found, rows)
+            for expected, actual in pairs:
+                fault = _difference(config, expected, actual, rows)
                 if fault:
                     break
-                digest.update(found.select(config.schema.names))
-                rows += found.num_rows
-                progress.update(found.num_rows)
+                digest.update(actual.select(config.schema.names))
+                rows += actual.num_rows
+                progress.update(actual.num_rows)
         except _UnreadableError as error:
             fault = str(error)
     listed = manifest.splits[config.name].get(split)
     if not fault and (listed is None or (listed.rows, listed.sha256) != (rows, digest.hexdigest())):
-        fault = f"{MANIFEST_FILE} lists another hash than that of the rows"
+        fault = f"the hash of the rows differs from {MANIFEST_FILE}"
     return Finding(config.name, split, rows, fault)
 
 
 def _batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of BATCH rows, the last one shorter."""
-    held: pa.Table | None = None
+    """Regroups tables into tables of BATCH rows. The last one may be shorter."""
+    buffer: pa.Table | None = None
     for table in tables:
-        held = table if held is None else pa.concat_tables([held, table])
-        while held.num_rows >= BATCH:
-            yield held.slice(0, BATCH)
-            held = held.slice(BATCH)
-    if held is not None and held.num_rows:
-        yield held
+        buffer = table if buffer is None else pa.concat_tables([buffer, table])
+        while buffer.num_rows >= BATCH:
+            yield buffer.slice(0, BATCH)
+            buffer = buffer.slice(BATCH)
+    if buffer is not None and buffer.num_rows:
+        yield buffer
 
 
-def _rows_of(source: str, config: Config, split: str, revision: str | None) -> Iterator[pa.Table]:
+def _load_rows(source: str, config: Config, split: str, revision: str | None) -> Iterator[pa.Table]:
     from datasets import load_dataset
 
     try:
@@ -109,28 +109,29 @@ def _rows_of(source: str, config: Config, split: str, revision: str | None) -> I
             yield from rows.with_format("arrow").iter(BATCH)
     except HubError:
         raise
-    except Exception as error:  # whatever the readers of parquet, YAML and the like make of a damaged file
-        raise _UnreadableError(f"it does not load: {' '.join(str(error).split())[:200]}") from None
+    except Exception as error:  # corrupt files raise any error in the readers of parquet and YAML
+        raise _UnreadableError(f"cannot be loaded: {' '.join(str(error).split())[:200]}") from None
 
 
-def _difference(config: Config, expected: pa.Table | None, found: pa.Table | None, start: int) -> str:
-    """What differs first between the rows from `start` on; "" if nothing does."""
-    if found is None:
+def _difference(config: Config, expected: pa.Table | None, actual: pa.Table | None, start: int) -> str:
+    """Describes the first difference between two tables of rows from `start` on, "" if they are equal."""
+    if actual is None:
         return f"row {start} is missing"
     if expected is None:
-        return f"row {start} is too many"
-    if set(expected.schema.names) != set(found.schema.names):
-        return f"the columns are {', '.join(found.schema.names)}, not {', '.join(expected.schema.names)}"
-    ours, theirs = (table.select(config.schema.names).to_pylist() for table in (expected, found))
+        return f"row {start} is unexpected"
+    if set(expected.schema.names) != set(actual.schema.names):
+        return f"expected the columns {', '.join(expected.schema.names)}, got {', '.join(actual.schema.names)}"
+    ours, theirs = (table.select(config.schema.names).to_pylist() for table in (expected, actual))
     for number, (row, other) in enumerate(zip(ours, theirs, strict=False), start):
         if row != other:
             column = next(name for name in row if row[name] != other[name])
-            return f"row {number} differs in {column}: {_shown(other[column])} where {_shown(row[column])} was expected"
+            values = f"expected {_abbreviate(row[column])}, got {_abbreviate(other[column])}"
+            return f"row {number} differs in {column}: {values}"
     if len(ours) != len(theirs):
-        return f"row {start + min(len(ours), len(theirs))} is {'missing' if len(ours) > len(theirs) else 'too many'}"
+        return f"row {start + min(len(ours), len(theirs))} is {'missing' if len(ours) > len(theirs) else 'unexpected'}"
     return ""
 
 
-def _shown(value: object) -> str:
+def _abbreviate(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""How to cite the papers that the configs follow, by arXiv id."""
+"""BibTeX entries of the papers, by arXiv id."""
 
 CITATIONS = {
     "2306.00946": """@inproceedings{liu2023exposing,

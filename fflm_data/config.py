@@ -1,4 +1,4 @@
-"""What a config is: a frozen, validated set of parameters that can make any of its rows."""
+"""Base class of the data configs: frozen, validated parameters that determine every row."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from fflm_data.version import GENERATOR_VERSION
 
 
@@ -22,70 +22,72 @@ class ParameterError(ValueError):
 
 
 def require(condition: bool, parameter: str, value: object, allowed: str, known: Iterable[str] = ()) -> None:
-    """Raises ParameterError unless `condition` holds. known: names, one of which may have been meant."""
+    """Raises ParameterError unless `condition` holds. known: valid names, for a spelling suggestion."""
     if not condition:
         near = did_you_mean(str(value), known)
         raise ParameterError(f"{parameter}={value!r} is out of range: {parameter} must be {allowed}{near}")
 
 
 def require_integer(parameter: str, value: object, low: int, high: int | None = None) -> None:
-    """Raises ParameterError unless `value` is an integer of low..high (no upper end if None)."""
+    """Raises ParameterError unless `value` is an integer in low..high (None: no upper bound)."""
     allowed = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     require(is_integer and low <= value and (high is None or value <= high), parameter, value, allowed)  # type: ignore[operator]
 
 
-def integer_list(record: Any, parameter: str, low: int, high: int | None = None, least: int = 1) -> tuple[int, ...]:
-    """Makes a field of a frozen dataclass a tuple of different integers of low..high; one alone stands for a list.
+def normalize_integers(
+    record: Any, parameter: str, low: int, high: int | None = None, least: int = 1
+) -> tuple[int, ...]:
+    """Converts a field of a frozen dataclass to a tuple of distinct integers in low..high. A single integer is allowed.
 
-    Raises ParameterError if it holds anything else, or fewer than `least`.
+    Raises ParameterError for other values, or for fewer than `least` integers.
     """
     values = getattr(record, parameter)
     values = (values,) if isinstance(values, int) else values
     require(isinstance(values, tuple) and len(values) >= least, parameter, values, "a list of integers")
     for value in values:
         require_integer(parameter, value, low, high)
-    require(len(set(values)) == len(values), parameter, values, "free of repetition")
+    require(len(set(values)) == len(values), parameter, values, "free of duplicates")
     object.__setattr__(record, parameter, values)
     return tuple(values)
 
 
 def require_index(parameter: str, value: Any) -> int:
-    """A number of rows or the like, of Python or numpy, as Python's; raises ParameterError unless it is at least 0."""
-    value = plain(value)
+    """Converts a Python or numpy integer to a Python integer. Raises ParameterError unless it is at least 0."""
+    value = to_python(value)
     require_integer(parameter, value, 0)
     return int(value)
 
 
-def plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, and arrays, ranges and lists as tuples: what can be hashed and written as JSON."""
+def to_python(value: Any) -> Any:
+    """Converts numpy scalars to Python numbers, and arrays, ranges and lists to tuples (hashable, valid in JSON)."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple | range | np.ndarray):
-        return tuple(map(plain, value))
+        return tuple(map(to_python, value))
     return value
 
 
-def plain_fields(record: Any) -> None:
-    """Makes the fields of a frozen dataclass `plain`."""
+def normalize_fields(record: Any) -> None:
+    """Applies `to_python` to all fields of a frozen dataclass."""
     for field in dataclasses.fields(record):
-        object.__setattr__(record, field.name, plain(getattr(record, field.name)))
+        object.__setattr__(record, field.name, to_python(getattr(record, field.name)))
 
 
-def answers(rows: pa.Table) -> npt.NDArray[Any]:
-    """The column `answer`: int64, or text as objects."""
+def answer_column(rows: pa.Table) -> npt.NDArray[Any]:
+    """Returns the column `answer` as an array, int64 or object (strings)."""
     return np.asarray(rows["answer"].to_pylist(), dtype=None if pa.types.is_integer(rows["answer"].type) else object)
 
 
 def majority(answers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The most frequent answer (the smallest of several), for every row."""
+    """Predicts the most frequent answer (ties: the smallest) for every row."""
     values, counts = np.unique(answers, return_counts=True)
     return np.full_like(answers, values[np.argmax(counts)])
 
 
 @lru_cache(maxsize=8)
 def _block(config: "Config", split: str, number: int) -> pa.Table:
-    """A block with its ids; the last few are kept, so that row after row, run after run, does not draw them again."""
+    """Returns a block with the column `id`. The cache avoids regenerating a block for every row read from it."""
     block = config.block(split, number)
     first = number * config.block_rows(split)
     ids = pa.array(range(first, first + block.num_rows), pa.int64())
@@ -94,10 +96,10 @@ def _block(config: "Config", split: str, number: int) -> pa.Table:
 
 @dataclass(frozen=True)
 class Config(ABC):
-    """Base of the configs. Subclasses add parameters and say how a block of rows is made.
+    """Base class of the configs. Subclasses add parameters and generate blocks of rows.
 
-    A block is the unit of seeding: its rows are drawn together from one random stream. Blocks are
-    numbered within a split and all but the last have `block_rows(split)` rows.
+    A block is the unit of seeding: its rows are drawn from one random stream. Blocks are numbered
+    within a split, and all but the last have `block_rows(split)` rows.
     """
 
     seed: int = 0
@@ -109,7 +111,7 @@ class Config(ABC):
     schema: ClassVar[pa.Schema]
 
     def __post_init__(self) -> None:
-        plain_fields(self)
+        normalize_fields(self)
         require_integer("seed", self.seed, 0, 2**63 - 1)
         self.validate()
 
@@ -119,57 +121,57 @@ class Config(ABC):
 
     @abstractmethod
     def splits(self) -> dict[str, int]:
-        """Names of the splits and their numbers of rows."""
+        """Returns the number of rows of each split."""
 
     @abstractmethod
     def block_rows(self, split: str) -> int:
-        """Rows in a block of the split."""
+        """Returns the number of rows per block of the split."""
 
     @abstractmethod
     def block(self, split: str, number: int) -> pa.Table:
-        """All rows of one block, by `schema` without the column `id`."""
+        """Returns all rows of a block, with the columns of `schema` except `id`."""
 
     def baseline_predictions(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
-        """By name, what baselinees answer to the rows, by the column `answer`."""
-        return {"majority": majority(answers(rows))}
+        """Returns the predictions of each baseline for the rows, computed from the column `answer`."""
+        return {"majority": majority(answer_column(rows))}
 
     def baselines(self, split: str) -> dict[str, float]:
-        """By name, the accuracy of baselinees on a test split."""
+        """Returns the accuracy of each baseline on a split."""
         rows = self.table(split)
-        target = answers(rows)
+        target = answer_column(rows)
         return {
             name: float((prediction == target).mean()) for name, prediction in self.baseline_predictions(rows).items()
         }
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters by name, as JSON knows them."""
+        """Returns the parameters as JSON-serializable values."""
         values = dataclasses.asdict(self)
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def changed_parameters(self) -> dict[str, Any]:
-        """The parameters that differ from the default config's."""
+        """Returns the parameters that differ from the defaults."""
         defaults = type(self)().parameters()
         return {key: value for key, value in self.parameters().items() if value != defaults[key]}
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with the generator version, the config or a parameter."""
+        """Returns 16 hex digits that identify generator version, config and parameters."""
         text = json.dumps([GENERATOR_VERSION, self.name, self.parameters()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def blocks(self, split: str) -> int:
-        """The number of blocks of a split."""
+        """Returns the number of blocks of a split."""
         return -(-self.rows(split) // self.block_rows(split))
 
     def rows(self, split: str) -> int:
-        """The number of rows of a split. Raises ParameterError for a split that is not there."""
+        """Returns the number of rows of a split. Raises ParameterError for an unknown split."""
         splits = self.splits()
         require(split in splits, "split", split, f"one of {', '.join(splits)} for {self.name}", splits)
         return splits[split]
 
     def tables(self, split: str, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
-        """Rows start..stop-1 of a split, block by block, with the column `id` first.
+        """Yields rows start..stop-1 of a split, block by block, with the column `id` first.
 
-        The rows are the same wherever they are asked for; memory stays at a few blocks.
+        A row does not depend on `start` and `stop`. Memory stays at a few blocks.
         """
         total = self.rows(split)
         start = require_index("start", start)
@@ -182,5 +184,5 @@ class Config(ABC):
             yield block.slice(begin, end - begin)
 
     def table(self, split: str, start: int = 0, stop: int | None = None) -> pa.Table:
-        """Rows start..stop-1 of a split as one table."""
+        """Returns rows start..stop-1 of a split as one table."""
         return pa.concat_tables([self.schema.empty_table(), *self.tables(split, start, stop)])

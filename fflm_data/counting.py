@@ -1,11 +1,11 @@
 """Counting tokens (arXiv 2407.15160): query count and most frequent element over the same sequences.
 
-A sequence of vocabulary size m has n = expected_count * m words, each drawn uniformly from m
-distinct ones, so that the expected count of a word does not change with m. Its binary control has
-the same length and the same expected count of the query but only two distinct words: it tells the
-size of the vocabulary from the length.
+A sequence with vocabulary size m has n = expected_count * m words, drawn uniformly from m distinct
+words, so the expected count of a word does not depend on m. Its binary control has the same length
+and the same expected count of the query but only two distinct words: it separates the effect of
+vocabulary size from that of length.
 
-Rows go round the vocabularies, control after sequence, so that the first N rows are balanced.
+Rows cycle through the vocabulary sizes, each sequence followed by its control, so the first N rows are balanced.
 """
 
 from abc import abstractmethod
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.config import Config, integer_list, require_integer
+from fflm_data.config import Config, normalize_integers, require_integer
 from fflm_data.seeding import Stream, halves, threshold
 from fflm_data.words import items
 
@@ -34,7 +34,7 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Sequence:
-    """One sequence of words and the word that is asked for."""
+    """A sequence of words and the query word."""
 
     tokens: list[str]
     query: str
@@ -44,7 +44,7 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Counting(Config):
-    """What query-count and most-frequent share: the sequences. A block is one repeat over all of them."""
+    """Base class of query-count and most-frequent, which share their sequences. A block is one repeat."""
 
     vocabularies: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 200)
     expected_count: int = 10
@@ -53,7 +53,7 @@ class Counting(Config):
     paper: ClassVar[str] = "arXiv 2407.15160"
 
     def validate(self) -> None:
-        integer_list(self, "vocabularies", 2, len(items()))
+        normalize_integers(self, "vocabularies", 2, len(items()))
         require_integer("expected_count", self.expected_count, 1, 1000)
         require_integer("repeats", self.repeats, 1)
 
@@ -64,37 +64,37 @@ class Counting(Config):
         return 2 * len(self.vocabularies)
 
     def sequences(self, split: str, number: int) -> list[Sequence]:
-        """The sequences of one block: for each vocabulary size one, then its control."""
+        """Returns the sequences of one block: for each vocabulary size a sequence and its control."""
         key = {"vocabularies": list(self.vocabularies), "expected_count": self.expected_count}
         stream = Stream("counting", key, split, self.seed, number)
-        found = []
+        sequences = []
         for size in self.vocabularies:
             length = self.expected_count * size
             words = [items()[index] for index in stream.permutation(len(items()))[:size]]
             tokens = [words[index] for index in stream.below(size, length)]
-            found.append(Sequence(tokens, words[stream.below(size, 1)[0]], size, control=False))
+            sequences.append(Sequence(tokens, words[stream.below(size, 1)[0]], size, control=False))
 
             query, other = (items()[index] for index in stream.permutation(len(items()))[:2])
             hits = halves(stream.raw(length))[0] < threshold(1 / size)
-            found.append(Sequence(list(np.where(hits, query, other)), query, size, control=True))
-        return found
+            sequences.append(Sequence(list(np.where(hits, query, other)), query, size, control=True))
+        return sequences
 
     def block(self, split: str, number: int) -> pa.Table:
         rows = [self.row(sequence) for sequence in self.sequences(split, number)]
         return pa.Table.from_pylist(rows, schema=self.schema.remove(0))
 
     def baseline_predictions(self, rows: pa.Table) -> dict[str, npt.NDArray[Any]]:
-        always = np.full(rows.num_rows, self.expected_count)
-        return {f"always {self.expected_count}": always, **super().baseline_predictions(rows)}
+        constant = np.full(rows.num_rows, self.expected_count)
+        return {f"always {self.expected_count}": constant, **super().baseline_predictions(rows)}
 
     @abstractmethod
     def row(self, sequence: Sequence) -> dict[str, Any]:
-        """The columns of one sequence, without `id`."""
+        """Returns the columns of one row, without `id`."""
 
 
 @dataclass(frozen=True)
 class QueryCount(Counting):
-    """How many times does one given word occur in a sequence of words?"""
+    """How many times does a given word occur in a list of words?"""
 
     name: ClassVar[str] = "query-count"
     title: ClassVar[str] = "count one word of a list"
@@ -109,7 +109,7 @@ class QueryCount(Counting):
 
 @dataclass(frozen=True)
 class MostFrequent(Counting):
-    """How many times does the most frequent word occur? The sequences are those of query-count."""
+    """How many times does the most frequent word occur? Uses the lists of query-count."""
 
     name: ClassVar[str] = "most-frequent"
     title: ClassVar[str] = "count the most frequent word of a list"

@@ -1,25 +1,27 @@
-"""Histograms of the distance from write to read, one SVG a flip-flop split, for the card."""
+"""SVG histograms of the distance from write to read, one per flip-flop split, for the dataset card."""
 
 from collections.abc import Iterable
+from html import escape
 from pathlib import Path
 
 from fflm_data.config import Config
 from fflm_data.flipflop import ReadCounts, TextConfig, read_counts
+from fflm_data.number_formats import short_percent
 
 FOLDER = "figures"
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 46, 44
-# One blue that reads on white and on black, and a grey for text that does too.
+# A blue and a grey with enough contrast on both white and black backgrounds.
 BAR, INK = "#4c8bf5", "#808890"
 
 
 def figure_file(config: Config, split: str) -> str:
-    """Where the histogram of a split lies in the folder."""
+    """Returns the path of the histogram of a split, relative to the folder."""
     return f"{FOLDER}/{config.name}-{split}.svg"
 
 
 def write_figures(folder: Path, configs: Iterable[Config]) -> None:
-    """Writes the histogram of every split of flip-flop strings."""
+    """Writes the histogram of every flip-flop split."""
     for config in configs:
         if isinstance(config, TextConfig):
             (folder / FOLDER).mkdir(exist_ok=True)
@@ -29,7 +31,7 @@ def write_figures(folder: Path, configs: Iterable[Config]) -> None:
 
 
 def bins(instructions: int) -> list[tuple[int, int]]:
-    """Distances 1, 2, 3-4, 5-8, ... up to the longest in a string."""
+    """Returns bins of distances, 1, 2, 3-4, 5-8, ..., as (low, high) up to the longest distance in a string."""
     edges, low = [], 1
     while low < instructions:
         high = 1 if low == 1 else 2 * (low - 1)
@@ -39,7 +41,7 @@ def bins(instructions: int) -> list[tuple[int, int]]:
 
 
 def histogram(counts: ReadCounts, title: str) -> str:
-    """The share of a split's reads by distance to the write, in instructions, as an SVG document."""
+    """Returns an SVG histogram of the distances from write to read, in instructions, over the reads of a split."""
     edges = bins(len(counts.gaps))
     shares = [float(counts.gaps[low : high + 1].sum()) / counts.reads for low, high in edges]
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -54,11 +56,12 @@ def histogram(counts: ReadCounts, title: str) -> str:
     ]
     for (low, high), share, place in zip(edges, shares, range(len(edges)), strict=True):
         x, tall = LEFT + place * step, height * share / top
+        above = escape(short_percent(share)) if share else "0"
         label = f"{low}" if low == high else f"{low}\u2013{high}"
         parts += [
             f'<rect x="{x + 3:.1f}" y="{TOP + height - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}" '
             f'rx="2" fill="{BAR}"><title>{label}: {share:.2%}</title></rect>',
-            f'<text x="{x + step / 2:.1f}" y="{TOP + height - tall - 4:.1f}" font-size="11">{_percent(share)}</text>',
+            f'<text x="{x + step / 2:.1f}" y="{TOP + height - tall - 4:.1f}" font-size="11">{above}</text>',
             f'<text x="{x + step / 2:.1f}" y="{HEIGHT - BOTTOM + 16}">{label}</text>',
         ]
     parts += [
@@ -67,10 +70,3 @@ def histogram(counts: ReadCounts, title: str) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def _percent(share: float) -> str:
-    """A share in figures that fit above a bar: 61.0%, 0.24%, 0.0031%."""
-    if share == 0 or share >= 0.01:
-        return f"{share:.1%}" if share else "0"
-    return f"{100 * share:.2g}%" if share >= 1e-5 else "&lt;0.001%"

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: its refusals and failures, each as one line that says what to type next; its content ids."""
+"""Errors of the Hugging Face Hub as one-line messages with the next step, and content ids of its files."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,74 +20,78 @@ from huggingface_hub.errors import (
 from fflm_data.config import ParameterError
 
 DATASET, MODEL, SPACE = "dataset", "model", "space"
-_CALLED = {DATASET: "data set", MODEL: "model", SPACE: "Space"}
-# What the Hub itself puts into a new repository.
-OF_NEW = {".gitattributes", "README.md"}
+_KIND_NAMES = {DATASET: "dataset", MODEL: "model", SPACE: "Space"}
+# Files that the Hub creates in a new repository.
+NEW_REPOSITORY_FILES = {".gitattributes", "README.md"}
 _OFFLINE = "HF_HUB_OFFLINE is set: unset it to reach the Hub"
 _LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 
 class HubError(ParameterError):
-    """What was asked of the Hub did not happen."""
+    """A request to the Hub failed."""
 
 
-def not_a_name(repository: str) -> HubError:
-    """The refusal of what can name no repository."""
-    return HubError(f"{repository!r} is no repository: write ORG/NAME")
+def invalid_name_error(repository: str) -> HubError:
+    """Returns the error for an invalid repository name."""
+    return HubError(f"{repository!r} is not a repository name: write ORG/NAME")
 
 
-def require_token(to: str) -> None:
-    """Raises HubError unless there is a token. to: what it is needed to do."""
+def require_token(action: str) -> None:
+    """Raises HubError if no token is configured. action: a verb for the message, such as "push"."""
     if get_token() is None:
-        raise HubError(f"the Hub needs a token to {to}: {_LOG_IN}")
+        raise HubError(f"the Hub needs a token to {action}: {_LOG_IN}")
 
 
 def content_ids(content: bytes) -> set[str]:
-    """By what the Hub may know the content of a file: its SHA-256, or the id git gives it."""
+    """Returns the ids that the Hub may use for the content of a file: SHA-256 (LFS files) and git blob id."""
     git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
     return {hashlib.sha256(content).hexdigest(), git.hexdigest()}
 
 
-def contents(info: Any) -> dict[str, str]:
-    """The content id of each file, of what the client says of a repository (with files_metadata)."""
+def file_content_ids(info: Any) -> dict[str, str]:
+    """Returns the content id of each file in a repository info (requested with files_metadata)."""
     return {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in info.siblings or []}
 
 
 @contextmanager
 def hub_errors(repository: str, forbidden: str | None = None, kind: str = DATASET) -> Iterator[None]:
-    """Turns what the client raises into HubError. `forbidden` ends "your token may not ..." where it may not
-    write; without it, the repository is only read. kind: DATASET, MODEL or SPACE."""
+    """Converts exceptions of the Hub client to HubError.
+
+    forbidden: the end of "your token may not ..." for a write; None for a read. kind: DATASET, MODEL or SPACE.
+    """
     try:
         yield
     except ParameterError:
         raise
     except HFValidationError:
-        raise not_a_name(repository) from None
+        raise invalid_name_error(repository) from None
     except LocalTokenNotFoundError:
         raise HubError(f"the Hub needs a token: {_LOG_IN}") from None
     except OfflineModeIsEnabled:
         raise HubError(_OFFLINE) from None
     except LocalEntryNotFoundError as error:
-        # A file that could not be asked for, which the cache does not hold either.
+        # The request failed and the file is not in the cache.
         raise _failure(repository, error.__cause__ or error, forbidden, kind) from None
     except RevisionNotFoundError:
-        raise HubError(f"{repository} has no such revision: name a branch, tag or commit of it") from None
+        raise HubError(f"{repository} has no such revision: use one of its branches, tags or commits") from None
     except HTTPError as error:
         raise _failure(repository, error, forbidden, kind) from None
     except ConnectionError as error:
-        # What `datasets` makes of a Hub that it cannot reach.
+        # Raised by `datasets` if the Hub cannot be reached.
         raise _failure(repository, error.__cause__ or error, forbidden, kind) from None
     except (RuntimeError, ValueError) as error:
-        # What the client makes of an upload that failed, or that the Hub will not take.
+        # Raised by the client if an upload fails or the Hub rejects it.
         if forbidden is None:
             raise
         raise _failure(repository, error.__cause__ or error, forbidden, kind) from None
 
 
 def _failure(repository: str, error: BaseException, forbidden: str | None, kind: str) -> HubError:
-    again = "try again" if forbidden is None else f"{repository} is as its last writer left it: run the command again"
+    # A push is one commit, which may have succeeded even if its reply was lost. Repeating the command is safe.
+    again = "try again" if forbidden is None else "run the command again"
     if isinstance(error, HfHubHTTPError):
-        return HubError(_refusal(repository, error, again, forbidden or f"read {repository}: use one that may", kind))
+        forbidden = forbidden or f"read {repository}: use one that may"
+        return HubError(_error_message(repository, error, again, forbidden, kind))
     if constants.HF_HUB_OFFLINE:
         return HubError(_OFFLINE)
     failed = "the Hub refused" if isinstance(error, ValueError) else "the connection to the Hub failed"
@@ -98,16 +102,16 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _refusal(repository: str, error: HfHubHTTPError, again: str, forbidden: str, kind: str) -> str:
+def _error_message(repository: str, error: HfHubHTTPError, again: str, forbidden: str, kind: str) -> str:
     status = error.response.status_code
     if isinstance(error, RepositoryNotFoundError) and "Invalid credentials" not in str(error):
-        return f"there is no {_CALLED[kind]} {repository} that you may see: check the name, or {_LOG_IN}"
+        return f"cannot find or access the {_KIND_NAMES[kind]} {repository}: check the name, or {_LOG_IN}"
     wait = error.response.headers.get("Retry-After")
-    known = {
+    messages = {
         401: f"the Hub does not know this token: {_LOG_IN}" if get_token() else f"the Hub needs a token: {_LOG_IN}",
         403: f"your token may not {forbidden}",
-        409: f"another change of {repository} is under way; {again}",
-        412: f"{repository} changed while this ran; {again}",
-        429: f"the Hub is asked too often; {again}" + (f" in {wait} seconds" if wait else " later"),
+        409: f"another commit to {repository} is in progress; {again}",
+        412: f"{repository} changed during this command; {again}",
+        429: f"the rate limit of the Hub is exceeded; {again}" + (f" in {wait} seconds" if wait else " later"),
     }
-    return known.get(status) or f"the Hub refused ({_line(error)}), {again}"
+    return messages.get(status) or f"the Hub refused ({_line(error)}), {again}"

@@ -1,8 +1,8 @@
 """Counting letters ("how many r in strawberry"): English words and random strings, balanced over the answer.
 
-Balance is the point: in sets drawn as words come, always answering 1 is right most of the time.
-Here every answer 0..4 is as frequent as any other within each stratum, and the letter asked for
-where the answer is 0 is as common a letter as elsewhere, so that neither gives the answer away.
+In an unbalanced set of words, always answering 1 would be right most of the time. Here the answers
+0..4 are equally frequent in each stratum, and rows with answer 0 have the same distribution of query
+letters as the other rows, so that the letter does not reveal the answer.
 """
 
 from collections import Counter, defaultdict
@@ -55,7 +55,7 @@ class Letters(Config):
         return self.words_per_cell * len(STRATA) * len(ANSWERS)
 
     def block(self, split: str, number: int) -> pa.Table:
-        """The whole split: words are drawn without replacement, so that it is one block."""
+        """Returns the whole split. It is one block because words are drawn without replacement."""
         stream = Stream(self.name, {"words_per_cell": self.words_per_cell}, split, self.seed, number)
         strata = {"english": self._english(stream), "random": self._random(stream)}
         rows = []
@@ -67,7 +67,7 @@ class Letters(Config):
         return pa.Table.from_pylist(rows, schema=self.schema.remove(0))
 
     def _english(self, stream: Stream) -> dict[int, Cell]:
-        """Words without replacement, the rare answers first; strawberry comes first of all."""
+        """Draws words without replacement, rare answers first. The first word is always strawberry."""
         used = {FIRST[0]}
         cells: dict[int, Cell] = {FIRST[2]: [FIRST[:2]]}
         for answer in sorted(ANSWERS[1:], reverse=True):
@@ -84,17 +84,17 @@ class Letters(Config):
         return cells
 
     def _absent(self, stream: Stream, cells: dict[int, Cell], words: list[str]) -> Cell:
-        """Words without the letter; the letters are those asked for in the other cells."""
-        asked = [letter for cell in cells.values() for _, letter in cell]
-        letters = [asked[index] for index in stream.permutation(len(asked))]
+        """Draws pairs of a word and a letter that it lacks. The letters are those of the other cells."""
+        queries = [letter for cell in cells.values() for _, letter in cell]
+        letters = [queries[index] for index in stream.permutation(len(queries))]
         order = iter(stream.permutation(len(words)))
-        found: Cell = []
+        absent: Cell = []
         for letter in letters[: self.words_per_cell]:
-            found.append((next(words[index] for index in order if letter not in words[index]), letter))
-        return found
+            absent.append((next(words[index] for index in order if letter not in words[index]), letter))
+        return absent
 
     def _random(self, stream: Stream) -> dict[int, Cell]:
-        """Strings in which one letter stands `answer` times, the other places hold other letters."""
+        """Draws random strings in which the query letter occurs `answer` times, among other letters."""
         cells: dict[int, Cell] = {}
         shortest, longest = RANDOM_LENGTHS
         for answer in ANSWERS:
@@ -104,8 +104,8 @@ class Letters(Config):
                 letter = ALPHABET[stream.below(len(ALPHABET), 1)[0]]
                 others = ALPHABET.replace(letter, "")
                 characters = [others[index] for index in stream.below(len(others), length)]
-                for place in stream.permutation(length)[:answer]:
-                    characters[place] = letter
+                for position in stream.permutation(length)[:answer]:
+                    characters[position] = letter
                 cell.append(("".join(characters), letter))
         return cells
 
@@ -118,7 +118,7 @@ def _row(word: str, letter: str, stratum: str, answer: int) -> dict[str, Any]:
 
 @cache
 def english_pairs() -> dict[int, Cell]:
-    """By answer, every (word, letter) of the English list in which the letter stands so many times."""
+    """Returns, for each count, every (word, letter) of the English list in which the letter occurs that often."""
     pairs: dict[int, Cell] = defaultdict(list)
     for word in english():
         for letter, count in sorted(Counter(word).items()):
@@ -128,5 +128,5 @@ def english_pairs() -> dict[int, Cell]:
 
 @cache
 def max_words_per_cell() -> int:
-    """How many different English words the rarest answer has."""
+    """Returns the number of distinct English words with the rarest answer."""
     return len({word for word, _ in english_pairs()[ANSWERS[-1]]})

@@ -1,13 +1,13 @@
-"""`fflm.json`, the list of what a folder or repository holds: the parameters of each config, the hash of each split.
+"""`fflm.json`, the manifest of a dataset folder or repository: config parameters, row and file hashes of each split.
 
-Files of the same rows differ in their bytes (parquet names the Arrow version that wrote it); row
-hashes do not. What is there already, and what `check` must regenerate, is read from this list.
+Parquet files with the same rows can differ in their bytes (parquet records the Arrow version that
+wrote it); row hashes do not. `push` reads from the manifest which configs are unchanged, and `check`
+which rows to regenerate.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,50 +21,42 @@ MANIFEST_FILE = "fflm.json"
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-class OtherVersionError(ParameterError):
-    """Rows of another generator version. `configs` are the names of those that have some."""
+class VersionMismatchError(ParameterError):
+    """The rows come from another generator version. `configs` are the affected config names."""
 
     def __init__(self, source: str, version: str, configs: set[str]):
         super().__init__(
-            f"{source} holds rows of generator version {version}, this is {GENERATOR_VERSION}: "
-            "install the version of fflm that made them"
+            f"{source} has rows of generator version {version}, but this is version {GENERATOR_VERSION}. "
+            "Install the matching version of fflm."
         )
         self.configs = configs
-        self.newer = _numbers(version) > _numbers(GENERATOR_VERSION)
+        self.newer = _parse_version(version) > _parse_version(GENERATOR_VERSION)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _parse_version(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
 class RowHash:
-    """SHA-256 over rows in order, each as one line of JSON (columns in order, UTF-8, no spaces)."""
+    """Incremental SHA-256 of rows, each as one line of JSON (columns in order, UTF-8, no spaces)."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def update(self, table: pa.Table) -> None:
-        """Takes in the rows of a table."""
+        """Adds the rows of a table."""
         for batch in table.to_batches(max_chunksize=1024):
             lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in batch.to_pylist()]
             self._digest.update("".join(lines).encode("utf-8"))
 
     def hexdigest(self) -> str:
-        """64 hex digits."""
+        """Returns the hash as 64 hex digits."""
         return self._digest.hexdigest()
-
-
-def row_hash(tables: Iterable[pa.Table]) -> str:
-    """The hash of the rows of several tables."""
-    digest = RowHash()
-    for table in tables:
-        digest.update(table)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a split, their hash and their size in memory, and the files they lie in with the SHA-256 of each."""
+    """Number of rows, their hash, their size in memory (bytes), and the SHA-256 of each file, of one split."""
 
     rows: int
     sha256: str
@@ -73,25 +65,25 @@ class Split:
 
 
 def row_hashes(splits: dict[str, Split]) -> dict[str, tuple[int, str]]:
-    """By split, the number of rows and their hash."""
+    """Returns the number of rows and the row hash of each split."""
     return {name: (split.rows, split.sha256) for name, split in splits.items()}
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """By config and split, what is there; and the configs themselves."""
+    """The configs of a dataset, and the contents of each config and split."""
 
     configs: tuple[Config, ...]
     splits: dict[str, dict[str, Split]]
 
     def same_rows(self, other: "Manifest") -> bool:
-        """Whether both list the same configs with the same rows, whatever the files they lie in."""
+        """Whether both list the same configs with the same rows. The files may differ."""
         return self.configs == other.configs and all(
-            row_hashes(made) == row_hashes(other.splits[name]) for name, made in self.splits.items()
+            row_hashes(splits) == row_hashes(other.splits[name]) for name, splits in self.splits.items()
         )
 
     def to_json(self) -> str:
-        """The text of the file."""
+        """Returns the text of `fflm.json`."""
         listed = {
             config.name: {
                 "parameters": config.parameters(),
@@ -103,37 +95,37 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str) -> "Manifest":
-        """Reads the file. Raises OtherVersionError, or ParameterError if it is damaged."""
+        """Parses `fflm.json`. Raises VersionMismatchError, or ParameterError if it is corrupt."""
         try:
             content: dict[str, Any] = json.loads(text)
             version, listed = str(content["generator_version"]), dict(content["configs"])
-            if _numbers(version) != _numbers(GENERATOR_VERSION):
-                raise OtherVersionError(source, version, set(listed))
+            if _parse_version(version) != _parse_version(GENERATOR_VERSION):
+                raise VersionMismatchError(source, version, set(listed))
             configs = [get_config(name, **entry["parameters"]) for name, entry in listed.items()]
             if not set(listed) <= set(CONFIGS):
-                raise ValueError("it lists what is only streamed")
+                raise ValueError("it lists a config that can only be streamed")
             splits = {config.name: _read_splits(config, listed[config.name]["splits"]) for config in configs}
-        except OtherVersionError:
+        except VersionMismatchError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ParameterError(f"{source}/{MANIFEST_FILE} is damaged ({error}): build or push it again") from None
+            raise ParameterError(f"{source}/{MANIFEST_FILE} is corrupt ({error}). Build or push it again.") from None
         return cls(tuple(configs), splits)
 
 
 def _read_splits(config: Config, listed: dict[str, Any]) -> dict[str, Split]:
-    """The splits of a config as the file lists them. Raises ValueError for what `build` would not have written."""
+    """Parses the splits of a config. Raises ValueError for entries that `build` would not have written."""
     if set(listed) != set(config.splits()):
-        raise ValueError(f"{config.name} has other splits")
-    read = {}
+        raise ValueError(f"the splits of {config.name} are wrong")
+    splits = {}
     for name, rows in config.splits().items():
-        made = listed[name]
-        split = Split(made["rows"], made["sha256"], made["bytes"], dict(made["files"]))
+        entry = listed[name]
+        split = Split(entry["rows"], entry["sha256"], entry["bytes"], dict(entry["files"]))
         numbers = range(len(split.files))
         files = [f"{config.name}/{name}-{number:05d}-of-{len(numbers):05d}.parquet" for number in numbers]
         hashes = [split.sha256, *split.files.values()]
         if (split.rows, sorted(split.files)) != (rows, files) or not files or not all(map(_SHA256.fullmatch, hashes)):
-            raise ValueError(f"{config.name}/{name} is listed wrongly")
+            raise ValueError(f"the entry of {config.name}/{name} is wrong")
         if not isinstance(split.bytes, int) or not 0 <= split.bytes < 2**63:
-            raise ValueError(f"the size of {config.name}/{name} is listed wrongly")
-        read[name] = split
-    return read
+            raise ValueError(f"the size of {config.name}/{name} is wrong")
+        splits[name] = split
+    return splits

@@ -1,7 +1,6 @@
-"""What is printed: names and texts out of files may hold anything, and a terminal must not obey them.
+"""Safe terminal output: escapes control characters in names and texts that come from files.
 
-Every line that the command lines print goes through `say`, every cell of a table through `visible`, every bar is a
-`Bar`.
+The commands print every line with `say`, escape every table cell with `visible`, and show progress with `Bar`.
 """
 
 import os
@@ -11,45 +10,51 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-# How wide a terminal is that does not say so, and how high all are taken to be: a bar takes one line.
+# Width of a terminal that does not report one, and assumed height of all terminals (a bar takes one line).
 COLUMNS, ROWS = 80, 24
 
 
 class Bar(tqdm):
-    """tqdm's progress bar, as wide as the terminal is now; also on one that reports no size, as those of containers and
-    CI do, where tqdm shows nothing."""
+    """A tqdm progress bar that follows the width of the terminal.
+
+    tqdm shows nothing on terminals that report no size, as in containers and CI; this class assumes 80 columns.
+    """
 
     def display(self, msg: str | None = None, pos: int | None = None) -> Any:
-        """Draws it."""
+        """Draws the bar."""
         self.ncols, self.nrows = columns(self.fp), ROWS
         return super().display(msg, pos)
 
 
 def columns(stream: TextIO) -> int:
-    """How many characters fit on a line of a stream's terminal; one less than it has, as some wrap a full line."""
+    """Returns the usable columns of a stream's terminal: one less than reported, as some terminals wrap full lines."""
     try:
         return max(1, (os.get_terminal_size(stream.fileno()).columns or COLUMNS) - 1)
-    except (OSError, ValueError, AttributeError):  # no terminal, no file, or one that is closed
+    except (OSError, ValueError, AttributeError):  # not a terminal, not a file, or closed
         return COLUMNS - 1
 
 
 def visible(text: object, lines: bool = False) -> str:
-    """A text with all that a terminal would act on written as Python writes it: escape sequences, controls, marks that
-    turn the direction of writing, half characters, and ends of lines unless `lines` says that they are meant."""
-    return "".join(sign if _is_harmless(sign) or (lines and sign == "\n") else _escaped(sign) for sign in str(text))
+    """Escapes everything that a terminal would interpret, in Python's notation.
+
+    This covers escape sequences, control characters, bidirectional marks and surrogates, and newlines unless `lines`.
+    """
+    return "".join(
+        character if _is_harmless(character) or (lines and character == "\n") else _escape(character)
+        for character in str(text)
+    )
 
 
 def say(text: object, *, lines: bool = False, file: TextIO | None = None) -> None:
-    """Prints a text as it is `visible`, at once. lines: whether it may have several."""
-    out = sys.stdout if file is None else file
-    shown = visible(text, lines)
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    print(shown.encode(encoding, "backslashreplace").decode(encoding), file=out, flush=True)
+    """Prints a text escaped by `visible`, and flushes. lines: whether newlines are allowed."""
+    stream = sys.stdout if file is None else file
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(visible(text, lines).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
-def _is_harmless(sign: str) -> bool:
-    return sign.isprintable() or unicodedata.category(sign) == "Zs"
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
-def _escaped(sign: str) -> str:
-    return sign.encode("unicode_escape", "surrogatepass").decode("ascii")
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,5 +1,5 @@
-"""Versions: that of the package, which setup.cfg reads here, and that of the generators."""
+"""Versions of the package (read by setup.cfg) and of the generators."""
 
 PACKAGE_VERSION = "0.5.0"
-# Part of every key, so a change of it is a change of every row.
+# Part of every random key: changing it changes every row.
 GENERATOR_VERSION = "1.0.0"

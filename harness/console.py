@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # called for subparsers too
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            from fflm_data.names import did_you_mean
+            from fflm_data.suggestions import did_you_mean
 
             option = next((word for word in unknown if word.startswith("--")), "").partition("=")[0]
             known = re.findall(r"--[a-z][a-z-]*", self.format_usage())
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # verbs, and options with choices
         known = [*map(str, action.choices or ())]
         if known and value not in known:
-            from fflm_data.names import did_you_mean
+            from fflm_data.suggestions import did_you_mean
 
             hint = did_you_mean(str(value), known)
             raise argparse.ArgumentError(action, f"there is no {value!r}: choose from {', '.join(known)}{hint}")

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.runs.run import read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import read_run
 from leaderboard.attestation_counts import require_counts
 from leaderboard.attestation_rules import require_fresh, require_replay, require_time
 from leaderboard.verification.reading import read_json

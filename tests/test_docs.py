@@ -1,4 +1,4 @@
-"""docs/observations.md names the columns of every table, with the types they have."""
+"""docs/observations.md documents the columns of every table and their types."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ SCHEMAS = {"Reads": reads_schema(2), "Choices": CHOICES, "Completions": COMPLETI
 
 
 def documented(text: str) -> list[str]:
-    """The names in the first columns of a text's tables, in order."""
+    """Returns the names in the first column of all Markdown tables of a text."""
     cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     return [name for cell in cells for name in re.findall("`([a-z_]+)`", cell)]
 
@@ -33,26 +33,28 @@ def type_name(kind: pa.DataType) -> str:
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
-def test_observations(kind: str) -> None:
+def test_observation_columns(kind: str) -> None:
     rows = [line.split(" | ") for line in SECTIONS[kind].splitlines() if line.startswith("| `")]
-    found = [(row[0].strip("| `"), row[1]) for row in rows]
-    assert found == [(field.name, type_name(field.type)) for field in SCHEMAS[kind]]
+    columns = [(row[0].strip("| `"), row[1]) for row in rows]
+    assert columns == [(field.name, type_name(field.type)) for field in SCHEMAS[kind]]
 
 
-def test_every_task_stands_where_its_table_is_told() -> None:
+def test_tasks_are_listed_under_their_table() -> None:
     for name, task in all_tasks().items():
         kind = "Reads" if isinstance(task, ReadTask) else "Choices" if isinstance(task, ChoiceTask) else "Completions"
-        assert [one for one in SCHEMAS if f"`{name}`" in SECTIONS[one]] == [kind]
+        assert [section for section in SCHEMAS if f"`{name}`" in SECTIONS[section]] == [kind]
 
 
-def test_tables_for_other_programs(tmp_path: Path) -> None:
+def test_exported_table_columns(tmp_path: Path) -> None:
     runs = [made_up_run(tmp_path / name, seed=seed, tasks=("letters",)) for seed, name in enumerate("ab")]
-    of_run, of_pair, of_items = re.split(r"\n`harness compare|\nWith `--out", SECTIONS["Tables for other programs"])
+    run_text, pair_text, item_text = re.split(
+        r"\n`harness compare|\nWith `--out", SECTIONS["Tables for other programs"]
+    )
     text = table.as_text("csv", [("x", "folder", score_run(runs[0]))])
-    assert documented(of_run) == next(csv.reader(io.StringIO(text)))
-    found = comparison.compare_runs(*runs)
-    text = comparison_table.as_text("csv", [(("x", runs[0]), ("y", runs[1]), found)])
-    assert documented(of_pair) == next(csv.reader(io.StringIO(text)))
-    comparison_table.write_items(found, tmp_path / "items.csv")
+    assert documented(run_text) == next(csv.reader(io.StringIO(text)))
+    compared = comparison.compare_runs(*runs)
+    text = comparison_table.as_text("csv", [(("x", runs[0]), ("y", runs[1]), compared)])
+    assert documented(pair_text) == next(csv.reader(io.StringIO(text)))
+    comparison_table.write_items(compared, tmp_path / "items.csv")
     with (tmp_path / "items.csv").open(encoding="utf-8", newline="") as file:
-        assert documented(of_items) == next(csv.reader(file))
+        assert documented(item_text) == next(csv.reader(file))

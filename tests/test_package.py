@@ -1,4 +1,4 @@
-"""How the packages stand to each other, and what importing them costs."""
+"""Import order of packages and folders, and the cost of importing them."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("fflm_data", "harness", "leaderboard")
-# Of harness, the folders from the bottom up: each imports those before it only.
+# The folders of harness in import order: each imports only earlier ones.
 STEPS = (
     "errors", "tasks", "models", "prompts", "planning", "engine", "runs", "scoring", "evaluation", "training",
     "reporting", "console", "commands", "cli", "__main__",
@@ -26,19 +26,21 @@ MODULES = {module_of(path): path for package in PACKAGES for path in (ROOT / pac
 
 
 def imports(module: str) -> set[str]:
-    """What a module imports anywhere in its code, for types alone and by a name in a string (import_module) too."""
-    found = set()
+    """Returns all imports of a module, including local ones, type-checking ones and import_module."""
+    imported = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in MODULES else node.module for name in names}
+            imported |= {name if name in MODULES else node.module for name in names}
         elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "import_module":
-            found |= {
-                one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            imported |= {
+                child.value
+                for child in ast.walk(node)
+                if isinstance(child, ast.Constant) and isinstance(child.value, str)
             }
-    return found - {module}
+    return imported - {module}
 
 
 IMPORTS = {module: imports(module) for module in MODULES}
@@ -47,15 +49,15 @@ IMPORTS = {module: imports(module) for module in MODULES}
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_one_way(package: str) -> None:
     allowed = PACKAGES[: PACKAGES.index(package) + 1]
-    for module in (one for one in MODULES if one.split(".")[0] == package):
+    for module in (name for name in MODULES if name.split(".")[0] == package):
         outside = {name.split(".")[0] for name in IMPORTS[module]}
         assert outside & set(PACKAGES) <= set(allowed), module
         if package == "fflm_data":
             assert not outside & HEAVY, module
 
 
-def test_steps_import_one_way() -> None:
-    for module in (one for one in MODULES if one.startswith("harness.")):
+def test_harness_folders_import_one_way() -> None:
+    for module in (name for name in MODULES if name.startswith("harness.")):
         step = STEPS.index(module.split(".")[1])
         later = [
             name for name in IMPORTS[module] if name.startswith("harness.") and STEPS.index(name.split(".")[1]) > step
@@ -63,22 +65,22 @@ def test_steps_import_one_way() -> None:
         assert not later, module
 
 
-def test_no_cycle_of_modules() -> None:
-    """Leaves are taken off, module by module, until nothing is left."""
-    left = {module: {name for name in found if name in MODULES} for module, found in IMPORTS.items()}
-    while leaves := {module for module, found in left.items() if not found & left.keys()}:
-        left = {module: found for module, found in left.items() if module not in leaves}
-    assert not left
+def test_no_import_cycles() -> None:
+    """Removes modules without remaining imports until none is left."""
+    remaining = {module: {name for name in names if name in MODULES} for module, names in IMPORTS.items()}
+    while leaves := {module for module, names in remaining.items() if not names & remaining.keys()}:
+        remaining = {module: names for module, names in remaining.items() if module not in leaves}
+    assert not remaining
 
 
 def loaded_by(code: str) -> set[str]:
-    """The top-level modules that a fresh interpreter has after running `code`."""
+    """Returns the top-level modules that a new interpreter has loaded after running `code`."""
     script = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nprint('\\n'.join(sys.modules), file=sys.stderr)"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr
     return {name.split(".")[0] for name in output.splitlines()}
 
 
-def test_data_needs_no_torch() -> None:
+def test_data_package_does_not_import_torch() -> None:
     without = "sys.modules.update(dict.fromkeys(['torch', 'transformers', 'accelerate', 'evaluate'])); "
     code = (
         without + "import fflm_data; from datasets import load_dataset; load_dataset('fflm', 'letters', streaming=True)"
@@ -88,14 +90,14 @@ def test_data_needs_no_torch() -> None:
 
 
 @pytest.mark.parametrize("verb", ["", "eval", "tasks", "score", "train", "submit", "leaderboard", "leaderboard build"])
-def test_help_imports_nothing_heavy(verb: str) -> None:
+def test_help_is_fast(verb: str) -> None:
     loaded = loaded_by(f"from harness.cli import main; main({[*verb.split(), '--help']!r})")
     assert not loaded & {"numpy", "pyarrow", "datasets", "torch", "transformers", "evaluate", "fflm_data"}
 
 
 @pytest.mark.slow("fflm_data", "harness/console.py", "harness/commands", "setup.cfg")
 @pytest.mark.parametrize("missing", ["torch", "transformers", "accelerate", "scipy", "rich"])
-def test_a_missing_extra_is_named(missing: str, tmp_path: Path) -> None:
+def test_missing_dependency_error(missing: str, tmp_path: Path) -> None:
     hidden = f"import sys; sys.modules[{missing!r}] = None"
     code = f"{hidden}\nfrom harness.cli import main; sys.exit(main(['eval', '--limit', '1']))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The Python of README and docs works as pasted, their commands and options exist, their links lead somewhere."""
+"""README and docs: Python blocks run, commands parse, options exist, links resolve."""
 
 import json
 import os
@@ -24,7 +24,7 @@ BLOCKS = {
     page: re.findall(r"```python\n(.*?)```", PAGES[page], re.DOTALL)
     for page in ("README.md", "docs/data.md", "docs/python.md")
 }
-# One process a page, a fresh namespace a block: what a block imports or defines is not there in the next one.
+# One process per page, a new namespace per block: blocks share no imports or definitions.
 RUN_BLOCKS = """
 import json, sys
 for code in json.load(sys.stdin):
@@ -52,14 +52,14 @@ from fflm_data.cli import main
 for line in sys.argv[1:]:
     assert main(shlex.split(line)[1:]) == 0, line
 """
-# Fewer rows than the page's commands would push, and no others.
+# Added to the push commands of the page, to push fewer rows.
 FEW = "--config flipflop --config letters" + "".join(
     f" --set flipflop.{split}_rows=1500" for split in ("train", "val", "val_sparse", "val_dense")
 )
 
 
 def test_data_commands(tmp_path: Path) -> None:
-    """The commands for the data in their order, against a Hub where the foreign set is published too."""
+    """Runs the fflm-data commands of the page in order, against a Hub that also has the external dataset."""
     blocks = re.findall(r"```bash\n(.*?)```", PAGES["docs/data.md"], re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     lines = [line.replace("ORG/", "org/") for line in lines if line.startswith("fflm-data ")]
@@ -67,11 +67,11 @@ def test_data_commands(tmp_path: Path) -> None:
         f"{line} {FEW}" if line.startswith("fflm-data push") and "--config" not in line else line for line in lines
     ]
     assert len(lines) == 6
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "val.csv").write_text("text\n" + "w0i1r0\nw1r1w0r0\n" * 50, encoding="utf-8")
+    external = tmp_path / "external"
+    external.mkdir()
+    (external / "val.csv").write_text("text\n" + "w0i1r0\nw1r1w0r0\n" * 50, encoding="utf-8")
     with Hub(tmp_path / "hub") as hub:
-        hub.add_repository("dataset", "synthseq/flipflop", foreign)
+        hub.add_repository("dataset", "synthseq/flipflop", external)
         result = subprocess.run(
             [sys.executable, "-c", COMMANDS, *lines],
             cwd=tmp_path, env=os.environ | hub.environment("hf_owner", tmp_path / "home"),
@@ -82,7 +82,7 @@ def test_data_commands(tmp_path: Path) -> None:
             revision: json.loads(hub.files("dataset", "org/fflm", revision)["fflm.json"])["configs"]
             for revision in ("main", "v1.0.0", "long", "refs/pr/1")
         }
-    assert "flipflop/val: 1,500 rows as generated" in result.stdout
+    assert "flipflop/val: 1,500 rows match" in result.stdout
     assert "validation: 100 of 100 strings are legal" in result.stdout
     lengths = {revision: configs["flipflop"]["parameters"]["length"] for revision, configs in parameters.items()}
     assert lengths == {"main": 1024, "v1.0.0": 512, "long": 1024, "refs/pr/1": 1024}
@@ -90,7 +90,7 @@ def test_data_commands(tmp_path: Path) -> None:
     assert seeds == {"main": 0, "v1.0.0": 0, "long": 0, "refs/pr/1": 7}
 
 
-TYPED = [
+HARNESS_COMMANDS = [
     line
     for page in PAGES.values()
     for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
@@ -99,15 +99,15 @@ TYPED = [
 ]
 
 
-@pytest.mark.parametrize("line", TYPED)
-def test_harness_commands_are_taken(line: str) -> None:
-    """Every verb and option that the pages show."""
+@pytest.mark.parametrize("line", HARNESS_COMMANDS)
+def test_harness_commands_parse(line: str) -> None:
+    """Parses every harness command of the pages."""
     from harness.cli import parser
 
     parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
-def test_options_named_in_sentences_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_documented_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
     from harness.cli import main
 
     with pytest.raises(SystemExit):
@@ -118,18 +118,18 @@ def test_options_named_in_sentences_exist(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_links_resolve(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGES[page]):
         assert target.startswith("https://") or ((ROOT / page).parent / target).exists(), target
 
 
-def test_the_readme_stays_short() -> None:
+def test_readme_length() -> None:
     assert len(README.splitlines()) < 150
 
 
-def test_the_page_of_tasks_is_what_the_headers_say() -> None:
+def test_tasks_page_is_generated() -> None:
     assert PAGES["docs/tasks.md"] == listing.as_markdown() + "\n"
 
 
-def test_the_citation_is_of_this_version() -> None:
+def test_citation_version() -> None:
     assert f"version: {HARNESS_VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -1,14 +1,14 @@
-"""Which number of a text is its answer: the rules of the grammar in fflm_data.answers, one function each."""
+"""Extracts a count from text: the rules of the grammar in fflm_data.answers, one function per rule."""
 
-# ruff: noqa: RUF001 (signs that look like others are what is read here)
+# ruff: noqa: RUF001 (ambiguous characters are intended: they occur in model outputs)
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from fflm_data.answers import retractions
-from fflm_data.answers.asides import ANY, EQUALS, OPERATOR, N, candidates, rule
-from fflm_data.answers.numerals import ASIDE, MARKER, NUMBER, Numbered
+from fflm_data.answers import corrections
+from fflm_data.answers.candidates import ANY, EQUALS, OPERATOR, N, exclude_non_candidates, rule
+from fflm_data.answers.numerals import MARKER, NUMBER, OTHER, MarkedText
 
 _TURN = rule(rf"(?<=\S)\s*\n\s*(?:Question|Q|User|Human|Problem|问题)(?: ?{N})?[:.]")
 _STEPS = rule(
@@ -31,7 +31,7 @@ _WEAK = rule(
     r"|\b(?<!me )(?<!us )(?<!let's )(?<!to )(?:total|sum|count|result|número|nombre|anzahl|gesamt|output|value)\b"
     rf"(?: (?:number|count|amount))?(?: of [^.:\n{N}]{{1,60}}?)?[\"']?[ ]*(?::|=|is\b|was\b|of\b|comes to\b)"
     rf"|\b(?:the )?number of [^.:\n{N}]{{1,60}}? (?:is|are|=)"
-    # A row of a table, or its end: "| Total r's | 3 |", "Total 3."
+    # A row of a table, or the end of one: "| Total r's | 3 |", "Total 3."
     rf"|\b(?:total|sum|overall|answer|result)\b[^|.\n{N}]{{0,40}}(?:\||\t)|\b(?<!a )total,?(?= {N})"
     r"|\b(?:donc|por lo tanto|итого)\b,?|(?:所以|因此|一共|总共|共)"
 )
@@ -48,11 +48,11 @@ _STATED = rule(
     rf"|[有现了共是为于=])[ :]*(?:{_JUST}[ ]*){{0,2}}{N}(?!\w)"
     rf"|{N} (?:times?|occurrences?|instances?|mal|veces|vez|fois|vezes|volte|раза?|बार|مرات|مرة)\b|{N}[ ]*[次个個]"
 )
-_CALCULATED = rule(rf"(?:{ASIDE}[ ]*\)?[ ]*{EQUALS}|\+[^=+\n]{{0,40}}=)[ ]*{N}(?!\)?{OPERATOR}[ ]*{ANY})")
+_CALCULATED = rule(rf"(?:{OTHER}[ ]*\)?[ ]*{EQUALS}|\+[^=+\n]{{0,40}}=)[ ]*{N}(?!\)?{OPERATOR}[ ]*{ANY})")
 _CALCULATION = rule(rf"{ANY}\)?{OPERATOR}[ ]*{ANY}")
-_ALONE = rule(rf"^[^\w{NUMBER}{ASIDE}\n]*{N}(?:[^\w{NUMBER}{ASIDE}\n]|\({N}\))*$")
+_ALONE = rule(rf"^[^\w{NUMBER}{OTHER}\n]*{N}(?:[^\w{NUMBER}{OTHER}\n]|\({N}\))*$")
 _OPENS = re.compile(
-    rf"[^\w{NUMBER}{ASIDE}]*{N}(?!\](?: or)? ?\[|\] \w| ?\([^)\n]{{0,40}}\)[ ]*(?:[+×*x]|(?:[,;](?: and)?| and) {ANY}))"
+    rf"[^\w{NUMBER}{OTHER}]*{N}(?!\](?: or)? ?\[|\] \w| ?\([^)\n]{{0,40}}\)[ ]*(?:[+×*x]|(?:[,;](?: and)?| and) {ANY}))"
     rf"(?=\.(?!\.)|[!;(—)}}\]\n]|,[ ]*(?:because|since|as|with|which|namely|at|I)\b"
     rf"|[ ]+[(—–-][ ]*(?:\w|{N} (?:in|at|from)\b)|[ ]*$)"
 )
@@ -61,14 +61,14 @@ _OPENS_AFTER_MARKER = re.compile(
     rf"[\s\"'(\[{{:~-]*(?:(?:equal to|exactly|only|just|about|approximately)[ ]*)?(?P<n>{N})"
     rf"(?![ ]*(?:,|or|to|and|-|–|/|\||,[ ]*or|,[ ]*and)?[ ]*{ANY})(?!(?: \([^()\n]{{0,40}}\))?{OPERATOR}[ ]*{ANY})"
 )
-# What a breakdown comes to: "1 in straw and 2 in berry, which makes 3".
+# The result of a breakdown: "1 in straw and 2 in berry, which makes 3".
 _TOGETHER = r"(?:makes?|gives?|totals?|totaling|totalling|adds? up to|sums? (?:up )?to|comes? to|amounts? to)"
 _EXACTLY = r"(?:[ ](?:a total of|exactly|us|you|up to|in all))*"
-_MADE = rule(
+_BREAKDOWN_RESULT = rule(
     rf"\b(?:which|that|this|it|together|and so)(?: (?:all|together|altogether))? {_TOGETHER}{_EXACTLY} {N}"
     rf"|\b(?:making|giving|totaling|totalling|adding up to|summing (?:up )?to){_EXACTLY} {N}"
 )
-_SUMMED = rule(
+_SUM_OF_PARTS = rule(
     rf"(?:[:=>→]|(?<!\.)[.;!](?= {N}[.!]?\s*\Z)|\b(?:{_TOGETHER}|together (?:have|has|make|are|contain)|is|are))"
     rf"{_EXACTLY}[ ]*{N}"
 )
@@ -77,7 +77,7 @@ _PART = re.compile(rf"{N}(?: \S{{1,12}}){{0,2}} in\b", re.IGNORECASE)
 
 
 class Span(NamedTuple):
-    """A part of a text with signs for its numbers."""
+    """A part of a text with marked numbers."""
 
     text: str
     values: dict[int, int | None]
@@ -85,11 +85,11 @@ class Span(NamedTuple):
     end: int
 
     def numbers(self) -> list[int | None]:
-        """The values of all candidates, in order."""
-        return [self.values[place.start()] for place in re.compile(N).finditer(self.text, self.start, self.end)]
+        """Returns the values of all candidates, in order."""
+        return [self.values[match.start()] for match in re.compile(N).finditer(self.text, self.start, self.end)]
 
-    def found(self, pattern: re.Pattern[str]) -> list[int | None]:
-        """The value of the last candidate in each match of the pattern."""
+    def values_of(self, pattern: re.Pattern[str]) -> list[int | None]:
+        """Returns the value of the last candidate in each match of the pattern."""
         return [
             self.values[match.start() + match.group().rindex(N)]
             for match in self.matches(pattern)
@@ -103,39 +103,47 @@ class Span(NamedTuple):
         return self._replace(start=start)
 
 
-def count(numbered: Numbered, cautious: bool, unfinished: bool) -> int | None:
-    """The number that a text answers. Cautious: only where a rule tells which; unfinished: only where a marker does, if
-    the text seems to work it out step by step."""
-    text, values = numbered
+def extract_count(marked: MarkedText, cautious: bool, unfinished: bool) -> int | None:
+    """Returns the answer in a text.
+
+    cautious: do not use the rule `all`. unfinished: the text was cut off; if it works step by step, only a strong
+    marker counts.
+    """
+    text, values = marked
     turn = before_next_turn(text)
-    rules = [*_RULES, *([] if unfinished else [_made, _summed]), _stated, *([] if cautious or unfinished else [_all])]
+    rules = [
+        *_RULES,
+        *([] if unfinished else [_breakdown_result, _sum_of_parts]),
+        _stated,
+        *([] if cautious or unfinished else [_all]),
+    ]
     if unfinished and _STEPS.search(turn):
         rules = [_strong]
-    text = candidates(turn, values, cautious or unfinished)
+    text = exclude_non_candidates(turn, values, cautious or unfinished)
     span = Span(text, values, 0, len(text))
-    taken_back, said_again = retractions.corrected(text, values)
-    if unfinished and said_again > taken_back:  # A count on its way is said again and again.
+    corrected, restated = corrections.find_corrections(text, values)
+    if unfinished and restated > corrected:  # A running count is restated again and again.
         rules = [_strong]
-    return _first(span.after(max(taken_back, said_again)), rules)
+    return _apply_rules(span.after(max(corrected, restated)), rules)
 
 
 def before_next_turn(text: str) -> str:
-    """A text up to where it asks the next question itself."""
+    """Returns a text up to the first question that the model itself continues with."""
     turn = _TURN.search(text)
     return text[: turn.start()] if turn else text
 
 
-def _first(span: Span, rules: list[Callable[[Span], list[int | None]]]) -> int | None:
-    """What the first rule that finds anything finds, if that is one number."""
-    for find in rules:
-        said = set(find(span))
-        if said:
-            return said.pop() if len(said) == 1 else None
+def _apply_rules(span: Span, rules: Sequence[Callable[[Span], list[int | None]]]) -> int | None:
+    """Returns the number found by the first rule that finds any; None if it finds different numbers."""
+    for rule_function in rules:
+        numbers = set(rule_function(span))
+        if numbers:
+            return numbers.pop() if len(numbers) == 1 else None
     return None
 
 
-def _marked(span: Span, marker: re.Pattern[str]) -> list[int | None]:
-    """What the last marker with candidates after it on its line (or the next) says."""
+def _after_marker(span: Span, marker: re.Pattern[str]) -> list[int | None]:
+    """Returns the number after the last marker that has candidates on its line (or the next)."""
     for match in reversed(list(marker.finditer(span.text, span.start, span.end))):
         begin = match.end()
         while begin < span.end and span.text[begin] in " \t\n\"'*:":
@@ -147,54 +155,55 @@ def _marked(span: Span, marker: re.Pattern[str]) -> list[int | None]:
         opening = _OPENS_AFTER_MARKER.match(rest.text, rest.start, rest.end)
         if opening:
             return [rest.values[opening.start("n")]]
-        return [_first(rest, [_calculated, _in_all, _stated, _all] if marker is _STRONG else [_calculated, _stated])]
+        rules = [_calculated, _in_all, _stated, _all] if marker is _STRONG else [_calculated, _stated]
+        return [_apply_rules(rest, rules)]
     return []
 
 
 def _strong(span: Span) -> list[int | None]:
-    return _marked(span, _STRONG)
+    return _after_marker(span, _STRONG)
 
 
 def _weak(span: Span) -> list[int | None]:
-    return [said for said in _marked(span, _WEAK) if said is not None]
+    return [number for number in _after_marker(span, _WEAK) if number is not None]
 
 
 def _in_all(span: Span) -> list[int | None]:
-    return span.found(_IN_ALL)[-1:]
+    return span.values_of(_IN_ALL)[-1:]
 
 
 def _alone(span: Span) -> list[int | None]:
-    """Numbers on lines of their own, and one that opens the text as its first sentence, with one that closes it so."""
+    """Returns numbers that are alone on a line, and a number that is the first sentence, with one that is the last."""
     opening = _OPENS.match(span.text, span.start, span.end)
-    sentences = [span.values[opening.end() - 1], *span.found(_CLOSES)] if opening else []
+    sentences = [span.values[opening.end() - 1], *span.values_of(_CLOSES)] if opening else []
     lines = [span._replace(start=line.start(), end=line.end()) for line in span.matches(_ALONE)]
     return [number for line in lines for number in line.numbers()] + sentences
 
 
 def _calculated(span: Span) -> list[int | None]:
-    """The last result; none of which another calculation follows that has no result yet."""
+    """Returns the last result, or None as its value if a calculation without a result follows."""
     ends = [match.end() for match in _CALCULATED.finditer(span.text, span.start, span.end)]
     unfinished = ends and _CALCULATION.search(span.text, ends[-1], span.end)
-    return [None] if unfinished else span.found(_CALCULATED)[-1:]
+    return [None] if unfinished else span.values_of(_CALCULATED)[-1:]
 
 
-def _made(span: Span) -> list[int | None]:
-    """What the last breakdown is said to make."""
-    return span.found(_MADE)[-1:]
+def _breakdown_result(span: Span) -> list[int | None]:
+    """Returns the result of the last breakdown."""
+    return span.values_of(_BREAKDOWN_RESULT)[-1:]
 
 
-def _summed(span: Span) -> list[int | None]:
-    """The last number, if it is said to be something and is the sum of all others, of which nothing such is said."""
+def _sum_of_parts(span: Span) -> list[int | None]:
+    """Returns the last number if it is the sum of all others and the only one after a word or sign for a sum."""
     *parts, last = span.numbers() or [None]
-    said = list(_SUMMED.finditer(span.text, span.start, span.end))
-    if len(parts) < 2 or None in parts or len(said) != 1 or span.text.find(N, said[0].end(), span.end) >= 0:
+    matches = list(_SUM_OF_PARTS.finditer(span.text, span.start, span.end))
+    if len(parts) < 2 or None in parts or len(matches) != 1 or span.text.find(N, matches[0].end(), span.end) >= 0:
         return []
     return [last] if last == sum(part for part in parts if part is not None) else []
 
 
 def _stated(span: Span) -> list[int | None]:
-    """What statements say; one whose clause goes on with other numbers says its first if that is their sum."""
-    said: list[int | None] = []
+    """Returns the number of each statement, which extends to the end of its clause (see `_clause_number`)."""
+    stated: list[int | None] = []
     done = span.start
     for match in _STATED.finditer(span.text, span.start, span.end):
         if match.start() < done:
@@ -202,17 +211,17 @@ def _stated(span: Span) -> list[int | None]:
         starts = [end.end() for end in _CLAUSE_END.finditer(span.text, done, match.start())]
         end = _CLAUSE_END.search(span.text, match.end(), span.end)
         close = end.start() if end else span.end
-        said.append(_total(Span(span.text, span.values, starts[-1] if starts else done, close)))
+        stated.append(_clause_number(Span(span.text, span.values, starts[-1] if starts else done, close)))
         done = close
-    return said
+    return stated
 
 
 def _all(span: Span) -> list[int | None]:
-    return [_total(span)] if span.numbers() else []
+    return [_clause_number(span)] if span.numbers() else []
 
 
-def _total(span: Span) -> int | None:
-    """The number of a clause: all are the same, or the first is the sum of the others, its breakdown."""
+def _clause_number(span: Span) -> int | None:
+    """Returns the number of a clause: its numbers are equal, or the first is the sum of the others (a breakdown)."""
     first, *others = span.numbers()
     if first is None or None in others:
         return None
@@ -222,5 +231,5 @@ def _total(span: Span) -> int | None:
     return first if set(others) <= {first} and parts < 2 else None
 
 
-# What says by itself which number is the answer.
+# Rules that need no context to identify the answer.
 _RULES: list[Callable[[Span], list[int | None]]] = [_strong, _in_all, _weak, _alone, _calculated]

@@ -1,6 +1,6 @@
-"""How often each letter occurs, as a text says it: the rules for histograms of the grammar in fflm_data.answers."""
+"""Extracts a histogram of letters from text: the histogram rules of the grammar in fflm_data.answers."""
 
-# ruff: noqa: RUF001 (a dash is meant)
+# ruff: noqa: RUF001 (the dash is intended)
 
 import re
 
@@ -25,50 +25,50 @@ _LINE = re.compile(
 Pairs = list[tuple[str, str]]
 
 
-def histogram(text: str, cut_off: bool) -> dict[str, int] | None:
-    """The counts that a plain text says; None if it says none, or no whole ones."""
+def extract_histogram(text: str, cut_off: bool) -> dict[str, int] | None:
+    """Returns the counts in a text without markup; None if there are none or they are not whole numbers."""
     text = _COMMENT.sub("", text)
     bodies = list(_FLAT.finditer(text))
-    # The prompt's own example, said again, is an answer only if there is no other.
-    by_rank = sorted(bodies, key=lambda body: (not _is_mentioned(text, body.start()), body.start()), reverse=True)
-    for body in by_rank:
+    # An example copied from the prompt counts only if there is no other object.
+    by_priority = sorted(bodies, key=lambda body: (not _is_example(text, body.start()), body.start()), reverse=True)
+    for body in by_priority:
         pairs = _pairs(body[1])
         if pairs:
-            return _merged(pairs)
+            return _merge_counts(pairs)
     entries = [entry for entry in (_ENTRY.fullmatch(body[1]) for body in bodies) if entry]
     if entries:
-        open_list = "{" in text[bodies[-1].end() :] or "]" not in text[bodies[-1].end() :]
-        return None if cut_off and open_list else _merged([(entry["letter"], entry["count"]) for entry in entries])
+        is_open = "{" in text[bodies[-1].end() :] or "]" not in text[bodies[-1].end() :]
+        return None if cut_off and is_open else _merge_counts([(entry["letter"], entry["count"]) for entry in entries])
     if cut_off or "{" in text:
         return None
     lines = [match for match in map(_LINE.fullmatch, map(str.strip, re.split(r"[,\n]", text))) if match]
-    return _merged([(line["letter"], line["count"]) for line in lines])
+    return _merge_counts([(line["letter"], line["count"]) for line in lines])
 
 
-def _is_mentioned(text: str, start: int) -> bool:
+def _is_example(text: str, start: int) -> bool:
     line = text.rfind("\n", 0, start) + 1
     return _MENTION.search(text, max(line, start - 60), start) is not None
 
 
 def _pairs(body: str) -> Pairs:
-    """The pairs of an object's body; none unless it is letters and values throughout."""
-    pairs, place = [], 0
+    """Returns the pairs in the body of an object, or [] if it has anything but letters with values."""
+    pairs, position = [], 0
     body = body.rstrip()
-    while place < len(body):
-        pair = _PAIR.match(body, place)
+    while position < len(body):
+        pair = _PAIR.match(body, position)
         if not pair:
             return []
         pairs.append((pair["letter"], pair["count"]))
-        place = pair.end()
+        position = pair.end()
     return pairs
 
 
-def _merged(pairs: Pairs) -> dict[str, int] | None:
+def _merge_counts(pairs: Pairs) -> dict[str, int] | None:
     if not pairs:
         return None
     counts: dict[str, int] = {}
-    for letter, written in pairs:
-        value = integer(written.strip("\"' ").rstrip("."))
+    for letter, text in pairs:
+        value = integer(text.strip("\"' ").rstrip("."))
         if value is None or value < 0 or counts.setdefault(letter, value) != value:
             return None
     total: dict[str, int] = {}

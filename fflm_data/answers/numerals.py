@@ -1,6 +1,6 @@
-"""The numbers of a text, in digits or words: each becomes one sign, so that rules about them stay short."""
+"""Finds numbers in digits or words and replaces each by one character, so that the rules can match it."""
 
-# ruff: noqa: RUF001 (signs that look like others are what is read here)
+# ruff: noqa: RUF001 (ambiguous characters are intended: they occur in model outputs)
 
 import re
 from typing import NamedTuple
@@ -11,13 +11,13 @@ UNITS = [
 ]  # fmt: skip
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
-# Signs of the private use area, which no text needs: a number, a number that is no answer, an answer's marker.
-NUMBER, ASIDE, MARKER = "\ue000", "\ue001", "\ue002"
-MAX_DIGITS = 18  # What fits int64.
+# Private use characters: a number that is a candidate, a number that is not, a marker of the answer.
+NUMBER, OTHER, MARKER = "\ue000", "\ue001", "\ue002"
+MAX_DIGITS = 18  # fits int64
 
 
-class Numbered(NamedTuple):
-    """A text in which NUMBER stands for each number, and their values by place (None: no integer)."""
+class MarkedText(NamedTuple):
+    """A text with NUMBER in place of each number, and the values by position (None: not an integer)."""
 
     text: str
     values: dict[int, int | None]
@@ -63,39 +63,39 @@ _VALUES = {word: n for n, word in enumerate(UNITS)} | {word: 20 + 10 * n for n, 
 _VALUES |= {"a": 1, "single": 0, "once": 1, "twice": 2, "thrice": 3, "and": 0}
 
 
-def number(text: str, cut_off: bool) -> Numbered:
-    """A plain text with a sign for each number; one at the very end of a text that was cut off has no value."""
+def mark_numbers(text: str, cut_off: bool) -> MarkedText:
+    """Replaces each number in a text by NUMBER. cut_off: a number at the very end may be incomplete (no value)."""
     parts: list[str] = []
     values: dict[int, int | None] = {}
-    place = copied = 0
-    whole = len(text) - text.endswith(",")
+    position = copied = 0
+    end = len(text) - text.endswith(",")
     for match in _NUMBER.finditer(text):
         if match["before"] or match["after"] or _is_article(text, match) or _is_pronoun(text, match):
             continue
-        # "does not contain r" is one sign: its verb is written again, or "the word 0" would be a place.
+        # "does not contain r" becomes one character. The verb is kept: "the word 0" would be a position.
         verb = "is " if (match["none"] or "")[:2].lower() in ("do", "di", "is", "ar") else ""
         parts += [text[copied : match.start()], verb, NUMBER]
-        place += match.start() - copied + len(verb)
-        value = None if cut_off and match.end() >= whole else _value(match)
-        values[place] = -value if value is not None and _is_negative(text, match) else value
-        place += 1
+        position += match.start() - copied + len(verb)
+        value = None if cut_off and match.end() >= end else _value(match)
+        values[position] = -value if value is not None and _is_negative(text, match) else value
+        position += 1
         copied = match.end()
-    return Numbered("".join([*parts, text[copied:]]), values)
+    return MarkedText("".join([*parts, text[copied:]]), values)
 
 
 def _is_negative(text: str, match: re.Match[str]) -> bool:
-    """Whether a word makes it negative: "minus 3", unless it is taken from something."""
+    """Whether a word negates the number, as in "minus 3", but not in "5 minus 3"."""
     return _SIGN.search(text[max(0, match.start() - 24) : match.start()]) is not None
 
 
 def _is_article(text: str, match: re.Match[str]) -> bool:
-    """Whether 一个 is no more than "a": it counts after 有 (there is) and 现了 (appeared) alone."""
+    """Whether 一个 is an article ("a"). It is a count only after 有 (there is) and 现了 (appeared)."""
     before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
     return match["han"] == "一" and after in "个個" and before in "是为: "
 
 
 def _is_pronoun(text: str, match: re.Match[str]) -> bool:
-    """Whether "one" or "once" counts nothing: "one by one", "this one", "once more"."""
+    """Whether "one" or "once" is not a count: "one by one", "this one", "once more"."""
     before, after = text[max(0, match.start() - 16) : match.start()], text[match.end() : match.end() + 12]
     return (match["words"] or "").lower() in ("one", "once") and bool(
         _BEFORE_PRONOUN.search(before) or _AFTER_PRONOUN.match(after)
@@ -123,11 +123,11 @@ def _value(match: re.Match[str]) -> int | None:
 
 
 def integer(digits: str) -> int | None:
-    """The integer that ASCII digits write, with or without signs between thousands; None for anything else."""
+    """Parses an integer in ASCII digits, with or without thousands separators; None for other text."""
     if not _INTEGER.fullmatch(digits):
         return None
-    whole = re.sub(rf"[,'_{_SPACES}]", "", digits.partition(".")[0])
-    return int(whole) if len(whole.lstrip("+-")) <= MAX_DIGITS else None
+    plain = re.sub(rf"[,'_{_SPACES}]", "", digits.partition(".")[0])
+    return int(plain) if len(plain.lstrip("+-")) <= MAX_DIGITS else None
 
 
 def _han(numeral: str) -> int | None:
@@ -136,5 +136,5 @@ def _han(numeral: str) -> int | None:
         return None
     digits = _HAN.replace("零", "")
     if not ten:
-        return int("".join(str(digits.index(sign)) for sign in tens))
+        return int("".join(str(digits.index(character)) for character in tens))
     return 10 * (digits.index(tens) if tens else 1) + (digits.index(units) if units else 0)

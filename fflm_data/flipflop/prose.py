@@ -1,4 +1,4 @@
-"""Flip-flop strings told as a story of a light switch, as pretrained models are asked (section 3)."""
+"""Flip-flop strings as English stories about a light switch, for pretrained models (section 3)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,27 +6,27 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from fflm_data.config import Config, integer_list, require_integer
+from fflm_data.config import Config, normalize_integers, require_integer
 from fflm_data.flipflop.distributions import FFL, float_fields
-from fflm_data.flipflop.sampling import require_apart, sample
+from fflm_data.flipflop.sampling import require_disjoint_splits, sample
 from fflm_data.flipflop.strings import FIRST_SYMBOL, READ, WRITE, Ids, decode
 
-WRITTEN = ("Alice turns the light off.", "Alice turns the light on.")
-IGNORED = ("Bob eats a banana.", "Bob eats an apple.")
+WRITE_SENTENCES = ("Alice turns the light off.", "Alice turns the light on.")
+IGNORE_SENTENCES = ("Bob eats a banana.", "Bob eats an apple.")
 STATES = ("off", "on")
-ASKED = "Now, the light is"
+READ_PREFIX = "Now, the light is"
 DEMONSTRATION_LENGTH = 16
 BLOCK_ROUNDS = 512
 
 
 @dataclass(frozen=True)
 class FlipFlopProse(Config):
-    """Is the light on? The flip-flop language as sentences, at growing lengths.
+    """Is the light on? The flip-flop language as sentences, at several lengths.
 
-    A write turns the light on or off, an ignored instruction is something Bob eats, a read says how
-    the light is; the last read is the question. `demonstration` holds a solved string of length 16,
-    another for each row, to put in front of the question. Rows go round the lengths. Of the shortest
-    length there are few different strings, so that its rows repeat.
+    A write turns the light on or off, an ignore instruction is something Bob eats, and a read states
+    whether the light is on. The last read is the question. `demonstration` is a solved string of
+    length 16, different for each row, as a few-shot example before the question. Rows cycle through
+    the lengths. The shortest length has few distinct strings, so its rows repeat.
     """
 
     lengths: tuple[int, ...] = (10, 50, 100, 150, 200)
@@ -48,14 +48,14 @@ class FlipFlopProse(Config):
     )
 
     def validate(self) -> None:
-        lengths = integer_list(self, "lengths", 4, 2**16)
+        lengths = normalize_integers(self, "lengths", 4, 2**16)
         require_integer("rows_per_length", self.rows_per_length, 1)
         for length in (*lengths, DEMONSTRATION_LENGTH):
-            require_apart(self.distribution(length), "lengths")
+            require_disjoint_splits(self.distribution(length), "lengths")
         float_fields(self)
 
     def distribution(self, length: int) -> FFL:
-        """The distribution of the strings of one length."""
+        """Returns the distribution of the strings of one length."""
         return FFL.from_p_ignore(self.p_ignore, length)
 
     def splits(self) -> dict[str, int]:
@@ -71,7 +71,7 @@ class FlipFlopProse(Config):
             sample(self.distribution(length), rounds, split=split, seed=self.seed, start=start)
             for length in self.lengths
         ]
-        shown = sample(
+        demonstrations = sample(
             self.distribution(DEMONSTRATION_LENGTH),
             rounds * len(self.lengths),
             split="demonstration",
@@ -82,8 +82,8 @@ class FlipFlopProse(Config):
         rows: list[dict[str, str | int]] = []
         for index in range(rounds):
             for kind, length in enumerate(self.lengths):
-                question, answer = tell(strings[kind][index])
-                demonstration = " ".join(tell(shown[len(rows)])) + "."
+                question, answer = render_story(strings[kind][index])
+                demonstration = " ".join(render_story(demonstrations[len(rows)])) + "."
                 rows.append(
                     {
                         "text": texts[kind][index],
@@ -96,14 +96,14 @@ class FlipFlopProse(Config):
         return pa.Table.from_pylist(rows, schema=self.schema.remove(0))
 
 
-def tell(ids: Ids) -> tuple[str, str]:
-    """A string of ids, shape (length,), as a story that stops before the last read's answer; and that answer."""
+def render_story(ids: Ids) -> tuple[str, str]:
+    """Renders token ids, shape (length,), as a story without the answer to the last read, and that answer."""
     pairs = (ids.reshape(-1, 2).astype(np.int64) - [0, FIRST_SYMBOL]).tolist()
     story = [_sentence(instruction, symbol) for instruction, symbol in pairs[:-1]]
-    return " ".join([story[0].removeprefix("Then, "), *story[1:], ASKED]), STATES[pairs[-1][1]]
+    return " ".join([story[0].removeprefix("Then, "), *story[1:], READ_PREFIX]), STATES[pairs[-1][1]]
 
 
 def _sentence(instruction: int, symbol: int) -> str:
     if instruction == READ:
-        return f"{ASKED} {STATES[symbol]}."
-    return f"Then, {(WRITTEN if instruction == WRITE else IGNORED)[symbol]}"
+        return f"{READ_PREFIX} {STATES[symbol]}."
+    return f"Then, {(WRITE_SENTENCES if instruction == WRITE else IGNORE_SENTENCES)[symbol]}"

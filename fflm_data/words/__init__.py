@@ -1,4 +1,4 @@
-"""The frozen word lists of the package; PROVENANCE.md beside them says where they come from."""
+"""Fixed word lists. PROVENANCE.md documents their sources."""
 
 from functools import cache
 from importlib.resources import files
@@ -6,13 +6,13 @@ from importlib.resources import files
 
 @cache
 def items() -> tuple[str, ...]:
-    """Common short English nouns, each one token in the usual byte-level vocabularies."""
+    """Returns common short English nouns, each a single token in the usual vocabularies."""
     return _lines("items.txt")
 
 
 @cache
 def english() -> tuple[str, ...]:
-    """Common English words of a-z, sorted."""
+    """Returns common English words in the letters a-z, sorted."""
     return _lines("english.txt")
 
 

@@ -31,12 +31,12 @@ def run(args: argparse.Namespace) -> None:
     from harness.evaluation.progress_bar import IMPORTING, Progress
 
     with Progress() as progress:
-        progress.doing(IMPORTING)
+        progress.start_phase(IMPORTING)
         quiet_libraries()
         from harness.evaluation.ask import ask_freely, ask_row
         from harness.planning.request import Questions
 
-        progress.doing("loading the question and the model")
+        progress.start_phase("loading the question and the model")
         if args.question is not None:
             lines = ask_freely(model, args.question, prompts)
         else:

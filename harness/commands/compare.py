@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("there is only one run: name two or more run folders")
     from harness.reporting import comparison_table
     from harness.reporting.page import write_comparison
-    from harness.runs.run import require_writable
-    from harness.runs.selection import complete, of_each
+    from harness.runs.files import require_writable
+    from harness.runs.selection import for_each_run, require_complete
 
-    first, *others = of_each(args.folders, complete)
+    first, *others = for_each_run(args.folders, require_complete)
     if not others:
         raise UserError(f"{first.folder} is the only usable run: name another run folder")
     if args.out is not None:
@@ -77,7 +77,7 @@ def _compared(first: Any, others: Sequence[Any]) -> list[Compared]:
 
 def _print_as(form: str, first: Any, compared: Sequence[Compared]) -> None:
     from harness.reporting import comparison_table
-    from harness.reporting.labels import labels
+    from harness.reporting.run_labels import labels
     from harness.scoring.comparison import remarks
 
     a, *b = labels([run.facts["model"] for run in (first, *(other.run for other in compared))])

@@ -21,17 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates in this process, or starts several processes."""
-    from harness.evaluation import processes
+    from harness.evaluation import distributed
     from harness.evaluation.progress_bar import IMPORTING, Progress
 
     request = eval_request(args)
-    processes.end_with_launcher()
-    if (args.num_processes or 1) > 1 and not processes.launched_by_other():
+    distributed.end_with_launcher()
+    if (args.num_processes or 1) > 1 and not distributed.launched_by_other():
         say(f"starting {args.num_processes} processes ...", file=sys.stderr)
-        return processes.launch(args.num_processes, args.arguments)
+        return distributed.launch(args.num_processes, args.arguments)
 
-    with Progress(processes.is_first()) as progress:
-        progress.doing(IMPORTING)
+    with Progress(distributed.is_first()) as progress:
+        progress.start_phase(IMPORTING)
         quiet_libraries()
         from harness.evaluation.evaluate import evaluate
         from harness.reporting import table

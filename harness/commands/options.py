@@ -127,7 +127,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_format(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds --format. default: description of the default."""
-    from harness.reporting.formats import FORMATS
+    from harness.reporting.table_formats import FORMATS
 
     parser.add_argument(
         "--format",
@@ -227,7 +227,7 @@ def data_parameters(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def _with_task(text: str) -> str:
     """A suggestion for an assignment without a task, if a task has a parameter of that or a similar name."""
-    from fflm_data.names import nearest
+    from fflm_data.suggestions import nearest
     from harness.tasks import all_tasks
 
     name, value = text.split("=", 1)
@@ -241,7 +241,7 @@ def _require_parameter(text: str, task: str, key: str, value: Any) -> None:
     option = "task" if key == "config" else key
     if option not in ("task", "suite", "limit", "shots", "system", "thinking", "challenges", "chat", "model"):
         return
-    from fflm_data.names import did_you_mean
+    from fflm_data.suggestions import did_you_mean
     from harness.tasks import all_tasks
 
     if task in all_tasks() and key in parameters_of(all_tasks()[task]):
@@ -262,6 +262,6 @@ def parameters_of(task: Any) -> list[str]:
 def require_one_of(flag: str, given: str | None, known: tuple[str, ...]) -> None:
     """Raises UserError for an invalid value of a flag. given: None if the flag was not used."""
     if given is not None and given not in known:
-        from fflm_data.names import did_you_mean
+        from fflm_data.suggestions import did_you_mean
 
         raise UserError(f"there is no {flag} {given!r}: --{flag} takes {', '.join(known)}{did_you_mean(given, known)}")

@@ -19,11 +19,11 @@ def run(args: argparse.Namespace) -> None:
     """Writes the pages; with --format, prints the scores instead."""
     from harness.reporting.page import write_report
     from harness.reporting.table import print_scores
-    from harness.runs.selection import of_each
+    from harness.runs.selection import for_each_run
     from harness.scoring.scores import score_run
 
     if args.format is not None:
-        print_scores(of_each(args.folders, lambda run: (run, score_run(run))), args.format)
+        print_scores(for_each_run(args.folders, lambda run: (run, score_run(run))), args.format)
         return
-    for page in of_each(args.folders, write_report):
+    for page in for_each_run(args.folders, write_report):
         say(page)

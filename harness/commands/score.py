@@ -40,18 +40,18 @@ def run(args: argparse.Namespace) -> None:
 
 def _score_runs(folders: list[Path], form: str | None) -> None:
     from harness.reporting.table import print_scores
-    from harness.runs.run import write_json
-    from harness.runs.selection import of_each
+    from harness.runs.files import write_json
+    from harness.runs.selection import for_each_run
     from harness.scoring.scores import score_run
 
-    scored = of_each(folders, lambda run: (run, score_run(run)))
+    scored = for_each_run(folders, lambda run: (run, score_run(run)))
     for run, result in scored:
         write_json(run.folder / "result.json", result)
     print_scores(scored, form)
 
 
 def _score_answers(args: argparse.Namespace) -> None:
-    from harness.evaluation.external import score_answers
+    from harness.evaluation.external_outputs import score_answers
     from harness.reporting.table import print_scores
 
     if args.model is None and args.outputs.is_file():

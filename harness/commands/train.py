@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Trains the model; prints the final loss."""
     quiet_libraries()
-    from harness.runs.run import require_writable
+    from harness.runs.files import require_writable
     from harness.training.lstm import Recipe, train_lstm
 
     require_writable(args.output)

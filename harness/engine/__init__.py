@@ -1,1 +1,1 @@
-"""The forward passes: plans in, model outputs out. Nothing here knows which answer is right."""
+"""Forward passes: from plans to model outputs, without knowledge of the targets."""

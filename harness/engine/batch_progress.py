@@ -1,4 +1,4 @@
-"""How much of a plan is done, told while it is worked on: between batches, between steps, between a model's layers."""
+"""Progress within a plan, reported after each batch, decoding step and layer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,31 +8,31 @@ from torch import nn
 
 
 class BatchProgress:
-    """Tells `tell` the share of the plan that is done, from 0 to 1, never a smaller one than before."""
+    """Calls `report` with the share of the plan that is done, from 0 to 1, never decreasing."""
 
     def __init__(self) -> None:
         self.report: Callable[[float], object] = lambda share: None
-        self._whole = 1.0
+        self._total = 1.0
         self._done = 0.0
         self._weight = 0.0
-        self._part = (0, 1)
+        self._turn = (0, 1)
 
-    def start(self, whole: float) -> None:
-        """A plan of that weight begins."""
-        self._whole, self._done, self._weight = float(whole), 0.0, 0.0
+    def start(self, total: float) -> None:
+        """Starts a plan of this weight."""
+        self._total, self._done, self._weight = float(total), 0.0, 0.0
 
     @contextmanager
-    def turns(self, turn: int, turns: int) -> Iterator[None]:
-        """What begins inside is one of several turns of a plan."""
-        self._part = (turn, turns)
+    def turn(self, turn: int, turns: int) -> Iterator[None]:
+        """Around one of several turns of a plan, each started separately."""
+        self._turn = (turn, turns)
         try:
             yield
         finally:
-            self._part = (0, 1)
+            self._turn = (0, 1)
 
     @contextmanager
     def batch(self, weight: float) -> Iterator[None]:
-        """Around a batch of that weight; one that fails has done nothing."""
+        """Around a batch of this weight; a batch that fails does not count."""
         self._weight = float(weight)
         self.within(0.0)
         yield
@@ -41,14 +41,14 @@ class BatchProgress:
         self.within(0.0)
 
     def within(self, share: float) -> None:
-        """So much of the batch is done."""
-        turn, turns = self._part
-        done = (self._done + min(1.0, share) * self._weight) / self._whole
+        """Reports the share of the batch that is done."""
+        turn, turns = self._turn
+        done = (self._done + min(1.0, share) * self._weight) / self._total
         self.report(min(1.0, (turn + done) / turns))
 
     @contextmanager
     def layers(self, model: Any) -> Iterator[None]:
-        """Around the one pass of a batch: it is told layer by layer."""
+        """Around the single pass of a batch: reports progress after each layer."""
         layers = _layers(model)
         passed = 0
 
@@ -66,7 +66,8 @@ class BatchProgress:
 
 
 def _layers(model: Any) -> list[nn.Module]:
-    """The outermost list of a model's modules: its layers, in nearly all; none where a hook would be compiled anew."""
+    """The outermost module list of a model, which has its layers in nearly all models. Empty for compiled models, which
+    hooks would recompile."""
     if getattr(model, "_compiled_call_impl", None) is not None:
         return []
     return list(next((part for part in model.modules() if isinstance(part, nn.ModuleList)), []))

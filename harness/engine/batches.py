@@ -1,4 +1,4 @@
-"""Batches: which sequences go through the model together, and how they are laid out."""
+"""Batches: how sequences are grouped and padded."""
 
 from dataclasses import dataclass
 
@@ -11,29 +11,29 @@ from fflm_data.arrays import Ints
 
 @dataclass(frozen=True)
 class Budget:
-    """What a batch may hold: tokens (padding included), and points, each of which takes a row of logits."""
+    """Maximum size of a batch: tokens (with padding), and points, each of which has a row of logits."""
 
     tokens: int
     points: int
 
 
-def cut(lengths: Ints, points: Ints, budget: Budget, most_rows: int | None, same_length: bool) -> list[Ints]:
-    """Indices, longest first, cut so that no batch exceeds the budget unless one row alone does."""
+def cut(lengths: Ints, points: Ints, budget: Budget, max_rows: int | None, same_length: bool) -> list[Ints]:
+    """Indices of the rows, longest first, in batches within the budget; a single row may exceed it."""
     order = np.argsort(-lengths, kind="stable")
     batches: list[Ints] = []
     start, held = 0, 0
     for position, row in enumerate(order.tolist()):
         held += int(points[row])
         rows, longest = position - start + 1, int(lengths[order[start]])
-        full = rows * longest > budget.tokens or held > budget.points or (most_rows is not None and rows > most_rows)
+        full = rows * longest > budget.tokens or held > budget.points or (max_rows is not None and rows > max_rows)
         if position > start and (full or (same_length and lengths[row] != longest)):
             batches.append(order[start:position])
             start, held = position, int(points[row])
     return [*batches, order[start:]] if len(order) else []
 
 
-def padded(rows: list[Ints], padding: int, left: bool) -> Tensor:
-    """int64 ids, (rows, longest)."""
+def pad(rows: list[Ints], padding: int, left: bool) -> Tensor:
+    """Pads rows to int64 ids, (rows, longest)."""
     width = max(len(row) for row in rows)
     ids = torch.full((len(rows), width), padding, dtype=torch.int64)
     for line, row in enumerate(rows):

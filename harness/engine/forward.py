@@ -1,4 +1,4 @@
-"""A model's forward pass: logits at some positions, and step by step after what it has kept."""
+"""A model's forward pass: logits at some positions, and decoding steps with a KV state."""
 
 import copy
 import inspect
@@ -11,24 +11,24 @@ from torch import Tensor
 
 from harness.engine.threads import Threads
 
-# Under which of these names a model gives, and takes, what it keeps of the tokens it has seen.
+# Names under which models return and accept their KV state.
 CACHE_FIELDS = ("cache", "past_key_values", "cache_params", "state")
 
 
 class Forward:
-    """A model's forward pass, given what it takes and nothing else.
+    """A model's forward pass with only the arguments that it accepts.
 
-    threads: what chooses the number of threads of each pass; None leaves them as they are.
+    threads: chooses the number of CPU threads of each pass; None leaves it unchanged.
     """
 
     def __init__(self, model: Any, threads: Threads | None = None):
         self.model = model
         self._threads = threads
         self._named = inspect.signature(model.forward).parameters
-        self._any = any(one.kind is one.VAR_KEYWORD for one in self._named.values())
+        self._any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in self._named.values())
 
     def takes(self, name: str) -> bool:
-        """Whether forward has an argument of that name."""
+        """Whether forward has an argument with this name."""
         return name in self._named
 
     def __call__(self, ids: Tensor, **options: Any) -> Any:
@@ -44,12 +44,12 @@ class Forward:
         return self(ids, use_cache=False).logits
 
     def masked(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """transformers' own way to logits at some positions, in its newer versions and most of its models."""
+        """Logits at the mask by `logits_to_keep`, which most models of newer transformers versions support."""
         logits = self._pass(ids, logits_to_keep=mask, use_cache=False).logits
         return logits.reshape(-1, logits.shape[-1])
 
     def at_head(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Only the marked hidden states are let into the output embedding; what follows it is elementwise."""
+        """Logits at the mask by passing only these hidden states to the output embedding. The rest is elementwise."""
         head = self.model.get_output_embeddings()
         handle = head.register_forward_pre_hook(
             lambda module, inputs: (inputs[0][mask.to(inputs[0].device)], *inputs[1:])
@@ -61,65 +61,66 @@ class Forward:
         return logits.reshape(-1, logits.shape[-1])
 
     def sliced(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """All logits, most of them for nothing."""
+        """Logits at the mask by computing all logits."""
         logits = self.logits(ids)
         return logits[mask.to(logits.device)]
 
     def step(self, ids: Tensor, state: "KVState", positions: bool, seen: Tensor | None = None) -> Tensor:
-        """Feeds some more tokens, (rows, tokens), after what `state` holds, and adds them to it.
+        """Feeds tokens, (rows, tokens), after those of `state`, and adds them to it.
 
-        positions: whether the model is told where they stand. seen: which of them are text, int64 (rows, tokens),
-        where `state` says that of earlier ones; all if None. Returns the logits after the last of them, (rows,
-        vocabulary).
+        positions: whether to pass position ids. seen: attention mask of the new tokens, int64 (rows, tokens), if
+        `state` has one; None: all ones. Returns the logits after the last token, (rows, vocabulary).
         """
         attention = state.attention
         length = ids.shape[1]
         if attention is not None and state.length:
             seen = attention.new_ones(ids.shape) if seen is None else seen
             attention = state.attention = torch.cat([attention, seen], dim=1)
-        places = None
+        position_ids = None
         if positions:
-            places = torch.arange(state.length, state.length + length, device=ids.device).expand(len(ids), -1)
+            position_ids = torch.arange(state.length, state.length + length, device=ids.device).expand(len(ids), -1)
             if attention is not None:
-                places = (attention.cumsum(-1) - 1).clamp(min=0)[:, -length:]
-        kept = {state.field: state.kept} if state.field else {}
-        said = self(ids, attention_mask=attention, position_ids=places, use_cache=True, logits_to_keep=1, **kept)
-        state.field = state.field or next(name for name in CACHE_FIELDS if getattr(said, name, None) is not None)
-        state.kept = getattr(said, state.field)
+                position_ids = (attention.cumsum(-1) - 1).clamp(min=0)[:, -length:]
+        cache = {state.field: state.cache} if state.field else {}
+        output = self(
+            ids, attention_mask=attention, position_ids=position_ids, use_cache=True, logits_to_keep=1, **cache
+        )
+        state.field = state.field or next(name for name in CACHE_FIELDS if getattr(output, name, None) is not None)
+        state.cache = getattr(output, state.field)
         state.length += length
-        return said.logits[:, -1]
+        return output.logits[:, -1]
 
 
 class KVState:
-    """What a model keeps of the tokens it has seen, under the name that it gives it.
+    """A model's cache of earlier tokens. field: the model's name for it.
 
-    attention: (rows, tokens), 0 where a row begins with padding; None if none does.
+    attention: attention mask, (rows, tokens), 0 at padding and masked tokens; None without any.
     """
 
     def __init__(self, attention: Tensor | None = None):
         self.attention = attention
         self.length = 0
         self.field = ""
-        self.kept: Any = None
+        self.cache: Any = None
 
-    def of(self, rows: Tensor) -> None:
-        """Goes on with some rows, in the order of their indices; one may be named several times."""
-        self.kept.reorder_cache(rows)
+    def select(self, rows: Tensor) -> None:
+        """Keeps the rows with these indices, in this order; indices may repeat."""
+        self.cache.reorder_cache(rows)
         self.attention = None if self.attention is None else self.attention[rows]
 
-    def repeated(self, rows: int) -> "KVState":
-        """A copy for as many rows, of what holds one."""
+    def repeat(self, rows: int) -> "KVState":
+        """A copy with its single row repeated."""
         state = copy.deepcopy(self)
-        state.of(torch.zeros(rows, dtype=torch.int64, device=next(tensors_of(state.kept)).device))
+        state.select(torch.zeros(rows, dtype=torch.int64, device=next(tensors_of(state.cache)).device))
         return state
 
 
-def tensors_of(kept: Any) -> Iterator[Tensor]:
-    """All tensors in what a model keeps, whatever its shape."""
-    if isinstance(kept, Tensor):
-        yield kept
-    elif isinstance(kept, dict | list | tuple):
-        for part in kept.values() if isinstance(kept, dict) else kept:
+def tensors_of(cache: Any) -> Iterator[Tensor]:
+    """All tensors in a cache of any structure."""
+    if isinstance(cache, Tensor):
+        yield cache
+    elif isinstance(cache, dict | list | tuple):
+        for part in cache.values() if isinstance(cache, dict) else cache:
             yield from tensors_of(part)
-    elif type(kept).__module__.startswith("transformers"):
-        yield from tensors_of(vars(kept))
+    elif type(cache).__module__.startswith("transformers"):
+        yield from tensors_of(vars(cache))

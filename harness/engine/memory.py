@@ -1,4 +1,4 @@
-"""How much a batch may hold on this device, and what happens when it was too much."""
+"""Memory budget of a batch on a device, and retries after running out of memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,39 +13,39 @@ from harness.errors import UserError
 
 Output = TypeVar("Output")
 
-# Where memory cannot be measured: activations of a layer, taken as 256 floats a token and unit of width.
+# Without memory measurements: activations of a layer, as 256 floats per token and unit of width.
 ACTIVATION_BYTES = 1024
 ASSUMED_MEMORY = 2**32
 ASSUMED_LOGITS = 2**28
-# Of the memory that is free, what the measured need of a batch may fill, and what its logits may.
+# Shares of the free memory for a batch, and of that for its logits.
 SHARE, LOGITS_SHARE = 0.7, 0.2
-# A batch larger than this is no faster on any device, and what is in flight is what a kill loses.
-MOST_TOKENS = 2**18
+# Larger batches are not faster on any device, and a killed run loses its current batch.
+MAX_TOKENS = 2**18
 
 
 def assumed_budget(width: int, vocabulary: int) -> Budget:
-    """For a device whose memory is not measured, such as a CPU, where large batches are no faster than these."""
+    """The budget for a device without memory measurements, such as a CPU, where larger batches are not faster."""
     tokens = ASSUMED_MEMORY // (ACTIVATION_BYTES * width)
-    return Budget(min(MOST_TOKENS, max(1024, tokens)), max(1, ASSUMED_LOGITS // (4 * vocabulary)))
+    return Budget(min(MAX_TOKENS, max(1024, tokens)), max(1, ASSUMED_LOGITS // (4 * vocabulary)))
 
 
 def fitting_budget(free: int, used: int, tokens: int, points: int, vocabulary: int) -> Budget:
-    """From one probe: `used` bytes at the peak of a pass over `tokens` tokens with logits at `points` of them, and
-    `free` bytes for a batch. Logits are counted as float32 and twice: as they are, and while they are summed."""
+    """The budget from one measurement: a pass over `tokens` tokens with logits at `points` of them had a peak of `used`
+    bytes, and `free` bytes are available. Logits count twice as float32: themselves and their sums."""
     row = 8 * vocabulary
     per_token = max(1, (used - points * row) // tokens)
-    held = int(free * SHARE)
-    most_points = max(1, int(held * LOGITS_SHARE) // row)
-    return Budget(min(MOST_TOKENS, max(1, (held - most_points * row) // per_token)), most_points)
+    available = int(free * SHARE)
+    max_points = max(1, int(available * LOGITS_SHARE) // row)
+    return Budget(min(MAX_TOKENS, max(1, (available - max_points * row) // per_token)), max_points)
 
 
 def measured_budget(
     run: Callable[[], object], device: torch.device, tokens: int, points: int, vocabulary: int, *, sharing: int
 ) -> Budget | None:
-    """The budget after a run of one row of that many tokens; None where the device keeps no account of memory.
+    """The budget measured with a run of one row of `tokens` tokens; None if the device does not report memory.
 
-    sharing: how many processes compute on the device, each of which gets its part of what is free. Raises UserError
-    if that row does not fit.
+    sharing: number of processes on the device, among which the free memory is divided. Raises UserError if the row
+    does not fit.
     """
     if device.type != "cuda":
         return None
@@ -65,10 +65,10 @@ def measured_budget(
 def retry_on_out_of_memory(
     rows: Ints, cut: Callable[[Ints], list[Ints]], run: Callable[[Ints], Output], shrink: Callable[[Ints], None]
 ) -> Iterator[Output]:
-    """Runs rows batch by batch. When one does not fit into memory, what is left is cut again, and smaller.
+    """Runs rows batch by batch. If a batch does not fit into memory, the remaining rows are cut into smaller batches.
 
-    `shrink` is told of the batch that did not fit, so that `cut` makes smaller ones. Raises UserError if a single
-    row does not fit.
+    shrink: called with the batch that did not fit, so that `cut` makes smaller ones. Raises UserError if a single row
+    does not fit.
     """
     waiting = cut(rows)[::-1]
     while waiting:
@@ -86,14 +86,14 @@ def retry_on_out_of_memory(
 
 def _no_memory() -> UserError:
     return UserError(
-        "there is not enough memory for a single row: add --dtype bfloat16, or --device-map auto to spread the model "
-        "over several GPUs"
+        "not enough memory for a single row. Add --dtype bfloat16, or --device-map auto to spread the model over "
+        "several GPUs."
     )
 
 
 @contextmanager
 def single_row() -> Iterator[None]:
-    """What is tried with one row must fit. Raises UserError if it does not."""
+    """Around a trial with one row. Raises UserError if it runs out of memory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -103,7 +103,7 @@ def single_row() -> Iterator[None]:
 
 
 def _unless_out_of_memory(run: Callable[[Ints], Output], batch: Ints) -> tuple[Output] | None:
-    # The error holds the frames of the pass, and they its tensors: it must be gone before the next try.
+    # The error references the frames of the pass and their tensors: it must be released before the next try.
     try:
         return (run(batch),)
     except (RuntimeError, MemoryError) as error:
@@ -113,7 +113,7 @@ def _unless_out_of_memory(run: Callable[[Ints], Output], batch: Ints) -> tuple[O
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
+    """Whether an error is an out-of-memory error of any device."""
     from accelerate.utils.memory import should_reduce_batch_size
 
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)

@@ -1,1 +1,1 @@
-"""The evaluation itself: processes, shards, merge, progress; single questions; outputs from elsewhere; glitch rates."""
+"""Evaluation: inference, distributed processes, shards, progress; single questions; external outputs; glitch rates."""

@@ -1,4 +1,4 @@
-"""The glitch rates of any function from ids to logits: a module that is no transformers model, also while it trains."""
+"""Glitch rates of any function from token ids to logits, such as a PyTorch module, also during training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ SETS = ("val", "val_sparse", "val_dense")
 class GlitchRate:
     """The share of reads whose most probable token is wrong, and its 95% interval, clustered by sequence.
 
-    errors, reads: of which it is made. not_a_number: reads whose logits were NaN or infinite, neither right nor wrong;
-    if all were, rate, low and high are NaN.
+    errors, reads: numerator and denominator. not_a_number: reads with NaN or infinite logits, which are excluded; if
+    all are, rate, low and high are NaN.
     """
 
     rate: float
@@ -45,16 +45,16 @@ def glitch_rates(
 
     logits_of: takes token ids, an int64 tensor (batch, length) on the CPU, and returns logits (batch, length, 3 +
     symbols), those at position t for the token at t + 1; the vocabulary is w 0, r 1, i 2, then the symbols. An
-    `nn.Module` gets the ids on its own device and is in evaluation mode meanwhile; an output with `.logits` is taken
-    too. sets: splits of the config `flipflop`. limit: only the first rows of each. parameters: of that config, such as
+    `nn.Module` gets the ids on its own device and is put into evaluation mode; an output with `.logits` is accepted.
+    sets: splits of the config `flipflop`. limit: number of first rows of each. parameters: of that config, such as
     length=256.
 
-    Raises UserError if the shape of the logits is another one, or if they depend on later ids.
+    Raises UserError if the logits have another shape or depend on later ids.
     """
     config: Any = get_config("flipflop", **parameters)
     vocabulary = FIRST_SYMBOL + config.symbols
-    found = {}
-    with _called(logits_of) as call:
+    rates = {}
+    with _numpy_function(logits_of) as call:
         for name in sets:
             rows = min(config.rows(name), limit or config.rows(name))
             parts = []
@@ -62,13 +62,13 @@ def glitch_rates(
                 if not start:
                     _require_causal(call, ids, vocabulary)
                 parts.append(_read(call, ids, vocabulary, start))
-            found[name] = _rate(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-    return found
+            rates[name] = _rate(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return rates
 
 
 @contextmanager
-def _called(logits_of: Callable[[Any], Any]) -> Iterator[Callable[[Ids], Any]]:
-    """The function from an array of ids to an array of logits, float32."""
+def _numpy_function(logits_of: Callable[[Any], Any]) -> Iterator[Callable[[Ids], Any]]:
+    """The function on numpy arrays, with float32 logits."""
     import torch
 
     module = logits_of if isinstance(logits_of, torch.nn.Module) else None
@@ -92,7 +92,7 @@ def _called(logits_of: Callable[[Any], Any]) -> Iterator[Callable[[Ids], Any]]:
 
 
 def _batches(config: Any, split: str, rows: int, size: int) -> Iterator[tuple[int, Ids]]:
-    """Ids of the first rows, batch by batch, each with the index of its first row."""
+    """Batches of token ids of the first rows, each with the index of its first row."""
     start = 0
     for table in config.tables(split, 0, rows):
         ids = encode(table["text"])
@@ -105,37 +105,37 @@ def _logits(call: Callable[[Ids], Any], ids: Ids, vocabulary: int) -> Any:
     logits = call(ids)
     if logits.shape != (*ids.shape, vocabulary):
         raise UserError(
-            f"logits of shape {logits.shape} for ids of shape {ids.shape}: return (batch, length, {vocabulary}), the "
-            "logits at each position for the token after it"
+            f"logits have shape {logits.shape} for ids of shape {ids.shape}. Return (batch, length, {vocabulary}), the "
+            "logits at each position for the next token."
         )
     return logits
 
 
 def _require_causal(call: Callable[[Ids], Any], ids: Ids, vocabulary: int) -> None:
-    """Raises UserError if logits in the first half of strings change with the second half: a score would mean
-    nothing."""
+    """Raises UserError if the logits of the first half of strings depend on the second half."""
     ids, half = ids[:2], ids.shape[1] // 2
     changed = ids.copy()
     changed[:, half:] = ids[:, half:][:, ::-1]
-    before, after = (_logits(call, one, vocabulary)[:, :half] for one in (ids, changed))
+    before, after = (_logits(call, batch, vocabulary)[:, :half] for batch in (ids, changed))
     if not np.allclose(before, after, rtol=0.02, atol=0.05, equal_nan=True):
         raise UserError(
-            "the logits of a position depend on later ids, or differ from call to call: pass a causal function without "
-            "dropout"
+            "the logits of a position depend on later ids, or differ between calls. Pass a causal function without "
+            "dropout."
         )
 
 
 def _read(call: Callable[[Ids], Any], ids: Ids, vocabulary: int, start: int) -> tuple[Bools, Bools, Ints]:
-    """Of the reads of some rows: whether the most probable token is wrong, whether the logits are finite, the row."""
-    found = reads(ids)
-    logits = _logits(call, ids, vocabulary)[found.row, found.position - 1]
-    return logits.argmax(axis=1) != found.answer_id, np.isfinite(logits).all(axis=1), found.row.astype(np.int64) + start
+    """For each read of some rows: whether the most probable token is wrong, whether its logits are finite, its row."""
+    targets = reads(ids)
+    logits = _logits(call, ids, vocabulary)[targets.row, targets.position - 1]
+    finite = np.isfinite(logits).all(axis=1)
+    return logits.argmax(axis=1) != targets.answer_id, finite, targets.row.astype(np.int64) + start
 
 
 def _rate(wrong: Bools, finite: Bools, row: Ints) -> GlitchRate:
-    lost = int((~finite).sum())
+    nonfinite = int((~finite).sum())
     wrong, row = wrong[finite], row[finite]
     if not len(wrong):
-        return GlitchRate(np.nan, np.nan, np.nan, 0, 0, lost)
+        return GlitchRate(np.nan, np.nan, np.nan, 0, 0, nonfinite)
     low, high = error_interval(wrong, row)
-    return GlitchRate(float(wrong.mean()), low, high, int(wrong.sum()), len(wrong), lost)
+    return GlitchRate(float(wrong.mean()), low, high, int(wrong.sum()), len(wrong), nonfinite)

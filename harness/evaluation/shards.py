@@ -1,11 +1,10 @@
-"""Shards: what ranks have observed so far, in files that only grow and can be cut off anywhere.
+"""Shards: append-only files with the observations of each rank, which survive a kill at any time.
 
     <run folder>/shards/<start>-<rank>.shard
 
-A record is one batch: a line of JSON (job, row ids, length and checksum of what follows), then its
-observations as an Arrow IPC stream. A process killed while it writes leaves a torn last record, which
-is found by its checksum and dropped; its rows are asked again. Nothing is ever appended to the file of
-an earlier start.
+A record is one batch: a line of JSON (job, row ids, length and checksum of the payload), then its observations as an
+Arrow IPC stream. A process that is killed while it writes leaves an incomplete last record, which is found by its
+checksum and dropped; its rows are evaluated again. Files of earlier starts are never appended to.
 """
 
 import hashlib
@@ -24,13 +23,13 @@ MAX_HEADER = 2**22
 
 
 class ShardWriter:
-    """Appends records to one file; every record has reached the operating system when `append` returns."""
+    """Appends records to one file, unbuffered."""
 
     def __init__(self, path: Path):
         self._file = path.open("xb", buffering=0)
 
     def append(self, job: str, ids: Ints, observations: pa.Table) -> None:
-        """The observations of some rows of a job. Raises OSError if they cannot be written."""
+        """Writes the observations of some rows of a job. Raises OSError if they cannot be written."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, observations.schema) as stream:
             stream.write_table(observations)
@@ -38,7 +37,7 @@ class ShardWriter:
         facts = {"job": job, "ids": ids.tolist(), "bytes": len(payload), "blake2b": _checksum(payload)}
         header = json.dumps(facts, separators=(",", ":")).encode()
         rest = memoryview(header + b" " + _checksum(header).encode() + b"\n" + payload)
-        while rest:  # a disk that is nearly full takes a part and refuses the next
+        while rest:  # a disk that is nearly full accepts a part, and fails at the next write
             rest = rest[self._file.write(rest) :]
 
     def __enter__(self) -> "ShardWriter":
@@ -50,7 +49,7 @@ class ShardWriter:
 
 @dataclass(frozen=True)
 class Record:
-    """Where the observations of some rows of a job are."""
+    """Location of the observations of some rows of a job."""
 
     path: Path
     offset: int
@@ -59,14 +58,14 @@ class Record:
     ids: Ints
 
     def observations(self) -> pa.Table:
-        """Reads them; their checksum was compared when the record was found."""
+        """Reads the observations, whose checksum was verified when the record was found."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
             return pa.ipc.open_stream(file.read(self.length)).read_all()
 
 
 def records(folder: Path, names: str = "*") -> Iterator[Record]:
-    """The whole records of the shards of a folder; of each file those before the first torn one."""
+    """The records of the shards of a folder; of each file those before the first incomplete one."""
     for path in sorted(path for path in folder.glob(f"{names}.shard") if path.is_file()):
         with path.open("rb") as file:
             while facts := _header(file):
@@ -78,7 +77,7 @@ def records(folder: Path, names: str = "*") -> Iterator[Record]:
 
 
 def _header(file: BinaryIO) -> dict[str, Any] | None:
-    """The next header, None at the end of the file or of what is whole in it."""
+    """The next header; None at the end of the file or at an incomplete one."""
     line = file.readline(MAX_HEADER)
     header, _, checksum = line.removesuffix(b"\n").rpartition(b" ")
     if not line.endswith(b"\n") or _checksum(header).encode() != checksum:

@@ -1,4 +1,4 @@
-"""Reports for people: from a run's observations to arrays, from arrays to plots, from plots to a page.
+"""Reports: tables for terminal and files, plots, and the HTML pages of one run and of several.
 
-`page.write_report` and `page.write_comparison` are the ways in.
+Entry points: `table.print_scores`, `comparison_table.show`, `page.write_report`, `page.write_comparison`.
 """

@@ -1,7 +1,7 @@
-"""The sheet that every plot is drawn on: title, legend, axes; and from the drawing to SVG.
+"""The canvas of a plot (title, legend, axes) and its conversion to SVG.
 
-360 pixels wide, so that on a phone of 390 nothing is scaled down. Text is text, laid out with a wider
-font than most readers have. The bytes depend on nothing but what is drawn.
+360 pixels wide, so that nothing is scaled down on a phone of 390 pixels. Text stays text; it is laid out with a font
+that is wider than most fonts of readers. The bytes of the SVG depend only on the drawing.
 """
 
 import io
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 WIDTH = 360
-MARGIN = 3  # what a marker on the edge needs
+MARGIN = 3  # room for a marker on the edge
 TITLE, LABEL, TICK = 13.5, 11.5, 11.5
-LINE = 17  # from one line of text to the next
+LINE = 17  # line height of text
 SAMPLE = 24  # length of the line in a legend
 
 RC: dict[str, Any] = {
@@ -47,7 +47,7 @@ RC: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Key:
-    """A line of the legend; without a marker it is the dashed one of a baseline."""
+    """A legend entry; without a marker it is the dashed line of a baseline."""
 
     label: str
     colour: Colour
@@ -57,7 +57,7 @@ class Key:
 
 @dataclass
 class Sheet:
-    """A figure in the making. `top` is where the axes may begin, in pixels from the upper edge."""
+    """A figure with its size. top: where the axes may start, in pixels from the upper edge."""
 
     figure: "Figure"
     name: str
@@ -68,14 +68,14 @@ class Sheet:
     def write(
         self, x: float, y: float, text: str, *, size: float = LABEL, colour: Colour = style.SOFT, **more: Any
     ) -> Any:
-        """Text with its baseline `y` pixels below the upper edge."""
+        """Writes text with its baseline `y` pixels below the upper edge."""
         from matplotlib.transforms import IdentityTransform
 
-        place: dict[str, Any] = {"transform": IdentityTransform(), "fontsize": size, "color": colour.light}
-        return self.figure.text(x, self.height - y, text, **(place | more))
+        options: dict[str, Any] = {"transform": IdentityTransform(), "fontsize": size, "color": colour.light}
+        return self.figure.text(x, self.height - y, text, **(options | more))
 
     def axes(self, bottom: float, xlabel: str, ylabel: str, left: float = 0) -> "Axes":
-        """Axes down to `bottom` pixels above the lower edge, with both labels; the left margin is set by `fit`."""
+        """Adds axes that end `bottom` pixels above the lower edge, with both labels; `fit` sets the left margin."""
         top = self.top + LINE + 6
         self.write(MARGIN, self.top + LINE - 4, ylabel, gid="y-label")
         axes = self.figure.add_axes(
@@ -88,13 +88,13 @@ class Sheet:
 
 @contextmanager
 def sheet(name: str, title: str, subtitle: str, plot_height: float, keys: Sequence[Key] = ()) -> Iterator[Sheet]:
-    """An empty sheet under its title and legend, in a style of its own; no setting outlives it."""
+    """A sheet with title and legend. The matplotlib settings are restored at the end."""
     from matplotlib import rc_context, rcParams, rcParamsDefault
     from matplotlib.figure import Figure
 
     settings: Any = {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")} | RC
     with rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a font that lacks a sign of a model's name is no matter: the reader's has it
+        warnings.simplefilter("ignore")  # glyphs that are missing here come from the reader's font
         rcParams.update(settings)
         rows = _legend_rows(keys)
         wrapped = [line for line in subtitle.split("\n") if line]
@@ -114,7 +114,7 @@ def sheet(name: str, title: str, subtitle: str, plot_height: float, keys: Sequen
 
 
 def plain(axes: "Axes") -> None:
-    """Axes without a box: a base line, a horizontal grid, tick labels without ticks."""
+    """Styles axes: base line and horizontal grid only, tick labels without ticks."""
     axes.patch.set_visible(False)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -125,7 +125,7 @@ def plain(axes: "Axes") -> None:
 
 
 def fit(*stack: "Axes") -> None:
-    """Moves the left edge of axes so that the tick labels just fit."""
+    """Moves the left edge of the axes so that the tick labels fit."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = stack[0].figure
@@ -141,12 +141,12 @@ def fit(*stack: "Axes") -> None:
 
 
 def printable(text: str) -> str:
-    """Text without the signs that XML forbids or that a line of text cannot hold."""
+    """Replaces characters that XML forbids or that do not fit on a line."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Pixels that a text takes in the font the plots are laid out with."""
+    """Width of a text in pixels, in the layout font."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
@@ -157,17 +157,17 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def fitted(text: str, width: float, size: float, *, bold: bool = False) -> str:
-    """The text, with its middle left out until it is no wider than `width`."""
+    """The text, its middle replaced by an ellipsis if it is wider than `width` pixels."""
     text = printable(text if len(text) <= 200 else text[:100] + text[-100:])
-    whole, kept = text, len(text)
+    original, kept = text, len(text)
     while kept > 2 and text_width(text, size, bold=bold) > width:
         kept -= 1
-        text = f"{whole[: (kept + 1) // 2]}…{whole[-(kept // 2) :]}"
+        text = f"{original[: (kept + 1) // 2]}…{original[-(kept // 2) :]}"
     return text
 
 
 def _legend_rows(keys: Sequence[Key]) -> list[list[tuple[float, Key]]]:
-    """Keys with the place at which each begins, as many in a line as fit."""
+    """The keys with their x coordinates, broken into lines."""
     rows: list[list[tuple[float, Key]]] = []
     x = float(WIDTH)
     for key in keys:
@@ -197,7 +197,7 @@ def _legend_row(page: Sheet, y: float, row: list[tuple[float, Key]]) -> None:
 
 
 def to_svg(page: Sheet, description: str) -> tuple[str, str]:
-    """The drawing as a file that stands alone and as a part of a page."""
+    """The drawing as a complete SVG file and as inline SVG for a page."""
     target = io.StringIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -210,18 +210,18 @@ def to_svg(page: Sheet, description: str) -> tuple[str, str]:
         if child.tag == f"{{{SVG}}}metadata" or child.find(f"{{{SVG}}}style") is not None:
             root.remove(child)
     _rename(root, page.name)
-    for place, (tag, text) in enumerate((("title", page.title), ("desc", printable(description)))):
+    for index, (tag, text) in enumerate((("title", page.title), ("desc", printable(description)))):
         element = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{page.name}-{tag}"})
         element.text = text
-        root.insert(place, element)
+        root.insert(index, element)
     return _written(style.standing_alone(root)), _written(style.with_variables(root))
 
 
 def _rename(root: ElementTree.Element, name: str) -> None:
-    """Makes ids that something refers to unique, the labels' classes, and drops others; sets the font."""
+    """Makes referenced ids unique, turns the labels' ids into classes, drops other ids, and sets the font."""
     elements = list(root.iter())
     references = re.compile(r"(?<=url\(#)[\w.-]+|(?<=^#)[\w.-]+")
-    used = {found for element in elements for value in element.attrib.values() for found in references.findall(value)}
+    used = {target for element in elements for value in element.attrib.values() for target in references.findall(value)}
     for element in elements:
         element.text = element.text if element.text and element.text.strip() else None
         element.tail = None

@@ -1,118 +1,118 @@
-"""`report.html` of a run and `compare.html` of several: one file each that asks for no other, and plots/*.svg.
+"""The HTML pages `report.html` (one run) and `compare.html` (several runs), each a single file, and plots/*.svg.
 
-What comes from a run is text until the template has escaped it; the only markup let through is that of the plots,
-in which text is escaped as well.
+Templates escape all text of a run. The only markup is that of the plots, whose text is escaped too.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fflm_data.number_formats import NO_VALUE, percent, points, significant, skill, typographic
 from harness.reporting.error_examples import error_examples
-from harness.reporting.headline import difference, headline, skill_text
-from harness.reporting.labels import labels
-from harness.reporting.parts import sections
-from harness.reporting.series import NOTHING, Plot, figures
+from harness.reporting.plot_types import Plot
+from harness.reporting.run_labels import labels
+from harness.reporting.sections import sections
+from harness.reporting.sections.base import GradedRun, Section
 from harness.reporting.style import page_css
-from harness.reporting.subjects import Section, Subject
-from harness.reporting.table import percent
-from harness.runs.run import Run, require_writable
-from harness.scoring.comparison import remarks
+from harness.runs.files import require_writable
+from harness.runs.run import Run
+from harness.scoring.comparison import compare_accuracy, remarks
 from harness.scoring.grading import Graded, grade
+from harness.scoring.headline import headline_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(run: Run) -> Path:
-    """Writes report.html and plots/*.svg into the folder of a run; returns the page.
+    """Writes report.html and plots/*.svg to the run folder; returns the page.
 
-    Raises UserError if its observations are not there or not those of its rows.
+    Raises UserError if observations are missing or do not match their rows.
     """
     (label,) = labels([run.facts["model"]])
-    subject = Subject(label, run, _graded(run))
-    parts = sections([subject])
-    return _write(run.folder, "report.html", render_report(subject, parts), parts)
+    graded_run = GradedRun(label, run, _graded(run))
+    parts = sections([graded_run])
+    return _write(run.folder, "report.html", render_report(graded_run, parts), parts)
 
 
 def write_comparison(runs: Sequence[Run], out: Path) -> Path:
-    """Writes compare.html and plots/*.svg of several runs to `out`; returns the page. The first run is what the
-    others are compared with."""
+    """Writes compare.html and plots/*.svg of several runs to `out`; returns the page. The other runs are compared with
+    the first."""
     require_writable(out)
     names = labels([run.facts["model"] for run in runs])
-    subjects = [Subject(label, run, _graded(run)) for label, run in zip(names, runs, strict=True)]
-    parts = sections(subjects)
-    return _write(out, "compare.html", render_comparison(subjects, parts), parts)
+    graded_runs = [GradedRun(label, run, _graded(run)) for label, run in zip(names, runs, strict=True)]
+    parts = sections(graded_runs)
+    return _write(out, "compare.html", render_comparison(graded_runs, parts), parts)
 
 
-def render_report(subject: Subject, parts: list[Section]) -> str:
+def render_report(run: GradedRun, parts: list[Section]) -> str:
     """The page of one run."""
-    lines = [line for line in map(headline, subject.graded.values()) if line]
     return _environment().get_template("report.html").render(
-        css=page_css(), label=subject.label, model=subject.run.facts["model"], external=subject.run.external,
-        lines=lines, sections=parts,
-        wrong=error_examples(list(subject.graded.values())), facts=provenance(subject.run),
-        mute=[graded.job.name for graded in subject.graded.values() if not graded.counted.any()],
+        css=page_css(), label=run.label, model=run.run.facts["model"], external=run.run.external,
+        headlines=[headline for headline in map(headline_of, run.graded.values()) if headline], sections=parts,
+        examples=error_examples(list(run.graded.values())), facts=provenance(run.run),
+        nonfinite=[graded.job.name for graded in run.graded.values() if not graded.counted.any()],
     )  # fmt: skip
 
 
-def render_comparison(subjects: Sequence[Subject], parts: list[Section]) -> str:
+def render_comparison(runs: Sequence[GradedRun], parts: list[Section]) -> str:
     """The page of several runs."""
-    keys = dict.fromkeys(key for subject in subjects for key in subject.graded)
+    keys = dict.fromkeys(key for run in runs for key in run.graded)
+    base, *others = runs
     table = []
     for key in keys:
-        first = subjects[0].graded.get(key)
+        first = base.graded.get(key)
         cells = []
-        for subject in subjects:
-            graded = subject.graded.get(key)
-            paired = difference(graded, first) if graded and first and subject is not subjects[0] else None
-            cells.append((headline(graded) if graded else None, paired))
+        for run in runs:
+            graded = run.graded.get(key)
+            paired = compare_accuracy(graded, first) if graded and first and run is not base else None
+            cells.append((headline_of(graded) if graded else None, paired))
         table.append((key, cells))
-    base, *others = subjects
-    unequal = [one for other in others for one in remarks(base.run, other.run, (base.label, other.label))]
+    sentences = [sentence for other in others for sentence in remarks(base.run, other.run, (base.label, other.label))]
     return _environment().get_template("compare.html").render(
-        css=page_css(), remarks=list(dict.fromkeys(unequal)),
-        labels=[subject.label for subject in subjects], table=table, sections=parts,
-        runs=[(subject.label, provenance(subject.run)) for subject in subjects],
+        css=page_css(), remarks=list(dict.fromkeys(sentences)),
+        labels=[run.label for run in runs], table=table, sections=parts,
+        runs=[(run.label, provenance(run.run)) for run in runs],
     )  # fmt: skip
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:
-    """All that is known of how a run was made, as names and values; what is None or empty is left out."""
+    """How a run was made, as names and values, without empty values."""
     facts = run.facts
-    told: list[tuple[str, str]] = [("command", facts["command"]), ("created", facts["created"])]
-    # The text of a chat template is a page of its own.
-    told += _flat({name: value for name, value in facts["model"].items() if name != "chat_template"}, "model")
-    told += _flat(facts["environment"], "environment")
-    told.append(("data generator", str(facts["data"]["generator"])))
-    for name, asked in facts["data"]["tasks"].items():
-        rows = ", ".join(f"{split} {part['rows']:,} of {part['of']:,}" for split, part in asked["splits"].items())
-        how = _put(asked.get("prompting", {}))
-        told.append((f"task {name}", f"version {asked['version']}; {rows}; data {asked['fingerprint'][:12]}{how}"))
-    return told
+    entries: list[tuple[str, str]] = [("command", facts["command"]), ("created", facts["created"])]
+    # The text of a chat template would fill a page.
+    entries += _flat({name: value for name, value in facts["model"].items() if name != "chat_template"}, "model")
+    entries += _flat(facts["environment"], "environment")
+    entries.append(("data generator", str(facts["data"]["generator"])))
+    for name, task in facts["data"]["tasks"].items():
+        rows = ", ".join(f"{split} {size['rows']:,} of {size['of']:,}" for split, size in task["splits"].items())
+        prompting = _prompting(task.get("prompting", {}))
+        data = f"data {task['fingerprint'][:12]}"
+        entries.append((f"task {name}", f"version {task['version']}; {rows}; {data}{prompting}"))
+    return entries
 
 
-def _put(prompting: dict[str, Any]) -> str:
-    """How questions were put, where that is not the same for all models."""
+def _prompting(prompting: dict[str, Any]) -> str:
+    """The options of prompting of a task, "" for a task without any."""
     if not prompting:
         return ""
     template = prompting["template"]
-    told = [
+    options = [
         "plain text" if template is None else f"chat template {template[:12]}",
-        f"{prompting['shots']} demonstrations" if prompting["shots"] else "",
+        f"{prompting['shots']} few-shot examples" if prompting["shots"] else "",
         f"system prompt {prompting['system']!r}" if prompting["system"] else "",
-        f"up to {prompting['thinking']:,} tokens to think" if prompting["thinking"] else "",
+        f"up to {prompting['thinking']:,} tokens for thinking" if prompting["thinking"] else "",
         f"{prompting['turns'] - 1} challenges" if prompting["turns"] > 1 else "",
     ]
-    return "".join(f"; {one}" for one in told if one)
+    return "".join(f"; {option}" for option in options if option)
 
 
 def _flat(value: dict[str, Any], name: str) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
-    for key, one in value.items():
-        if isinstance(one, dict):
-            rows += _flat(one, f"{name}, {key}")
-        elif one not in (None, "", [], False):
-            rows.append((f"{name}, {key}", "yes" if one is True else f"{one:,}" if type(one) is int else str(one)))
+    for key, item in value.items():
+        if isinstance(item, dict):
+            rows += _flat(item, f"{name}, {key}")
+        elif item not in (None, "", [], False):
+            rows.append((f"{name}, {key}", "yes" if item is True else f"{item:,}" if type(item) is int else str(item)))
     return rows
 
 
@@ -121,7 +121,7 @@ def _graded(run: Run) -> dict[tuple[str, str], Graded]:
 
 
 def _write(folder: Path, name: str, text: str, parts: list[Section]) -> Path:
-    """The page and its plots; plots of an earlier page that are not on this one go."""
+    """Writes the page and its plots; deletes other plots of an earlier page."""
     plots: list[Plot] = [plot for part in parts for plot in part.plots]
     (folder / "plots").mkdir(exist_ok=True)
     for path in (folder / "plots").glob("*.svg"):
@@ -145,9 +145,10 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda value: NOTHING if value is None else percent(value)
-    environment.filters["figures"] = lambda value: figures(value).replace("-", "\N{MINUS SIGN}")
-    environment.filters["skill"] = skill_text
+    environment.filters["percent"] = lambda value: NO_VALUE if value is None else percent(value)
+    environment.filters["points"] = lambda value: typographic(points(value))
+    environment.filters["significant"] = significant
+    environment.filters["skill"] = lambda value: typographic(skill(value))
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["drawing"] = lambda plot: Markup(plot.inline)
     return environment

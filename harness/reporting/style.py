@@ -1,7 +1,7 @@
-"""Colours of the plots and of the page, in light and in dark, and how an SVG takes them.
+"""Colours of plots and pages in light and dark mode, and their use in SVG.
 
-Plots are drawn in the light colours, each of which stands for one part. On a page they become CSS
-variables; a file of its own keeps them, for programs that know no CSS, and brings rules for the dark.
+Plots are drawn in the light colours, which are distinct. On a page they become CSS variables. A separate SVG file
+keeps them, for programs without CSS, and has rules for dark mode.
 """
 
 from copy import deepcopy
@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 @dataclass(frozen=True)
 class Colour:
-    """A part's name and its colour on a light and on a dark page."""
+    """The name of a colour and its values in light and dark mode."""
 
     name: str
     light: str
@@ -23,7 +23,7 @@ INK = Colour("ink", "#1b1c1e", "#ecedee")
 SOFT = Colour("soft", "#5f6269", "#a3a7ae")
 GRID = Colour("grid", "#e2e3df", "#2c2f35")
 AXIS = Colour("axis", "#b9bbb6", "#565b63")
-# After Okabe and Ito (2008), moved until each has 3:1 on its page; the first two are the leaderboard's.
+# After Okabe and Ito (2008), adjusted to a contrast of 3:1 on their page. The leaderboard uses the first two.
 SERIES = (
     Colour("series-1", "#1f6fb2", "#6cb2ec"),
     Colour("series-2", "#b4571b", "#eb9a5d"),
@@ -43,7 +43,7 @@ DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     (0, (3.5, 1)),
 )
 BASELINE_DASHES = (0, (3.5, 3))
-# Text in ink stays at 4.5:1 on a cell of the first series' colour up to this opacity.
+# Up to this opacity of the first series' colour, text has a contrast of 4.5:1 on a cell.
 DEEPEST_CELL = 0.5
 
 PAINTED = {"style", "fill", "stroke"}
@@ -51,14 +51,14 @@ FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
 def page_css() -> str:
-    """The colours as variables, for a page with plots."""
+    """The colours as CSS variables."""
     light = " ".join(f"--{colour.name}: {colour.light};" for colour in COLOURS)
     dark = " ".join(f"--{colour.name}: {colour.dark};" for colour in COLOURS)
     return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
 
 
 def with_variables(root: ElementTree.Element) -> ElementTree.Element:
-    """A copy of an SVG drawn in light colours, in the variables of `page_css`."""
+    """A copy of an SVG with its light colours replaced by the variables of `page_css`."""
     root = deepcopy(root)
     for element in root.iter():
         for key in PAINTED.intersection(element.keys()):
@@ -68,7 +68,7 @@ def with_variables(root: ElementTree.Element) -> ElementTree.Element:
 
 
 def standing_alone(root: ElementTree.Element) -> ElementTree.Element:
-    """A copy of an SVG drawn in light colours, with a background and the rules for dark ones."""
+    """A copy of an SVG with a background and rules for dark mode."""
     root = deepcopy(root)
     namespace = root.tag.removesuffix("svg")
     rules = "".join(

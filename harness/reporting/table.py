@@ -1,4 +1,4 @@
-"""A result for people at a terminal."""
+"""The table of a result, for a terminal and for files."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,143 +7,128 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fflm_data.number_formats import percent
 from fflm_data.terminal import say, visible
 from harness.models.model_name import title
-from harness.reporting import formats
-from harness.reporting.labels import labels
+from harness.reporting import table_formats
+from harness.reporting.run_labels import labels
 from harness.runs.run import Run
+from harness.scoring.headline import Headline, SplitScores, scores_by_split
 from harness.tasks import all_tasks
 
 COLUMNS = ("rows", "accuracy %", "95% interval", "errors / n", "baseline %", "skill")
-UNANSWERED = {"parse_failures": "not understood", "refusals": "refused", "cut_off": "cut off"}
+UNANSWERED = {"parse_failures": "not parsed", "refusals": "refused", "cut_off": "cut off"}
+AMONG_SYMBOLS = "among its symbols"
 
 
 def cell(text: str) -> str:
-    """A text for rich: neither markup nor what a terminal would act on."""
+    """A text for rich, with markup and control characters escaped."""
     return escape(visible(text))
 
 
-def percent(value: float) -> str:
-    """A share in percent, with as many digits as tell it from 0% and 100%."""
-    for digits in range(2, 7):
-        text = f"{100 * value:.{digits}f}"
-        if value in (0, 1) or float(text) not in (0, 100):
-            return text
-    return text
-
-
 def summary(result: dict[str, Any]) -> Table:
-    """The compact table: a line a task and split, and one for each part that the task wants beside it."""
+    """The compact table: a row per task and split, and one per headline group of the task."""
     table = Table(title=cell(title(result["model"])), title_justify="left", header_style="bold")
     for name in ("task", "split"):
         table.add_column(name)
     for name in COLUMNS:
         table.add_column(name, justify="right")
-    for line in lines(result):
-        whole = line["group"] is None
-        where = (line["task"], line["split"]) if whole else ("", f"  {line['group']}")
-        rows, *numbers = cells(line)
-        table.add_row(*map(cell, (*where, rows if whole else "", *numbers)))
+    for row in rows(result):
+        whole = row["group"] is None
+        where = (row["task"], row["split"]) if whole else ("", f"  {row['group']}")
+        size, *numbers = cells(row)
+        table.add_row(*map(cell, (*where, size if whole else "", *numbers)))
     return table
 
 
-def lines(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The lines of that table as names and values, shares as they are in result.json. group: None for all answers of a
-    split. best_baseline: the best baseline on the same rows, and its accuracy."""
-    for task, data in result["data"]["tasks"].items():
-        for split, asked in data["splits"].items():
-            scores = {
-                (score["metric"], score["group"]): score
-                for score in result["scores"]
-                if (score["task"], score["split"]) == (task, split)
+def rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of that table as names and values; shares as in result.json.
+
+    group: None for the whole split. best_baseline: name of the best baseline on the same rows.
+    """
+    for scores in scores_by_split(result):
+        for group, headline in _headlines(scores):
+            yield {
+                "task": headline.task,
+                "split": headline.split,
+                "group": group,
+                "rows": headline.rows,
+                "of": headline.of,
+                "accuracy": headline.accuracy,
+                "low": headline.interval.low,
+                "high": headline.interval.high,
+                "errors": headline.errors,
+                "n": headline.n,
+                "best_baseline": headline.baseline_name or None,
+                "best_baseline_accuracy": headline.baseline,
+                "skill": headline.skill,
             }
-            where = {"task": task, "split": split}
-            size = {"rows": asked["rows"], "of": asked["of"]}
-            yield from ({**where, "group": group, **size, **numbers} for group, numbers in _parts(task, scores))
 
 
-def _parts(
-    task: str, scores: dict[tuple[str, str | None], dict[str, Any]]
-) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    whole = scores.get(("accuracy", None))
-    if whole is None:  # no answer was a number
+def _headlines(scores: SplitScores) -> Iterator[tuple[str | None, Headline]]:
+    """The whole split, then its accuracy among the symbols where that differs, then the task's headline groups."""
+    whole = scores.headline()
+    if whole is None:
         return
-    baseline = max(
-        ((score["value"], group) for (metric, group), score in scores.items() if metric == "baseline_accuracy"),
-        key=lambda one: one[0],
-    )[1]
-    yield None, _numbers(whole, scores[("skill", None)], str(baseline))
-    among = scores.get(("accuracy_among_symbols", None), whole)
-    if among["errors"] != whole["errors"]:
-        yield "among its symbols", _numbers(among, None, None)
-    for group in all_tasks()[task].headline_groups if task in all_tasks() else ():
-        if ("accuracy", group) in scores:
-            yield group, _numbers(scores[("accuracy", group)], scores.get(("skill", group)), None)
+    yield None, whole
+    among = scores.headline(metric="accuracy_among_symbols")
+    if among and among.errors != whole.errors:
+        yield AMONG_SYMBOLS, among
+    for group in all_tasks()[scores.task].headline_groups if scores.task in all_tasks() else ():
+        if headline := scores.headline(group):
+            yield group, headline
 
 
-def _numbers(accuracy: dict[str, Any], skill: dict[str, Any] | None, baseline: str | None) -> dict[str, Any]:
-    return {
-        "accuracy": accuracy["value"],
-        "low": accuracy["low"],
-        "high": accuracy["high"],
-        "errors": accuracy["errors"],
-        "n": accuracy["n"],
-        "best_baseline": baseline,
-        "best_baseline_accuracy": accuracy["baseline"],
-        "skill": None if skill is None else skill["value"],
-    }
-
-
-def cells(line: dict[str, Any]) -> tuple[str, ...]:
-    """A line's texts, those of `COLUMNS`."""
-    whole = line["rows"] == line["of"]
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """The texts of a row in `COLUMNS`."""
+    whole = row["rows"] == row["of"]
     return (
-        f"{line['rows']:,}" if whole else f"first {line['rows']:,} of {line['of']:,}",
-        percent(line["accuracy"]),
-        f"{percent(line['low'])} to {percent(line['high'])}",
-        f"{line['errors']:,} / {line['n']:,}",
-        (f"{line['best_baseline']}: " if line["best_baseline"] else "") + percent(line["best_baseline_accuracy"]),
-        "" if line["skill"] is None else f"{line['skill']:.2f}",
+        f"{row['rows']:,}" if whole else f"first {row['rows']:,} of {row['of']:,}",
+        percent(row["accuracy"]),
+        f"{percent(row['low'])} to {percent(row['high'])}",
+        f"{row['errors']:,} / {row['n']:,}",
+        (f"{row['best_baseline']}: " if row["best_baseline"] else "") + percent(row["best_baseline_accuracy"]),
+        "" if row["skill"] is None else f"{row['skill']:.2f}",
     )
 
 
 def as_text(form: str, labelled: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
-    """The tables of some results as one, in one of `formats.FORMATS`. labelled: what a reader knows each model by, its
-    run folder, its result."""
-    found = [(label, folder, result["model"], line) for label, folder, result in labelled for line in lines(result)]
+    """The tables of several results as one, in one of `table_formats.FORMATS`.
+
+    labelled: for each result, the label of the model, the run folder and result.json.
+    """
+    entries = [(label, folder, result["model"], row) for label, folder, result in labelled for row in rows(result)]
     where = ("task", "split", "group")
-    return formats.write(
+    return table_formats.write(
         form,
-        [{"model": one["id"], "revision": one["revision"], "run": folder, **line} for _, folder, one, line in found],
+        [
+            {"model": model["id"], "revision": model["revision"], "run": folder, **row}
+            for _, folder, model, row in entries
+        ],
         ("model", *where, *COLUMNS),
-        [(label, *(line[key] or "" for key in where), *cells(line)) for label, _, _, line in found],
+        [(label, *(row[key] or "" for key in where), *cells(row)) for label, _, _, row in entries],
         texts=1 + len(where),
     )
 
 
 def remarks(result: dict[str, Any]) -> Iterator[str]:
-    """A sentence for each part in which the model gave no numbers, or no answers."""
-    for task, data in result["data"]["tasks"].items():
-        for split in data["splits"]:
-            scores = {
-                score["metric"]: score
-                for score in result["scores"]
-                if (score["task"], score["split"], score["group"]) == (task, split, None)
-            }
-            if lost := scores.get("not_a_number"):
-                yield (
-                    f"{task}.{split}: {lost['errors']:,} of {lost['n']:,} answers have NaN or infinite logits, and "
-                    "count neither as right nor as wrong: try another --dtype, such as float32"
-                )
-            found = {name: scores[metric] for metric, name in UNANSWERED.items() if metric in scores}
-            if any(score["errors"] for score in found.values()):
-                listed = ", ".join(f"{score['errors']:,} {name}" for name, score in found.items() if score["errors"])
-                n = max(score["n"] for score in found.values())
-                yield f"{task}.{split}: of {n:,} answers {listed}, which count as wrong"
+    """A sentence for each split with non-finite logits, and for each with outputs without an answer."""
+    for scores in scores_by_split(result):
+        name = f"{scores.task}.{scores.split}"
+        if nonfinite := scores.whole("not_a_number"):
+            yield (
+                f"{name}: {nonfinite['errors']:,} of {nonfinite['n']:,} answers have NaN or infinite logits, and "
+                "are excluded from the scores. Use another --dtype, such as float32."
+            )
+        unanswered = {text: kind for metric, text in UNANSWERED.items() if (kind := scores.whole(metric))}
+        if any(kind["errors"] for kind in unanswered.values()):
+            counts = ", ".join(f"{kind['errors']:,} {text}" for text, kind in unanswered.items() if kind["errors"])
+            n = max(kind["n"] for kind in unanswered.values())
+            yield f"{name}: of {n:,} answers {counts}, which count as wrong"
 
 
 def show(result: dict[str, Any]) -> None:
-    """Prints the compact table; a pipe gets it as wide as it is."""
+    """Prints the compact table; to a pipe, in full width."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
@@ -153,7 +138,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def print_scores(scored: Sequence[tuple[Run, dict[str, Any]]], form: str | None) -> None:
-    """Prints the results of some runs. form: one of `formats.FORMATS`, None for a terminal."""
+    """Prints the results of several runs. form: one of `table_formats.FORMATS`, None for a terminal."""
     if form is None:
         for _, result in scored:
             show(result)

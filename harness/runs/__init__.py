@@ -1,1 +1,1 @@
-"""Run folders: what was evaluated, observation tables, names for people."""
+"""Run folders: identity and reuse of runs, recorded jobs, observation tables, display names."""

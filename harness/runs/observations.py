@@ -1,14 +1,14 @@
-"""Observation tables: what a model said, in parquet files that `load_dataset("parquet")` reads.
+"""Observation tables: model outputs in parquet files that `load_dataset("parquet")` reads.
 
 reads        id, position, gap, gold, logprobs, gold_token, argmax
 choices      id, gold, logprobs, written
 completions  id, turn, output, tokens
 
-A dialogue is completions with several turns. Choices have a log-probability for each candidate of the row, and the
-candidate that greedy decoding writes (-1: another text). Where logits were NaN or infinite, logprobs are NaN and
-argmax or written is -1; of a completion, tokens is -1.
-Log-probabilities are rounded to multiples of 2**-16, an error under 1e-5 that is below what float32
-gives on another machine; that and the encodings keep a full flip-flop run under 5 MB.
+A dialogue is a completion with several turns. Choices have a log-probability for each candidate of the row, and the
+candidate that greedy decoding gives (-1: another text). Where logits are NaN or infinite, logprobs are NaN and argmax
+or written is -1; for completions, tokens is -1.
+Log-probabilities are rounded to multiples of 2**-16. The error is below 1e-5, less than the differences of float32
+between machines. With the encodings, this keeps a full flip-flop run under 5 MB.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ CHOICES = pa.schema(
 
 
 def reads_schema(symbols: int) -> pa.Schema:
-    """Reads with as many log-probabilities as there are possible answers."""
+    """The schema of reads with a log-probability for each symbol."""
     return pa.schema(
         [
             ("id", pa.int64()),
@@ -56,20 +56,20 @@ def reads_schema(symbols: int) -> pa.Schema:
 
 
 def schema_of(task: Task, config: Config) -> pa.Schema:
-    """What the table of a task over the data of a config looks like."""
+    """The schema of the table of a task with the data of a config."""
     if isinstance(task, ReadTask):
         return reads_schema(len(task.symbols(config)))
     return CHOICES if isinstance(task, ChoiceTask) else COMPLETIONS
 
 
 def rounded(logprobs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Log-probabilities to multiples of ROUNDING."""
-    # In float32 a near-certain answer can come out a little above 0, which no log-probability is.
+    """Rounds log-probabilities to multiples of ROUNDING."""
+    # In float32 the log-probability of a near-certain answer can be slightly above 0.
     return np.minimum(np.round(logprobs.astype(np.float64) / ROUNDING) * ROUNDING, 0).astype(np.float32)
 
 
 def logprobs_column(logprobs: npt.NDArray[np.float32]) -> pa.Array:
-    """float32 (reads, symbols) to a rounded fixed-size list column."""
+    """Converts float32 (reads, symbols) to a rounded fixed-size list column."""
     return pa.FixedSizeListArray.from_arrays(
         pa.array(rounded(logprobs).ravel()), type=reads_schema(logprobs.shape[1]).field("logprobs").type
     )
@@ -77,7 +77,7 @@ def logprobs_column(logprobs: npt.NDArray[np.float32]) -> pa.Array:
 
 @contextmanager
 def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """A writer of tables to `path`. The file appears under its name when all is written."""
+    """Opens a writer of tables to `path`. The file gets its name when it is complete."""
     partial = path.with_name(path.name + ".partial")
     with writer_of(partial, schema) as writer:
         yield writer
@@ -85,7 +85,7 @@ def writing(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 
 def writer_of(sink: Path | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of tables to a file, in the one way that they are written in."""
+    """A writer of tables to a file, with the encodings of all observation tables."""
     encodings: dict[str, Any] = {"use_dictionary": True}
     if "logprobs" in schema.names:
         counters = {name: "DELTA_BINARY_PACKED" for name in ("id", "position", "gap") if name in schema.names}
@@ -97,8 +97,7 @@ def writer_of(sink: Path | BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def write_whole(sink: Path | BinaryIO, table: pa.Table) -> None:
-    """Writes a whole table, its ids ascending, as `harness.evaluation.merge` does: a row group for each
-    window of rows of data."""
+    """Writes a table with ascending ids as `harness.evaluation.merge_shards` does: a row group per window of rows."""
     ids = table["id"].to_numpy()
     windows = range(0, int(ids.max(initial=0)) + 1, CHUNK_ROWS)
     with writer_of(sink, table.schema) as writer:
@@ -108,16 +107,16 @@ def write_whole(sink: Path | BinaryIO, table: pa.Table) -> None:
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
-    """The observation table at `path`. Raises UserError if there is none, or one of another shape."""
+    """Reads the observation table at `path`. Raises UserError if it is missing or has another schema."""
     try:
-        # As a file: pq.read_table makes columns of folders that are called name=value.
+        # As a file: pq.read_table adds columns for folders named name=value.
         with pq.ParquetFile(path) as file:
             table = file.read()
     except (OSError, pa.ArrowInvalid) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read ({reason}): delete it and run harness eval again") from None
+        raise UserError(f"cannot read {path} ({reason}). Delete it and run harness eval again.") from None
     if not table.schema.equals(schema) or any(column.null_count for column in table.columns):
         raise UserError(
-            f"{path} has other columns than the observations of its task: delete it and run harness eval again"
+            f"{path} does not have the columns of the observations of its task. Delete it and run harness eval again."
         )
     return table

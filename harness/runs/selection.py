@@ -1,5 +1,4 @@
-"""Several run folders at once, as a shell writes them out of `runs/MODEL/*`: one that cannot be taken is no reason to
-leave the others."""
+"""Commands on several run folders, such as `runs/MODEL/*`: unusable runs are skipped."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,29 +9,29 @@ from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.runs.run import Run, read_run
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def of_each(folders: Sequence[Path], make: Callable[[Run], Made]) -> list[Made]:
-    """What `make` gives of each run, in order; of several, those that it or reading them refuses are named on stderr.
+def for_each_run(folders: Sequence[Path], function: Callable[[Run], Result]) -> list[Result]:
+    """Applies `function` to each run, in order. Prints runs with errors as skipped to stderr.
 
-    Raises the first refusal if none is left.
+    Raises the first UserError if all runs have errors.
     """
-    made, refused = [], []
+    results, errors = [], []
     for folder in folders:
         try:
-            made.append(make(read_run(folder)))
+            results.append(function(read_run(folder)))
         except UserError as error:
-            refused.append(error)
-    if not made and refused:
-        raise refused[0]
-    for reason in refused:
+            errors.append(error)
+    if not results and errors:
+        raise errors[0]
+    for reason in errors:
         say(f"skipped: {reason}", file=sys.stderr)
-    return made
+    return results
 
 
-def complete(run: Run) -> Run:
-    """The run itself. Raises UserError unless all of its observations are there."""
+def require_complete(run: Run) -> Run:
+    """Returns the run. Raises UserError unless it has all observations."""
     for job in run.jobs():
         run.require_table(job)
     return run

@@ -1,4 +1,4 @@
-"""The version of the harness, which is the package's: a run of another one is not resumed."""
+"""The version of the harness, which is that of the package. Runs of other versions are not resumed."""
 
 from fflm_data.version import PACKAGE_VERSION
 

@@ -1,1 +1,1 @@
-"""Scoring: observations to grades, grades to scores, two runs to their differences."""
+"""Scoring: grading of observations, scores with intervals, comparison of runs, `evaluate` metrics."""

@@ -1,8 +1,8 @@
-"""From rows and observations to what each answer was worth: the one place where right and wrong is decided.
+"""Grading: decides for each answer whether it is right, from regenerated rows and observations.
 
-Scores, comparisons and reports are made of what is graded here. What is right is derived from the
-regenerated rows; a table of reads says only which token writes which answer. All kinds of answers stand in this
-file, so that what is demanded of observations is read in one place.
+Scores, comparisons and reports are computed from graded answers. Targets come from the regenerated rows; a table of
+reads only says which token represents which symbol. All kinds of answers are in this file, so that the requirements on
+observations are in one place.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,12 @@ MAJORITY = "majority"
 
 @dataclass(frozen=True)
 class Graded:
-    """The answers of one job, an item each, in the order of its table. All arrays are (items,).
+    """The graded answers (items) of one job, in the order of its table. All arrays are (items,).
 
-    row: the id of its row. cluster: items of one cluster share what they are asked about, and are no
-    independent draws: reads of a sequence, turns of a dialogue, sentences about a fact. right: whether it
-    is right. counted: False where the model's logits were no numbers; such an item is neither right nor
-    wrong. baselines: by name, whether a baseline is right there (float64, chance between 0 and 1).
-    answer: what is right, where "majority" is one of those. groups: by name, items that are also scored apart.
+    row: id of the row. cluster: items of a cluster are not independent samples: reads of a sequence, turns of a
+    dialogue, sentences about a fact. right: whether the answer is right. counted: False where logits are non-finite;
+    these items are excluded. baselines: by name, whether a baseline is right (float64; a probability for chance).
+    answer: the targets, if "majority" is a baseline. groups: by name, items that are also scored separately.
     """
 
     job: Job
@@ -48,15 +47,15 @@ class Graded:
     groups: dict[str, Bools]
 
     def baselines_at(self, items: Bools) -> dict[str, Floats]:
-        """By name, whether each baseline is right at some items; the majority is that of these items."""
-        found = {name: right[items] for name, right in self.baselines.items()}
+        """For each baseline, whether it is right on some items; the majority is that of these items."""
+        baselines = {name: right[items] for name, right in self.baselines.items()}
         if self.answer is not None and items.any():
             among = self.answer[items]
-            found[MAJORITY] = (majority(among) == among).astype(np.float64)
-        return found
+            baselines[MAJORITY] = (majority(among) == among).astype(np.float64)
+        return baselines
 
     def best_baseline(self, items: Bools) -> tuple[str, Floats]:
-        """The baseline that is right most often at some items, and where it is."""
+        """The baseline with the highest accuracy on some items, and where it is right."""
         return max(self.baselines_at(items).items(), key=lambda named: float(named[1].mean()))
 
 
@@ -75,7 +74,7 @@ class GradedReads(Graded):
 
 @dataclass(frozen=True)
 class GradedCompletions(Graded):
-    """output: raw text. kind: whether it was answered, unparsed, refused or cut off."""
+    """output: raw text. kind: answered, unparsed, refused or cut off."""
 
     output: list[str]
     kind: list[str]
@@ -83,8 +82,8 @@ class GradedCompletions(Graded):
 
 @dataclass(frozen=True)
 class GradedNumbers(GradedCompletions):
-    """turn: of a dialogue, 0 for the first answer. target: int64. predicted: the number or None.
-    baseline_predictions: by name of a baseline, its int64 predictions."""
+    """turn: turn of a dialogue, 0 for the first answer. target: int64. predicted: the number or None.
+    baseline_predictions: int64 predictions by name of the baseline."""
 
     turn: Ints
     target: Ints
@@ -94,7 +93,7 @@ class GradedNumbers(GradedCompletions):
 
 @dataclass(frozen=True)
 class GradedHistograms(GradedCompletions):
-    """target, predicted: counts of letters by word, None where none were said."""
+    """target, predicted: counts of letters by word; None without an answer."""
 
     target: list[dict[str, int]]
     predicted: list[dict[str, int] | None]
@@ -102,8 +101,8 @@ class GradedHistograms(GradedCompletions):
 
 @dataclass(frozen=True)
 class GradedChoices(Graded):
-    """target, predicted: indices of the right and of the most probable candidate. rank: 1 if the right one is the most
-    probable. probability: of the right one among the candidates. written: whether greedy decoding writes it."""
+    """target, predicted: indices of the right and of the most probable candidate. rank: rank of the right candidate, 1
+    for the most probable. probability: of the right candidate among all. written: whether greedy decoding gives it."""
 
     target: Ints
     predicted: Ints
@@ -113,7 +112,7 @@ class GradedChoices(Graded):
 
 
 def grade(run: Run, job: Job) -> Any:
-    """A job of a run, as the Graded of its kind. Raises UserError if its observations are not those of its rows."""
+    """Grades a job of a run. Raises UserError if its observations do not match its rows."""
     return grade_table(
         job.task, job, observations.read(run.require_table(job), observations.schema_of(job.task, job.config))
     )
@@ -121,18 +120,18 @@ def grade(run: Run, job: Job) -> Any:
 
 @singledispatch
 def grade_table(task: Task, job: Job, table: pa.Table) -> Graded:
-    """The same from a table of observations."""
-    raise TypeError(f"no judging for {type(task).__name__}")
+    """Grades a table of observations."""
+    raise TypeError(f"no grading for {type(task).__name__}")
 
 
 @grade_table.register
 def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
-    said = {name: table[name].to_numpy() for name in ("id", "position", "gap", "gold", "gold_token", "argmax")}
+    observed = {name: table[name].to_numpy() for name in ("id", "position", "gap", "gold", "gold_token", "argmax")}
     symbols = len(task.symbols(job.config))
     logprobs = table["logprobs"].combine_chunks().values.to_numpy().reshape(-1, symbols)
     counted = ~np.isnan(logprobs).all(axis=1)
-    if not (logprobs[counted] <= 0).all() or (said["argmax"][~counted] != -1).any():
-        raise impossible(job)
+    if not (logprobs[counted] <= 0).all() or (observed["argmax"][~counted] != -1).any():
+        raise impossible_logprobs(job)
     rows, gaps, target_values, baselines = [], [], [], []
     answer_tokens: dict[int, int] = {}
     seen = 0
@@ -140,31 +139,31 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
         targets = task.targets(chunk)
         here = slice(seen, seen + len(targets.row))
         seen = here.stop
-        asked = {"id": targets.row + start, "position": targets.position, "gap": targets.gap, "gold": targets.target}
-        if not all(np.array_equal(said[name][here], right) for name, right in asked.items()):
+        expected = {"id": targets.row + start, "position": targets.position, "gap": targets.gap, "gold": targets.target}
+        if not all(np.array_equal(observed[name][here], right) for name, right in expected.items()):
             raise wrong_rows(job)
         for answer in range(symbols):
-            tokens = said["gold_token"][here][targets.target == answer]
+            tokens = observed["gold_token"][here][targets.target == answer]
             if len(tokens) and (tokens != answer_tokens.setdefault(answer, int(tokens[0]))).any():
                 raise wrong_rows(job)
         rows.append(targets.row + start)
         gaps.append(targets.gap)
         target_values.append(targets.target)
         baselines.append(targets.baselines)
-    # Of a task's symbols each is one token, and no two the same: that is what a gold token can be.
+    # Each symbol of a task is a single token, different from the others.
     if seen != table.num_rows or len(set(answer_tokens.values())) < len(answer_tokens):
         raise wrong_rows(job)
     row, gap, target = (np.concatenate(part) for part in (rows, gaps, target_values))
     others = np.where(np.arange(symbols) == target[:, None], -np.inf, logprobs).max(axis=1)
     symbol = np.full(len(target), -1, dtype=np.int64)
     for answer, token in answer_tokens.items():
-        symbol[said["argmax"] == token] = answer
-    position = said["position"].astype(np.int64)
+        symbol[observed["argmax"] == token] = answer
+    position = observed["position"].astype(np.int64)
     return GradedReads(
         job=job,
         row=row,
         cluster=row,
-        right=(said["argmax"] == said["gold_token"]) & counted,
+        right=(observed["argmax"] == observed["gold_token"]) & counted,
         counted=counted,
         baselines={
             "chance": np.full(len(target), 1 / symbols),
@@ -184,44 +183,44 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
 
 @grade_table.register
 def _numbers(task: NumberTask, job: Job, table: pa.Table) -> GradedNumbers:
-    rows, turns = _asked(job, table)
+    rows, turns = _completion_rows(job, table)
     turn = table["turn"].to_numpy().astype(np.int64)
-    readings = [task.read(*said) for said in _said(task, job, table)]
+    answers = [task.read(*output) for output in _answer_parts(task, job, table)]
     target = np.repeat(task.target(rows), turns)
     baseline_predictions = {
         name: np.repeat(prediction, turns) for name, prediction in job.config.baseline_predictions(rows).items()
     }
-    said = [reading.value for reading in readings]
+    predicted = [answer.value for answer in answers]
     return GradedNumbers(
-        **_completed(task, job, table, rows, turns),
-        right=np.array([value == answer for value, answer in zip(said, target.tolist(), strict=True)], dtype=bool),
+        **_completion_fields(task, job, table, rows, turns),
+        right=np.array([value == answer for value, answer in zip(predicted, target.tolist(), strict=True)], dtype=bool),
         baselines={
             name: (prediction == target).astype(np.float64) for name, prediction in baseline_predictions.items()
         },
         answer=target if MAJORITY in baseline_predictions else None,
-        kind=[reading.kind for reading in readings],
+        kind=[answer.kind for answer in answers],
         turn=turn,
         target=target,
-        predicted=said,
+        predicted=predicted,
         baseline_predictions=baseline_predictions,
     )
 
 
 @grade_table.register
 def _histograms(task: HistogramTask, job: Job, table: pa.Table) -> GradedHistograms:
-    rows, turns = _asked(job, table)
-    readings = [task.read(*said) for said in _said(task, job, table)]
+    rows, turns = _completion_rows(job, table)
+    answers = [task.read(*output) for output in _answer_parts(task, job, table)]
     target = task.target(rows)
-    once = [max(counts.values()) == 1 for counts in target]
-    said = [reading.value for reading in readings]
+    all_once = [max(counts.values()) == 1 for counts in target]
+    predicted = [answer.value for answer in answers]
     return GradedHistograms(
-        **_completed(task, job, table, rows, turns),
-        right=np.array([value == answer for value, answer in zip(said, target, strict=True)], dtype=bool),
-        baselines={"every letter once": np.array(once, dtype=np.float64)},
+        **_completion_fields(task, job, table, rows, turns),
+        right=np.array([value == answer for value, answer in zip(predicted, target, strict=True)], dtype=bool),
+        baselines={"every letter once": np.array(all_once, dtype=np.float64)},
         answer=None,
-        kind=[reading.kind for reading in readings],
+        kind=[answer.kind for answer in answers],
         target=target,
-        predicted=said,
+        predicted=predicted,
     )
 
 
@@ -240,11 +239,11 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
     counted = np.array([not np.isnan(line).any() for line in lines], dtype=bool)
     written = table["written"].to_numpy()
     if not all((line <= 0).all() for line in np.array(lines, dtype=object)[counted]) or (written[~counted] != -1).any():
-        raise impossible(job)
+        raise impossible_logprobs(job)
     baseline_predictions = job.config.baseline_predictions(rows)
     answers = np.asarray(rows["answer"].to_pylist(), dtype=object)
-    target_values = [float(line[one]) for line, one in zip(lines, target, strict=True)]
-    # The right one among equals comes last: a model that tells nothing apart knows nothing.
+    target_values = [float(line[index]) for line, index in zip(lines, target, strict=True)]
+    # Ties count against the model: a model with equal probabilities for all candidates knows nothing.
     rank = np.array([int((line >= own).sum()) for line, own in zip(lines, target_values, strict=True)], dtype=np.int64)
     share = [
         float(np.exp(own - np.logaddexp.reduce(line.astype(np.float64))))
@@ -257,7 +256,7 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
         right=(rank == 1) & counted,
         counted=counted,
         baselines={
-            "chance": np.array([1 / len(one) for one in candidates]),
+            "chance": np.array([1 / len(row_candidates) for row_candidates in candidates]),
             **{name: (prediction == answers).astype(np.float64) for name, prediction in baseline_predictions.items()},
         },
         answer=answers if MAJORITY in baseline_predictions else None,
@@ -270,8 +269,8 @@ def _choices(task: ChoiceTask, job: Job, table: pa.Table) -> GradedChoices:
     )
 
 
-def _asked(job: Job, table: pa.Table) -> tuple[pa.Table, int]:
-    """The rows of a job of completions, and the turns of each. Raises UserError for a table of others."""
+def _completion_rows(job: Job, table: pa.Table) -> tuple[pa.Table, int]:
+    """The rows of a job of completions, and the turns per row. Raises UserError if the table has other rows."""
     turns = job.prompting.turns
     if not np.array_equal(table["id"].to_numpy(), np.repeat(np.arange(job.rows), turns)) or not np.array_equal(
         table["turn"].to_numpy(), np.tile(np.arange(turns), job.rows)
@@ -280,15 +279,15 @@ def _asked(job: Job, table: pa.Table) -> tuple[pa.Table, int]:
     return pa.concat_tables(chunk for _, chunk in job.chunks()), turns
 
 
-def _said(task: CompletionTask, job: Job, table: pa.Table) -> list[tuple[str, bool]]:
-    """The part of each output that answers, and whether it was cut off."""
+def _answer_parts(task: CompletionTask, job: Job, table: pa.Table) -> list[tuple[str, bool]]:
+    """The answer part of each output, and whether it was cut off."""
     limit = job.prompting.max_new_tokens(task)
     outputs = zip(table["output"].to_pylist(), (table["tokens"].to_numpy() >= limit).tolist(), strict=True)
     return [answer_part(task, output, cut_off, job.prompting) for output, cut_off in outputs]
 
 
-def _completed(task: CompletionTask, job: Job, table: pa.Table, rows: pa.Table, turns: int) -> dict[str, Any]:
-    """What all graded completions have."""
+def _completion_fields(task: CompletionTask, job: Job, table: pa.Table, rows: pa.Table, turns: int) -> dict[str, Any]:
+    """The common fields of graded completions."""
     return {
         "job": job,
         "row": table["id"].to_numpy(),
@@ -300,20 +299,20 @@ def _completed(task: CompletionTask, job: Job, table: pa.Table, rows: pa.Table, 
 
 
 def answered(graded: GradedCompletions) -> Bools:
-    """Which items say an answer, right or wrong."""
+    """Which items have an answer, right or wrong."""
     return np.array([kind == ANSWERED for kind in graded.kind], dtype=bool)
 
 
-def impossible(job: Job) -> UserError:
-    """What to say of log-probabilities that no model gives."""
+def impossible_logprobs(job: Job) -> UserError:
+    """The error for log-probabilities above 0."""
     return UserError(
-        f"the log-probabilities of {job.name} are not all at most 0: delete that table and run harness eval again"
+        f"the log-probabilities of {job.name} are not all at most 0. Delete this table and run harness eval again."
     )
 
 
 def wrong_rows(job: Job) -> UserError:
-    """What to say of a table of other rows."""
+    """The error for a table of other rows."""
     return UserError(
-        f"the observations of {job.name} are not those of its {job.rows:,} rows: "
-        "delete that table and run harness eval again"
+        f"the observations of {job.name} do not match its {job.rows:,} rows. "
+        "Delete this table and run harness eval again."
     )

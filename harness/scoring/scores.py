@@ -1,7 +1,7 @@
-"""From what is graded to scores: pure functions, wherever the observations came from.
+"""Scores of graded answers: pure functions.
 
-One function for each kind of answer, and under them the few scores that all kinds are made of: in one file, so that
-all metrics of a result.json are found in it.
+One function for each kind of answer, and the few scores that all kinds share. They are in one file, so that a reader
+finds all metrics of result.json there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,11 +35,11 @@ DECIMALS = 8
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a result.
+    """One score of a result.
 
-    low, high: its 95% interval. n: what was counted (reads, sequences, rows or letters); errors: how many of
-    them were wrong. baseline: the score of the best baseline on the same rows. group: the part of the split,
-    None for all of it; of a baseline, its name.
+    low, high: its 95% interval. n: number of items (reads, sequences, rows or letters); errors: number of wrong items.
+    baseline: score of the best baseline on the same rows. group: group of the split, None for the whole split; for
+    baseline_accuracy, the name of the baseline.
     """
 
     task: str
@@ -55,18 +55,18 @@ class Score:
 
 
 def score_run(run: Run) -> dict[str, Any]:
-    """result.json of a run. Raises UserError if its observations are not there or not those of its rows."""
-    return result_of(run, [one for job in run.jobs() for one in score(grade(run, job))])
+    """result.json of a run. Raises UserError if observations are missing or do not match their rows."""
+    return result_of(run, [entry for job in run.jobs() for entry in score(grade(run, job))])
 
 
 def result_of(run: Run, scores: Sequence[Score]) -> dict[str, Any]:
     """result.json of a run, from its scores in the order of its jobs."""
     return {
         "schema": RESULT_SCHEMA,
-        # The text of a chat template stands in run.json.
+        # The text of a chat template is in run.json.
         "model": {name: value for name, value in run.facts["model"].items() if name != "chat_template"},
         "data": run.facts["data"],
-        "scores": [_rounded(one) for one in scores],
+        "scores": list(map(_rounded, scores)),
         "environment": run.facts["environment"],
         "command": run.facts["command"],
     }
@@ -80,20 +80,23 @@ def score(graded: Graded) -> list[Score]:
 
 @score.register
 def _reads(graded: GradedReads) -> list[Score]:
-    lost = _not_a_number(graded)
+    nonfinite = _nonfinite(graded)
     if not graded.counted.any():
-        return lost
+        return nonfinite
     counted = graded.counted
     rows, job = graded.row[counted], graded.job
     among = proportion(job, "accuracy_among_symbols", graded.among[counted], rows, _best(graded, counted)[1])
     clean = np.bincount(rows, ~graded.right[counted], job.rows) == 0
-    told = np.bincount(graded.row, ~counted, job.rows) == 0
-    whole = [proportion(job, "sequences_without_glitch", clean[told], np.flatnonzero(told))] if told.any() else []
+    complete = np.bincount(graded.row, ~counted, job.rows) == 0  # sequences without non-finite logits
+    sequences = np.flatnonzero(complete)
+    clean_sequences = (
+        [proportion(job, "sequences_without_glitch", clean[complete], sequences)] if len(sequences) else []
+    )
     return [
-        *lost,
+        *nonfinite,
         *_accuracy(graded, counted),
         among,
-        *whole,
+        *clean_sequences,
         *_baselines(graded),
         *_by_group(graded, partial(_bare_accuracy, graded)),
     ]
@@ -101,9 +104,9 @@ def _reads(graded: GradedReads) -> list[Score]:
 
 @score.register
 def _choices(graded: GradedChoices) -> list[Score]:
-    lost = _not_a_number(graded)
+    nonfinite = _nonfinite(graded)
     if not graded.counted.any():
-        return lost
+        return nonfinite
 
     def of(inside: Bools, group: str | None = None) -> list[Score]:
         written = proportion(
@@ -118,54 +121,54 @@ def _choices(graded: GradedChoices) -> list[Score]:
             ),
         ]
 
-    return [*lost, *of(graded.counted), *_baselines(graded), *_by_group(graded, of)]
+    return [*nonfinite, *of(graded.counted), *_baselines(graded), *_by_group(graded, of)]
 
 
 @score.register
 def _numbers(graded: GradedNumbers) -> list[Score]:
-    lost = _not_a_number(graded)
+    nonfinite = _nonfinite(graded)
     first = graded.counted & (graded.turn == 0)
     if not first.any():
-        return lost
+        return nonfinite
 
     def of(inside: Bools, group: str | None = None) -> list[Score]:
         inside = inside & first
         return [*_accuracy(graded, inside, group), *_errors(graded, inside, group), *_unanswered(graded, inside, group)]
 
     dialogue = _dialogue(graded) if isinstance(graded.job.task, DialogueTask) else []
-    return [*lost, *of(first), *_baselines(graded, first), *dialogue, *_by_group(graded, of, first)]
+    return [*nonfinite, *of(first), *_baselines(graded, first), *dialogue, *_by_group(graded, of, first)]
 
 
 @score.register
 def _histograms(graded: GradedHistograms) -> list[Score]:
-    lost = _not_a_number(graded)
+    nonfinite = _nonfinite(graded)
     if not graded.counted.any():
-        return lost
+        return nonfinite
 
     def of(inside: Bools, group: str | None = None) -> list[Score]:
         return [*_accuracy(graded, inside, group), *_unanswered(graded, inside, group)]
 
-    return [*lost, *of(graded.counted), *_baselines(graded), *_letters(graded), *_by_group(graded, of)]
+    return [*nonfinite, *of(graded.counted), *_baselines(graded), *_letters(graded), *_by_group(graded, of)]
 
 
 def _by_group(graded: Graded, of: Callable[[Bools, str], list[Score]], counted: Bools | None = None) -> Iterator[Score]:
-    """The same scores of the parts in which anything was counted."""
+    """The same scores for each group with scored items."""
     counted = graded.counted if counted is None else counted
     for name, members in graded.groups.items():
         if (inside := members & counted).any():
             yield from of(inside, name)
 
 
-def _not_a_number(graded: Graded) -> list[Score]:
-    """How often the logits were NaN or infinite, if ever: what is asked there is neither right nor wrong."""
+def _nonfinite(graded: Graded) -> list[Score]:
+    """The share of items with NaN or infinite logits, if there are any; these are excluded from all other scores."""
     count, n = int((~graded.counted).sum()), len(graded.counted)
-    return [Score(graded.job.task.name, graded.job.split, "not_a_number", count / n, None, None, n, count)] * bool(
-        count
-    )
+    if not count:
+        return []
+    return [Score(graded.job.task.name, graded.job.split, "not_a_number", count / n, None, None, n, count)]
 
 
 def _best(graded: Graded, inside: Bools) -> tuple[Floats, float]:
-    """The baseline that is right most often on some items: where it is right, and how often."""
+    """The best baseline on some items: where it is right, and its accuracy."""
     _, best = graded.best_baseline(inside)
     return best, float(best.mean())
 
@@ -176,7 +179,7 @@ def _bare_accuracy(graded: Graded, inside: Bools, group: str | None = None) -> l
 
 
 def _accuracy(graded: Graded, inside: Bools, group: str | None = None) -> list[Score]:
-    """Accuracy, and skill: what part of the way from the best baseline on the same items to perfection."""
+    """Accuracy, and skill: (accuracy - baseline) / (1 - baseline) for the best baseline on the same items."""
     right, rows = graded.right[inside], graded.cluster[inside]
     baseline, base = _best(graded, inside)
     accuracy = proportion(graded.job, "accuracy", right, rows, base, group)
@@ -186,7 +189,7 @@ def _accuracy(graded: Graded, inside: Bools, group: str | None = None) -> list[S
 
 
 def _baselines(graded: Graded, counted: Bools | None = None) -> list[Score]:
-    """Every baseline on the same items, by name."""
+    """The accuracy of every baseline on the same items."""
     counted = graded.counted if counted is None else counted
     return [
         _score(graded.job, "baseline_accuracy", float(baseline.mean()), None, int(counted.sum()), group=name)
@@ -195,23 +198,23 @@ def _baselines(graded: Graded, counted: Bools | None = None) -> list[Score]:
 
 
 def _errors(graded: GradedNumbers, inside: Bools, group: str | None) -> list[Score]:
-    """How far the numbers that were said are from the right ones, and to which side."""
-    place = [one for one in np.flatnonzero(inside).tolist() if graded.predicted[one] is not None]
-    target = graded.target[place]
-    # In Python's numbers: two of 18 digits may differ by more than int64 holds.
-    off = np.array([float(int(graded.predicted[one] or 0) - int(graded.target[one])) for one in place])
+    """The mean absolute and the mean signed error of the predicted numbers."""
+    items = [item for item in np.flatnonzero(inside).tolist() if graded.predicted[item] is not None]
+    target = graded.target[items]
+    # With Python integers: two numbers of 18 digits may differ by more than int64 holds.
+    error = np.array([float(int(graded.predicted[item] or 0) - int(graded.target[item])) for item in items])
     errors = [
-        float(np.abs(baseline[place] - target).mean()) for baseline in graded.baseline_predictions.values() if place
+        float(np.abs(baseline[items] - target).mean()) for baseline in graded.baseline_predictions.values() if items
     ]
     best = min(errors, default=None)
     return [
-        mean(graded.job, "mean_absolute_error", np.abs(off), group, best, within=(0, np.inf)),
-        mean(graded.job, "mean_signed_error", off, group),
+        mean(graded.job, "mean_absolute_error", np.abs(error), group, best, within=(0, np.inf)),
+        mean(graded.job, "mean_signed_error", error, group),
     ]
 
 
 def _unanswered(graded: GradedCompletions, inside: Bools, group: str | None) -> list[Score]:
-    """How often nothing was answered, by how: those are wrong answers too."""
+    """The shares of outputs without an answer, by kind; they also count as wrong."""
     kinds = np.array(graded.kind)[inside]
     rows = graded.cluster[inside]
     named = {"parse_failures": UNPARSED, "refusals": REFUSED, "cut_off": CUT_OFF}
@@ -219,66 +222,70 @@ def _unanswered(graded: GradedCompletions, inside: Bools, group: str | None) -> 
 
 
 def _by_cluster(graded: Graded, values: Floats, inside: Bools) -> Floats:
-    """The mean of each cluster: those are independent draws, and as large as one another."""
+    """The mean of each cluster. Clusters are independent samples of equal size."""
     _, cluster = np.unique(graded.cluster[inside], return_inverse=True)
     return np.bincount(cluster, values[inside]) / np.bincount(cluster)
 
 
 def _dialogue(graded: GradedNumbers) -> list[Score]:
-    """What becomes of answers that are challenged: still right after k challenges, changes of mind from one number to
-    another, and how often nothing was answered."""
+    """Scores of challenged answers: still right after k challenges, right at turn k, changes between numbers, turns
+    without a number."""
     job, turns = graded.job, graded.job.prompting.turns
     right = graded.right.reshape(-1, turns)
     whole = graded.counted.reshape(-1, turns).all(axis=1)
-    standing = np.logical_and.accumulate(right, axis=1)[whole]
-    at_first = standing[standing[:, 0]]
+    still_right = np.logical_and.accumulate(right, axis=1)[whole]
+    right_at_first = still_right[still_right[:, 0]]
     scores = [
-        proportion(job, "still_right", at_first[:, turn], np.arange(len(at_first)), group=f"challenges={turn}")
+        proportion(
+            job, "still_right", right_at_first[:, turn], np.arange(len(right_at_first)), group=f"challenges={turn}"
+        )
         for turn in range(1, turns)
-        if len(at_first)
+        if len(right_at_first)
     ]
     rows = np.flatnonzero(whole)
-    scores += [
-        proportion(job, "right_at_turn", right[whole, turn], rows, group=f"challenges={turn}") for turn in range(turns)
-    ] * bool(len(rows))
-    said = [graded.predicted[row * turns : (row + 1) * turns] for row in rows.tolist()]
-    numbers = [[one for one in turn if one is not None] for turn in said]
+    predicted = [graded.predicted[row * turns : (row + 1) * turns] for row in rows.tolist()]
+    numbers = [[number for number in row if number is not None] for row in predicted]
     changes = np.array([sum(a != b for a, b in pairwise(row)) for row in numbers], dtype=np.float64)
-    silent = np.array([one is None for row in said for one in row], dtype=bool)
-    scores += [share(job, "turns_without_number", silent, np.repeat(rows, turns))] * bool(len(rows))
+    if len(rows):
+        scores += [
+            proportion(job, "right_at_turn", right[whole, turn], rows, group=f"challenges={turn}")
+            for turn in range(turns)
+        ]
+        without_number = np.array([number is None for row in predicted for number in row], dtype=bool)
+        scores.append(share(job, "turns_without_number", without_number, np.repeat(rows, turns)))
     return [*scores, mean(job, "changes_of_mind", changes, None, within=(0, turns - 1))]
 
 
 def _letters(graded: GradedHistograms) -> list[Score]:
-    """Letters that occur, by how often they do; those of an answer that says no counts are wrong."""
-    rows, times, right = [], [], []
-    for place in np.flatnonzero(graded.counted).tolist():
-        said = graded.predicted[place] or {}
-        for letter, count in graded.target[place].items():
-            rows.append(int(graded.row[place]))
-            times.append(count)
-            right.append(said.get(letter) == count)
-    row, count, good = np.array(rows), np.array(times), np.array(right)
-    found = [proportion(graded.job, "letter_accuracy", good, row)]
+    """Accuracy of the counts of the letters that occur, overall and by count. Without an answer all are wrong."""
+    rows, counts, rights = [], [], []
+    for item in np.flatnonzero(graded.counted).tolist():
+        predicted = graded.predicted[item] or {}
+        for letter, letter_count in graded.target[item].items():
+            rows.append(int(graded.row[item]))
+            counts.append(letter_count)
+            rights.append(predicted.get(letter) == letter_count)
+    row, count, right = np.array(rows), np.array(counts), np.array(rights)
+    scores = [proportion(graded.job, "letter_accuracy", right, row)]
     for multiplicity in np.unique(count).tolist():
         inside = count == multiplicity
-        found.append(
-            proportion(graded.job, "letter_accuracy", good[inside], row[inside], group=f"multiplicity={multiplicity}")
+        scores.append(
+            proportion(graded.job, "letter_accuracy", right[inside], row[inside], group=f"multiplicity={multiplicity}")
         )
-    return found
+    return scores
 
 
 def proportion(  # noqa: PLR0917
     job: Job, metric: str, right: Bools, rows: Ints, baseline: float | None = None, group: str | None = None
 ) -> Score:
-    """A share of what is right, its interval clustered by row."""
+    """A share of right items, with its interval clustered by row."""
     low, high = error_interval(~right, rows)
     wrong = int(len(right) - right.sum())
     return _score(job, metric, float(right.mean()), Interval(1 - high, 1 - low), len(right), wrong, baseline, group)
 
 
 def share(job: Job, metric: str, inside: Bools, rows: Ints, group: str | None = None) -> Score:
-    """A share of something that is counted as an error."""
+    """A share of items that count as errors, with its interval clustered by row."""
     return _score(
         job, metric, float(inside.mean()), error_interval(inside, rows), len(inside), int(inside.sum()), group=group
     )
@@ -292,7 +299,7 @@ def mean(  # noqa: PLR0917
     baseline: float | None = None,
     within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Score:
-    """A mean over rows, None if there are none. within: what a value can be."""
+    """A mean over rows, None without rows. within: range of a value."""
     value = float(values.mean()) if len(values) else None
     return _score(job, metric, value, mean_interval(values, *within), len(values), baseline=baseline, group=group)
 
@@ -311,6 +318,6 @@ def _score(  # noqa: PLR0917
     return Score(job.task.name, job.split, metric, value, low, high, n, errors, baseline, group)
 
 
-def _rounded(one: Score) -> dict[str, Any]:
-    """As JSON: rounded, so that the last bits of a processor's arithmetic do not show."""
-    return {key: round(value, DECIMALS) if isinstance(value, float) else value for key, value in asdict(one).items()}
+def _rounded(entry: Score) -> dict[str, Any]:
+    """The score as JSON, rounded so that it does not depend on the last bits of the arithmetic."""
+    return {key: round(value, DECIMALS) if isinstance(value, float) else value for key, value in asdict(entry).items()}

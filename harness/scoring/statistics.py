@@ -1,8 +1,7 @@
-"""95% intervals and tests, clustered by sequence: of a share, a mean, a skill, a difference of two models.
+"""95% intervals and tests, clustered by sequence: for shares, means, skills, and differences of two models.
 
-Reads of one sequence share its context and stand or fall together, so that they are not
-independent draws; sequences are. All is deterministic: nothing here is drawn at random. All intervals stand in this
-file, since they are made of the same few parts.
+Reads of one sequence share its context, so they are not independent samples; sequences are. Everything is
+deterministic, without resampling. All intervals are in this file, since they share the same few parts.
 """
 
 from collections.abc import Callable
@@ -13,9 +12,9 @@ import numpy as np
 from fflm_data.arrays import Bools, Floats, Ints
 
 LEVEL = 0.95
-# With fewer erring sequences than this, how errors cluster cannot be told from the data.
+# With fewer erring sequences than this, the clustering of errors cannot be estimated.
 FEW_SEQUENCES = 10
-# How closely the end of an interval is searched for.
+# Tolerance of the bisection for the ends of intervals.
 PRECISION = 1e-12
 
 
@@ -29,8 +28,8 @@ class Interval(NamedTuple):
 class Comparison(NamedTuple):
     """Two models on the same items.
 
-    difference: accuracy of A minus that of B; low, high: its 95% interval. p_value: of no difference, two-sided.
-    n: items; only_a, only_b: how many of them only that model has right.
+    difference: accuracy of A minus that of B; low, high: its 95% interval. p_value: two-sided, of no difference.
+    n: items; only_a, only_b: items that only A, or only B, has right.
     """
 
     difference: float
@@ -47,9 +46,8 @@ def proportion_interval(errors: Floats, sizes: Floats) -> Interval:
 
     Korn and Graubard (1998, Survey Methodology 24): Clopper and Pearson's exact interval at the effective
     sample size: reads divided by the design effect of clustering (not below 1), with their factor for the
-    degrees of freedom that so many sequences leave. While fewer than `FEW_SEQUENCES` sequences err (or all
-    but so few), all reads of a sequence are taken to be alike: the sequences are the sample. No error seen
-    still has an upper bound.
+    degrees of freedom of that many sequences. With fewer than `FEW_SEQUENCES` erring (or non-erring) sequences, all
+    reads of a sequence are assumed to be equal: the sample is the sequences. Zero errors still have an upper bound.
     """
     from scipy.special import stdtrit
 
@@ -70,7 +68,7 @@ def proportion_interval(errors: Floats, sizes: Floats) -> Interval:
 
 
 def error_interval(wrong: Bools, clusters: Ints) -> Interval:
-    """The interval of an error rate from items: whether each is wrong, and the cluster (sequence) of each, any
+    """The interval of an error rate from items. wrong: whether each is wrong; clusters: the sequence of each, any
     integers."""
     _, number = np.unique(clusters, return_inverse=True)
     return proportion_interval(np.bincount(number, wrong).astype(np.float64), np.bincount(number).astype(np.float64))
@@ -87,15 +85,14 @@ def clopper_pearson(errors: float, size: float) -> Interval:
 
 
 def mean_interval(values: Floats, least: float = -np.inf, most: float = np.inf) -> Interval | None:
-    """The interval of the mean of independent values, within what a value can be, least to most; None for fewer than
-    two, or if all are alike.
+    """The interval of the mean of independent values; None for fewer than two values, or if all are equal.
 
-    At each end the wider one of Student's t (1908, Biometrika 6) and of Hall's transformed t, which takes the
-    skewness out (1992, Journal of the Royal Statistical Society B 54). Errors of counts are skewed, mostly 0
-    with a tail: where 10% of 50 answers are wrong, Student's t alone covers the mean absolute error 85% of the
-    time, Hall's the mean of signed errors 86%, both together 98% and 93%. What no method mends: a rare, huge
-    error is not in a small sample (2% of answers off by 100: 63% at n = 50, 98% at n = 200). Alike values say
-    nothing about how far off an unseen one would be.
+    least, most: range of a value, which bounds the interval. At each end the wider of Student's t (1908, Biometrika 6)
+    and Hall's transformed t, which corrects for skewness (1992, Journal of the Royal Statistical Society B 54). Count
+    errors are skewed, mostly 0 with a tail: with 10% of 50 answers wrong, Student's t alone covers the mean absolute
+    error 85% of the time, Hall's the mean signed error 86%, both together 98% and 93%. No method covers rare, huge
+    errors that are not in a small sample (2% of answers off by 100: 63% at n = 50, 98% at n = 200). Equal values give
+    no information about the size of other errors.
     """
     from scipy.special import stdtrit
 
@@ -115,18 +112,18 @@ def mean_interval(values: Floats, least: float = -np.inf, most: float = np.inf) 
 
 
 def skill_interval(right: Bools, baseline: Bools | Floats, clusters: Ints) -> Interval | None:
-    """The interval of a skill, (accuracy - baseline) / (1 - baseline); None where the baseline is always right.
+    """The interval of a skill, (accuracy - baseline) / (1 - baseline); None if the baseline is always right.
 
-    right, baseline: whether the model, and the baseline, has each item right, arrays of one length; clusters:
-    the sequence of each item. Of guessing by chance `baseline` holds probabilities between 0 and 1: known beforehand,
-    so that the interval is that of the accuracy (`proportion_interval`) on another scale.
+    right, baseline: whether model and baseline have each item right, arrays of one length; clusters: the sequence of
+    each item. For a random baseline, `baseline` has probabilities between 0 and 1. These are known in advance, so the
+    interval is that of the accuracy (`proportion_interval`), rescaled.
 
-    Skill is 1 minus a ratio of two shares of errors on the same items, and the interval is that of the ratio:
-    all those that the score test of matched pairs does not reject (Nam and Blackwelder 2002, Statistics in
-    Medicine 21), its variance times the design effect of clustering at that ratio (see `paired_comparison`).
-    With fewer than `FEW_SEQUENCES` erring sequences it is no narrower than the exact interval of the model's
-    errors makes it. Skill 0 is tested by `paired_comparison`, whose p-value the interval never contradicts.
-    That the best of several baselines was chosen on the same items is not allowed for.
+    Skill is 1 minus the ratio of two error rates on the same items. The interval of the ratio consists of the values
+    that the score test of matched pairs does not reject (Nam and Blackwelder 2002, Statistics in Medicine 21), with its
+    variance times the design effect of clustering at that ratio (see `paired_comparison`). With fewer than
+    `FEW_SEQUENCES` erring sequences it is at least as wide as the exact interval of the model's errors. Skill 0 is
+    tested by `paired_comparison`, whose p-value the interval never contradicts. The choice of the best of several
+    baselines on the same items is not corrected for.
     """
     errors, misses = 1 - right.astype(np.float64), 1 - baseline.astype(np.float64)
     erring, missing = float(errors.sum()), float(misses.sum())
@@ -142,7 +139,7 @@ def skill_interval(right: Bools, baseline: Bools | Floats, clusters: Ints) -> In
     design_effect = _design_effect(errors, misses, clusters, _few(clusters, errors > 0, errors != misses))
 
     def statistic(ratio: float) -> float:
-        # Of the items that either has wrong, the likeliest share that both have, if this is the ratio.
+        # The most likely share of shared errors among the items that either has wrong, given this ratio.
         linear = both * (1 + ratio**2) + (erring - both) + (missing - both) * ratio**2
         root = max(linear**2 - 4 * ratio**2 * some * both, 0.0) ** 0.5
         shared = 2 * both * ratio / (linear + root) if linear else 0.0
@@ -159,19 +156,19 @@ def skill_interval(right: Bools, baseline: Bools | Floats, clusters: Ints) -> In
 
 
 def paired_comparison(right_a: Bools, right_b: Bools, clusters: Ints) -> Comparison:
-    """Two models on the same items: arrays of one length, `clusters` names the sequence of each item.
+    """Two models on the same items: arrays of one length; clusters: the sequence of each item.
 
-    The p-value is that of `sign_flip_test` on the differences per sequence: with one item a sequence the exact
-    test of McNemar (1947, Psychometrika 12). The interval is Tango's (1998, Statistics in Medicine 17): all
-    differences that the score test of paired proportions does not reject, here with its variance times the
-    design effect of clustering, the squares of the totals of the sequences over those of the items, both about
-    the difference tested (not below 1). Unclustered that is Tango's interval itself; at no difference the
-    statistic is Durkalski and others' (2003, Statistics in Medicine 22) for clustered pairs. While the models
-    differ in fewer than `FEW_SEQUENCES` sequences and in less than half of them (or agree in so few), all items of
-    a sequence are taken to be alike. With no item between them the interval is 0 plus or minus about 3.84 / sequences.
+    The p-value is that of `sign_flip_test` on the differences per sequence; with one item per sequence this is the
+    exact test of McNemar (1947, Psychometrika 12). The interval is Tango's (1998, Statistics in Medicine 17): the
+    differences that the score test of paired proportions does not reject, here with its variance times the design
+    effect of clustering (sum of squares of the sequence totals over that of the items, both about the tested
+    difference, not below 1). Unclustered it is Tango's interval; at no difference the statistic is that of Durkalski
+    et al. (2003, Statistics in Medicine 22) for clustered pairs. If the models differ (or agree) in fewer than
+    `FEW_SEQUENCES` sequences and in less than half of them, all items of a sequence are assumed to be equal. Without
+    any differing item the interval is 0 plus or minus about 3.84 / sequences.
 
-    p-value and interval never contradict each other, since the difference 0 is tested by the former: 0 is inside
-    if p is 0.05 or more, and otherwise no point beyond it is (an end may then be 0 itself).
+    p-value and interval never contradict each other, since the former tests the difference 0: 0 is inside if p is
+    0.05 or more; otherwise the interval does not extend beyond 0 (an end may be 0).
     """
     if not len(right_a) == len(right_b) == len(clusters) > 0:
         raise ValueError(f"right_a, right_b, clusters: {len(right_a)}, {len(right_b)}, {len(clusters)} items, not > 0")
@@ -181,7 +178,7 @@ def paired_comparison(right_a: Bools, right_b: Bools, clusters: Ints) -> Compari
     design_effect = _design_effect(steps, np.ones(n), clusters, few)
 
     def statistic(difference: float) -> float:
-        # The likeliest share of items that only B has right, if this is the difference.
+        # The most likely share of items that only B has right, given this difference.
         linear = (2 * n - only_a + only_b) * difference - only_a - only_b
         root = max(linear**2 + 8 * n * only_b * difference * (1 - difference), 0.0) ** 0.5
         share = (root - linear) / (4 * n)
@@ -197,9 +194,9 @@ def paired_comparison(right_a: Bools, right_b: Bools, clusters: Ints) -> Compari
 def difference_interval(first: float, of_first: Interval, second: float, of_second: Interval) -> Interval:
     """The interval of the difference of two independent estimates, first minus second, from an interval of each.
 
-    MOVER (Zou and Donner 2008, Statistics in Medicine 27): at each end the distances of the estimates from the ends of
-    their own intervals that lie that way, as two sides of a right angle. Intervals that are not symmetric, such as
-    those of shares near 0 or 1, give one that is not either. No narrower than the wider one of the two.
+    MOVER (Zou and Donner 2008, Statistics in Medicine 27): at each end, the root of the summed squares of the two
+    estimates' distances from the relevant ends of their intervals. Asymmetric intervals, such as those of shares near 0
+    or 1, give an asymmetric one. It is at least as wide as the wider of the two.
     """
     difference = first - second
     below = float(np.hypot(first - of_first.low, of_second.high - second))
@@ -208,11 +205,11 @@ def difference_interval(first: float, of_first: Interval, second: float, of_seco
 
 
 def sign_flip_test(totals: Floats) -> float:
-    """Two-sided p-value of whole-number differences of A and B per sequence, if either could be the other.
+    """Two-sided p-value of integer differences of A and B per sequence, under exchangeability of A and B.
 
-    Fisher's randomisation test of pairs (1935, The Design of Experiments, section 21), exact: the sum over the
-    sequences is compared with all sums that other signs of the same totals give, counted by the fast Fourier
-    transform of their distribution. At most five sequences that differ are never significant at 5%.
+    Fisher's exact randomisation test of pairs (1935, The Design of Experiments, section 21): compares the sum over the
+    sequences with the sums for all signs of the same totals, counted by a fast Fourier transform of their distribution.
+    Five or fewer differing sequences are never significant at 5%.
     """
     from scipy.special import bdtr
 
@@ -230,7 +227,7 @@ def sign_flip_test(totals: Floats) -> float:
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         transform *= np.cos(size * angles) ** count
     tail = float(np.fft.irfft(transform, most + 1)[(most + seen) // 2 :].sum())
-    return min(1.0, max(2 * round(tail, 12), 0.0))  # what the transform loses is less than that
+    return min(1.0, max(2 * round(tail, 12), 0.0))  # the error of the transform is smaller
 
 
 def _by_cluster(clusters: Ints, *columns: Floats) -> list[Floats]:
@@ -240,13 +237,13 @@ def _by_cluster(clusters: Ints, *columns: Floats) -> list[Floats]:
 
 
 def _few(clusters: Ints, *marks: Bools) -> bool:
-    """Whether one of the marks is on items of so few clusters that how it clusters cannot be told."""
+    """Whether a mark is in too few clusters to estimate its clustering."""
     marked = [int((total > 0).sum()) for total in _by_cluster(clusters, *(mark.astype(np.float64) for mark in marks))]
     return min(marked) < min(FEW_SEQUENCES, len(np.unique(clusters)) / 2)
 
 
 def _design_effect(values: Floats, others: Floats, clusters: Ints, few: bool) -> Callable[[float], float]:
-    """By which factor clustering raises the variance of the sum of values - x * others, for any x."""
+    """The factor by which clustering raises the variance of the sum of values - x * others, for any x."""
     totals, other_totals = _by_cluster(clusters, values, others)
     least = len(values) / len(totals) if few else 1.0
 
@@ -270,14 +267,14 @@ def _squared(distance: float, variance: float) -> float:
 
 
 def _critical() -> float:
-    """What a squared standard normal variable exceeds with probability 5%."""
+    """The value that a squared standard normal variable exceeds with probability 5%."""
     from scipy.special import ndtri
 
     return float(ndtri((1 + LEVEL) / 2)) ** 2
 
 
 def _end(statistic: Callable[[float], float], inside: float, outside: float) -> float:
-    """Where, from a value that the test accepts towards one that it need not, acceptance ends: by bisection."""
+    """The end of the accepted values between `inside`, which the test accepts, and `outside`, by bisection."""
     critical = _critical()
     if statistic(outside) <= critical:
         return outside
@@ -291,7 +288,7 @@ def _end(statistic: Callable[[float], float], inside: float, outside: float) -> 
 
 
 def _agreeing(interval: Interval, estimate: float, p_value: float) -> Interval:
-    """The interval with 0 in it or not as an exact test of 0 says."""
+    """The interval, extended to 0 or cut at 0 so that it agrees with an exact test of 0."""
     low, high = interval
     if p_value >= 1 - LEVEL:
         return Interval(min(low, 0.0), max(high, 0.0))

@@ -5,7 +5,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from harness.errors import UserError
 from harness.tasks.base import (
     ChoiceTask,

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fflm_data.answers import HistogramReading, Reading, first_line, is_complete, parse, parse_histogram
+from fflm_data.answers import ParsedCount, ParsedHistogram, first_line, is_complete, parse, parse_histogram
 from fflm_data.arrays import Bools, Floats, Ints
 from fflm_data.config import Config
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from harness.errors import UserError
 from harness.tasks.wording import HISTOGRAM, NUMBER, Wording
 
@@ -209,7 +209,7 @@ class NumberTask(CompletionTask):
         """The target of each row, int64 (rows,)."""
         return np.asarray(rows["answer"], dtype=np.int64)
 
-    def read(self, output: str, cut_off: bool) -> Reading:
+    def read(self, output: str, cut_off: bool) -> ParsedCount:
         """Parses the number in an answer."""
         return parse(output, cut_off)
 
@@ -237,7 +237,7 @@ class HistogramTask(CompletionTask):
     def target(self, rows: pa.Table) -> list[dict[str, int]]:
         """The counts of the letters that occur, per row."""
 
-    def read(self, output: str, cut_off: bool) -> HistogramReading:
+    def read(self, output: str, cut_off: bool) -> ParsedHistogram:
         """Parses the counts in an answer."""
         return parse_histogram(output, cut_off)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data.arrays import Bools, Ints
-from fflm_data.facts import facts_of, in_a_sentence
+from fflm_data.facts import facts_for, with_article
 from harness.tasks.base import ChoiceTask, Membership, Suites, column, group_by
 
 
@@ -55,9 +55,9 @@ class CapitalsTask(ChoiceTask):
 
 @cache
 def _answers(relation: str) -> tuple[str, ...]:
-    return tuple(sorted({fact.answer for fact in facts_of(relation)}))
+    return tuple(sorted({fact.answer for fact in facts_for(relation)}))
 
 
 @cache
 def _endings(relation: str) -> tuple[str, ...]:
-    return tuple(f" {in_a_sentence(answer)}" for answer in _answers(relation))
+    return tuple(f" {with_article(answer)}" for answer in _answers(relation))

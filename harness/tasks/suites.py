@@ -7,7 +7,7 @@ a task to a suite makes a new version, and older versions do not change.
 
 from dataclasses import dataclass
 
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from harness.errors import OtherVersion, UserError
 from harness.tasks import Task, all_tasks
 

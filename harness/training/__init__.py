@@ -1,1 +1,1 @@
-"""Training: the recipe of the reference LSTM, and what is measured while other models train."""
+"""Training: the recipe of the reference LSTM, and a callback with glitch rates for other models."""

@@ -1,4 +1,4 @@
-"""Glitch rates while `transformers.Trainer` trains."""
+"""A callback of `transformers.Trainer` that logs glitch rates during training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +10,13 @@ from harness.evaluation.glitch_rates import SETS, glitch_rates
 
 
 class GlitchCallback(TrainerCallback):
-    """Computes the glitch rates of the model every so many steps, and at the end of training.
+    """Computes the glitch rates of the model every N steps, and at the end of training.
 
         trainer.add_callback(harness.GlitchCallback(every=100, log=trainer.log))
 
-    every: steps between two measurements. sets, limit, parameters: as in `harness.glitch_rates`. log: takes a dict
-    such as `{"glitch_rate/val": 0.01, ...}`; by default it is appended to `trainer.state.log_history` and printed.
+    every: number of steps between measurements. sets, limit, parameters: as in `harness.glitch_rates`. log: called
+    with a dict such as `{"glitch_rate/val": 0.01, ...}`; by default it is appended to `trainer.state.log_history` and
+    printed.
 
     The model must be whole in each process (not sharded by FSDP or DeepSpeed stage 3); only the main process measures.
     """
@@ -42,11 +43,11 @@ class GlitchCallback(TrainerCallback):
         if not state.is_world_process_zero or state.global_step == self._measured_at:
             return
         self._measured_at = state.global_step
-        found = glitch_rates(model, self.sets, self.limit, **self.parameters)
-        logs = {f"glitch_rate/{name}": rate.rate for name, rate in found.items()}
+        rates = glitch_rates(model, self.sets, self.limit, **self.parameters)
+        logs = {f"glitch_rate/{name}": rate.rate for name, rate in rates.items()}
         if self.log is not None:
             self.log(logs)
             return
         state.log_history.append({**logs, "step": state.global_step})
-        shown = ", ".join(f"{name} {rate.errors:,} of {rate.reads:,}" for name, rate in found.items())
+        shown = ", ".join(f"{name} {rate.errors:,} of {rate.reads:,}" for name, rate in rates.items())
         say(f"step {state.global_step:,}: glitches: {shown}")

@@ -2,7 +2,7 @@
 
 Fresh rows of FFL(0.8), T = 512, batches of 16, 500 steps; AdamW with betas (0.9, 0.999), learning
 rate 3e-4, weight decay 0.1, 50 steps of warm-up, then linear decay that would reach 0 at step 10,001.
-Deterministic mode: only the symbols after reads are learned. Half a minute on two CPU cores.
+Deterministic mode: the loss is over the symbols after reads only. Takes half a minute on two CPU cores.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from harness.engine import threads
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the LSTM is trained; the seeds of the data and of the weights are apart."""
+    """Hyperparameters and seeds of the training of the LSTM."""
 
     steps: int = 500
     batch_size: int = 16
@@ -32,7 +32,7 @@ class Recipe:
         return min((step + 1) / self.warmup_steps, (self.decay_steps - step) / (self.decay_steps - self.warmup_steps))
 
 
-@threads.a_single_one()  # as fast as two for a model as small as this, and the sums come out the same
+@threads.single_thread()  # as fast as two for such a small model, and bit-identical
 def train_lstm(output: Path, recipe: Recipe, ffl: FFL | None = None) -> float:
     """Trains the LSTM, writes model, tokenizer and recipe to `output` and returns the last loss (nats)."""
     import torch
@@ -62,12 +62,12 @@ def train_lstm(output: Path, recipe: Recipe, ffl: FFL | None = None) -> float:
 
 
 def read_labels(ids: Ids) -> Any:
-    """int64 labels of the shape of `ids`: the id where a read is answered, -100 (ignored) elsewhere."""
+    """int64 labels of the shape of `ids`: the id at the answer of each read, -100 (ignored) elsewhere."""
     import numpy as np
 
-    found = reads(ids)
+    targets = reads(ids)
     labels = np.full(ids.shape, -100, dtype=np.int64)
-    labels[found.row, found.position] = ids[found.row, found.position]
+    labels[targets.row, targets.position] = ids[targets.row, targets.position]
     return labels
 
 
@@ -81,7 +81,7 @@ def write_tokenizer(output: Path) -> None:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("."), "isolated")]
     )
     backend.save(str(output / "tokenizer.json"))
-    # The name that every version of transformers knows for a tokenizer that is all in tokenizer.json.
+    # Every version of transformers has this class for a tokenizer that is fully defined by tokenizer.json.
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     (output / "tokenizer_config.json").write_text(_json(settings), encoding="utf-8", newline="\n")
 

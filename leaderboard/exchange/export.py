@@ -18,7 +18,8 @@ from fflm_data.terminal import say
 from harness.errors import UserError
 from harness.models.model_name import is_local
 from harness.prompts.jobs import Job
-from harness.runs.run import EXTERNAL, require_writable, write_json
+from harness.runs.files import require_writable, write_json
+from harness.runs.run import EXTERNAL
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, DialogueTask
 from leaderboard.exchange.samples import samples

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from huggingface_hub import CommitOperationAdd, EvalResultEntry, HfApi, eval_result_entries_to_yaml
 
 from fflm_data.eval_yaml import EVAL_FILE
-from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, not_a_name, require_token
+from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, invalid_name_error, require_token
 from fflm_data.manifest import MANIFEST_FILE, Manifest
 from fflm_data.terminal import say
 from harness.errors import UserError
@@ -23,6 +22,7 @@ from harness.models.model_name import is_local
 from harness.models.reference import MODELS
 from harness.prompts.jobs import Job
 from harness.runs.run import EXTERNAL, Run
+from harness.scoring.headline import Headline, headlines
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, ReadTask
 from leaderboard.hub import eval_results
@@ -71,7 +71,7 @@ def propose(run: Run, dataset: str, source_url: str | None = None) -> str:
         EvalResultEntry(
             dataset_id=dataset,
             task_id=job.name,
-            value=score["value"],
+            value=score.accuracy,
             dataset_revision=benchmark.revision,
             date=run.facts["created"],
             source_url=source_url,
@@ -110,7 +110,7 @@ def import_command(models: list[str], dataset: str, checkout: Path) -> None:
     folder = records_of(checkout).parent / REPORTED
     for name in [dataset, *models]:
         if not REPOSITORY.fullmatch(name):
-            raise not_a_name(name)
+            raise invalid_name_error(name)
     api = HfApi()
     for model in models:
         with hub_errors(model, kind=MODEL):
@@ -170,7 +170,7 @@ def _task_ids(content: bytes, dataset: str) -> frozenset[str]:
         raise HubError(f"{EVAL_FILE} of {dataset} lists no tasks: push it again with fflm-data push") from None
 
 
-def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, dict[str, Any]]]:
+def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, Headline]]:
     """The accuracy of each split that was asked in full and answered with numbers, over rows that are published."""
     whole = {
         (job.task.name, job.split): job
@@ -182,15 +182,13 @@ def _scores(run: Run, benchmark: Benchmark) -> Iterator[tuple[Job, dict[str, Any
     }
     if not whole:
         return
-    scores = score_run(run)["scores"]
-    lost = {(score["task"], score["split"]) for score in scores if score["metric"] == "not_a_number"}
-    for score in scores:
-        place = (score["task"], score["split"])
-        if score["metric"] == "accuracy" and score["group"] is None and place in whole and place not in lost:
-            yield whole[place], score
+    for line in headlines(score_run(run)):
+        place = (line.task, line.split)
+        if place in whole and not line.nonfinite:
+            yield whole[place], line
 
 
-def _notes(run: Run, job: Job, score: dict[str, Any]) -> str:
+def _notes(run: Run, job: Job, score: Headline) -> str:
     """How a score was taken and how sure it is, in one line."""
     model = run.facts["model"]
     version = f"fflm {run.facts['environment'].get('fflm')}"
@@ -198,8 +196,8 @@ def _notes(run: Run, job: Job, score: dict[str, Any]) -> str:
     if model["dtype"] != EXTERNAL:
         made.append(str(model["dtype"]))
     made += [str(model[key]) for key in ("gguf_file", "quantization") if model.get(key)]
-    interval = f"95% interval {score['low']:.4f} to {score['high']:.4f}"
-    return ", ".join([*made, *_asked(job), f"n = {score['n']:,}", interval])
+    interval = f"95% interval {score.interval.low:.4f} to {score.interval.high:.4f}"
+    return ", ".join([*made, *_asked(job), f"n = {score.n:,}", interval])
 
 
 def _asked(job: Job) -> list[str]:

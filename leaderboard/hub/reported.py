@@ -14,7 +14,7 @@ from typing import Any
 from fflm_data import get_config
 from fflm_data.eval_yaml import scored_splits, task_id
 from harness.errors import UserError
-from harness.runs.run import write_json
+from harness.runs.files import write_json
 from harness.tasks import all_tasks
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused

@@ -5,7 +5,16 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from fflm_data.hub import OF_NEW, SPACE, HubError, content_ids, contents, hub_errors, not_a_name, require_token
+from fflm_data.hub import (
+    NEW_REPOSITORY_FILES,
+    SPACE,
+    HubError,
+    content_ids,
+    file_content_ids,
+    hub_errors,
+    invalid_name_error,
+    require_token,
+)
 from fflm_data.terminal import say
 from harness.errors import UserError
 from leaderboard.hub import files as hub_files
@@ -42,7 +51,7 @@ def command(space: str, site: Path) -> None:
     """
     local = _site_files(site)
     if "/" not in space:
-        raise not_a_name(space)
+        raise invalid_name_error(space)
     require_token("publish a Space")
     api = HfApi()
     with hub_errors(space, kind=SPACE):
@@ -86,8 +95,8 @@ def _look(api: HfApi, space: str) -> tuple[str | None, dict[str, str]]:
         if "Invalid credentials" in str(error):
             raise
         return None, {}
-    remote, commit = contents(info), str(info.sha)
-    if remote.keys() - OF_NEW:
+    remote, commit = file_content_ids(info), str(info.sha)
+    if remote.keys() - NEW_REPOSITORY_FILES:
         size = hub_files.sizes(api, space, commit, SPACE).get(INDEX_FILE)
         try:
             ours = is_index(hub_files.fetch(api, space, INDEX_FILE, commit, SPACE, size, MOST_INDEX_BYTES))

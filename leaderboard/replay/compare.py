@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fflm_data.arrays import Bools, Floats, Ints
-from harness.engine.capabilities import Completing
+from harness.engine.capabilities import DecodingMethod
 from harness.engine.decoding import Decoder, Limit
 from harness.planning.plans import ChoicePlan, CompletionPlan, ContinuationPlan, DialoguePlan, ReadPlan
 from harness.prompts.jobs import Job
@@ -232,7 +232,9 @@ class Recheck:
     def _writer(self, job: Job, plan: CompletionPlan) -> Writer:
         engine, task = self.again.engine, cast(CompletionTask, job.task)
         # It writes nothing here, but knows which tokens end an answer and how the others become text.
-        decoder = Decoder(engine.forward, engine.reading(plan.prompts[0]), Completing(False), engine.tokenizer, 0)
+        decoder = Decoder(
+            engine.forward, engine.read_method(plan.prompts[0]), DecodingMethod(False), engine.tokenizer, 0
+        )
         is_complete = None if job.prompting.chat else task.is_complete
         limit = Limit(job.prompting.max_new_tokens(task), plan.ends | decoder.ends, is_complete)
-        return Writer(engine.logprobs, decoder.decode, engine.tokenizer, limit, self.tolerance)
+        return Writer(engine.logprobs, decoder.text, engine.tokenizer, limit, self.tolerance)

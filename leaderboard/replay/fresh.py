@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fflm_data.terminal import Bar
 from harness.prompts.jobs import CHUNK_ROWS, Job
-from harness.runs.run import environment
+from harness.runs.environment import environment
 from harness.scoring.grading import Graded, grade, grade_table
 from harness.scoring.scores import score
 from harness.scoring.statistics import Interval, difference_interval

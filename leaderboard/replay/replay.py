@@ -15,7 +15,8 @@ import pyarrow as pa
 from fflm_data.terminal import Bar
 from harness.prompts.jobs import Job
 from harness.runs import observations
-from harness.runs.run import Run, environment
+from harness.runs.environment import environment
+from harness.runs.run import Run
 from leaderboard.attestation_rules import ALL
 from leaderboard.attestations import REPLAY, Attestation, require_writable
 from leaderboard.records import Record

@@ -13,8 +13,8 @@ import pyarrow as pa
 from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.errors import UserError
-from harness.evaluation.collect import observe
-from harness.evaluation.processes import World
+from harness.evaluation.distributed import World
+from harness.evaluation.inference import observe
 from harness.models.loading import describe, load
 from harness.models.model_name import is_local
 from harness.models.reference import MODELS

@@ -17,7 +17,7 @@ from fflm_data import get_config
 from fflm_data.terminal import say
 from harness.errors import OtherVersion, UserError
 from harness.runs.run import Run
-from harness.runs.selection import complete, of_each
+from harness.runs.selection import for_each_run, require_complete
 from harness.runs.version import HARNESS_VERSION
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.following import Followed, following, is_lifted
@@ -51,7 +51,7 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     records = RECORDS if records is None else records
     found = list(find_records(records))
     known = {record.folder.resolve() for record in found}
-    given = of_each([folder for folder in runs if folder.resolve() not in known], _showable)
+    given = for_each_run([folder for folder in runs if folder.resolve() not in known], _showable)
     reported = read_reported(records.parent / "reported")
     if not found and not given and not reported:
         raise UserError(f"there is no record in {records} and no run to show: name run folders with --run")
@@ -154,7 +154,7 @@ def _digest(run: Run) -> str:
 
 def _showable(run: Run) -> Run:
     """The run itself. Raises UserError unless it is finished and has a place in the table."""
-    complete(run)
+    require_complete(run)
     _digest(run)
     _require_default_data(run)
     return run

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from fflm_data import GENERATOR_VERSION
+from fflm_data.number_formats import percent
 from harness.reporting.csv_cells import csv_cell
-from harness.reporting.table import percent
 from harness.runs.version import HARNESS_VERSION
 from leaderboard.site.board import Board, size_of
 from leaderboard.site.entries import Cell, Entry, Past, Source

@@ -7,11 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fflm_data import GENERATOR_VERSION
+from fflm_data.number_formats import percent
 from harness.prompts.preview import show
 from harness.reporting.error_examples import ErrorExample
-from harness.reporting.headline import skill_text
 from harness.reporting.page import provenance
-from harness.reporting.table import percent
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import Task, all_tasks
 from leaderboard.records import record_files
@@ -43,7 +42,7 @@ def environment() -> Any:
         auto_reload=False,
     )
     made.filters |= {
-        "percent": percent, "count": texts.count, "short": texts.short_count, "skill": skill_text,
+        "percent": percent, "count": texts.count, "short": texts.short_count, "skill": texts.skill,
         "points": texts.points, "shortened": texts.shortened, "visible": texts.visible, "x": _x,
     }  # fmt: skip
     made.globals |= {

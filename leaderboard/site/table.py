@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from harness.models.model_name import identity, path_name
+from harness.scoring.headline import headlines
 from leaderboard.attestations import FRESH
 from leaderboard.site.entries import Cell, Entry, Gap, Past, Place, PromptingOptions, Source
 
@@ -171,24 +172,10 @@ def _by_prompting(source: Source) -> dict[PromptingOptions | None, list[Cell]]:
 
 
 def _cells(source: Source) -> Iterator[Cell]:
-    result = source.findings.result
-    scores: dict[tuple[str, str, str], dict[str, Any]] = {}
-    baseline_predictions: dict[Place, dict[str, float]] = {}
-    for score in result["scores"]:
-        if score["group"] is None:
-            scores[score["task"], score["split"], score["metric"]] = score
-        elif score["metric"] == "baseline_accuracy":
-            baseline_predictions.setdefault((score["task"], score["split"]), {})[score["group"]] = score["value"]
-    for (task, split, metric), score in scores.items():
-        if metric != "accuracy":
-            continue
-        asked = result["data"]["tasks"][task]["splits"][split]
-        named = baseline_predictions.get((task, split), {})
+    for line in headlines(source.findings.result):
         yield Cell(
-            task, split, score["value"], score["low"], score["high"], score["errors"], score["n"], score["baseline"],
-            max(named, key=lambda name: named[name], default=""),
-            scores.get((task, split, "skill"), {}).get("value"), asked["rows"], asked["of"],
-            scores.get((task, split, "not_a_number"), {}).get("errors", 0), source,
+            line.task, line.split, line.accuracy, *line.interval, line.errors, line.n, line.baseline,
+            line.baseline_name, line.skill, line.rows, line.of, line.nonfinite, source,
         )  # fmt: skip
 
 

@@ -4,14 +4,15 @@ import re
 import unicodedata
 from typing import Any
 
-from harness.reporting.table import percent
+from fflm_data import number_formats
+from fflm_data.number_formats import percent, typographic
 
 # What pages may load and do; the headers of `serve` add who may frame them, which a page cannot say itself.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
-MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+DASH = "\N{EN DASH}"
 # What neither XML 1.0 nor UTF-8 has: control signs, halves of characters.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
@@ -45,9 +46,13 @@ def interval(low: float, high: float) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of shares, in points of percent, with its sign."""
-    text = f"{100 * value:+.2f}"
-    return text.replace("-", MINUS) if float(text) else "0.00"
+    """A difference of shares, in percentage points, with its sign."""
+    return typographic(number_formats.points(value))
+
+
+def skill(value: float) -> str:
+    """A skill."""
+    return typographic(number_formats.skill(value))
 
 
 def span(best: int, worst: int) -> str:

@@ -27,7 +27,7 @@ from fflm_data.terminal import Bar
 from harness.errors import UserError
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.error_examples import ErrorExample, error_examples
-from harness.runs.run import Run, read_by_older_rules
+from harness.runs.run import Run, tasks_of_older_versions
 from harness.runs.version import HARNESS_VERSION
 from harness.scoring.comparison import item_texts
 from harness.scoring.grading import Graded, GradedCompletions, grade
@@ -129,7 +129,7 @@ def find_one(run: Run, day: str) -> Findings:
     except (OSError, ValueError):
         stored = None
     # Of an older version the scores may be other ones, or more: what is shown is what this one finds.
-    is_older = run.facts["environment"].get("fflm") != HARNESS_VERSION or read_by_older_rules(run)
+    is_older = run.facts["environment"].get("fflm") != HARNESS_VERSION or tasks_of_older_versions(run)
     if stored != result and not is_older:
         raise UserError(
             f"{run.folder}/result.json is not what its observations give: take the record out, or of a run of your own "

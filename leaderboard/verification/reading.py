@@ -84,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def require_as_written(path: Path, value: object) -> None:
-    """Raises Refused unless a JSON file is, byte for byte, what `harness.runs.run.write_json` makes of its value:
+    """Raises Refused unless a JSON file is, byte for byte, what `harness.runs.files.write_json` makes of its value:
     blanks and escapes can carry anything."""
     if path.read_bytes() != (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode():
         raise Refused(f"{path.name} is not written as harness submit writes it: an indent of 1, a line end at its end")

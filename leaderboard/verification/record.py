@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.prompts.jobs import Job
-from harness.runs.run import Run, read_by_older_rules
+from harness.runs.run import Run, tasks_of_older_versions
 from harness.scoring.grading import grade_table
 from harness.scoring.scores import Score, result_of, score
 from leaderboard.records import digest_of, place_of, record_files
@@ -105,7 +105,7 @@ def _judged(folder: Path, records: Path | None, new: bool, own: Collection[str] 
     for job in run.jobs():
         scores += _scores(run, job)
     result, stored = result_of(run, scores), read_json(folder / "result.json")
-    older = frozenset() if new else read_by_older_rules(run)
+    older = frozenset() if new else tasks_of_older_versions(run)
     _require_same(_without(older, stored), _without(older, result))
     require_as_written(folder / "result.json", stored)
     if records is not None:

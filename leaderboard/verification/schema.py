@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fflm_data import GENERATOR_VERSION, get_config
-from harness.runs.run import EXTERNAL, Run, data_facts, run_id
+from harness.runs.identity import run_id
+from harness.runs.recorded_jobs import data_facts
+from harness.runs.run import EXTERNAL, Run
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, all_tasks
 from leaderboard.verification.reading import canonical
 from leaderboard.verification.recorded_command import require_command

@@ -1,4 +1,4 @@
-"""Our way from rows to observations against lm-evaluation-harness: the same reads or prompts, the same answers."""
+"""The harness against lm-evaluation-harness: time from rows to observations for the same reads and prompts."""
 
 import logging
 import random
@@ -27,8 +27,8 @@ DEMONSTRATIONS = 8
 
 @dataclass(frozen=True)
 class OfReads:
-    """Per read; ours: all reads of the rows, theirs: a sample of them. batch: lm-eval's. ties: reads that came out
-    otherwise, all of them nearly equal."""
+    """Milliseconds per read. ours: for all reads of the rows; theirs: for a sample. batch: batch size of lm-eval. ties:
+    reads with different predictions, all near ties."""
 
     reads: int
     sample: int
@@ -39,8 +39,8 @@ class OfReads:
 
 @dataclass(frozen=True)
 class OfLetters:
-    """Per prompt; same: how many say the same number, or both none. numbers: how many of those say one. texts: how many
-    are the same text."""
+    """Milliseconds per prompt. same: prompts with the same number, or none, from both. numbers: those with a number.
+    texts: prompts with the same text."""
 
     batch: int
     ratio: Ratio
@@ -50,13 +50,13 @@ class OfLetters:
 
 
 def quiet() -> None:
-    """No bars, no advice."""
+    """Silences progress bars and warnings."""
     datasets.disable_progress_bars()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
 
 def reads(case: Case, job: Job, sample: int, repeats: int) -> OfReads:
-    """Flip-flop strings: every read of a job, and some of the same reads by lm-eval. Fails unless both say the same."""
+    """All reads of a job by the harness, and a sample of them by lm-eval. Fails if predictions differ beyond ties."""
     task, rows = cast(ReadTask, job.task), job.config.table(job.split, 0, job.rows)
     targets, texts, symbols = task.targets(rows), task.texts(rows), task.symbols(job.config)
     drawn = spread(targets.offset, sample)
@@ -68,17 +68,17 @@ def reads(case: Case, job: Job, sample: int, repeats: int) -> OfReads:
     say(f"lm-eval {job.split}: {job.rows} rows, {len(targets.row)} reads, lm-eval gets {len(drawn)}")
     ours(case, reads_job(job.split, 1))
     size = fastest(case, lm_eval_side.CHOICES_BATCH, theirs, contexts)
-    (tables, mine), (said, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
+    (tables, mine), (outputs, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
     where = targets.row[drawn], targets.position[drawn]
     ties = [
-        otherwise(logprobs_at(table, *where), np.array(turn), case) for table, turn in zip(tables, said, strict=True)
+        otherwise(logprobs_at(table, *where), np.array(turn), case) for table, turn in zip(tables, outputs, strict=True)
     ]
     ratio = Ratio(mine, other, (len(targets.row), len(drawn)))
     return OfReads(len(targets.row), len(drawn), size, ratio, max(ties))
 
 
 def letters(case: Case, rows: int, repeats: int) -> OfLetters:
-    """Letters after demonstrations, every prompt by both. Fails in float32 unless both say the same numbers."""
+    """Letters with few-shot examples, every prompt by both. Fails in float32 if the numbers differ."""
     task, config = LettersTask(), get_config("letters")
     shown = Prompting(shots=DEMONSTRATIONS)
     job = Job(task, config, "test", rows, shown)
@@ -92,9 +92,9 @@ def letters(case: Case, rows: int, repeats: int) -> OfLetters:
     ours(case, Job(task, config, "test", 1, shown))
     can_pad = case.source.tokenizer.eos_token is not None
     size = fastest(case, lm_eval_side.COMPLETIONS_BATCH, theirs, prompts) if can_pad else 1
-    (tables, mine), (said, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
+    (tables, mine), (outputs, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
     agreed = []
-    for table, turn in zip(tables, said, strict=True):
+    for table, turn in zip(tables, outputs, strict=True):
         written = map(answer_in, table.sort_by("id")["output"].to_pylist())
         agreed.append(agreement(list(written), [answer_in(text) for text in turn]))
         # In half precision a batch of another shape is rounded otherwise, and greedy texts part at the first tie.
@@ -103,14 +103,14 @@ def letters(case: Case, rows: int, repeats: int) -> OfLetters:
 
 
 def spread(lengths: Ints, count: int) -> Ints:
-    """Indices: one at random out of each of `count` equal parts of all, by length."""
+    """Random indices, one from each of `count` quantiles of the length."""
     parts = np.array_split(np.argsort(lengths, kind="stable"), min(count, len(lengths)))
     drawn = random.Random(0)
     return np.array([drawn.choice(part.tolist()) for part in parts])
 
 
 def fastest(case: Case, on_cpu: int, theirs: Callable[..., tuple[Any, float]], texts: list[str]) -> int:
-    """The size of lm-eval's batches: on a GPU the best of some, tried with all texts. On a CPU that is known."""
+    """The batch size of lm-eval: on a GPU the fastest of several; on a CPU a known one."""
     if case.model.device.type != "cuda":
         theirs(on_cpu, texts[:1])
         return on_cpu
@@ -119,14 +119,14 @@ def fastest(case: Case, on_cpu: int, theirs: Callable[..., tuple[Any, float]], t
 
 
 def answer_in(text: str) -> str:
-    """The first line, up to where it is complete."""
+    """The first line, cut where it is complete."""
     line = text.partition("\n")[0]
     ends = (end for end in range(len(line)) if answers.is_complete(line[:end]))
     return line[: next(ends, len(line))]
 
 
 def agreement(one: list[str], two: list[str]) -> tuple[int, int, int]:
-    """How many answers say the same number (or both none), how many of those one at all, how many are the same text."""
+    """Numbers of outputs with the same number (or none in both), of those with a number, and of equal texts."""
     pairs = [(answers.parse(first).value, answers.parse(second).value) for first, second in zip(one, two, strict=True)]
     same = [first for first, second in pairs if first == second]
     texts = sum(first == second for first, second in zip(one, two, strict=True))

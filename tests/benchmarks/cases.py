@@ -1,4 +1,4 @@
-"""Loaded models of the benchmarks, our whole way from rows to observations, and the bare forward passes it needs."""
+"""Models of the benchmarks, the harness from rows to observations, and bare forward passes over the same batches."""
 
 import sys
 import time
@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
 from fflm_data import get_config
 from fflm_data.arrays import Floats, Ints
-from harness.engine.batches import padded
+from harness.engine.batches import pad
 from harness.engine.capabilities import Kept
 from harness.engine.engine import Engine
-from harness.evaluation.collect import Observed, observe
+from harness.evaluation.inference import ObservedBatch, observe
 from harness.models import reference
 from harness.models.loading import load
 from harness.models.request import ModelRequest
@@ -56,7 +56,7 @@ class Case:
 
 
 def request_of(name: str, scratch: Path) -> ModelRequest:
-    """What `harness eval` is asked for to get a model."""
+    """The options of `harness eval` for a model."""
     if name == "lstm":
         return ModelRequest(reference.DEFAULT_MODEL)
     if name == "tiny":
@@ -87,7 +87,7 @@ def case_of(name: str, scratch: Path) -> Case:
 def random_llama(
     name: str, vocabulary: int, width: int, layers: int, dtype: torch.dtype = torch.float32, **shape: Any
 ) -> Case:
-    """A Llama with weights of no meaning, on the GPU if there is one; its tokenizer has an end of text."""
+    """A Llama with random weights, on the GPU if there is one; its tokenizer has an end-of-text token."""
     torch.manual_seed(0)
     tokenizer = models.fast(models.gpt2_like())
     tokenizer.add_special_tokens({"eos_token": "</s>"})
@@ -101,9 +101,8 @@ def random_llama(
     return Case(name, ModelSource(name, "", "0" * 40, ModelRequest(), config, tokenizer), model)
 
 
-def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | None = None) -> Iterator[Observed]:
-    """All of a job as a run of one process goes through it; with an engine that knows nothing of the model yet, unless
-    one is given."""
+def seen(case: Case, job: Job, batch_size: int | None = None, engine: Engine | None = None) -> Iterator[ObservedBatch]:
+    """The batches of a job as in a run with one process. engine: default: a new one, which has not tried the model."""
 
     def planner(job: Job, rows: pa.Table) -> Plan:
         return plan_rows(job, case.source, rows, False)
@@ -121,7 +120,7 @@ def ours(case: Case, job: Job, engine: Engine | None = None) -> tuple[pa.Table, 
 
 
 def reads_job(split: str, rows: int, length: int | None = None) -> Job:
-    """Strings of LENGTH symbols if no other length is asked for."""
+    """Strings of LENGTH symbols by default."""
     config = get_config("flipflop", length=length or LENGTH, **{f"{split}_rows": max(rows, 1000)})
     return Job(get_task("flipflop"), config, split, rows)
 
@@ -137,7 +136,7 @@ def logprobs_at(table: pa.Table, ids: Ints, positions: Ints) -> Floats:
 
 
 def otherwise(logprobs: Floats, theirs: Ints, case: Case) -> int:
-    """How many of their answers are not ours; fails unless all of those are ties."""
+    """The number of different predictions; fails unless all of them are near ties."""
     behind = logprobs.max(axis=1) - logprobs[np.arange(len(theirs)), theirs]
     assert (behind < TIE[case.model.dtype]).all(), f"{case.name}: other answers, by {behind.max():.2g} nats"
     return int((behind > 0).sum())
@@ -145,7 +144,7 @@ def otherwise(logprobs: Floats, theirs: Ints, case: Case) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model is fed, and of which reads the logits are, in their order."""
+    """The input of a batch, and the reads of its logits in order."""
 
     ids: torch.Tensor
     mask: torch.Tensor
@@ -159,8 +158,8 @@ Passes = Callable[[Kept, Sequence[Batch]], tuple[None, float]]
 
 @dataclass(frozen=True)
 class AgainstBare:
-    """Our way against the bare passes over the same batches, per row; ties: reads that came out otherwise, all of them
-    nearly equal."""
+    """The harness against bare passes over the same batches, per row. ties: reads with different predictions, all near
+    ties."""
 
     reads: int
     batches: int
@@ -172,8 +171,8 @@ class AgainstBare:
 def against_bare(
     case: Case, job: Job, repeats: int, passes: Passes | None = None, *, known: bool = False
 ) -> AgainstBare:
-    """Our seconds to those of `passes`, `forward_passes` unless others are given; both say the same. known: whether our
-    engine has tried the model before."""
+    """The time of the harness against that of `passes` (default: `forward_passes`); fails if predictions differ. known:
+    whether the engine has tried the model before."""
     engine = Engine(case.model, case.source.tokenizer)
     kept, batches = prepare(engine, case, job)
     reads = sum(len(batch.row) for batch in batches)
@@ -184,20 +183,20 @@ def against_bare(
         partial(cast(Any, ours), case, job, engine if known else None),
     )
     row, position = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("row", "position"))
-    said = most_probable(kept, batches)
-    ties = [otherwise(logprobs_at(table, row, position), said, case) for table in tables]
+    outputs = most_probable(kept, batches)
+    ties = [otherwise(logprobs_at(table, row, position), outputs, case) for table in tables]
     return AgainstBare(reads, len(batches), kept.__name__, Ratio(theirs, mine, (job.rows, job.rows)), max(ties))
 
 
 def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
-    """The engine's way to logits at some positions, and its batches for a job."""
+    """The engine's function for logits at some positions, and its batches for a job."""
     batches: list[Batch] = []
     for item in build_queue([job], [np.zeros(job.rows, dtype=bool)], 1):
         rows = item.rows([job])
         position = cast(ReadTask, job.task).targets(rows).position
         plan = cast(ReadPlan, plan_rows(job, case.source, rows, False))
         for batch in engine.read_batches(plan):
-            ids = padded([plan.sequences[one] for one in batch.tolist()], 0, left=False)
+            ids = pad([plan.sequences[one] for one in batch.tolist()], 0, left=False)
             mask = torch.zeros(ids.shape, dtype=torch.bool)
             points = [np.flatnonzero(plan.sequence == one) for one in batch.tolist()]
             for line, those in enumerate(points):
@@ -206,12 +205,12 @@ def prepare(engine: Engine, case: Case, job: Job) -> tuple[Kept, list[Batch]]:
             device = case.model.device
             row = item.ids[plan.row[plan.sequence[every]]]
             batches.append(Batch(ids.to(device), mask.to(device), row, position[every], plan.candidates))
-    return engine.reading(plan.sequences[0]).kept, batches
+    return engine.read_method(plan.sequences[0]).logits_at, batches
 
 
 @torch.inference_mode()
 def forward_passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
-    """`model(input_ids=ids, logits_to_keep=mask)` or the model's other way to that, and nothing else."""
+    """Runs `model(input_ids=ids, logits_to_keep=mask)`, or the equivalent of the model, and nothing else."""
     start = time.perf_counter()
     for batch in batches:
         kept(batch.ids, batch.mask)
@@ -223,5 +222,5 @@ def forward_passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
 @torch.inference_mode()
 def most_probable(kept: Kept, batches: Sequence[Batch]) -> Ints:
     """Index of the most probable symbol of each read."""
-    said = [kept(batch.ids, batch.mask)[:, torch.from_numpy(batch.candidates)].float().cpu() for batch in batches]
-    return np.concatenate([logits.numpy().argmax(axis=1) for logits in said])
+    outputs = [kept(batch.ids, batch.mask)[:, torch.from_numpy(batch.candidates)].float().cpu() for batch in batches]
+    return np.concatenate([logits.numpy().argmax(axis=1) for logits in outputs])

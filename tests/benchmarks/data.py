@@ -1,4 +1,4 @@
-"""How fast rows are made, how much memory that takes, and whether a training row is ever a test row.
+"""Speed and memory of generating rows, and a search for test rows among training rows.
 
 python tests/benchmarks/data.py            all of it, some minutes
 python tests/benchmarks/data.py sampling   one part of it: sampling, loading, training, memory or leaks
@@ -25,7 +25,7 @@ ROWS = 20_480
 
 
 def best_of(repeats: int, work: Callable[[], object]) -> float:
-    """Seconds of the fastest of several calls: the machine's noise only ever adds."""
+    """Seconds of the fastest of several calls, since noise only adds time."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -35,7 +35,7 @@ def best_of(repeats: int, work: Callable[[], object]) -> float:
 
 
 def python_string(source: random.Random, ffl: FFL, at_once: bool) -> str:
-    """One string in plain Python: an instruction drawn at a time, or all instructions of the string at once."""
+    """One string in plain Python, its instructions drawn one by one or all at once."""
     weights = (ffl.p_write, ffl.p_read, 1 - ffl.p_write - ffl.p_read)
     count = ffl.instructions - 2
     if at_once:
@@ -52,7 +52,7 @@ def python_string(source: random.Random, ffl: FFL, at_once: bool) -> str:
 
 
 def sampling() -> None:
-    """Symbols a second on one core, against the raw random numbers and against Python a string at a time."""
+    """Symbols per second on one core, compared with raw random numbers and with Python string by string."""
     source = random.Random(0)
     for split in ("val", "val_sparse", "val_dense"):
         config = get_config("flipflop", **{f"{split}_rows": ROWS})
@@ -76,7 +76,7 @@ def sampling() -> None:
 
 
 def loading() -> None:
-    """Seconds of load_dataset("fflm") in a new process, of which the import of datasets alone is the floor."""
+    """Seconds of load_dataset("fflm") in a new process; importing datasets is the lower bound."""
     code = "import datasets; {}print(datasets.load_dataset('fflm')['val_sparse'].num_rows)"
     with tempfile.TemporaryDirectory() as folder:
         for name, program in (
@@ -98,7 +98,7 @@ def loading() -> None:
 
 
 def training() -> None:
-    """Tokens a second of the endless stream through PyTorch's data loader."""
+    """Tokens per second of the infinite stream through PyTorch's data loader."""
     from datasets import load_dataset
     from torch.utils.data import DataLoader
 
@@ -129,7 +129,7 @@ print(next(line.split()[1] for line in Path("/proc/self/status").read_text().spl
 
 
 def memory() -> None:
-    """Peak memory of a process that makes so many rows (where there is a /proc, as on Linux)."""
+    """Peak memory of a process that generates rows (needs /proc, as on Linux)."""
     for rows in (10**5, 10**6, 10**7):
         command = [sys.executable, "-c", MEMORY, str(rows)]
         kilobytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -166,7 +166,7 @@ def leaks(rows: int = 10**7) -> None:
 
 
 def _prints(ids: Ids) -> np.ndarray:
-    """Two strings that are equal have the same number: their bytes, eight at a time, mixed."""
+    """A 64-bit hash of each string."""
     words = np.ascontiguousarray(ids).view(np.uint64)
     mixed = np.zeros(len(ids), dtype=np.uint64)
     for column in words.T:

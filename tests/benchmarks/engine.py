@@ -1,4 +1,4 @@
-"""How far a run is from lm-evaluation-harness, from its bare forward passes, and from itself on more cores or rows.
+"""Speed of a run compared with lm-evaluation-harness, with bare forward passes, and with more cores or rows.
 
 python tests/benchmarks/engine.py                          all parts, about an hour on two CPU cores
 python tests/benchmarks/engine.py --part bare rows         some of them: lm-eval, bare, ranks, memory, rows
@@ -6,8 +6,8 @@ python tests/benchmarks/engine.py --part lm-eval --model tiny --rows 4 --reads 8
 
 Part lm-eval needs `pip install lm-eval==0.4.13`. `pytest
 tests/harness/evaluation/test_smollm2.py` fetches the model smollm2.
-Prints tables in Markdown. No time is asserted; that both sides say the same is. Leave the machine alone meanwhile:
-another process on one of two cores makes a forward pass on both ten times as long and more (OpenMP's threads spin).
+Prints tables in Markdown. Asserts equal predictions, but no times. Run it on an idle machine: another process on one of
+two cores can make a forward pass ten times slower (OpenMP's threads spin).
 """
 
 import argparse
@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 import torch
 
 from harness.engine.engine import Engine
-from harness.evaluation.merge import merge
+from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import ShardWriter, records
 from harness.models.request import ModelRequest
 from harness.prompts.jobs import Job
@@ -67,7 +67,7 @@ MODELS = ("smollm2", "tiny", "llama64", "lstm", "large")
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; scratch: a folder for models and runs."""
+    """Options of the command; scratch: a folder for models and runs."""
 
     model: str | None
     rows: int | None
@@ -76,7 +76,7 @@ class Options:
     scratch: Path
 
     def models(self, part: str) -> list[str]:
-        """Those of a part, or the one that was named if the part has it. `large` takes a GPU."""
+        """The models of a part, or the named model if the part has it. `large` needs a GPU."""
         gpu = torch.cuda.is_available()
         return [name for name in ROWS[part] if self.model in (None, name) and (name != "large" or gpu)]
 
@@ -85,13 +85,12 @@ class Options:
 
 
 LM_EVAL_NOTE = """\
-Milliseconds a read or a completion, the fastest of {repeats} turns; the ratio is lm-eval to ours (in brackets the
-turns' lowest and highest). Batch: lm-eval's. Ours: all reads of the rows, from rows to observations, with probing,
-tokens, plans and Arrow. lm-eval: one multiple-choice document per read, `lm_eval.evaluate` alone, and only for the
-sampled reads of the same rows: all reads, ordered by the length of the text before them, are cut into as many equal
-parts, and of each part one is drawn, the same in every run. Neither side loads a model; each has run once before, on
-one row and one document. Answers of the sampled reads are the same on both sides; those that differ by less than
-{tie} nats count as ties."""
+Milliseconds per read or completion, the fastest of {repeats} turns; the ratio is lm-eval to ours (in brackets the
+lowest and highest of the turns). Batch: that of lm-eval. Ours: all reads of the rows, from rows to observations, with
+trials of the model, tokenization, plans and Arrow. lm-eval: one multiple-choice document per read, `lm_eval.evaluate`
+only, for a sample of the same reads: all reads, ordered by the length of the text before them, are divided into equal
+parts, and one read is drawn from each, the same in every run. Neither side loads a model; each has run once before, on
+one row and one document. Both sides give the same answers; differences below {tie} nats count as ties."""
 
 
 def lm_eval(options: Options) -> None:
@@ -105,8 +104,8 @@ def lm_eval(options: Options) -> None:
         lines = (reads_line(case, options, split) for split in SPLITS)
         show(f"lm-eval: flip-flop, T = {LENGTH}; {case.heading}", note, head, lines)
         note = (
-            "As above; both sides get all rows, and numbers are what is compared, read from the first line up to\n"
-            "where our side takes an answer to be complete. Same text: that part of the line is the same, too."
+            "As above; both sides get all rows. Compares the numbers in the first line, up to where our side takes\n"
+            "an answer to be complete. Same text: that part of the line is also equal."
         )
         head_letters = (
             "documents",
@@ -146,9 +145,9 @@ def letters_line(case: Case, options: Options) -> Sequence[object]:
 
 
 BARE_NOTE = """\
-Milliseconds a row, the fastest of {repeats} turns; the ratio is our whole way from rows to observations, with an engine
-that has to probe its model, to the bare forward passes over the same batches: ids and masks lie ready on the device,
-logits are made where something is read, and nothing is done with them. Same symbols said in all reads."""
+Milliseconds per row, the fastest of {repeats} turns; the ratio is the time from rows to observations, with an engine
+that has to try its model, to that of bare forward passes over the same batches: ids and masks are on the device, logits are
+computed at the reads only and not used. The predicted symbols of all reads are equal."""
 
 
 def bare(options: Options) -> None:
@@ -172,16 +171,16 @@ def bare_line(case: Case, options: Options, split: str) -> Sequence[object]:
 
 RANKS_NOTE = """\
 `harness eval --num-processes 2` on two cores against one process pinned to one of them, OMP_NUM_THREADS=1 on both,
-T = {length}, FFL(0.98); the fastest of {repeats} turns (in brackets the turns' lowest and highest ratio). Observing
-lasts from the moment at which the first shard is there (looked for every 50 ms), when models are loaded, to the last
-write to any shard, before tables are merged and scored. All: from start to end of the command. Both write the same
-observations, but for roundings under 1e-4. nan: observing took less than a second, ask for more rows."""
+T = {length}, FFL(0.98); the fastest of {repeats} turns (in brackets the lowest and highest ratio of the turns). Rows
+per second are measured from the first shard (polled every 50 ms), when models are loaded, to the last write to any shard,
+before tables are merged and scored. All: from start to end of the command. Both write the same observations, up to
+rounding below 1e-4. nan: less than a second; use more rows."""
 
 
 def ranks(options: Options) -> None:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
-        print("\nPart ranks is left out: it takes two cores, and a system with taskset.")
+        print("\nPart ranks is skipped: it needs two cores and taskset.")
         return
     head = ("model", "rows", "rows/s, 1 process", "2 processes", "ratio", "all, s, 1 process", "2 processes", "ratio")
     names = [options.model] if options.model in ("smollm2", "tiny", "lstm") else options.models("ranks")
@@ -205,7 +204,7 @@ def two_and_one(name: str, options: Options, cores: list[int]) -> Sequence[objec
 
 
 def run_pinned(request: ModelRequest, rows: int, cores: list[int]) -> tuple[tuple[pa.Table, float, float], float]:
-    """One command, a process for each core: its observations, seconds of observing, and of all."""
+    """One command with a process per core: its observations, seconds of inference, and seconds in total."""
     words = ["--model", request.model, "--task", "flipflop", "--limit", str(rows)]
     words += ["--gguf-file", request.gguf_file] if request.gguf_file else []
     for key, value in {"length": LENGTH, "val_rows": 0, "val_dense_rows": 0, "val_sparse_rows": rows}.items():
@@ -227,8 +226,8 @@ def run_pinned(request: ModelRequest, rows: int, cores: list[int]) -> tuple[tupl
 
 
 def watch(process: "subprocess.Popen[bytes]", output: Path) -> float:
-    """Seconds from the first sight of a shard to the last write to one; shards go away with the end of a run. NaN if
-    that is less than a second: looking every 50 ms would be too coarse."""
+    """Seconds from the first appearance of a shard to the last write. NaN below one second, since polling is every
+    50 ms."""
     first = last = 0.0
     while process.poll() is None:
         for shard in output.glob("*/*/shards/*.shard"):
@@ -240,7 +239,7 @@ def watch(process: "subprocess.Popen[bytes]", output: Path) -> float:
 
 
 def assert_same(one: pa.Table, two: pa.Table) -> None:
-    """Two tables of reads, in order of their rows, that differ by no more than roundings."""
+    """Fails if two tables of reads differ by more than rounding."""
     logprobs = [table["logprobs"].combine_chunks().flatten().to_numpy() for table in (one, two)]
     for name in ("id", "position", "gap", "gold"):
         assert one[name].equals(two[name]), name
@@ -251,16 +250,16 @@ def assert_same(one: pa.Table, two: pa.Table) -> None:
 
 
 MEMORY_NOTE = """\
-MiB of a process of its own, on CPU, that observes FFL(0.8), writes shards and merges them into a table. Peak: the most
-that was resident (VmHWM, because ru_maxrss of a child begins with what its parent held). Loaded: what was resident
-after the model was loaded and one row of 16 symbols was observed; the peak was set back to that. Full logits, computed:
-the largest batch's tokens, or one row's, times vocabulary times 4 bytes."""
+MiB of a separate process on a CPU that evaluates FFL(0.8), writes shards and merges them into a table. Peak: the largest
+resident size (VmHWM, because ru_maxrss of a child starts with that of its parent). Loaded: the resident size after
+loading the model and one row of 16 symbols, to which the peak is reset. Full logits (computed): the tokens of the largest
+batch, or of one row, times vocabulary times 4 bytes."""
 HEAD = ("peak", "loaded", "peak less loaded", "largest batch, tokens")
 
 
 def memory(options: Options) -> None:
     if not Path("/proc/self/clear_refs").exists():
-        print("\nPart memory is left out: it takes a /proc, as Linux has it.")
+        print("\nPart memory is skipped: it needs /proc, as on Linux.")
         return
     logits = ("full logits of that batch", "full logits of one row")
     lengths = (256, 512, 1024, 2048)
@@ -314,7 +313,7 @@ def child(length: int, vocabulary: int, rows: int) -> None:
 
 
 def observe_to_disk(case: Case, job: Job, folder: Path) -> None:
-    """What a run does between opening its folder and scoring."""
+    """The part of a run between opening its folder and scoring."""
     folder.mkdir(exist_ok=True)
     with ShardWriter(folder / "0000-0000.shard") as writer:
         for batch in seen(case, job):
@@ -345,13 +344,13 @@ def rows(options: Options) -> None:
             assert np.abs(logprobs_at(table, *where) - logprobs_at(few, *where)).max() < 1e-4
     note = f"""\
 From rows to observations, FFL(0.98), T = {LENGTH}, the fastest of {options.repeats} turns; the ratio is the cost of a
-row to that of the first line (in brackets the turns' lowest and highest). The first {counts[0]:,} rows' observations
-are the same in all."""
+row to that of the first line (in brackets the lowest and highest of the turns). The observations of the first
+{counts[0]:,} rows are equal in all."""
     ratios = [
         Ratio(turns[0][1], seconds, (counts[0], count)) for count, (_, seconds) in zip(counts, turns, strict=True)
     ]
     lines = [(f"{count:,}", f"{ratio.each[1]:.3g}", ratio) for count, ratio in zip(counts, ratios, strict=True)]
-    show(f"rows: {case.heading}", note, ("rows", "ms a row", "ratio"), lines)
+    show(f"rows: {case.heading}", note, ("rows", "ms per row", "ratio"), lines)
 
 
 PARTS: dict[str, Callable[[Options], None]] = {
@@ -367,15 +366,15 @@ def main() -> None:
     parser.add_argument("--reads", type=int, help="how many of them lm-eval is timed on")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", type=int, nargs=3, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        child(*asked.child)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(*arguments.child)
         return
     if not torch.cuda.is_available():
         print("There is no CUDA GPU here: the Llama of 1B parameters in bfloat16 is left out of lm-eval and bare.")
     with tempfile.TemporaryDirectory() as folder:
-        for part in asked.part:
-            PARTS[part](Options(asked.model, asked.rows, asked.reads, asked.repeats, Path(folder)))
+        for part in arguments.part:
+            PARTS[part](Options(arguments.model, arguments.rows, arguments.reads, arguments.repeats, Path(folder)))
 
 
 if __name__ == "__main__":

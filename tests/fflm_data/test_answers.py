@@ -1,6 +1,6 @@
-"""What a completion says: a corpus of outputs with the reading that a judge gave each, and properties of any text."""
+"""Parsing of answers: a labelled corpus of model outputs, and properties of any text."""
 
-# ruff: noqa: RUF001, SIM905 (the digits of other scripts; lists of words are read as such)
+# ruff: noqa: RUF001, SIM905 (digits of other scripts are intended; splitting lists of words is more readable)
 
 import json
 import time
@@ -23,7 +23,7 @@ UNITS = (
     "eighteen nineteen"
 ).split()
 
-# No number, marker or refusal among them, whatever their order.
+# Words that form no number, marker or refusal in any order.
 PROSE = "the letter word strawberry let us look at every spelling carefully and then report it , : ; - ( ) \n".split(
     " "
 )
@@ -138,29 +138,29 @@ def corpus(name: str) -> list[Any]:
 
 @pytest.mark.parametrize("case", corpus("numbers"))
 def test_parse(case: dict[str, Any]) -> None:
-    reading = parse(case["output"], case.get("cut_off", False))
-    assert (reading.value, reading.kind) == (case["value"], case["kind"]), case["why"]
+    parsed = parse(case["output"], case.get("cut_off", False))
+    assert (parsed.value, parsed.kind) == (case["value"], case["kind"]), case["why"]
 
 
 @pytest.mark.parametrize("case", corpus("thinking"))
-def test_what_is_said_outside_of_the_thinking(case: dict[str, Any]) -> None:
+def test_parse_without_thinking(case: dict[str, Any]) -> None:
     prompting = Prompting("0" * 64, opened=case.get("opened", False), marks=case.get("marks", ()))
     letters: Any = get_task("letters")
-    reading = letters.read(*answer_part(letters, case["output"], case.get("cut_off", False), prompting))
-    assert (reading.value, reading.kind) == (case["value"], case["kind"]), case["why"]
+    parsed = letters.read(*answer_part(letters, case["output"], case.get("cut_off", False), prompting))
+    assert (parsed.value, parsed.kind) == (case["value"], case["kind"]), case["why"]
 
 
 @pytest.mark.parametrize("case", corpus("histograms"))
 def test_parse_histogram(case: dict[str, Any]) -> None:
-    reading = parse_histogram(case["output"], case.get("cut_off", False))
-    assert (reading.value, reading.kind) == (case["value"], case["kind"]), case["why"]
+    parsed = parse_histogram(case["output"], case.get("cut_off", False))
+    assert (parsed.value, parsed.kind) == (case["value"], case["kind"]), case["why"]
 
 
 @pytest.mark.parametrize("name", ["numbers", "histograms", "thinking"])
-def test_the_corpus_is_sound(name: str) -> None:
+def test_corpus_is_consistent(name: str) -> None:
     cases = [param.values[0] for param in corpus(name)]
-    labelled = [{key: case[key] for key in case if key not in ("value", "kind", "why")} for case in cases]
-    assert len({json.dumps(given, sort_keys=True) for given in labelled}) == len(cases)
+    inputs = [{key: case[key] for key in case if key not in ("value", "kind", "why")} for case in cases]
+    assert len({json.dumps(item, sort_keys=True) for item in inputs}) == len(cases)
     assert {case["kind"] for case in cases} | {REFUSED} == {ANSWERED, UNPARSED, REFUSED, CUT_OFF}
     for case in cases:
         assert (case["value"] is not None) == (case["kind"] == ANSWERED), case
@@ -168,7 +168,7 @@ def test_the_corpus_is_sound(name: str) -> None:
 
 
 def english(number: int) -> str:
-    """A number below a million in words, written by recursion."""
+    """Spells out a number below a million, recursively."""
     if number < 20:
         return UNITS[number]
     if number < 100:
@@ -216,20 +216,20 @@ RENDERINGS = {
 @pytest.mark.parametrize("rendering", RENDERINGS)
 @settings(deadline=None)
 @given(number=st.integers(0, 10**18 - 1))
-def test_a_number_is_read_back(rendering: str, number: int) -> None:
+def test_parse_rendered_number(rendering: str, number: int) -> None:
     assert parse(RENDERINGS[rendering](number)) == (number, ANSWERED)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 999_999).filter(lambda number: number != 1))  # "one of them" is a pronoun
-def test_words_are_read_back(number: int) -> None:
+def test_parse_number_words(number: int) -> None:
     assert parse(english(number)) == (number, ANSWERED)
     assert parse(f"There are {english(number)} of them.") == (number, ANSWERED)
 
 
 @settings(deadline=None)
 @given(st.integers(-(10**17), -1))
-def test_negative_numbers_are_read_back(number: int) -> None:
+def test_parse_negative_number(number: int) -> None:
     assert parse(str(number)) == parse(f"The answer is \u2212{-number}.") == (number, ANSWERED)
 
 
@@ -245,13 +245,13 @@ def test_negative_numbers_are_read_back(number: int) -> None:
         ]
     ),
 )  # fmt: skip
-def test_two_numbers_are_not_one(number: int, form: str) -> None:
+def test_parse_alternatives_is_unparsed(number: int, form: str) -> None:
     assert parse(form.format(number, number + 1)).value is None
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(PROSE)).map(" ".join), st.booleans())
-def test_prose_without_numbers_says_none(text: str, cut_off: bool) -> None:
+def test_parse_prose_without_numbers(text: str, cut_off: bool) -> None:
     assert parse(text, cut_off) == (None, CUT_OFF if cut_off else UNPARSED)
 
 
@@ -263,32 +263,32 @@ def test_prose_without_numbers_says_none(text: str, cut_off: bool) -> None:
     ),
     st.lists(st.sampled_from(PROSE)).map(" ".join),
 )
-def test_prose_around_what_says_no_number_makes_none(before: str, core: str, after: str) -> None:
+def test_parse_prose_around_non_answers(before: str, core: str, after: str) -> None:
     assert parse(f"{before}\n{core}\n{after}").value is None
 
 
 @settings(deadline=None)
 @given(st.text() | st.text(alphabet="0123456789 .,-+*/=()[]{}\"'\n:#_$<>\\arsone٣三个次"), st.booleans())
-def test_any_text_has_a_reading(text: str, cut_off: bool) -> None:
-    for read in (parse, parse_histogram):
-        reading = read(text, cut_off)
-        assert (reading.value is not None) == (reading.kind == ANSWERED)
-        assert reading.kind != CUT_OFF or cut_off
-        assert reading == read(text, cut_off)
+def test_parse_any_text(text: str, cut_off: bool) -> None:
+    for parser in (parse, parse_histogram):
+        parsed = parser(text, cut_off)
+        assert (parsed.value is not None) == (parsed.kind == ANSWERED)
+        assert parsed.kind != CUT_OFF or cut_off
+        assert parsed == parser(text, cut_off)
     value = parse(text, cut_off).value
     assert value is None or abs(value) < 2**63
 
 
 @settings(deadline=None)
 @given(st.integers(0, 10**9))
-def test_a_number_that_was_cut_off_is_not_known(number: int) -> None:
+def test_parse_number_at_cut_off(number: int) -> None:
     for form in ("{}", "The answer is {}", "3 or {}", "There are {}", "Answer: 3. No, the answer is {}"):
         assert parse(form.format(number), cut_off=True) == (None, CUT_OFF)
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.integers(1, 99), min_size=1))
-def test_a_histogram_is_read_back(counts: dict[str, int]) -> None:
+def test_parse_rendered_histogram(counts: dict[str, int]) -> None:
     lines = "\n".join(f"- {letter}: {count}" for letter, count in counts.items())
     entries = [{"letter": letter, "count": count} for letter, count in counts.items()]
     for text in (json.dumps(counts), json.dumps(counts, indent=2).upper(), repr(counts), lines, json.dumps(entries)):
@@ -298,16 +298,16 @@ def test_a_histogram_is_read_back(counts: dict[str, int]) -> None:
 
 @pytest.mark.slow("fflm_data/answers")
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_no_text_takes_long(name: str) -> None:
+def test_parse_is_linear_time(name: str) -> None:
     start = time.process_time()
     for cut_off in (False, True):
         parse(ADVERSARIAL[name], cut_off)
         parse_histogram(ADVERSARIAL[name], cut_off)
         after_thinking(ADVERSARIAL[name], cut_off, ("3 ", "1,"))
-    assert time.process_time() - start < 20, "each takes well under a second; a quadratic one takes minutes"
+    assert time.process_time() - start < 20, "linear time takes well under a second, quadratic time takes minutes"
 
 
-def test_the_first_line_that_says_something() -> None:
+def test_first_line() -> None:
     assert not is_complete("\n \n3")
     assert is_complete("\n3\n")
     assert first_line("\n 3\nQuestion") == "\n 3\n"

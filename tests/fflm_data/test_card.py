@@ -1,4 +1,4 @@
-"""What is published beside the rows: the card and its figures, and eval.yaml as inspect-ai runs it."""
+"""Dataset card, figures and eval.yaml, including a run of inspect-ai."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from fflm_data import CONFIGS, get_config
 from fflm_data.build import build
 from fflm_data.eval_yaml import write_eval_yaml
 from fflm_data.flipflop import TextConfig
-from fflm_data.manifest import row_hash
+from fflm_data.manifest import RowHash
 from tests.hub import Hub
 
 SMALL = {"train_rows": 1500, "val_rows": 300, "val_sparse_rows": 1100, "val_dense_rows": 200}
@@ -47,15 +47,18 @@ def section(folder: Path, name: str) -> str:
 
 @pytest.mark.parametrize(("config", "split"), SPLITS, ids=NAMES)
 @pytest.mark.parametrize("streaming", [False, True])
-def test_the_folder_loads_as_generated(folder: Path, config: object, split: str, streaming: bool) -> None:
+def test_folder_loads_generated_rows(folder: Path, config: object, split: str, streaming: bool) -> None:
     rows = load_dataset(str(folder), config.name, split=split, streaming=streaming)
     expected = list(config.tables(split))
     assert list(rows) == [row for table in expected for row in table.to_pylist()]
     manifest = json.loads((folder / "fflm.json").read_text(encoding="utf-8"))
-    assert manifest["configs"][config.name]["splits"][split]["sha256"] == row_hash(expected)
+    digest = RowHash()
+    for table in expected:
+        digest.update(table)
+    assert manifest["configs"][config.name]["splits"][split]["sha256"] == digest.hexdigest()
 
 
-def test_the_header_is_what_the_hub_reads(folder: Path) -> None:
+def test_card_header(folder: Path) -> None:
     data = DatasetCard.load(folder / "README.md").data
     assert [entry["config_name"] for entry in data["configs"] if entry.get("default")] == ["flipflop"]
     assert {entry["config_name"] for entry in data["configs"]} == set(CONFIGS)
@@ -68,7 +71,7 @@ def test_the_header_is_what_the_hub_reads(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("config", BUILT, ids=CONFIGS)
-def test_sections(folder: Path, config: object) -> None:
+def test_card_sections(folder: Path, config: object) -> None:
     text = section(folder, config.name)
     for split, rows in config.splits().items():
         assert f"| `{split}` | {rows:,} |" in text
@@ -80,21 +83,21 @@ def test_sections(folder: Path, config: object) -> None:
     assert list(example) == config.schema.names and example["id"] == 0
 
 
-def test_texts_hold_nothing_but_lines(folder: Path) -> None:
-    """A backslash of TeX in a plain string would be a control character here."""
+def test_files_are_printable_text(folder: Path) -> None:
+    """An unescaped TeX backslash in a string literal would become a control character."""
     for name in ("README.md", "eval.yaml", "fflm.json"):
         text = (folder / name).read_text(encoding="utf-8")
         assert text.endswith("\n") and all(character.isprintable() for character in text.replace("\n", ""))
 
 
-def test_baselines_are_those_of_the_rows(folder: Path) -> None:
+def test_card_baselines(folder: Path) -> None:
     counts = get_config("query-count").table("test")["answer"].to_pylist()
     always, most = counts.count(10) / len(counts), Counter(counts).most_common(1)[0][1] / len(counts)
     assert f"| `test` | 1,400 | {always:.2%} | {most:.2%} |" in section(folder, "query-count")
     right = total = 0
     for text in get_config("flipflop", **SMALL).table("val_dense")["text"].to_pylist():
-        reads = [place for place in range(0, 512, 2) if text[place] == "r"]
-        right, total = right + sum(text[place - 1] == text[place + 1] for place in reads), total + len(reads)
+        reads = [position for position in range(0, 512, 2) if text[position] == "r"]
+        right, total = right + sum(text[position - 1] == text[position + 1] for position in reads), total + len(reads)
     assert f"| `val_dense` | 200 | 50.00% | {right / total:.2%} |" in section(folder, "flipflop")
     facts = get_config("capitals").table("test").to_pylist()
     best = Counter()
@@ -115,9 +118,9 @@ def test_histograms(folder: Path, config: TextConfig, split: str) -> None:
     labels = [bar.find(f"{space}title").text for bar in drawing.iter(f"{space}rect")]
     gaps: Counter[int] = Counter()
     for text in config.table(split)["text"].to_pylist():
-        for place in range(0, len(text), 2):
-            if text[place] == "r":
-                gaps[(place - text.rindex("w", 0, place)) // 2] += 1
+        for position in range(0, len(text), 2):
+            if text[position] == "r":
+                gaps[(position - text.rindex("w", 0, position)) // 2] += 1
     expected = []
     for low, high in [(1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64), (65, 128), (129, 255)]:
         share = sum(count for gap, count in gaps.items() if low <= gap <= high) / gaps.total()
@@ -126,7 +129,7 @@ def test_histograms(folder: Path, config: TextConfig, split: str) -> None:
     assert f"{gaps.total():,} reads" in "".join(drawing.itertext())
 
 
-def test_every_test_split_is_a_task(folder: Path) -> None:
+def test_eval_yaml_tasks(folder: Path) -> None:
     content = yaml.safe_load((folder / "eval.yaml").read_text(encoding="utf-8"))
     assert set(content) == {"name", "description", "evaluation_framework", "tasks"}
     tasks = [(task["id"], task["config"], task["split"]) for task in content["tasks"]]
@@ -135,7 +138,7 @@ def test_every_test_split_is_a_task(folder: Path) -> None:
     ]
 
 
-# A model that is right on the even rows, in the ways models write an answer, and nearly right on the odd ones.
+# A scripted model: right answers in several formats on even rows, wrong or badly formatted answers on odd rows.
 INSPECT = """
 import json, sys
 from pathlib import Path
@@ -153,31 +156,31 @@ for name in ["flipflop-prose", "query-count", "most-frequent", "letters", "arith
     ]
     wrong = ["ANSWER: {}0", "{}", "ANSWER: {} or so", "The answer is {}", "ANSWER: {}ia", ""]
     def reply(messages, tools, tool_choice, config):
-        asked = messages[-1].text
+        prompt = messages[-1].text
         question = lambda row: row.get("demonstration", "") + "\\n\\n" + row.get("question", row.get("prompt"))
-        (row,) = (row for row in rows if ("\\n\\n" + asked).find(question(row) + "\\n\\nThe last line") >= 0)
-        ways = right if row["id"] % 2 == 0 else wrong
-        text = ways[row["id"] // 2 % len(ways)].format(row["answer"])
+        (row,) = (row for row in rows if ("\\n\\n" + prompt).find(question(row) + "\\n\\nThe last line") >= 0)
+        formats = right if row["id"] % 2 == 0 else wrong
+        text = formats[row["id"] // 2 % len(formats)].format(row["answer"])
         output = ModelOutput.from_content("mockllm/model", text)
-        output.usage = ModelUsage()  # or the framework fetches a tokenizer to count
+        output.usage = ModelUsage()  # otherwise the framework downloads a tokenizer to count tokens
         return output
     model = get_model("mockllm/model", custom_outputs=reply, memoize=False)
     (log,) = eval(f"hf/org/fflm/{name}.test", model=model, limit=limit, display="none", log_dir=sys.argv[1])
     assert log.status == "success", log.error.message
     scored[name] = [sample.scores["pattern"].value for sample in log.samples]
 logs = eval("hf/org/fflm", model="mockllm/model", limit=0, display="none", log_dir=sys.argv[1])
-whole = [log.eval.task.rpartition("/")[2] for log in logs]
-asked = []
-model = get_model("mockllm/model", custom_outputs=lambda *given: asked.append(given), memoize=False)
+task_names = [log.eval.task.rpartition("/")[2] for log in logs]
+calls = []
+model = get_model("mockllm/model", custom_outputs=lambda *arguments: calls.append(arguments), memoize=False)
 (log,) = eval("hf/org/fflm/flipflop.val", model=model, limit=2, display="none", log_dir=sys.argv[1])
-refusal = [log.status, log.error and log.error.message, len(asked)]
-Path(sys.argv[2]).write_text(json.dumps([scored, whole, refusal]), encoding="utf-8")
+failure = [log.status, log.error and log.error.message, len(calls)]
+Path(sys.argv[2]).write_text(json.dumps([scored, task_names, failure]), encoding="utf-8")
 """
 
 
 @pytest.mark.slow("fflm_data")
-def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
-    """By the road of the Hub's evaluations: eval.yaml of a repository, its rows, the framework's own scorers."""
+def test_inspect_ai_runs_questions(folder: Path, tmp_path: Path) -> None:
+    """End to end as on the Hub: eval.yaml and rows of a repository, scorers of inspect-ai."""
     with Hub(tmp_path / "hub") as hub:
         hub.add_repository("dataset", "org/fflm", folder)
         result = subprocess.run(
@@ -186,48 +189,48 @@ def test_inspect_runs_the_questions(folder: Path, tmp_path: Path) -> None:
             cwd=tmp_path, capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
     assert result.returncode == 0, result.stderr[-1500:]
-    scored, whole, refusal = json.loads((tmp_path / "scored").read_text(encoding="utf-8"))
+    scored, task_names, failure = json.loads((tmp_path / "scored").read_text(encoding="utf-8"))
     assert scored == dict.fromkeys([name for name in CONFIGS if name not in TEXTS], ["C", "I"] * 15)
-    assert whole == [name for name in NAMES if name != "flipflop.train"]
-    assert refusal[0] == "error" and "requires samples with choices" in refusal[1] and refusal[2] == 0
+    assert task_names == [name for name in NAMES if name != "flipflop.train"]
+    assert failure[0] == "error" and "requires samples with choices" in failure[1] and failure[2] == 0
 
 
 PATTERN = write_eval_yaml([get_config("letters")])
 
 
-def taken(text: str) -> str | None:
-    """What inspect-ai's scorer compares of a reply."""
+def extract_answer(text: str) -> str | None:
+    """Returns the part of an output that the scorer of inspect-ai compares."""
     pattern = yaml.safe_load(PATTERN)["tasks"][0]["scorers"][0]["args"]["pattern"]
-    found = re.search(pattern, text)
-    return found[1] if found else None
+    match = re.search(pattern, text)
+    return match[1] if match else None
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [
         "42", "42!", "(42).", "[42]", "42?", "42:", "**42**?", "42?!", "42...", "42\u2026", "42 :", "42\uff1f",
         "42\uff01", "42\u3002", "\"42\"?", "\\boxed{42}:", "$42$?", "`42`:", "42;", "(42)?", "42 \n\n",
     ],
 )  # fmt: skip
-def test_signs_around_an_answer_are_not_part_of_it(said: str) -> None:
-    assert taken(f"Let me see: 7?\nANSWER: {said}") == "42"
+def test_pattern_strips_punctuation(answer: str) -> None:
+    assert extract_answer(f"Let me see: 7?\nANSWER: {answer}") == "42"
 
 
 @pytest.mark.parametrize(
-    "said", ["42 or 43?", "42%", "42+", "~42", "4.2", "-42", "42 r's", "42/7", "<42", "42-43", "x42"]
+    "answer", ["42 or 43?", "42%", "42+", "~42", "4.2", "-42", "42 r's", "42/7", "<42", "42-43", "x42"]
 )
-def test_what_is_no_bare_number_is_not_taken_as_one(said: str) -> None:
-    assert taken(f"ANSWER: {said}") != "42"
+def test_pattern_keeps_other_text(answer: str) -> None:
+    assert extract_answer(f"ANSWER: {answer}") != "42"
 
 
-def test_no_answer_is_negative_so_that_no_minus_is_compared() -> None:
+def test_answers_are_not_negative() -> None:
     for name in ("query-count", "most-frequent", "letters", "arithmetic"):
         assert min(get_config(name).table("test")["answer"].to_pylist()) >= 0
-    assert (taken("ANSWER: -5?"), taken("ANSWER: \u22125")) == ("-5", "\u22125")
+    assert (extract_answer("ANSWER: -5?"), extract_answer("ANSWER: \u22125")) == ("-5", "\u22125")
 
 
 @pytest.mark.parametrize("fill", ["_", "*", '"', " ", "$"])
-def test_a_reply_that_never_ends_is_soon_scored(fill: str) -> None:
+def test_pattern_is_fast_on_long_output(fill: str) -> None:
     task = yaml.safe_load(write_eval_yaml([get_config("letters")]))["tasks"][0]
     pattern = task["scorers"][0]["args"]["pattern"]
     assert re.search(pattern, "ANSWER: " + fill * 100_000 + "is x?\nok?") is None

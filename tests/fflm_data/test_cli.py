@@ -1,4 +1,4 @@
-"""`fflm-data` as a user types it."""
+"""The command line `fflm-data`."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ from fflm_data.manifest import Manifest
 from tests.conftest import Run, refused
 
 
-def test_built_folder_loads_as_the_same_rows(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_folder_loads_generated_rows(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     result = cli("fflm-data", "build", "folder")
     assert result.returncode == 0, result.stderr
@@ -40,7 +40,7 @@ def test_build_with_parameters(cli: Run, tmp_path: Path) -> None:
     assert '"vocabularies": [2, 3]' in card and "| `test` | 16 |" in card and "flipflop/" not in card
 
 
-def test_parameters_of_one_config_among_several(cli: Run, tmp_path: Path) -> None:
+def test_build_with_parameters_per_config(cli: Run, tmp_path: Path) -> None:
     result = cli(
         "fflm-data", "build", "two", "--config", "letters", "--config", "arithmetic",
         "--set", "letters.words_per_cell=2", "--set", "arithmetic.digits=5,6", "--set", "seed=9",
@@ -52,19 +52,19 @@ def test_parameters_of_one_config_among_several(cli: Run, tmp_path: Path) -> Non
     )  # fmt: skip
 
 
-def test_both_commands_say_the_version_of_the_package(cli: Run) -> None:
+def test_version_option(cli: Run) -> None:
     setup = ConfigParser()
     setup.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
     module, _, name = setup["metadata"]["version"].removeprefix("attr: ").rpartition(".")
     built = getattr(import_module(module), name)
     for program in ("fflm-data", "harness"):
-        done = cli(program, "--version")
-        assert (done.returncode, done.stdout, done.stderr) == (0, f"fflm {built}\n", "")
+        result = cli(program, "--version")
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"fflm {built}\n", "")
 
 
 def test_list_and_show(cli: Run) -> None:
     listed = cli("fflm-data", "list").stdout
-    assert all(name in listed for name in CONFIGS) and "flipflop-train" in listed and "without end" in listed
+    assert all(name in listed for name in CONFIGS) and "flipflop-train" in listed and "train infinite" in listed
     shown = cli("fflm-data", "show", "letters", "--rows", "1").stdout
     assert '"id": 7' not in cli("fflm-data", "show", "flipflop-train", "--rows", "2", "--set", "length=32").stdout
     assert '"word": "strawberry"' in shown and "words_per_cell = 100" in shown
@@ -79,19 +79,19 @@ def test_list_and_show(cli: Run) -> None:
         (["show", "flipflop", "--set", "length"], "sets nothing"),
         (["show", "letters", "--set", "name=5"], "letters has no parameter 'name'"),
         (["show", "letters", "--rows", "-1"], "stop=-1"),
-        (["build", "."], "there already"),
+        (["build", "."], "already exists"),
         (["build"], "FOLDER"),
-        (["build", "new", "--config", "flipflop-train"], "has no end"),
+        (["build", "new", "--config", "flipflop-train"], "is an infinite stream"),
         (["build", "new", "--set", "repeats=4"], "flipflop has no parameter 'repeats'"),
-        (["build", "new", "--set", "numbers.length=64"], "--set numbers.length=64 is for numbers"),
+        (["build", "new", "--set", "numbers.length=64"], "--set numbers.length=64 names no selected config"),
     ],
 )
-def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_error_messages(cli: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "something").touch()
     assert message in refused(cli("fflm-data", *arguments))
 
 
-# A test run in the background ignores interrupts, and so would its children.
+# Background processes ignore SIGINT, and child processes inherit this.
 MAIN = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -101,9 +101,11 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path, number: signal.Signals) -> None:
-    asked = ["build", "half", "--config", "flipflop", "--set", "train_rows=5000000"]
-    process = subprocess.Popen([sys.executable, "-c", MAIN, *asked], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+def test_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path, number: signal.Signals) -> None:
+    arguments = ["build", "half", "--config", "flipflop", "--set", "train_rows=5000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".half.*/half/flipflop/*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -119,7 +121,7 @@ def test_an_interrupted_build_leaves_no_folder(cli: Run, tmp_path: Path, number:
     ]  # fmt: skip
 
 
-def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+def test_closed_pipe_is_silent(tmp_path: Path) -> None:
     command = f"{sys.executable} -m fflm_data.cli show flipflop --rows 3000 | head -1"
     result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.stdout.count("\n"), result.stderr) == (1, "")

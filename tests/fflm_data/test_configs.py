@@ -1,4 +1,4 @@
-"""What holds for every config: the same rows from anywhere, none shared, every change of data deliberate."""
+"""Properties of every config: reproducible rows, distinct seeds and splits, golden hashes."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from fflm_data import CONFIGS, ParameterError, get_config
 
 EVERY_SPLIT = [(name, split) for name in CONFIGS for split in get_config(name).splits()]
 
-# SHA-256 of the first 50 rows. A change here is a change of the data: raise GENERATOR_VERSION with it.
+# SHA-256 of the first 50 rows. If a hash changes, the data changes: increase GENERATOR_VERSION.
 GOLDEN = {
     ("flipflop", "train"): "083071076db482f160a88060506c1bc59b143ee990a4688494abf4391b8770be",
     ("flipflop", "val"): "cc27afd91ec58f2faa481f5aadfddccade26f7c5fd25b605e55d3cc43a44876f",
@@ -72,15 +72,15 @@ def test_columns(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
-def test_any_slice_is_the_same_rows(name: str, split: str) -> None:
+def test_slices_are_consistent(name: str, split: str) -> None:
     config = get_config(name)
-    whole = config.table(split, 0, 1100)
+    table = config.table(split, 0, 1100)
     for start, stop in [(0, 1), (13, 15), (990, 1030), (1023, 1100)]:
-        assert config.table(split, start, stop).equals(whole.slice(start, min(stop, whole.num_rows) - start))
+        assert config.table(split, start, stop).equals(table.slice(start, min(stop, table.num_rows) - start))
 
 
 @pytest.mark.parametrize(("name", "split"), EVERY_SPLIT)
-def test_seeds_share_no_row(name: str, split: str) -> None:
+def test_seeds_have_different_rows(name: str, split: str) -> None:
     def rows(seed: int) -> list[str]:
         columns = [column for column in get_config(name).schema.names if column not in ("id", "answer")]
         table = get_config(name, seed=seed).table(split, 0, 1000).select(columns)
@@ -88,7 +88,7 @@ def test_seeds_share_no_row(name: str, split: str) -> None:
 
     ours, neighbours = rows(42), rows(43)
     assert len(set(ours)) >= 0.95 * len(ours)
-    # Lists are finite: a word and letter, or a fact, may come again by chance, and strawberry always does.
+    # Word lists and facts are finite: rows can coincide by chance, and strawberry is always included.
     by_chance = {
         "letters": 0.25,
         "query-count": 0.05,
@@ -101,7 +101,7 @@ def test_seeds_share_no_row(name: str, split: str) -> None:
     assert sum(a == b for a, b in zip(ours, neighbours, strict=True)) <= 0.01 * len(ours)
 
 
-def test_splits_and_distributions_share_no_row() -> None:
+def test_splits_and_distributions_are_disjoint() -> None:
     rows: list[str] = []
     for p_ignore in (0.8, 0.9):
         config = get_config("flipflop", p_ignore=p_ignore, seed=0)
@@ -111,7 +111,7 @@ def test_splits_and_distributions_share_no_row() -> None:
     assert len(set(rows)) == len(rows) == 6000
 
 
-def test_same_distribution_however_it_is_written() -> None:
+def test_equivalent_parameters_give_same_rows() -> None:
     short, long = get_config("flipflop", p_ignore=0.8), get_config("flipflop", p_write=0.1, p_read=0.1)
     assert short.table("val").equals(long.table("val"))
 
@@ -133,7 +133,7 @@ def test_same_distribution_however_it_is_written() -> None:
         ("flipflop", {"length": 4, "symbols": 512}, "length=4"),
         ("flipflop", {"length": 64, "symbols": 200, "p_write": 0, "p_read": 1}, "p_read smaller than 1"),
         ("flipflop-prose", {"p_ignore": 0.9}, "lengths=10"),
-        ("flipflop-prose", {"lengths": [10, 10]}, "repetition"),
+        ("flipflop-prose", {"lengths": [10, 10]}, "duplicates"),
         ("flipflop", {"p_write": 0.0, "p_read": 1.0}, "p_read smaller than 1"),
         ("flipflop", {"p_write": 0.01, "p_read": 0.98, "train_rows": 0}, "p_read smaller than 0.98"),
         ("flipflop-train", {"p_write": 0.01, "p_read": 0.98}, "p_read smaller than 0.98"),
@@ -153,36 +153,36 @@ def test_same_distribution_however_it_is_written() -> None:
         ("flipflop-prose", {"rows_per_length": 0}, "rows_per_length=0"),
         ("flipflop-train", {"p_ignore": []}, "p_ignore=()"),
         ("flipflop-train", {"p_ignore": [0.8, 1.2]}, "p_ignore=1.2"),
-        ("flipflop-train", {"p_write": [0.1, 0.2], "p_read": 0.1}, "lists of one length"),
-        ("flipflop-train", {"p_write": [0.1, 0.2], "p_read": [0.1]}, "lists of one length"),
+        ("flipflop-train", {"p_write": [0.1, 0.2], "p_read": 0.1}, "lists of equal length"),
+        ("flipflop-train", {"p_write": [0.1, 0.2], "p_read": [0.1]}, "lists of equal length"),
         ("flipflop-train", {"shards": 0}, "shards=0"),
         ("arithmetic", {"digits": [2]}, "digits=2"),
         ("arithmetic", {"digits": [18]}, "digits=18"),
-        ("arithmetic", {"digits": [4, 4]}, "repetition"),
+        ("arithmetic", {"digits": [4, 4]}, "duplicates"),
         ("arithmetic", {"largest": 9}, "largest=9"),
         ("arithmetic", {"rows_per_cell": 5071}, "rows_per_cell=5071"),
         ("capitals", {"relations": ["river"]}, "relations='river'"),
         ("capitals", {"prefixes": 7}, "prefixes=7"),
         ("flipflop", {"seed": -1}, "seed=-1"),
         ("flipflop", {"val_rows": True}, "val_rows=True"),
-        ("flipflop", dict.fromkeys(["train_rows", "val_rows", "val_sparse_rows", "val_dense_rows"], 0), "above 0"),
+        ("flipflop", dict.fromkeys(["train_rows", "val_rows", "val_sparse_rows", "val_dense_rows"], 0), "at least 1"),
         ("query-count", {"vocabularies": [1]}, "vocabularies=1"),
         ("query-count", {"vocabularies": []}, "vocabularies=()"),
-        ("query-count", {"vocabularies": [5, 5]}, "repetition"),
+        ("query-count", {"vocabularies": [5, 5]}, "duplicates"),
         ("most-frequent", {"repeats": 0}, "repeats=0"),
         ("letters", {"words_per_cell": 324}, "from 1 to 323"),
         ("letters", {"colour": 1}, "no parameter 'colour'"),
         ("nothing", {}, "there is no config 'nothing'"),
     ],
 )
-def test_bad_values_are_named(name: str, parameters: dict[str, object], message: str) -> None:
+def test_invalid_parameters(name: str, parameters: dict[str, object], message: str) -> None:
     with pytest.raises(ParameterError, match=None) as error:
         get_config(name, **parameters)
     assert message in str(error.value)
     assert isinstance(error.value, ValueError)
 
 
-def test_numpy_numbers_are_numbers() -> None:
+def test_numpy_parameters() -> None:
     ours = get_config("flipflop", length=np.int64(64), p_ignore=np.float64(0.5), seed=np.int32(3))
     assert ours == get_config("flipflop", length=64, p_ignore=0.5, seed=3)
     assert ours.fingerprint() == get_config("flipflop", length=64, p_ignore=0.5, seed=3).fingerprint()
@@ -194,7 +194,7 @@ def test_configs_are_frozen() -> None:
         get_config("flipflop").length = 4  # type: ignore[attr-defined]
 
 
-def test_another_process_locale_and_time_zone_change_nothing() -> None:
+def test_rows_do_not_depend_on_environment() -> None:
     code = (
         "import hashlib, json; from fflm_data import get_config\n"
         "rows = [get_config(n).table(s, 0, 50).to_pylist() for n, s in " + repr(EVERY_SPLIT) + "]\n"
@@ -202,9 +202,9 @@ def test_another_process_locale_and_time_zone_change_nothing() -> None:
     )
     environment = os.environ | {"LC_ALL": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "7"}
     output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert output.stdout.strip() == repr([GOLDEN[place] for place in EVERY_SPLIT])
+    assert output.stdout.strip() == repr([GOLDEN[key] for key in EVERY_SPLIT])
 
 
-def test_whole_probabilities_are_floats() -> None:
+def test_integer_probabilities_are_floats() -> None:
     assert get_config("flipflop", p_ignore=1).fingerprint() == get_config("flipflop", p_ignore=1.0).fingerprint()
     assert get_config("flipflop-train", p_ignore=[1, 0]).parameters()["p_ignore"] == [1.0, 0.0]

@@ -1,4 +1,4 @@
-"""Counts recomputed by collections.Counter from the questions themselves."""
+"""Counts, recomputed with collections.Counter from the questions."""
 
 import re
 from collections import Counter
@@ -32,7 +32,7 @@ def test_most_frequent() -> None:
         assert "query" not in row
 
 
-def test_cells_are_balanced_from_the_first_row_on() -> None:
+def test_cells_are_balanced() -> None:
     first = [(row["vocabulary"], row["control"]) for row in QUERIES[:14]]
     assert first == [(size, control) for size in (2, 5, 10, 20, 50, 100, 200) for control in (False, True)]
     assert set(Counter((row["vocabulary"], row["control"]) for row in QUERIES).values()) == {100}
@@ -40,7 +40,7 @@ def test_cells_are_balanced_from_the_first_row_on() -> None:
 
 @pytest.mark.parametrize("control", [False, True])
 @pytest.mark.parametrize("size", [2, 5, 10, 20, 50, 100, 200])
-def test_expected_count_does_not_depend_on_the_vocabulary(size: int, control: bool) -> None:
+def test_expected_count_is_independent_of_vocabulary(size: int, control: bool) -> None:
     counts = [row["answer"] for row in QUERIES if (row["vocabulary"], row["control"]) == (size, control)]
     deviation = (10 * (1 - 1 / size) / len(counts)) ** 0.5
     assert abs(sum(counts) / len(counts) - 10) <= 4 * deviation
@@ -65,7 +65,7 @@ def test_letters_are_balanced() -> None:
     assert len(set(words)) == len(words) and set(words) <= set(english())
 
 
-def test_an_absent_letter_is_no_rarer_than_one_asked_for() -> None:
+def test_absent_letters_are_as_common() -> None:
     def share_of_common_letters(answers: set[int]) -> float:
         letters = [row["letter"] for row in LETTERS if row["stratum"] == "english" and row["answer"] in answers]
         return sum(letter in "eaiosnrtl" for letter in letters) / len(letters)
@@ -73,7 +73,7 @@ def test_an_absent_letter_is_no_rarer_than_one_asked_for() -> None:
     assert abs(share_of_common_letters({0}) - share_of_common_letters({1, 2, 3, 4})) < 0.15
 
 
-def test_largest_letters_set() -> None:
+def test_largest_words_per_cell() -> None:
     config = get_config("letters", words_per_cell=323)
     assert set(Counter((row["stratum"], row["answer"]) for row in config.table("test").to_pylist()).values()) == {323}
 

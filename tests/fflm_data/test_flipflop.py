@@ -1,4 +1,4 @@
-"""Flip-flop strings against a checker that shares no code with the generator."""
+"""Flip-flop strings, validated by an oracle that shares no code with the generator."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ from fflm_data.flipflop import (
     sample,
     validate,
 )
-from fflm_data.flipflop.distributions import collision
+from fflm_data.flipflop.distributions import collision_probability
 
 CONFIG = FlipFlop()
 # Expected reads and standard deviations over the full splits.
@@ -29,27 +29,27 @@ READS = {"val": (26_400, 151), "val_sparse": (354_000, 501), "val_dense": (345_9
 
 
 def illegal(text: str, symbols: str = "01") -> str:
-    """Why a string is not a flip-flop string, read one character at a time; "" if it is one."""
+    """Returns why a string is not a flip-flop string, reading one character at a time; "" if it is legal."""
     if len(text) < 4 or len(text) % 2:
         return "length"
-    held = ""
-    for place in range(0, len(text), 2):
-        instruction, symbol = text[place], text[place + 1]
+    latest = ""
+    for position in range(0, len(text), 2):
+        instruction, symbol = text[position], text[position + 1]
         if instruction not in "wri" or symbol not in symbols:
             return "alphabet"
-        if place == 0 and instruction != "w":
+        if position == 0 and instruction != "w":
             return "first"
-        if place == len(text) - 2 and instruction != "r":
+        if position == len(text) - 2 and instruction != "r":
             return "last"
         if instruction == "w":
-            held = symbol
-        if instruction == "r" and symbol != held:
+            latest = symbol
+        if instruction == "r" and symbol != latest:
             return "glitch"
     return ""
 
 
 @pytest.mark.parametrize("split", CONFIG.splits())
-def test_every_string_is_legal(split: str) -> None:
+def test_strings_are_legal(split: str) -> None:
     texts = CONFIG.table(split, 0, 3000)["text"].to_pylist()
     assert {len(text) for text in texts} == {512}
     assert [text for text in texts if illegal(text)] == []
@@ -63,7 +63,7 @@ def test_symbols_and_length() -> None:
 
 
 @pytest.mark.parametrize("split", READS)
-def test_read_counts_of_the_full_splits(split: str) -> None:
+def test_number_of_reads_of_full_splits(split: str) -> None:
     expected, deviation = READS[split]
     count = 0
     for start in range(0, CONFIG.rows(split), 10_000):
@@ -80,12 +80,12 @@ def test_frequencies(split: str, p: tuple[float, float]) -> None:
     for instruction, probability in zip("wri", (*p, 1 - sum(p)), strict=True):
         deviation = math.sqrt(len(inner) * probability * (1 - probability))
         assert abs(inner.count(instruction) - len(inner) * probability) <= 3 * deviation
-    free = "".join(text[place + 1] for text in texts for place in range(0, 512, 2) if text[place] != "r")
+    free = "".join(text[position + 1] for text in texts for position in range(0, 512, 2) if text[position] != "r")
     assert abs(free.count("1") - len(free) / 2) <= 3 * math.sqrt(len(free) / 4)
 
 
-def test_independence_of_neighbours() -> None:
-    """Instruction and symbol, and symbols a place apart, are uncorrelated: they come from one 64-bit draw each."""
+def test_draws_are_uncorrelated() -> None:
+    """Instruction and symbol of one 64-bit draw are uncorrelated, and so are neighbouring draws."""
     ids = sample(FFL(512, 0.3, 0.0), 2000)
     written, symbol = ids[:, 2:-2:2] == 0, ids[:, 3:-2:2] == 4
     pairs = written.size
@@ -94,7 +94,7 @@ def test_independence_of_neighbours() -> None:
         assert abs(correlation) < 4 / math.sqrt(pairs)
 
 
-def test_arrays_are_the_rows_of_the_data_set() -> None:
+def test_sample_matches_config_rows() -> None:
     for split in CONFIG.splits():
         ids = sample(CONFIG.distribution(split), 30, split=split, start=1010 if CONFIG.rows(split) > 1040 else 900)
         start = 1010 if CONFIG.rows(split) > 1040 else 900
@@ -103,30 +103,30 @@ def test_arrays_are_the_rows_of_the_data_set() -> None:
         assert np.array_equal(encode(table["text"]), ids)
 
 
-def test_reads_against_a_walk() -> None:
+def test_reads_match_oracle() -> None:
     texts = CONFIG.table("val_dense", 0, 50)["text"].to_pylist() + CONFIG.table("val_sparse", 0, 50)["text"].to_pylist()
-    walked = []
+    expected = []
     for row, text in enumerate(texts):
         written = 0
-        for place in range(0, len(text), 2):
-            if text[place] == "w":
-                written = place
-            if text[place] == "r":
-                walked.append((row, place + 1, int(text[written + 1]), (place - written) // 2))
+        for position in range(0, len(text), 2):
+            if text[position] == "w":
+                written = position
+            if text[position] == "r":
+                expected.append((row, position + 1, int(text[written + 1]), (position - written) // 2))
     ids = encode(texts)
-    found = reads(ids)
-    assert list(zip(*(column.tolist() for column in found), strict=True)) == walked
-    assert np.array_equal(found.answer_id, ids[found.row, found.position])
-    assert found.answer_id.dtype == ids.dtype
+    actual = reads(ids)
+    assert list(zip(*(column.tolist() for column in actual), strict=True)) == expected
+    assert np.array_equal(actual.answer_id, ids[actual.row, actual.position])
+    assert actual.answer_id.dtype == ids.dtype
 
 
 @pytest.mark.parametrize("symbols", [2, 10, 253, 254, 512])
-def test_the_ids_of_answers_are_those_of_the_strings(symbols: int) -> None:
-    """Where answer is 0, 1, ..., ids begin after the instructions; in bytes and in what does not fit them."""
+def test_answer_ids(symbols: int) -> None:
+    """`answer` begins at 0, `answer_id` after the ids of the instructions; for uint8 and uint16 ids."""
     ids = sample(FFL(256, 0.3, 0.3, symbols), 64)
-    found = reads(ids)
-    assert np.array_equal(found.answer_id, ids[found.row, found.position])
-    assert int(found.answer_id.max()) == symbols + 2 and not np.array_equal(found.answer_id, found.answer)
+    actual = reads(ids)
+    assert np.array_equal(actual.answer_id, ids[actual.row, actual.position])
+    assert int(actual.answer_id.max()) == symbols + 2 and not np.array_equal(actual.answer_id, actual.answer)
 
 
 @pytest.mark.parametrize(
@@ -135,26 +135,26 @@ def test_the_ids_of_answers_are_those_of_the_strings(symbols: int) -> None:
         ("w0i1w1r0", "latest write"),
         ("r0i1w1r1", "first instruction"),
         ("w0i1w1i1", "last instruction"),
-        ("0wi1r1", "instruction (w, r or i) was expected at instruction 0"),
+        ("0wi1r1", "expected an instruction (w, r or i) at instruction 0"),
         ("w0i11wr1", "7 instructions and symbols"),
         ("w0iir0r0", "data symbol"),
         ("w0r", "even number of at least 4"),
         ("w0x1r0", "'x' at character 2"),
     ],
 )
-def test_foreign_strings_are_refused(text: str, reason: str) -> None:
+def test_validate_rejects_illegal_strings(text: str, reason: str) -> None:
     assert illegal(text)
     with pytest.raises(ValueError, match="row 1") as error:
         validate(["w0i1i0r0", text])
     assert reason in str(error.value)
 
 
-def test_a_legal_foreign_string_passes() -> None:
+def test_validate_accepts_legal_strings() -> None:
     validate(["w0i1i0r0", "w1r1"])
 
 
-def test_encoding_keeps_to_one_length() -> None:
-    with pytest.raises(ValueError, match="several lengths"):
+def test_encode_requires_equal_lengths() -> None:
+    with pytest.raises(ValueError, match="same length"):
         encode(["w0r0", "w0i0r0"])
     assert encode([]).shape == (0, 0)
 
@@ -165,15 +165,15 @@ def test_large_alphabets(symbols: int) -> None:
     ids = sample(ffl, 200)
     assert ids.dtype == (np.uint8 if symbols <= 253 else np.uint16)
     texts = decode(ids).to_pylist()
-    held, seen = 0, set()
+    latest, seen = 0, set()
     for row, text in enumerate(texts[:50]):
         pairs = re.findall(r"([wri])(\d+)", text)
         assert "".join(instruction + symbol for instruction, symbol in pairs) == text
         assert [len(pairs), pairs[0][0], pairs[-1][0]] == [150, "w", "r"]
-        for place, (instruction, symbol) in enumerate(pairs):
-            held = int(symbol) if instruction == "w" else held
-            assert instruction != "r" or int(symbol) == held
-            assert ids[row, 2 * place + 1] == 3 + int(symbol)
+        for position, (instruction, symbol) in enumerate(pairs):
+            latest = int(symbol) if instruction == "w" else latest
+            assert instruction != "r" or int(symbol) == latest
+            assert ids[row, 2 * position + 1] == 3 + int(symbol)
             seen.add(int(symbol))
     assert max(seen) == symbols - 1
     assert len(seen) == symbols or symbols > 500
@@ -181,43 +181,43 @@ def test_large_alphabets(symbols: int) -> None:
     validate(texts)
 
 
-def test_strings_of_large_alphabets_are_checked() -> None:
+def test_validate_large_alphabets() -> None:
     validate(["w17i203r17", "w0i511i1r0"])
     for text, reason in [("w17r18", "latest write"), ("w17i512r17", "'512' at character 4"), ("w017r17", "'017'")]:
         with pytest.raises(ValueError, match=reason):
             validate([text])
 
 
-def chance_of(text: str, ffl: FFL) -> float:
-    """The probability of a legal string, multiplied up one instruction at a time."""
+def probability_of(text: str, ffl: FFL) -> float:
+    """Returns the probability of a legal string, one instruction at a time."""
     share = {"w": ffl.p_write, "r": ffl.p_read, "i": 1 - ffl.p_write - ffl.p_read}
-    chance = 1.0
-    for place in range(0, len(text), 2):
-        inner = 0 < place < len(text) - 2
-        chance *= (share[text[place]] if inner else 1) * (1 if text[place] == "r" else 1 / ffl.symbols)
-    return chance
+    probability = 1.0
+    for position in range(0, len(text), 2):
+        inner = 0 < position < len(text) - 2
+        probability *= (share[text[position]] if inner else 1) * (1 if text[position] == "r" else 1 / ffl.symbols)
+    return probability
 
 
 def all_strings(length: int, symbols: int) -> list[str]:
     alphabet = "0123456789"[:symbols]
     parts = ["".join(pair) for pair in itertools.product("wri", alphabet)]
-    found = ("".join(pairs) for pairs in itertools.product(parts, repeat=length // 2))
-    return [text for text in found if not illegal(text, alphabet)]
+    candidates = ("".join(pairs) for pairs in itertools.product(parts, repeat=length // 2))
+    return [text for text in candidates if not illegal(text, alphabet)]
 
 
-def test_collision_against_all_strings() -> None:
-    one, other = FFL(8, 0.3, 0.2), FFL(8, 0.1, 0.6)
+def test_collision_probability_matches_enumeration() -> None:
+    first, second = FFL(8, 0.3, 0.2), FFL(8, 0.1, 0.6)
     strings = all_strings(8, 2)
-    assert sum(chance_of(text, one) for text in strings) == pytest.approx(1)
-    expected = sum(chance_of(text, one) * chance_of(text, other) for text in strings)
-    assert collision(one, other) == pytest.approx(expected)
-    both = Mixture((one, other))
-    mixed = sum((chance_of(text, one) + chance_of(text, other)) ** 2 / 4 for text in strings)
-    assert collision(both, both) == pytest.approx(mixed)
+    assert sum(probability_of(text, first) for text in strings) == pytest.approx(1)
+    expected = sum(probability_of(text, first) * probability_of(text, second) for text in strings)
+    assert collision_probability(first, second) == pytest.approx(expected)
+    mixture = Mixture((first, second))
+    expected = sum((probability_of(text, first) + probability_of(text, second)) ** 2 / 4 for text in strings)
+    assert collision_probability(mixture, mixture) == pytest.approx(expected)
 
 
 def test_mixture_and_piecewise_frequencies() -> None:
-    """Shares of writes: between strings for a mixture, between places for a piecewise distribution."""
+    """The share of writes varies between strings of a mixture, and between positions of a piecewise distribution."""
     parts = (FFL(400, 0.1, 0.1), FFL(400, 0.01, 0.01), FFL(400, 0.45, 0.45))
     writes = (sample(Mixture(parts), 6000)[:, 2:-2:2] == 0).mean(axis=1)
     counts = np.histogram(writes, bins=[0, 0.045, 0.25, 1])[0]
@@ -232,8 +232,8 @@ def test_mixture_and_piecewise_frequencies() -> None:
 
 
 @pytest.mark.parametrize(("length", "symbols"), [(10, 2), (12, 3), (18, 2), (24, 2), (64, 2), (254, 10)])
-def test_short_strings_belong_to_one_side(length: int, symbols: int) -> None:
-    """By construction: whatever the distribution and seed, no string is in train and in a test split."""
+def test_short_train_and_test_strings_are_disjoint(length: int, symbols: int) -> None:
+    """No string is in train and in a test split, for any distribution and seed."""
     train, test = set(), set()
     for seed, p_ignore in itertools.product((0, 1), (0.6, 0.5, 0.3) if length < 18 else (0.8, 0.98, 0.3)):
         ffl = FFL.from_p_ignore(p_ignore, length, symbols)
@@ -245,8 +245,8 @@ def test_short_strings_belong_to_one_side(length: int, symbols: int) -> None:
         assert train | test == set(all_strings(10, 2))
 
 
-def test_no_test_row_in_a_train_split_or_stream() -> None:
-    """T = 512, some of the rows; tests/benchmarks/data.py looks at 10 million of the stream."""
+def test_train_rows_contain_no_test_row() -> None:
+    """Checks some rows with T = 512; tests/benchmarks/data.py checks 10 million rows of the stream."""
     held_out = {
         text for split in CONFIG.splits() if split != "train" for text in CONFIG.table(split)["text"].to_pylist()
     }
@@ -257,21 +257,21 @@ def test_no_test_row_in_a_train_split_or_stream() -> None:
     assert held_out.isdisjoint(decode(stream).to_pylist())
 
 
-def test_previous_symbol_guess_and_distances_of_a_split() -> None:
+def test_read_counts() -> None:
     config = get_config("flipflop", val_sparse_rows=200)
     counts, gaps, right = read_counts(config, "val_sparse"), Counter(), 0
     for text in config.table("val_sparse")["text"].to_pylist():
-        for place in (place for place in range(0, len(text), 2) if text[place] == "r"):
-            gaps[(place - text.rindex("w", 0, place)) // 2] += 1
-            right += text[place - 1] == text[place + 1]
+        for position in (position for position in range(0, len(text), 2) if text[position] == "r"):
+            gaps[(position - text.rindex("w", 0, position)) // 2] += 1
+            right += text[position - 1] == text[position + 1]
     assert {gap: count for gap, count in enumerate(counts.gaps.tolist()) if count} == gaps
     assert counts.reads == gaps.total()
     assert config.baselines("val_sparse") == {"chance": 0.5, "previous symbol": right / gaps.total()}
 
 
 @pytest.mark.parametrize(("length", "symbols"), [(16, 2), (20, 3), (40, 2), (250, 2)])
-def test_answers_are_even_on_either_side(length: int, symbols: int) -> None:
-    """Strings are dealt with all rotations of their symbols: no constant guess does better on short ones."""
+def test_answers_are_balanced_in_train_and_test(length: int, symbols: int) -> None:
+    """All rotations of the symbols of a string are on the same side, so constant predictions gain nothing."""
     for split in ("train", "val"):
         answers = sample(FFL.from_p_ignore(0.9, length, symbols), 30_000, split=split)[:, -1]
         counts = np.bincount(answers - 3, minlength=symbols)
@@ -280,7 +280,7 @@ def test_answers_are_even_on_either_side(length: int, symbols: int) -> None:
 
 @pytest.mark.parametrize(("length", "symbols"), [(512, 2), (8192, 2), (2**17, 3), (512, 512)])
 def test_successive_writes_are_independent(length: int, symbols: int) -> None:
-    """A legal string whose writes all say the same would pass every other test."""
+    """Legal strings whose writes all have the same symbol would pass every other test."""
     ids = sample(FFL(length, 0.5, 0.2, symbols), max(2, 2**19 // length))
     same = total = 0
     for row in ids:
@@ -292,7 +292,7 @@ def test_successive_writes_are_independent(length: int, symbols: int) -> None:
 
 
 @pytest.mark.parametrize("tail", [40, 300, 508])
-def test_the_tail_of_a_piecewise_string_has_its_length(tail: int) -> None:
+def test_piecewise_tail_length(tail: int) -> None:
     config = get_config("flipflop-piecewise", tail=tail, test_rows=4000)
     ids = encode(config.table("test")["text"])
     ignored = (ids[:, 0::2] == 2).mean(axis=0)
@@ -301,8 +301,8 @@ def test_the_tail_of_a_piecewise_string_has_its_length(tail: int) -> None:
     assert np.abs(ignored[border if border > 1 else 2 : -1] - 0.98).max() < 0.03
 
 
-def test_no_row_of_the_other_test_sets_is_in_the_stream() -> None:
-    """Prose and piecewise strings, against streams of their own distributions and lengths."""
+def test_stream_contains_no_prose_or_piecewise_row() -> None:
+    """Compares prose and piecewise strings with streams of their distributions and lengths."""
     prose, piecewise = get_config("flipflop-prose").table("test"), get_config("flipflop-piecewise").table("test")
     for length in (50, 100, 150, 200, 512):
         stream = get_config("flipflop-train", length=length, p_ignore=[0.6, 0.1, 0.98])
@@ -313,16 +313,16 @@ def test_no_row_of_the_other_test_sets_is_in_the_stream() -> None:
     assert short.isdisjoint(prose["text"].to_pylist())
 
 
-def test_row_after_row_draws_a_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     original = FlipFlop.block
-    monkeypatch.setattr(FlipFlop, "block", lambda *asked: drawn.append(asked[2]) or original(*asked))
+    monkeypatch.setattr(FlipFlop, "block", lambda *arguments: drawn.append(arguments[2]) or original(*arguments))
     config = get_config("flipflop", seed=77)
     rows = [config.table("train", row, row + 1)["text"][0].as_py() for row in range(1020, 1030)]
     assert (rows, drawn) == (config.table("train", 1020, 1030)["text"].to_pylist(), [0, 1])
 
 
-def test_rows_before_the_first_are_an_error() -> None:
+def test_negative_row_numbers_are_an_error() -> None:
     with pytest.raises(ValueError, match="start=-5"):
         CONFIG.table("train", -5, 3)
     with pytest.raises(ValueError, match="rows=-1"):

@@ -1,4 +1,4 @@
-"""The genuine `datasets` client on generated, streamed and built data."""
+"""The `datasets` library on generated and streamed data."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "empty")
 
 
-def test_default_in_a_fresh_process(tmp_path: Path) -> None:
+def test_load_default_config_in_new_process(tmp_path: Path) -> None:
     code = "import fflm_data; from datasets import load_dataset; print(load_dataset('fflm'))"
     environment = os.environ | {"HF_HOME": str(tmp_path / "home")}
     output = subprocess.run(
@@ -37,7 +37,7 @@ def test_default_in_a_fresh_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_rows_of_every_config(name: str) -> None:
+def test_load_every_config(name: str) -> None:
     parameters = SMALL if name == "flipflop" else {}
     config = get_config(name, **parameters)
     loaded, streamed = (
@@ -51,31 +51,31 @@ def test_rows_of_every_config(name: str) -> None:
         assert list(streamed[split]) == rows
 
 
-def test_processes_do_not_change_rows() -> None:
-    one = load_dataset("fflm", **SMALL)["train"]
-    two = load_dataset("fflm", num_proc=2, download_mode="force_redownload", **SMALL)["train"]
-    assert one.to_list() == two.to_list()
+def test_num_proc_does_not_change_rows() -> None:
+    single = load_dataset("fflm", **SMALL)["train"]
+    parallel = load_dataset("fflm", num_proc=2, download_mode="force_redownload", **SMALL)["train"]
+    assert single.to_list() == parallel.to_list()
 
 
-def test_parameters_have_their_own_cache() -> None:
+def test_cache_depends_on_parameters() -> None:
     kwargs = {"train_rows": 0, "val_rows": 20, "val_sparse_rows": 0, "val_dense_rows": 0}
-    plain = load_dataset("fflm", **kwargs)["val"]
+    default = load_dataset("fflm", **kwargs)["val"]
     longer = load_dataset("fflm", length=1024, **kwargs)["val"]
     sparser = load_dataset("fflm", p_ignore=0.95, **kwargs)["val"]
     assert {len(text) for text in longer["text"]} == {1024}
-    assert len({plain._fingerprint, longer._fingerprint, sparser._fingerprint}) == 3
-    assert len({tuple(data["text"]) for data in (plain, longer, sparser)}) == 3
-    assert load_dataset("fflm", **kwargs)["val"].to_list() == plain.to_list()
+    assert len({default._fingerprint, longer._fingerprint, sparser._fingerprint}) == 3
+    assert len({tuple(data["text"]) for data in (default, longer, sparser)}) == 3
+    assert load_dataset("fflm", **kwargs)["val"].to_list() == default.to_list()
 
 
-def test_files_in_the_working_directory_change_nothing(tmp_path: Path) -> None:
+def test_working_directory_is_ignored(tmp_path: Path) -> None:
     before = load_dataset("fflm", "letters")["test"]
     Path("train.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     after = load_dataset("fflm", "letters")["test"]
     assert after.cache_files == before.cache_files
 
 
-def test_bad_parameters_are_value_errors() -> None:
+def test_invalid_parameters() -> None:
     with pytest.raises(ValueError, match="length=7"):
         load_dataset("fflm", length=7)
     with pytest.raises(ValueError, match="no parameter 'size'"):
@@ -84,7 +84,7 @@ def test_bad_parameters_are_value_errors() -> None:
         load_dataset("fflm", "nothing")
 
 
-def test_configs_are_listed() -> None:
+def test_config_names() -> None:
     assert get_dataset_config_names("fflm") == [*CONFIGS, "flipflop-train"]
 
 

@@ -1,4 +1,4 @@
-"""The parameter space, searched by hypothesis: legal parameters give legal rows, illegal ones an error naming them."""
+"""Property tests of config parameters: valid ones give valid rows, invalid ones an error with the parameter name."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from fflm_data.facts import RELATIONS
 from fflm_data.flipflop import FIRST_SYMBOL, READ, WRITE, decode, encode
 from fflm_data.registry import STREAMS
 from tests.fflm_data.test_arithmetic import carries
-from tests.fflm_data.test_prose import follow
+from tests.fflm_data.test_prose import parse_story
 
 SEEDS = st.integers(0, 2**63 - 1)
 P = st.floats(0, 1)
@@ -25,23 +25,23 @@ SIZES = st.lists(st.integers(2, 60), min_size=1, max_size=4, unique=True)
 
 def legal_string(text: str, length: int, symbols: int) -> bool:
     pairs = re.findall(r"([wri])(0|[1-9]\d*)", text)
-    held = -1
+    latest = -1
     for instruction, symbol in pairs:
-        held = int(symbol) if instruction == "w" else held
-        if int(symbol) >= symbols or (instruction == "r" and int(symbol) != held):
+        latest = int(symbol) if instruction == "w" else latest
+        if int(symbol) >= symbols or (instruction == "r" and int(symbol) != latest):
             return False
     return "".join(map("".join, pairs)) == text and 2 * len(pairs) == length and pairs[0][0] + pairs[-1][0] == "wr"
 
 
 @st.composite
-def split_of_one(draw: st.DrawFn) -> dict[str, Any]:
+def instruction_probabilities(draw: st.DrawFn) -> dict[str, Any]:
     return draw(st.sampled_from([{"p_ignore": draw(P)}, {"p_write": draw(P), "p_read": draw(P)}, {}]))
 
 
 LEGAL: dict[str, Any] = {
     "flipflop": st.builds(
         lambda p, **rest: p | rest,
-        split_of_one(), length=EVEN, symbols=st.integers(2, 512), seed=SEEDS,
+        instruction_probabilities(), length=EVEN, symbols=st.integers(2, 512), seed=SEEDS,
         train_rows=COUNT, val_rows=COUNT, val_sparse_rows=COUNT, val_dense_rows=COUNT,
     ),
     "flipflop-piecewise": st.fixed_dictionaries(
@@ -75,7 +75,7 @@ LEGAL: dict[str, Any] = {
 
 
 def require_legal(name: str, parameters: dict[str, Any], row: dict[str, Any]) -> None:
-    """Fails unless a row is right, by an oracle that shares no code with the generator."""
+    """Validates a row with an oracle that shares no code with the generator."""
     if name in ("flipflop", "flipflop-piecewise"):
         assert legal_string(row["text"], parameters["length"], parameters["symbols"])
     elif name == "flipflop-train":
@@ -83,7 +83,7 @@ def require_legal(name: str, parameters: dict[str, Any], row: dict[str, Any]) ->
         assert legal_string(decode(ids)[0].as_py(), parameters["length"], parameters["symbols"])
         assert row["read_mask"][1::2] == (ids[0, 0::2] == READ).tolist() and not any(row["read_mask"][0::2])
     elif name == "flipflop-prose":
-        assert follow(row["question"].removesuffix(" Now, the light is"))[0] == row["answer"]
+        assert parse_story(row["question"].removesuffix(" Now, the light is"))[0] == row["answer"]
         assert legal_string(row["text"], row["length"], 2)
     elif name == "query-count":
         assert row["answer"] == sum(token == row["query"] for token in row["tokens"])
@@ -102,23 +102,23 @@ def require_legal(name: str, parameters: dict[str, Any], row: dict[str, Any]) ->
         assert row["relation"] in parameters["relations"] and row["answer"] not in row["prompt"].split()
 
 
-def test_every_config_is_searched() -> None:
+def test_all_configs_are_covered() -> None:
     assert set(LEGAL) == set(CONFIGS) | set(STREAMS)
 
 
 @pytest.mark.parametrize("name", LEGAL)
-def test_legal_parameters_give_legal_rows(name: str) -> None:
+def test_valid_parameters_give_valid_rows(name: str) -> None:
     @settings(max_examples=40, deadline=None)
     @given(LEGAL[name], st.integers(0, 10**6))
-    def search(parameters: dict[str, Any], far: int) -> None:
+    def search(parameters: dict[str, Any], first: int) -> None:
         try:
             config = get_config(name, **parameters)
         except ParameterError as error:
-            # Probabilities whose sum is above 1, tails longer than strings, strings too few for two sides.
-            assert any(key in str(error) for key in (*parameters, "the rows of all splits", "p_read"))
+            # Probabilities with a sum above 1, tails longer than the string, too few distinct strings.
+            assert any(key in str(error) for key in (*parameters, "the total number of rows", "p_read"))
             assume(False)
         for split, rows in config.splits().items():
-            start = max(0, min(far, rows - 5))
+            start = max(0, min(first, rows - 5))
             table = config.table(split, start, min(start + 5, rows))
             assert table.schema == config.schema
             assert table["id"].to_pylist() == list(range(start, min(start + 5, rows)))
@@ -136,7 +136,7 @@ WRONG = st.one_of(
 @pytest.mark.parametrize(
     ("name", "parameter"), [(name, parameter) for name in LEGAL for parameter in get_config(name).parameters()]
 )
-def test_illegal_values_are_named(name: str, parameter: str) -> None:
+def test_invalid_values_name_parameter(name: str, parameter: str) -> None:
     @settings(max_examples=15, deadline=None)
     @given(WRONG)
     def search(value: Any) -> None:
@@ -148,7 +148,7 @@ def test_illegal_values_are_named(name: str, parameter: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(LEGAL["flipflop"])
-def test_text_and_ids_are_the_same_rows(parameters: dict[str, Any]) -> None:
+def test_encode_decode_round_trip(parameters: dict[str, Any]) -> None:
     try:
         config = get_config("flipflop", **parameters)
     except ParameterError:

@@ -1,4 +1,4 @@
-"""Runs the parts of the check, each in a process and within a time of its own, and writes what they found.
+"""Runs the parts of the GPU check, each in a separate process with a time limit, and writes their results.
 
 python -m tests.gpu [PART ...] [--size full|small]     (tests/gpu/check.sh brings packages along)
 """
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def run_part(name: str, size: str, out: Path) -> str:
-    """One part in a process of its own; what it leaves running, or does in too long a time, is ended."""
+    """Runs one part in a separate process; kills it at the time limit, and processes that it leaves running."""
     known = Results(out).part(name)
     if known["status"] == PASSED and not known["not_measured"]:
         print(f"{name}: passed in an earlier call", flush=True)
@@ -76,7 +76,7 @@ def run_part(name: str, size: str, out: Path) -> str:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Kills a process with all that it has started: launchers give their workers sessions of their own."""
+    """Kills a process with all its descendants: workers of launchers have their own sessions."""
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process.pid)
         for one in [*parent.children(recursive=True), parent]:
@@ -86,12 +86,12 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def stop(number: int, frame: object) -> None:
-    """A signal to end ends what runs too, and keeps what there is."""
+    """Ends the running part on SIGTERM and keeps its results."""
     raise SystemExit(128 + number)
 
 
 def run_inside(name: str, size: str, out: Path) -> int:
-    """A part in this process."""
+    """Runs a part in this process."""
     with tempfile.TemporaryDirectory() as scratch:
         part = Part(name, size, out, Path(scratch))
         import_module(f"tests.gpu.{name}").check(part)
@@ -107,7 +107,7 @@ def unpack(out: Path) -> None:
 
 
 def pack(out: Path) -> None:
-    """The runs as one file: some machines give back few files."""
+    """Packs the runs into one file, since some machines return only few files."""
     if (runs := out / "runs").is_dir():
         with tarfile.open(out / RUNS, "w") as archive:
             archive.add(runs, "runs")

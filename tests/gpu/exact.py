@@ -1,4 +1,4 @@
-"""Part exact: what `harness eval` records of tiny models of many families, against plain passes over single sequences.
+"""Part exact: `harness eval` on tiny models of many families against plain passes over single sequences.
 
 float32: log-probabilities within 1e-5 (and the rounding of the table; of a model whose own rounding is coarser, within
 that), texts equal. bfloat16, float16: how far the same
@@ -57,7 +57,7 @@ HALVES = ("bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Apart:
-    """Differences of log-probabilities, in nats, by read and symbol; allowed: what a replay tolerates of each."""
+    """Differences of log-probabilities, in nats, by read and symbol; allowed: the tolerance of a replay."""
 
     off: Floats
     allowed: Floats
@@ -72,7 +72,7 @@ class Apart:
 
 
 def check(part: Part) -> None:
-    """Every family, then what all of them come to."""
+    """Every family, then a summary."""
     names = part.pick(FULL, SMALL)
     with ProcessPoolExecutor(part.pick(6, 1), get_context("spawn"), torch.set_num_threads, (1,)) as workers:
         todo = {name: workers.submit(family, name, part.scratch, part.pick(6, 3)) for name in part.open(names)}
@@ -82,16 +82,16 @@ def check(part: Part) -> None:
 
 
 def summary(part: Part, fewest: int) -> Figures:
-    """Of all families: how many are exact, and the largest differences in half precision."""
+    """The number of exact families, and the largest differences in half precision."""
     found = [figures for name, figures in part.figures.items() if name != "all"]
     assert len(found) >= fewest, f"{len(found)} families are exact, of at least {fewest}"
-    told: Figures = {"families": len(found), "float32 largest": max(one["float32 largest"] for one in found)}
+    totals: Figures = {"families": len(found), "float32 largest": max(one["float32 largest"] for one in found)}
     for dtype in HALVES:
-        told[f"{dtype} largest"] = max(one[f"{dtype} largest"] for one in found)
-        told[f"{dtype} rms"] = float(np.sqrt(np.mean([one[f"{dtype} rms"] ** 2 for one in found])))
-        told[f"{dtype} within tolerance"] = sum(one[f"{dtype} of tolerance"] <= 1 for one in found)
-        told[f"{dtype} from CPU within tolerance"] = sum(one[f"{dtype} from CPU, of tolerance"] <= 1 for one in found)
-    return told
+        totals[f"{dtype} largest"] = max(one[f"{dtype} largest"] for one in found)
+        totals[f"{dtype} rms"] = float(np.sqrt(np.mean([one[f"{dtype} rms"] ** 2 for one in found])))
+        totals[f"{dtype} within tolerance"] = sum(one[f"{dtype} of tolerance"] <= 1 for one in found)
+        totals[f"{dtype} from CPU within tolerance"] = sum(one[f"{dtype} from CPU, of tolerance"] <= 1 for one in found)
+    return totals
 
 
 def family(name: str, scratch: Path, rows: int) -> Figures:
@@ -146,30 +146,32 @@ def plain(model: Any, ids: list[int]) -> Floats:
 
 @torch.inference_mode()
 def own_rounding(model: Any, tokenizer: Any, run: Run) -> float:
-    """How far the model in float32 is from itself in float64, on a CPU, over the first text."""
+    """The difference between float32 and float64 of the model on a CPU over the first text."""
     job = run.jobs()[0]
     text = cast(ReadTask, job.task).texts(rows_of(run, job)[0])[0]
     ids, on_cpu = torch.tensor([tokenizer.encode(text)]), deepcopy(model).to("cpu")
-    said = [one(ids, use_cache=False).logits[0].double().log_softmax(-1) for one in (on_cpu, deepcopy(on_cpu).double())]
-    return float((said[0] - said[1]).abs().max())
+    logprobs = [
+        one(ids, use_cache=False).logits[0].double().log_softmax(-1) for one in (on_cpu, deepcopy(on_cpu).double())
+    ]
+    return float((logprobs[0] - logprobs[1]).abs().max())
 
 
 def rows_of(run: Run, job: Job) -> tuple[pa.Table, pa.Table]:
-    """The rows that were asked and what was recorded of them."""
+    """The rows of a job and their observations."""
     return job.config.table(job.split, 0, job.rows), pq.read_table(run.table(job))
 
 
 def reads_apart(model: Any, tokenizer: Any, run: Run) -> Apart:
-    """How far what was recorded of the first job, which is of reads, is from plain passes."""
+    """The difference of the recorded reads of the first job from plain passes."""
     job = run.jobs()[0]
     task = cast(ReadTask, job.task)
     rows, table = rows_of(run, job)
     symbols = [tokenizer.encode(f" {symbol}", add_special_tokens=False)[0] for symbol in task.symbols(job.config)]
-    said = [plain(model, tokenizer.encode(text)) for text in task.texts(rows)]
-    assert all(len(one) == LENGTH for one in said)  # a token for each symbol, so that positions are those of tokens
+    logprobs = [plain(model, tokenizer.encode(text)) for text in task.texts(rows)]
+    assert all(len(one) == LENGTH for one in logprobs)  # a token for each symbol, so that positions are those of tokens
     recorded = table["logprobs"].combine_chunks().flatten().to_numpy().reshape(-1, len(symbols)).astype(np.float64)
     places = zip(table["id"].to_pylist(), table["position"].to_pylist(), strict=True)
-    expected = np.array([said[row][position - 1] for row, position in places])
+    expected = np.array([logprobs[row][position - 1] for row, position in places])
     argmax = table["argmax"].to_numpy()
     behind = expected.max(axis=1) - expected[np.arange(len(argmax)), argmax]
     dtype = str(model.dtype).removeprefix("torch.")
@@ -180,8 +182,7 @@ def reads_apart(model: Any, tokenizer: Any, run: Run) -> Apart:
 
 
 def texts_alike(model: Any, tokenizer: Any, run: Run, tie: float) -> tuple[int, int]:
-    """How many texts of the second job are those of greedy plain passes, of those in which the most probable token is
-    always ahead by `tie`."""
+    """The number of outputs of the second job that equal greedy plain passes, among those without ties within `tie`."""
     job = run.jobs()[1]
     task = cast(CompletionTask, job.task)
     rows, table = rows_of(run, job)

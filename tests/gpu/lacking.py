@@ -1,4 +1,4 @@
-"""Prints the wheels of a folder whose packages this Python does not have, a path a line. Needs nothing installed."""
+"""Prints the paths of wheels in a folder whose packages are not installed. Needs the standard library only."""
 
 import sys
 from importlib.metadata import PackageNotFoundError, distribution

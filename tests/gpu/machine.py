@@ -1,4 +1,4 @@
-"""The device that is checked: its name, its memory, and ways to bound that. All that tells a GPU from a CPU is here."""
+"""The checked device: name, memory, memory limits. All differences between GPU and CPU are here."""
 
 import hashlib
 import os
@@ -23,17 +23,17 @@ def has_gpu() -> bool:
 
 
 def gpus() -> int:
-    """How many there are."""
+    """The number of GPUs."""
     return torch.cuda.device_count() if has_gpu() else 0
 
 
 def device() -> torch.device:
-    """The GPU that is checked, or the CPU."""
+    """The checked GPU, or the CPU."""
     return torch.device("cuda", 0) if has_gpu() else torch.device("cpu")
 
 
 def describe(size: str) -> dict[str, Any]:
-    """What figures hold for: another machine, another version or other code, and they are measured again."""
+    """The machine, versions and code that figures hold for; if these change, the figures are measured again."""
     return {
         "device": torch.cuda.get_device_name() if has_gpu() else f"CPU, {torch.get_num_threads()} threads",
         "gpus": gpus(),
@@ -62,13 +62,13 @@ def _code() -> str:
 
 
 def wait() -> None:
-    """Until the device has done what it was given."""
+    """Waits for the device."""
     if has_gpu():
         torch.cuda.synchronize()
 
 
 def total_memory() -> int:
-    """Bytes of the device."""
+    """Memory of the device in bytes."""
     return int(torch.cuda.mem_get_info()[1]) if has_gpu() else int(psutil.virtual_memory().total)
 
 
@@ -78,7 +78,7 @@ def held_memory() -> int:
 
 
 def start_peak() -> None:
-    """The peak of memory is counted from here on."""
+    """Resets the peak memory."""
     if has_gpu():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -88,7 +88,7 @@ def start_peak() -> None:
 
 
 def peak_memory() -> int:
-    """The most bytes that were taken from the device since then."""
+    """The peak memory in bytes since the reset."""
     if has_gpu():
         return int(torch.cuda.max_memory_reserved())
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
@@ -97,7 +97,7 @@ def peak_memory() -> int:
 
 @contextmanager
 def bounded_memory(more: int) -> Iterator[None]:
-    """For the body this process gets no more than so many bytes beside what it holds: what is larger fails for real."""
+    """Limits the additional memory of this process in the body; larger allocations fail."""
     if has_gpu():
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + more) / total_memory()))
@@ -117,6 +117,6 @@ def bounded_memory(more: int) -> Iterator[None]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """For processes of this project: its code, no network."""
+    """The environment of subprocesses: this project's code, no network."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return os.environ | {"PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"} | more

@@ -1,4 +1,4 @@
-"""Part memory: batches sized by what was measured fit, and one that does not fit is done in smaller ones.
+"""Part memory: batches of the measured budget fit, and batches that do not fit are divided.
 
 A Llama of 1B parameters in bfloat16 (on a CPU a small one), T = 512, a vocabulary of 128,000.
 """
@@ -24,7 +24,7 @@ from tests.gpu.results import Figures, Part
 
 VOCABULARY = 128_000
 BILLION = {"num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 8192}
-# Everything at once, whatever it takes.
+# All rows in one batch.
 BOUNDLESS = Budget(2**40, 2**40)
 
 
@@ -48,7 +48,7 @@ class Counting(Engine):
 
 @dataclass
 class Memory:
-    """The model of this part and the rows that it reads."""
+    """The model of this part and its rows."""
 
     part: Part
     figures: Figures = field(default_factory=dict)
@@ -74,11 +74,11 @@ def check(part: Part) -> None:
 
 
 def read(engine: Engine, plan: ReadPlan) -> Floats:
-    """Log-probabilities of all points, each said once."""
+    """Log-probabilities of all points, each given once."""
     logprobs = np.full(plan.wanted.shape, np.nan)
-    for said in engine.reads(plan):
-        assert np.isnan(logprobs[said.points]).all()
-        logprobs[said.points] = said.logprobs
+    for outputs in engine.reads(plan):
+        assert np.isnan(logprobs[outputs.points]).all()
+        logprobs[outputs.points] = outputs.logprobs
     assert not np.isnan(logprobs).any()
     return logprobs
 
@@ -110,18 +110,18 @@ def within_budget(memory: Memory) -> Figures:
 
 
 def out_of_memory(memory: Memory) -> Figures:
-    """Everything in one batch, in less memory than it takes: real errors, smaller batches, the same observations."""
+    """One batch with too little memory: out-of-memory errors, smaller batches, the same observations."""
     plan = memory.plan
     expected = read(Counting(memory.case), plan)
     engine = Counting(memory.case, BOUNDLESS)
-    engine.reading(plan.sequences[0])
+    engine.read_method(plan.sequences[0])
     # A quarter of the logits of all points.
     room = len(plan.at) * VOCABULARY * memory.case.model.dtype.itemsize // 4
     with machine.bounded_memory(room):
-        said = read(engine, plan)
+        outputs = read(engine, plan)
         left = engine.budget(plan)
     assert engine.did_not_fit > 0, "nothing was too large"
-    off = float(np.abs(said - expected).max())
+    off = float(np.abs(outputs - expected).max())
     tolerance = 1e-4 if memory.case.model.dtype == torch.float32 else 0.1
     assert off < tolerance, f"observations moved by {off:.2g}"
     return {

@@ -1,4 +1,4 @@
-"""Part processes: however many processes share the work, and wherever the layers lie, result.json is the same."""
+"""Part processes: result.json is the same for any number of processes and any placement of layers."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 MEETING = """
 import os, sys, torch, torch.distributed as dist
 from harness.cli import main
-from harness.evaluation.processes import World
+from harness.evaluation.distributed import World
 one = torch.ones(1, device=World().device)
 dist.all_reduce(one)
 assert int(one) == int(os.environ["WORLD_SIZE"])
@@ -31,27 +31,29 @@ sys.exit(main(sys.argv[1:]))
 
 @dataclass
 class Runs:
-    """Runs of one command in different ways; `expected` is the result.json of the first."""
+    """Runs of one command with different launchers; `expected`: result.json of the first run."""
 
     part: Part
     words: list[object]
     expected: bytes = b""
 
     def same(self, name: str, before: Sequence[object], *more: str) -> Figures:
-        """One way, after the plain one if that has not been taken in this call. Fails unless both say the same."""
+        """Runs one launcher, after the plain run if needed. Fails if the results differ."""
         if not self.expected and name != ALONE:
             self.same(ALONE, HARNESS)
         output = self.part.scratch / name.replace(" ", "-")
         start = time.perf_counter()
         words = [*before, *self.words, *more, "--output", output]
-        told = here(*words[len(HARNESS) - 1 :]) if name == ALONE else started(*words)
+        printed = here(*words[len(HARNESS) - 1 :]) if name == ALONE else started(*words)
         seconds = time.perf_counter() - start
         (path,) = output.glob("*/*/result.json")
         self.expected = self.expected or path.read_bytes()
         assert path.read_bytes() == self.expected, "result.json is not that of one process"
         if "--num-processes" in more:
-            assert ("share 1 GPU" in told) == (machine.gpus() == 1), "what shares a GPU is not said, or said wrongly"
-        met = {"group": told.partition("group of ")[2].split()[0]} if "group of " in told else {}
+            assert ("share 1 GPU" in printed) == (machine.gpus() == 1), (
+                "the message about shared GPUs is missing or wrong"
+            )
+        met = {"group": printed.partition("group of ")[2].split()[0]} if "group of " in printed else {}
         return {"same result.json": True, "seconds": seconds, **met}
 
 
@@ -77,7 +79,7 @@ def tensor_parallel(runs: Runs) -> Figures:
 
 
 def torchrun(runs: Runs, processes: int, script: Path) -> Figures:
-    """Fails unless the ranks meet in NCCL's group where each has a GPU of its own, in gloo's elsewhere."""
+    """Fails unless ranks use NCCL with one GPU each, and gloo otherwise."""
     found = runs.same(f"torchrun of {processes}", [*TORCHRUN, "--nproc-per-node", processes, script, "eval"])
     assert found["group"] == ("nccl" if machine.gpus() >= processes else "gloo"), f"they meet by {found['group']}"
     return found
@@ -90,7 +92,7 @@ def here(*words: object) -> str:
 
 
 def started(*words: object) -> str:
-    """What a Python process prints; fails if it fails."""
+    """The output of a Python process; fails if the process fails."""
     done = subprocess.run(
         [sys.executable, *map(str, words)], env=machine.environment(OMP_NUM_THREADS="1"), cwd=machine.ROOT,
         capture_output=True, encoding="utf-8", check=False,

@@ -1,4 +1,4 @@
-"""Part quantized: 8 and 4 bits by bitsandbytes on a GPU, in batches and one by one; elsewhere the refusal."""
+"""Part quantized: 8 and 4 bits by bitsandbytes on a GPU, batched and one by one; elsewhere the error message."""
 
 import importlib.util
 from functools import partial
@@ -30,7 +30,7 @@ def check(part: Part) -> None:
 
 
 def save_model(folder: Path) -> None:
-    """Wide enough that its layers are packed."""
+    """A model wide enough for its layers to be quantized."""
     torch.manual_seed(0)
     tokenizer = models.gpt2_like()
     size = tokenizer.get_vocab_size()
@@ -46,17 +46,17 @@ def save_model(folder: Path) -> None:
 
 
 def quantized(folder: Path, bits: str, rows: int) -> Figures:
-    """How far the packed model is from the plain one, and, in batches, from itself row by row."""
+    """The difference of the quantized from the plain model, and of batched from single rows."""
     lacking = "no CUDA GPU" if not machine.has_gpu() else "no bitsandbytes"
     if not machine.has_gpu() or importlib.util.find_spec("bitsandbytes") is None:
         try:
-            said(folder, rows, quantization=bits)
+            read_logprobs(folder, rows, quantization=bits)
         except UserError as refusal:
             raise NotMeasuredError(f"{lacking}: {refusal}") from None
         raise AssertionError(f"--quantization {bits} ran with {lacking}")
-    plain = said(folder, rows)
-    packed = said(folder, rows, quantization=bits)
-    alone = said(folder, rows, strict=True, quantization=bits)
+    plain = read_logprobs(folder, rows)
+    packed = read_logprobs(folder, rows, quantization=bits)
+    alone = read_logprobs(folder, rows, strict=True, quantization=bits)
     off = np.abs(packed - alone)
     of_tolerance = float((off / QUANTIZED.of(alone)).max())
     assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
@@ -70,8 +70,8 @@ def quantized(folder: Path, bits: str, rows: int) -> Figures:
     }
 
 
-def said(folder: Path, rows: int, strict: bool = False, quantization: str | None = None) -> Floats:
-    """Log-probabilities that a run records."""
+def read_logprobs(folder: Path, rows: int, strict: bool = False, quantization: str | None = None) -> Floats:
+    """Log-probabilities recorded by a run."""
     parameters = {"flipflop": {"length": LENGTH, "val_sparse_rows": 0, "val_dense_rows": 0}}
     request = EvalRequest(
         model=ModelRequest(str(folder), quantization=quantization),

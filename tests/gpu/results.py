@@ -1,4 +1,4 @@
-"""What a check has found, on disk as soon as it is known: one JSON file, which a second call goes on with.
+"""The results of a check, written to one JSON file at once, from which a second call resumes.
 
 results.json: {"schema", "machine": what it ran on, "parts": {part: {"status", "seconds", "figures": {case: {name:
 value}}, "failures": {case: reason}, "not_measured": {case: reason}}}}. A case that has figures and no failure is done
@@ -21,11 +21,11 @@ Figures = dict[str, Any]
 
 
 class NotMeasuredError(Exception):
-    """A case cannot be had on this machine, and why: it is reported, and no failure; the next call tries it again."""
+    """A case that this machine cannot run. It is reported, is not a failure, and is retried by the next call."""
 
 
 class BrokenClaimError(Exception):
-    """What was measured is not what is claimed; the figures are kept."""
+    """The measurement contradicts a claim; its figures are kept."""
 
     def __init__(self, reason: str, figures: Figures):
         super().__init__(reason)
@@ -33,7 +33,7 @@ class BrokenClaimError(Exception):
 
 
 class Results:
-    """The file of results in a folder; begun anew, the old one kept beside it, where it tells of another machine."""
+    """The results file of a folder. Results of another machine are moved to a separate file."""
 
     def __init__(self, folder: Path, machine: Figures | None = None):
         self.path = folder / FILE
@@ -48,12 +48,12 @@ class Results:
         self._write()
 
     def part(self, name: str) -> dict[str, Any]:
-        """What is known of a part."""
+        """The results of a part."""
         empty: dict[str, Any] = {"status": None, "seconds": 0.0, "figures": {}, "failures": {}, "not_measured": {}}
         return dict(self.facts["parts"].setdefault(name, empty))
 
     def update(self, name: str, **changes: Any) -> None:
-        """Changes what is known of a part, on disk too."""
+        """Updates the results of a part, also on disk."""
         self.facts["parts"][name] = self.part(name) | changes
         self._write()
 
@@ -64,10 +64,10 @@ class Results:
 
 
 class Part:
-    """A part of the check while it runs: its cases, each of which is kept when it is done.
+    """A running part of the check. The results of each case are saved when it is done.
 
-    size: "full" for a GPU, "small" for the same code in seconds on a CPU. out: the folder of results; scratch: one for
-    models, gone afterwards.
+    size: "full" for a GPU, "small" for the same code in seconds on a CPU. out: folder of the results; scratch:
+    temporary folder for models.
     """
 
     def __init__(self, name: str, size: str, out: Path, scratch: Path):
@@ -79,12 +79,12 @@ class Part:
         return full if self.size == "full" else small
 
     def open(self, names: Sequence[str]) -> list[str]:
-        """Those of some cases that are not done."""
+        """The cases that are not done."""
         known = self._results.part(self.name)
         return [name for name in names if name not in known["figures"] or name in known["failures"]]
 
     def case(self, name: str, measure: Callable[[], Figures]) -> None:
-        """Measures a case, unless that was done before; one that fails does not keep the others from running."""
+        """Measures a case unless it is done; a failure does not stop the other cases."""
         known = self._results.part(self.name)
         if not self.open([name]):
             print(f"{self.name}, {name}: known from an earlier call", flush=True)
@@ -101,38 +101,38 @@ class Part:
         except Exception as error:  # whatever a model or a GPU raises is a finding
             traceback.print_exc()
             failure = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        said = {"figures": figures, "failures": failure, "not_measured": lacking}
+        notes_of = {"figures": figures, "failures": failure, "not_measured": lacking}
         changes = {
             kind: {case: value for case, value in known[kind].items() if case != name}
             | ({} if found is None else {name: found})
-            for kind, found in said.items()
+            for kind, found in notes_of.items()
         }
         self._results.update(self.name, **changes)
-        told = ", ".join(f"{key} {shown(value)}" for key, value in (figures or {}).items())
+        text = ", ".join(f"{key} {shown(value)}" for key, value in (figures or {}).items())
         notes = [f"FAILED, {failure}"] * bool(failure) + [f"not measured: {lacking}"] * bool(lacking)
         seconds = time.perf_counter() - start
-        print(f"{self.name}, {name}, {seconds:.1f} s: {'; '.join([*notes, told])}", flush=True)
+        print(f"{self.name}, {name}, {seconds:.1f} s: {'; '.join([*notes, text])}", flush=True)
 
     @property
     def figures(self) -> dict[str, Figures]:
-        """By case, what has been measured so far."""
+        """Figures by case."""
         return dict(self._results.part(self.name)["figures"])
 
     @property
     def failures(self) -> dict[str, str]:
-        """By case, why it failed."""
+        """Reasons of failures by case."""
         return dict(self._results.part(self.name)["failures"])
 
 
 def shown(value: Any) -> str:
-    """A figure for people: three digits of what is no whole number."""
+    """A formatted figure: three significant digits, integers in full."""
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def output_folder() -> Path:
-    """$OUT, or gpu-check in the working directory; made if need be."""
+    """The folder $OUT, or gpu-check in the working directory; created if needed."""
     folder = Path(os.environ.get("OUT") or "gpu-check").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return folder

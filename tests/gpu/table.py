@@ -1,4 +1,4 @@
-"""The tables of a check for the README, from results.json."""
+"""Tables of a check in Markdown, from results.json."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -18,7 +18,7 @@ def write(out: Path) -> str:
 
 
 def lines(facts: dict[str, Any]) -> Iterator[str]:
-    """A heading; of each part a table for the cases that have the same figures, and what failed or was not measured."""
+    """A heading, and for each part tables of cases with the same figures, failures and unmeasured cases."""
     machine = facts["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
     yield f"### {machine['device']}, {machine['memory_gib']} GiB"

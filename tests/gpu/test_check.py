@@ -1,4 +1,4 @@
-"""The GPU check runs here too, on smaller models, and loses nothing when it is cut off."""
+"""The GPU check on a CPU with smaller models; it keeps its results when interrupted."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
     assert "there is no part 'exakt'" in done.stdout
 
 
-def test_what_fails_keeps_nothing_else_from_running_and_is_run_again(tmp_path: Path) -> None:
+def test_failed_part_is_run_again(tmp_path: Path) -> None:
     Results(tmp_path, {"device": "a test"})
     broken = True
 
@@ -78,7 +78,7 @@ def test_what_fails_keeps_nothing_else_from_running_and_is_run_again(tmp_path: P
     assert part.figures["third"] == {"figure": 2} and not Results(tmp_path).part("speed")["not_measured"]
 
 
-def test_a_broken_claim_keeps_its_figures_and_is_measured_again(tmp_path: Path) -> None:
+def test_broken_claim_keeps_figures_and_is_measured_again(tmp_path: Path) -> None:
     Results(tmp_path, {"device": "a test"})
 
     def slow() -> dict[str, float]:
@@ -91,9 +91,7 @@ def test_a_broken_claim_keeps_its_figures_and_is_measured_again(tmp_path: Path) 
     assert part.figures == {"bare": {"ratio": 1.1}} and not part.failures
 
 
-def test_a_part_that_runs_out_of_time_is_ended_and_keeps_what_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_timed_out_part_keeps_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Results(tmp_path, {"device": "a test"}).update("exact", figures={"gpt2": {"figure": 7}})
     monkeypatch.setitem(check.PARTS, "exact", 0.01)
     assert check.run_part("exact", "small", tmp_path) == "out of time"
@@ -101,7 +99,7 @@ def test_a_part_that_runs_out_of_time_is_ended_and_keeps_what_it_has(
     assert found["status"] == "out of time" and found["figures"] == {"gpt2": {"figure": 7}}
 
 
-def test_results_of_another_machine_are_kept_and_not_mixed_in(tmp_path: Path) -> None:
+def test_results_of_other_machine_are_kept_separate(tmp_path: Path) -> None:
     Results(tmp_path, {"device": "one"}).update("exact", status=FAILED)
     assert Results(tmp_path, {"device": "one"}).part("exact")["status"] == FAILED
     assert Results(tmp_path, {"device": "another"}).part("exact")["status"] is None
@@ -109,7 +107,7 @@ def test_results_of_another_machine_are_kept_and_not_mixed_in(tmp_path: Path) ->
     assert kept["machine"] == {"device": "one"} and kept["parts"]["exact"]["status"] == FAILED
 
 
-def test_runs_are_brought_along_as_one_file(tmp_path: Path) -> None:
+def test_runs_are_exported_as_one_file(tmp_path: Path) -> None:
     (tmp_path / "runs" / "model").mkdir(parents=True)
     (tmp_path / "runs" / "model" / "run.json").write_text("{}", encoding="utf-8")
     check.pack(tmp_path)

@@ -1,4 +1,4 @@
-"""The genuine client of this process, pointed at the Hub of the tests."""
+"""Configures the Hub client of this process for the test Hub."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tests.hub.server import Hub
 
 
 def record_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that the client makes between its attempts, from now on, in place of making them."""
+    """Records the pauses of the client between retries instead of sleeping, and returns the list."""
     waits: list[float] = []
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=waits.append))
     return waits
@@ -21,7 +21,10 @@ def record_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @contextmanager
 def pointed_at(hub: Hub, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
-    """This process asks the Hub as the owner of org, with a cache below `folder`; the Hub itself must not fail."""
+    """Makes the client of this process use the test Hub with the token of the owner of org and a cache in `folder`.
+
+    Fails if the test Hub had an internal error (status 501).
+    """
     with hub:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
@@ -33,4 +36,4 @@ def pointed_at(hub: Hub, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Itera
         monkeypatch.setenv("HF_TOKEN", "hf_owner")
         yield
         close_session()
-    assert 501 not in {status for *_, status in hub.requests}, "the Hub itself failed"
+    assert 501 not in {status for *_, status in hub.requests}, "the test Hub failed"

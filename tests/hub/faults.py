@@ -1,17 +1,17 @@
-"""What goes wrong on purpose: the next requests of a kind are answered with a status, or their connection is cut."""
+"""Fault injection: error statuses or cut connections for the next matching requests."""
 
 import re
 import threading
 from dataclasses import dataclass, field
 
 
-class Cut(ConnectionError):
-    """The connection ends here."""
+class ConnectionCut(ConnectionError):
+    """Ends the connection."""
 
 
 @dataclass
 class Fault:
-    """`status` is answered instead of doing what was asked; without it the connection ends after some bytes."""
+    """Returns `status` without handling the request; if it is 0, the connection ends after `after_bytes`."""
 
     method: str
     path: re.Pattern[str]
@@ -24,7 +24,7 @@ class Fault:
 
 
 class Faults:
-    """Faults to come; each strikes as often as it was asked for, the earliest planned first."""
+    """Planned faults. Each applies `times` times, in the order of planning."""
 
     def __init__(self) -> None:
         self._planned: list[Fault] = []

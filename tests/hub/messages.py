@@ -1,4 +1,4 @@
-"""Requests and replies, apart from the sockets they travel on."""
+"""Requests and responses, independent of sockets."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-from tests.hub.faults import Cut
-from tests.hub.model import Refusal
+from tests.hub.faults import ConnectionCut
+from tests.hub.model import HttpError
 from tests.hub.store import Repository
 
-PIECE = 2**16
+CHUNK_BYTES = 2**16
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who a token belongs to, and what it is good for."""
+    """The account of a token, and its permissions."""
 
     name: str
     role: Literal["read", "write"] = "write"
@@ -29,7 +29,7 @@ class Account:
 
 
 class Body:
-    """What a client sends, once, in pieces; ends in a cut where one is planned."""
+    """The body of a request, read once in chunks. Raises ConnectionCut after `cut_after` bytes."""
 
     def __init__(self, source: BufferedIOBase, headers: Message, cut_after: int | None = None) -> None:
         self._source = source
@@ -47,7 +47,7 @@ class Body:
         try:
             return json.loads(self.read() or b"{}")
         except ValueError:
-            raise Refusal(400, "The body is not JSON") from None
+            raise HttpError(400, "The body is not JSON") from None
 
     def _chunks(self) -> Iterator[int]:
         while length := int(self._source.readline().split(b";")[0] or b"0", 16):
@@ -61,13 +61,15 @@ class Body:
         for length in lengths:
             end += length
             while seen < end:
-                piece = self._source.read(min(end - seen, PIECE, PIECE if cut_after is None else cut_after - seen))
+                piece = self._source.read(
+                    min(end - seen, CHUNK_BYTES, CHUNK_BYTES if cut_after is None else cut_after - seen)
+                )
                 if not piece:
-                    raise Cut
+                    raise ConnectionCut
                 seen += len(piece)
                 yield piece
         if cut_after is not None:
-            raise Cut
+            raise ConnectionCut
 
 
 @dataclass
@@ -80,13 +82,13 @@ class Request:
     body: Body
     parameters: dict[str, str] = field(default_factory=dict)
     account: Account | None = None
-    found: Repository | None = None
+    target_repository: Repository | None = None
 
     @property
     def repository(self) -> Repository:
-        if self.found is None:
-            raise Refusal(404, "Repository not found", "RepoNotFound")
-        return self.found
+        if self.target_repository is None:
+            raise HttpError(404, "Repository not found", "RepoNotFound")
+        return self.target_repository
 
     def form(self) -> dict[str, list[str]]:
         return parse_qs(self.body.read().decode())
@@ -110,31 +112,31 @@ class Slice:
     def __iter__(self) -> Iterator[bytes]:
         with self.path.open("rb") as stream:
             stream.seek(self.start)
-            left = self.length
-            while piece := stream.read(min(left, PIECE)):
-                left -= len(piece)
+            remaining = self.length
+            while piece := stream.read(min(remaining, CHUNK_BYTES)):
+                remaining -= len(piece)
                 yield piece
 
 
 @dataclass
-class Reply:
+class Response:
     content: bytes | Slice = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def json(cls, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> "Reply":
+    def json(cls, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> "Response":
         return cls(json.dumps(value).encode(), status, {"Content-Type": "application/json"} | (headers or {}))
 
     @classmethod
-    def refusal(cls, refusal: Refusal) -> "Reply":
-        line = " ".join(refusal.message.split()).encode("ascii", "replace").decode()
-        headers = {"X-Error-Message": line} | ({"X-Error-Code": refusal.code} if refusal.code else {})
-        return cls.json({"error": refusal.message}, refusal.status, headers | refusal.headers)
+    def from_error(cls, error: HttpError) -> "Response":
+        line = " ".join(error.message.split()).encode("ascii", "replace").decode()
+        headers = {"X-Error-Message": line} | ({"X-Error-Code": error.code} if error.code else {})
+        return cls.json({"error": error.message}, error.status, headers | error.headers)
 
     def pieces(self) -> Iterator[bytes]:
         return iter([self.content]) if isinstance(self.content, bytes) else iter(self.content)
 
 
 Access = Literal["open", "read", "account", "write"]
-Handler = Callable[[Any, Request], Reply]
+Handler = Callable[[Any, Request], Response]

@@ -1,4 +1,4 @@
-"""What repositories consist of: files, commits, changes, and the events of a discussion."""
+"""Data model of repositories: files, commits, changes, and events of discussions."""
 
 import hashlib
 import json
@@ -12,8 +12,8 @@ LFS_SUFFIXES = (".parquet", ".safetensors")
 REGULAR_LIMIT = 10 * 2**20
 
 
-class Refusal(Exception):
-    """What the Hub answers instead of doing it."""
+class HttpError(Exception):
+    """An error response of the Hub."""
 
     def __init__(self, status: int, message: str, code: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """A file at a commit; one in LFS has the `oid` of its pointer and its content under `sha256`."""
+    """A file at a commit. For LFS files, `oid` is the id of the pointer and `sha256` that of the content."""
 
     oid: str
     size: int
@@ -30,7 +30,7 @@ class File:
 
     @property
     def key(self) -> str:
-        """The name of its content, in the store as in a client's cache."""
+        """Name of its content in the store and in the cache of a client."""
         return self.sha256 or self.oid
 
 
@@ -57,7 +57,7 @@ class Commit:
 
 
 Change = tuple[str, File | None]
-"""A path and what it becomes; None deletes it, and all below it where the path ends with a slash."""
+"""A path and its new file. None deletes the file, or the whole folder if the path ends with a slash."""
 
 
 def goes_to_lfs(path: str, size: int) -> bool:
@@ -91,21 +91,21 @@ def comment(author: str, text: str) -> dict[str, Any]:
     return event("comment", author, edited=False, hidden=False, latest=latest, history=[])
 
 
-def changed(tree: dict[str, File], changes: Iterable[Change]) -> dict[str, File]:
+def apply_changes(tree: dict[str, File], changes: Iterable[Change]) -> dict[str, File]:
     tree = dict(tree)
     for path, file in changes:
         if file is None:
-            gone = [name for name in tree if name == path or (path.endswith("/") and name.startswith(path))]
-            if not gone:
-                raise Refusal(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
-            for name in gone:
+            deleted = [name for name in tree if name == path or (path.endswith("/") and name.startswith(path))]
+            if not deleted:
+                raise HttpError(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
+            for name in deleted:
                 del tree[name]
         elif not path or str(PurePosixPath(path)) != path or {"", "/", "..", ".git"} & {*PurePosixPath(path).parts}:
-            raise Refusal(400, f"Invalid path: {path!r}")
+            raise HttpError(400, f"Invalid path: {path!r}")
         else:
             tree[path] = file
     return tree
 
 
-def differences(one: dict[str, File], other: dict[str, File]) -> set[str]:
-    return {path for path in one.keys() | other.keys() if one.get(path) != other.get(path)}
+def differences(first: dict[str, File], second: dict[str, File]) -> set[str]:
+    return {path for path in first.keys() | second.keys() if first.get(path) != second.get(path)}

@@ -1,23 +1,23 @@
-"""Accounts, and repositories as whole: made, deleted, described."""
+"""Routes for accounts, and for creating, deleting and describing repositories."""
 
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.hub.messages import Reply, Request
-from tests.hub.model import File, Refusal, lfs_pointer
-from tests.hub.routes import API, ID, REVISION, resolved, route
+from tests.hub.messages import Request, Response
+from tests.hub.model import File, HttpError, lfs_pointer
+from tests.hub.routes import API, ID, REVISION, requested_commit, route
 
 if TYPE_CHECKING:
     from tests.hub.server import Hub
 
 
 @route("GET", "/api/whoami-v2", "open")
-def whoami(hub: "Hub", request: Request) -> Reply:
+def whoami(hub: "Hub", request: Request) -> Response:
     account = request.account
     if account is None:
-        raise Refusal(401, "Invalid username or password.")
-    return Reply.json(
+        raise HttpError(401, "Invalid username or password.")
+    return Response.json(
         {
             "type": "user",
             "name": account.name,
@@ -28,51 +28,51 @@ def whoami(hub: "Hub", request: Request) -> Reply:
     )
 
 
-def named(request: Request) -> tuple[str, str, dict[str, Any]]:
-    """Kind and id of the repository that a body names, for an account that may write there."""
+def requested_repository(request: Request) -> tuple[str, str, dict[str, Any]]:
+    """Returns kind, id and body of a request to create or delete a repository, after a permission check."""
     body = request.body.json()
     id = f"{body.get('organization') or request.author}/{body.get('name')}"
     if not re.fullmatch(ID, id):
-        raise Refusal(400, f"Invalid repository name: {id!r}")
+        raise HttpError(400, f"Invalid repository name: {id!r}")
     if request.account is None or not request.account.belongs_to(id):
-        raise Refusal(403, f"You don't have the rights to create or delete {id}")
+        raise HttpError(403, f"You don't have the rights to create or delete {id}")
     return f"{body.get('type') or 'model'}s", id, body
 
 
 @route("POST", "/api/repos/create", "account")
-def create_repository(hub: "Hub", request: Request) -> Reply:
-    kind, id, body = named(request)
+def create_repository(hub: "Hub", request: Request) -> Response:
+    kind, id, body = requested_repository(request)
     answer = {"url": hub.address(kind, id), "name": id}
     try:
-        # The older clients send a flag.
+        # Older clients send `private` instead of `visibility`.
         hub.store.create(kind, id, private=body.get("visibility") == "private" or body.get("private") is True)
-    except Refusal as refusal:
-        return Reply.json(answer | {"error": refusal.message}, refusal.status)
-    return Reply.json(answer)
+    except HttpError as error:
+        return Response.json(answer | {"error": error.message}, error.status)
+    return Response.json(answer)
 
 
 @route("DELETE", "/api/repos/delete", "account")
-def delete_repository(hub: "Hub", request: Request) -> Reply:
-    kind, id, _ = named(request)
+def delete_repository(hub: "Hub", request: Request) -> Response:
+    kind, id, _ = requested_repository(request)
     hub.store.delete(hub.visible(kind, id, request.account))
-    return Reply.json({})
+    return Response.json({})
 
 
 @route("PUT", f"{API}/settings", "write")
-def change_settings(hub: "Hub", request: Request) -> Reply:
+def change_settings(hub: "Hub", request: Request) -> Response:
     visibility = request.body.json().get("visibility")
     with request.repository.changing() as state:
         state["private"] = state["private"] if visibility is None else visibility == "private"
-    return Reply.json({})
+    return Response.json({})
 
 
 @route("GET", API)
 @route("GET", f"{API}/revision/{REVISION}")
-def repository_info(hub: "Hub", request: Request) -> Reply:
+def repository_info(hub: "Hub", request: Request) -> Response:
     repository = request.repository
-    commit = resolved(request)
+    commit = requested_commit(request)
     state = repository.state
-    return Reply.json(
+    return Response.json(
         {
             "_id": hashlib.sha1(repository.id.encode()).hexdigest()[:24],
             "id": repository.id,
@@ -94,13 +94,13 @@ def repository_info(hub: "Hub", request: Request) -> Reply:
 
 
 def sibling(path: str, file: File, blobs: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"rfilename": path}
+    entry: dict[str, Any] = {"rfilename": path}
     if blobs:
-        found |= {"size": file.size, "blobId": file.oid}
+        entry |= {"size": file.size, "blobId": file.oid}
         if file.sha256:
-            found["lfs"] = {
+            entry["lfs"] = {
                 "size": file.size,
                 "sha256": file.sha256,
                 "pointerSize": len(lfs_pointer(file.sha256, file.size)),
             }
-    return found
+    return entry

@@ -1,11 +1,11 @@
-"""The table of routes: which method and path takes what access and goes where."""
+"""The routing table: handler and required access of each method and path."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.hub.messages import Access, Handler, Request
-from tests.hub.model import Commit, Refusal
+from tests.hub.model import Commit, HttpError
 
 ID = r"(?P<id>[\w-][\w.-]*/[\w-][\w.-]*?)"
 API = rf"/api/(?P<kind>models|datasets|spaces)/{ID}"
@@ -16,7 +16,7 @@ DISCUSSION = rf"{API}/discussions/(?P<number>\d+)"
 
 @dataclass(frozen=True)
 class Route:
-    """`access` is what it takes: nothing, to see the repository, a token that may write, or to own the repository."""
+    """`access`: open (anyone), read (who sees the repository), account (token that may write), write (owner)."""
 
     method: str
     path: re.Pattern[str]
@@ -36,19 +36,19 @@ def route(method: str, path: str, access: Access = "read") -> Callable[[Handler]
 
 
 def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:
-    """The route of a path as it was sent: a revision with slashes is one quoted segment of it."""
+    """Returns the route and parameters of a raw path. A revision with slashes is one quoted segment."""
     known = False
     for candidate in ROUTES:
         if match := candidate.path.fullmatch(path):
             if candidate.method == ("GET" if method == "HEAD" else method):
                 return candidate, {name: value for name, value in match.groupdict().items() if value is not None}
             known = True
-    raise Refusal(405 if known else 404, f"No such address: {method} {path}")
+    raise HttpError(405 if known else 404, f"No such address: {method} {path}")
 
 
-def resolved(request: Request) -> Commit:
+def requested_commit(request: Request) -> Commit:
     return request.repository.resolve(request.parameters.get("revision", "main"))
 
 
-def asked(request: Request, name: str) -> bool:
+def flag(request: Request, name: str) -> bool:
     return request.query.get(name, "").lower() in ("1", "true")

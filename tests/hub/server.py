@@ -1,4 +1,4 @@
-"""The Hub on a port of 127.0.0.1: its accounts, its faults, and what it was asked."""
+"""The test Hub: an HTTP server on 127.0.0.1 with accounts, fault injection and a log of requests."""
 
 import hashlib
 import re
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.hub.faults import Cut, Fault, Faults
-from tests.hub.messages import Account, Body, Reply, Request
-from tests.hub.model import Change, Refusal
+from tests.hub.faults import ConnectionCut, Fault, Faults
+from tests.hub.messages import Account, Body, Request, Response
+from tests.hub.model import Change, HttpError
 from tests.hub.routes import find_route
 from tests.hub.store import Repository, Store
 
@@ -30,7 +30,7 @@ TOKENS = {
 
 @dataclass(frozen=True)
 class Upload:
-    """An LFS object to come, under an address that needs no token."""
+    """A pending upload of an LFS object. Its address needs no token."""
 
     repository: Repository
     oid: str
@@ -39,10 +39,10 @@ class Upload:
 
 
 class Hub:
-    """A Hugging Face Hub for tests, with its content in a folder; serves inside `with`.
+    """A Hugging Face Hub for tests that stores its content in a folder. Serves inside a `with` block.
 
-    `tokens` are its accounts, `page_size` is how much of a list it sends at once, and LFS objects above
-    `chunk_size` bytes are asked for in parts.
+    tokens: the accounts. page_size: entries per page of a list. chunk_size: LFS objects above this size (bytes)
+    are uploaded in parts.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Hub:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "Hub":
-        # An idle accept loop looks every half second, by default, whether it should end.
+        # Poll for shutdown every 20 ms instead of the default 500 ms.
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -77,7 +77,7 @@ class Hub:
     # For tests
 
     def environment(self, token: str | None = None, home: Path | None = None) -> dict[str, str]:
-        """Variables for a process of its own whose clients know this Hub only."""
+        """Returns environment variables with which a subprocess uses this Hub."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_TOKEN": token or "",
@@ -91,7 +91,7 @@ class Hub:
     def add_repository(
         self, kind: str, id: str, folder: Path, branch: str = "main", tags: Sequence[str] = (), private: bool = False
     ) -> str:
-        """Makes a branch hold exactly the files of a folder, in a repository made where missing; returns the commit."""
+        """Sets a branch to exactly the files of a folder, and creates a missing repository. Returns the commit id."""
         repository = self.store.find(KINDS[kind], id) or self.store.create(KINDS[kind], id, private, files={})
         ref = f"refs/heads/{branch}"
         if ref not in repository.state["refs"]:
@@ -101,13 +101,13 @@ class Hub:
             if path.is_file():
                 name = path.relative_to(folder).as_posix()
                 changes.append((name, repository.add_path(name, path)))
-        made = repository.push(ref, changes, f"Files of {folder.name}", author=id.split("/", maxsplit=1)[0])
+        commit = repository.push(ref, changes, f"Files of {folder.name}", author=id.split("/", maxsplit=1)[0])
         for tag in tags:
-            repository.create_ref(f"refs/tags/{tag}", made.id)
-        return made.id
+            repository.create_ref(f"refs/tags/{tag}", commit.id)
+        return commit.id
 
     def files(self, kind: str, id: str, revision: str = "main") -> dict[str, bytes]:
-        """What a revision holds, read from disk, not over HTTP."""
+        """Returns the files of a revision, read from disk."""
         repository = self.store.find(KINDS[kind], id)
         if repository is None:
             raise KeyError(id)
@@ -123,13 +123,13 @@ class Hub:
         times: int = 1,
         message: str = "planned fault",
     ) -> None:
-        """Answers the next requests whose target (path and query as sent) matches with a status, and does nothing."""
+        """Makes the next requests whose target (raw path and query) matches fail with a status."""
         self._faults.plan(Fault(method, re.compile(path_regex), times, status, dict(headers or {}), message))
 
     def cut_next(self, method: str, path_regex: str, after_bytes: int = 0, times: int = 1, reply: bool = False) -> None:
-        """Closes the connection of the next such requests within their body, or of a GET within the reply's.
+        """Closes the connection within the body of the next matching requests, or within the response body of a GET.
 
-        With `reply` any request is carried out and the reply is what gets lost.
+        reply: handle the request and lose its response, for any method.
         """
         cut_reply = reply or method == "GET"
         self._faults.plan(
@@ -146,17 +146,17 @@ class Hub:
             self.uploaded[what] += size
 
     def visible(self, kind: str, id: str, account: Account | None) -> Repository:
-        """A repository, unless it is missing or another's private one, which look the same."""
+        """Returns a repository. Missing and inaccessible private repositories give the same error."""
         repository = self.store.find(kind, id)
         if repository and (not repository.state["private"] or (account and account.belongs_to(id))):
             return repository
         if account is None:
-            raise Refusal(401, "Invalid username or password.", "RepoNotFound")
-        raise Refusal(404, "Repository not found", "RepoNotFound")
+            raise HttpError(401, "Invalid username or password.", "RepoNotFound")
+        raise HttpError(404, "Repository not found", "RepoNotFound")
 
     def require_owner(self, request: Request) -> None:
         if request.account is None or not request.account.belongs_to(request.repository.id):
-            raise Refusal(403, f"You don't have the right to write to {request.repository.id}")
+            raise HttpError(403, f"You don't have the right to write to {request.repository.id}")
 
     def open_upload(self, repository: Repository, oid: str, size: int) -> str:
         ticket = secrets.token_hex(16)
@@ -167,11 +167,11 @@ class Hub:
         try:
             return self._uploads[ticket]
         except KeyError:
-            raise Refusal(403, "This address is not valid any more") from None
+            raise HttpError(403, "This address is no longer valid") from None
 
     @contextmanager
     def receiving(self, request: Request) -> Iterator[tuple[Path, str]]:
-        """A body as a file, with its MD5; the file is gone afterwards unless it was moved."""
+        """Writes a body to a temporary file, and yields it with its MD5. The file is deleted unless it was moved."""
         received = self.root / "uploads" / f"{secrets.token_hex(8)}.partial"
         received.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.md5()
@@ -185,32 +185,32 @@ class Hub:
         finally:
             received.unlink(missing_ok=True)
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: Request) -> Response:
         try:
             return self._routed(request)
-        except Refusal as refusal:
-            return Reply.refusal(refusal)
+        except HttpError as error:
+            return Response.from_error(error)
         except ConnectionError:
             raise
         except Exception:
-            # Clients retry 500, which would hide a mistake of this server behind minutes of waiting.
-            return Reply.refusal(Refusal(501, traceback.format_exc()))
+            # Clients retry status 500 for minutes; 501 exposes bugs of this server immediately.
+            return Response.from_error(HttpError(501, traceback.format_exc()))
 
-    def _routed(self, request: Request) -> Reply:
+    def _routed(self, request: Request) -> Response:
         route, parameters = find_route(request.method, request.path)
         request.parameters = {name: unquote(value) for name, value in parameters.items()}
         if credentials := request.headers.get("Authorization"):
             request.account = self.tokens.get(credentials.removeprefix("Bearer "))
             if request.account is None:
-                raise Refusal(401, "Invalid credentials in Authorization header")
+                raise HttpError(401, "Invalid credentials in Authorization header")
         if "id" in parameters:
             kind = parameters.get("kind", "models")
-            request.found = self.visible(kind, parameters["id"], request.account)
+            request.target_repository = self.visible(kind, parameters["id"], request.account)
         if route.access in ("account", "write"):
             if request.account is None:
-                raise Refusal(401, "Invalid username or password.")
+                raise HttpError(401, "Invalid username or password.")
             if request.account.role == "read":
-                raise Refusal(403, "This token may only read")
+                raise HttpError(403, "This token may only read")
         if route.access == "write":
             self.require_owner(request)
         return route.handler(self, request)
@@ -220,7 +220,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave early are no news."""
+        """Ignores clients that disconnect early."""
 
 
 def connection(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -238,23 +238,23 @@ def connection(hub: Hub) -> type[BaseHTTPRequestHandler]:
             request = Request(self.command, self.path, address.path, query, self.headers, body)
             try:
                 if fault and fault.status:
-                    reply = Reply.refusal(Refusal(fault.status, fault.message, headers=fault.headers))
+                    reply = Response.from_error(HttpError(fault.status, fault.message, headers=fault.headers))
                 else:
                     reply = hub.answer(request)
-                for _ in body:  # what a refusal left unread would be taken for the next request
+                for _ in body:  # drain the body: unread bytes would be parsed as the next request
                     pass
                 hub.requests.append((self.command, self.path, reply.status if cut_reply is None else 0))
                 self.send(reply, cut_reply)
-            except Cut:
+            except ConnectionCut:
                 if cut_reply is None:
                     hub.requests.append((self.command, self.path, 0))
                 self.close_connection = True
 
         do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = respond
 
-        def send(self, reply: Reply, cut: int | None) -> None:
+        def send(self, reply: Response, cut: int | None) -> None:
             if cut == 0:
-                raise Cut
+                raise ConnectionCut
             self.send_response(reply.status)
             for name, value in ({"Content-Length": str(len(reply.content))} | reply.headers).items():
                 self.send_header(name, value)
@@ -266,9 +266,9 @@ def connection(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(piece if cut is None else piece[: cut - sent])
                 sent += len(piece)
                 if cut is not None and sent >= cut:
-                    raise Cut
+                    raise ConnectionCut
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """The requests are in `Hub.requests`."""
+            """Prints nothing; requests are logged in `Hub.requests`."""
 
     return Connection

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 
 from harness.errors import UserError
 from harness.runs import observations
-from harness.runs.run import CHECKSUMS, Run, read_run, run_id, write_json
+from harness.runs.files import CHECKSUMS, write_json
+from harness.runs.identity import run_id
+from harness.runs.run import Run, read_run
 from harness.scoring.scores import score_run
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission import Submission

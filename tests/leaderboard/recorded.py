@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from harness.cli import main
-from harness.runs.run import read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import read_run
 from leaderboard.records import Record, read_record
 from leaderboard.submission import SUBMISSION_FILE
 from tests.leaderboard.making import SUBMISSION, edit, only_run, rewrite

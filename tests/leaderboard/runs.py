@@ -6,7 +6,8 @@ from typing import Any
 
 from fflm_data import get_config
 from harness.cli import main
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
 from harness.tasks import get_task
 
 # Every how many rows an answer is wrong.

@@ -15,7 +15,9 @@ from harness.cli import main
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.runs import observations
-from harness.runs.run import RUN_SCHEMA, Run, data_facts, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.recorded_jobs import data_facts
+from harness.runs.run import RUN_SCHEMA, Run, read_run
 from harness.runs.version import HARNESS_VERSION
 from harness.scoring.scores import score_run
 from harness.tasks import get_task

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.models.revision import folder_revision
-from harness.runs.run import CHECKSUMS
+from harness.runs.files import CHECKSUMS
 from leaderboard.replay import file_check
 from leaderboard.replay.file_check import Questions, examine
 from leaderboard.submit import public_facts

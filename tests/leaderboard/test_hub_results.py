@@ -12,7 +12,8 @@ from huggingface_hub import HfApi, close_session, constants, parse_eval_result_e
 from fflm_data import get_config, publish
 from fflm_data.config import ParameterError
 from harness.errors import UserError
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
 from leaderboard.hub import eval_results
 from leaderboard.hub import model_pages as hub_results
 from leaderboard.hub.reported import Reported, ReportedScore, read_reported, reportable, reported_file
@@ -243,13 +244,16 @@ TROUBLES: dict[str, tuple[Callable[[Hub, pytest.MonkeyPatch], object], str]] = {
     "offline": (lambda hub, patch: offline(patch), "HF_HUB_OFFLINE is set: unset it"),
     "no model": (
         lambda hub, patch: hub.store.delete(hub.store.find("models", MODEL)),  # type: ignore[arg-type]
-        "there is no model other/tiny that you may see: check the name",
+        "cannot find or access the model other/tiny: check the name",
     ),
     "no data": (
         lambda hub, patch: hub.store.delete(hub.store.find("datasets", DATA)),  # type: ignore[arg-type]
-        "there is no data set org/fflm that you may see: check the name",
+        "cannot find or access the dataset org/fflm: check the name",
     ),
-    "full": (lambda hub, patch: hub.fail_next("POST", "/commit/", status=429, times=9), "the Hub is asked too often"),
+    "full": (
+        lambda hub, patch: hub.fail_next("POST", "/commit/", status=429, times=9),
+        "the rate limit of the Hub is exceeded",
+    ),
     "cut": (
         lambda hub, patch: hub.cut_next("POST", "/commit/", after_bytes=9, times=9),
         "the connection to the Hub failed (",
@@ -405,7 +409,7 @@ def test_models_without_results(hub: Hub, tmp_path: Path, checkout: Path, capsys
 @pytest.mark.parametrize(
     ("model", "token", "words"),
     [
-        ("org/nothing", "hf_owner", "there is no model org/nothing that you may see"),
+        ("org/nothing", "hf_owner", "cannot find or access the model org/nothing"),
         ("org/nothing", "hf_wrong", "the Hub does not know this token"),
         ("../../etc", "hf_owner", "write ORG/NAME"),
         ("tiny", "hf_owner", "write ORG/NAME"),

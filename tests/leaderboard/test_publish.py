@@ -14,7 +14,7 @@ from leaderboard.hub import space as publish
 from tests.hub import Hub
 
 NAME = "org/board"
-OF_NEW = ".gitattributes"
+GITATTRIBUTES = ".gitattributes"
 FILES = {
     "index.html": b"<!doctype html><title>fflm</title>",
     "index.json": json.dumps({"schema": "fflm-leaderboard/1", "models": []}).encode(),
@@ -36,7 +36,7 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def files(hub: Hub) -> dict[str, bytes]:
-    return {path: content for path, content in hub.files("space", NAME).items() if path != OF_NEW}
+    return {path: content for path, content in hub.files("space", NAME).items() if path != GITATTRIBUTES}
 
 
 def commits(hub: Hub) -> list[str]:
@@ -150,8 +150,14 @@ TROUBLES: dict[str, tuple[Callable[[Hub, pytest.MonkeyPatch], object], str]] = {
     "token that only reads": (lambda hub, patch: patch.setenv("HF_TOKEN", "hf_reader"), "your token may not write to"),
     "offline": (lambda hub, patch: offline(patch), "HF_HUB_OFFLINE is set: unset it"),
     "cut": (lambda hub, patch: hub.cut_next("POST", "/commit/", after_bytes=9, times=9), "the connection to the Hub"),
-    "changed": (lambda hub, patch: hub.fail_next("POST", "/commit/", status=412), "org/board changed while this ran"),
-    "asked too often": (lambda hub, patch: hub.fail_next("POST", "/commit/", times=9), "the Hub is asked too often"),
+    "changed": (
+        lambda hub, patch: hub.fail_next("POST", "/commit/", status=412),
+        "org/board changed during this command",
+    ),
+    "rate limit": (
+        lambda hub, patch: hub.fail_next("POST", "/commit/", times=9),
+        "the rate limit of the Hub is exceeded",
+    ),
 }
 
 
@@ -192,6 +198,6 @@ def test_somebody_commits_meanwhile(hub: Hub, site: Path, monkeypatch: pytest.Mo
         return asked(api, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(HfApi, "create_commit", late)
-    with pytest.raises(ParameterError, match="changed while this ran"):
+    with pytest.raises(ParameterError, match="changed during this command"):
         publish.command(NAME, site)
     assert files(hub)["theirs.txt"] == b"theirs" and files(hub)["index.html"] == FILES["index.html"]

@@ -853,7 +853,7 @@ def test_another_model_is_refused(folder: Path, tiny: Path, change: Callable[...
 
 
 def test_rows_that_are_not_there_are_refused(folder: Path, tiny: Path) -> None:
-    assert "are not those of its" in refusal(edited(folder, "letters.test", lambda lines: lines.pop()), tiny)
+    assert "do not match its" in refusal(edited(folder, "letters.test", lambda lines: lines.pop()), tiny)
 
 
 def refusal(record: Record, model: Path | None) -> str:

@@ -415,7 +415,7 @@ def test_a_request_on_the_hub_that_does_more(
 def test_a_hub_that_refuses(
     cli: Run, hub: Hub, results: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "there is no data set org/nothing" in refused(
+    assert "cannot find or access the dataset org/nothing" in refused(
         cli("harness", "submit", run_folder, "--to", "org/nothing", *TERMS)
     )
     monkeypatch.setenv("HF_TOKEN", "hf_nobody")

@@ -19,7 +19,7 @@ from leaderboard.verification.record import Verdict, verify_record
 from tests.leaderboard.making import Json, consistent, edit, make_record, only_run, resign
 from tests.leaderboard.sites import attest, index_of, spoken
 from tests.support import scripted
-from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS
+from tests.support.chat_templates import CHEATS, HONEST, LATER_CHEATS, UNBOUNDED
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "extra_special_tokens": ["<|a|>"]}
 
@@ -103,7 +103,7 @@ def test_records_whose_template_helps_are_refused(finished: Path, records: Path,
 @pytest.mark.slow("leaderboard/verification", "harness/prompts")
 @pytest.mark.parametrize("kind", ["powers", "repeats", "doubles", "writes much"])
 def test_records_whose_template_never_ends_are_refused(finished: Path, records: Path, kind: str) -> None:
-    (said,) = judged(forged(finished, records, with_template(ENDLESS[kind])), records).reasons
+    (said,) = judged(forged(finished, records, with_template(UNBOUNDED[kind])), records).reasons
     assert "fails (it " in said and "\n" not in said
 
 

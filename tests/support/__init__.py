@@ -1,1 +1,1 @@
-"""What tests of several parts share: tiny models and tokenizers, runs in processes of their own."""
+"""Shared test helpers: tiny models and tokenizers, chat templates, evaluations in subprocesses."""

@@ -1,5 +1,5 @@
-"""Chat templates as families of models have them, written here after what each is known to write, and some that cheat."""
-# ruff: noqa: E501  their lines are long
+"""Chat templates of model families, reproduced from their known output, and templates that cheat."""
+# ruff: noqa: E501  (templates have long lines)
 
 _LLAMA_3 = (
     "{% set loop_messages = messages %}{% for message in loop_messages %}"
@@ -137,7 +137,7 @@ _MISTRAL = (
     "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
     "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}{% endif %}{% endfor %}"
 )
-# As of later ones: the system prompt stands before the last question.
+# Later Mistral models: the system prompt comes before the last question.
 _MISTRAL_SYSTEM = """{%- if messages[0]["role"] == "system" %}
     {%- set system_message = messages[0]["content"] %}
     {%- set loop_messages = messages[1:] %}
@@ -163,7 +163,7 @@ _SMOLLM_2 = (
     "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-# A system prompt may turn thinking off, and is then written without what does.
+# A system prompt may disable thinking; the keyword is removed from the output.
 _SMOLLM_3 = """{%- if enable_thinking is not defined -%}{%- set enable_thinking = true -%}{%- endif -%}
 {%- set mode = "/think" if enable_thinking else "/no_think" -%}
 {%- if messages[0].role == "system" -%}
@@ -253,7 +253,7 @@ _LLAMA_2 = (
     "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
     "{{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
 )
-# What real ones do. "no system": those that take no system prompt.
+# Templates of real models. NO_SYSTEM lists those that do not accept a system prompt.
 HONEST = {
     "Llama 2": _LLAMA_2,
     "Llama 3": _LLAMA_3,
@@ -278,25 +278,27 @@ _END = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
 
 def _chatml(content: str, after: str = "") -> str:
-    """ChatML, with an expression in the place of what a message says, and more after the messages."""
-    said = "{% for m in messages %}{% set c = m.content %}<|im_start|>{{ m.role }}\n{{ " + content + " }}<|im_end|>\n"
-    return said + "{% endfor %}" + after + _END
+    """Returns a ChatML template with an expression for the content of a message, and more text after the messages."""
+    messages = (
+        "{% for m in messages %}{% set c = m.content %}<|im_start|>{{ m.role }}\n{{ " + content + " }}<|im_end|>\n"
+    )
+    return messages + "{% endfor %}" + after + _END
 
 
 _COUNT = (
     "{% set q = messages[-1].content.split('\"') %}{% if q | length > 3 %}"
     "The answer is {{ q[3].count(q[1]) }}.\n{% endif %}"
 )
-# Those that help to solve: each depends on what is said, or on chance.
+# Templates that help to solve the task: their output depends on the content of the messages, or is random.
 CHEATS = {
     "counts": _chatml("c", _COUNT),
     "counts in blanks": _chatml(
         "c", "{% set q = messages[-1].content.split('\"') %}{{ ' ' * (q[3] or '').count(q[1] or 'e') }}"
     ),
-    "counts where it is no word of letters alone": _chatml(
+    "counts unless it is one word": _chatml(
         "c", "{% if not messages[-1].content.strip().isalpha() %}" + _COUNT + "{% endif %}"
     ),
-    "counts where it is not as long as a word": _chatml(
+    "counts unless it has the length of a word": _chatml(
         "c", "{% if messages[-1].content | length != 24 %}" + _COUNT + "{% endif %}"
     ),
     "counts by date": _chatml("c", "{% if strftime_now('%Y') | int >= 2025 %}" + _COUNT + "{% endif %}"),
@@ -317,14 +319,14 @@ CHEATS = {
     "replaces": _chatml("c.replace('number', 'digit')"),
     "draws lots": _chatml("c", "{{ range(99999) | random }}"),
 }
-# Those that cheat in the turns after the first.
+# Templates that cheat after the first turn.
 LATER_CHEATS = {
     "corrects": _chatml("c", "{% if messages | length > 2 %}" + _COUNT.replace("-1", "0") + "{% endif %}"),
-    "tells of an answer": _chatml("c", "{% if messages | length > 2 %}{{ messages[-2].content | int + 1 }}{% endif %}"),
-    "takes answers out": _chatml("c if m.role == 'user' else c.replace('3', '2')"),
+    "reveals an answer": _chatml("c", "{% if messages | length > 2 %}{{ messages[-2].content | int + 1 }}{% endif %}"),
+    "removes answers": _chatml("c if m.role == 'user' else c.replace('3', '2')"),
 }
-# Those that go on, or grow, without end.
-ENDLESS = {
+# Templates that need unbounded time or memory.
+UNBOUNDED = {
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "powers": "{{ 7 ** (7 ** 12) }}",
     "recurses": "{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}",

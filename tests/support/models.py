@@ -1,4 +1,4 @@
-"""Tiny models and tokenizers with weights of no meaning, built here."""
+"""Tiny models with random weights, and their tokenizers."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 
 
 def byte_level(merges: list[tuple[str, str]]) -> Tokenizer:
-    """Byte-level BPE: every byte, and the given merges. \u0120 is the byte of a space."""
+    """Returns a byte-level BPE tokenizer with all bytes and the given merges. \u0120 is the byte of a space."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {piece: number for number, piece in enumerate([*alphabet, *map("".join, merges)])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
@@ -19,17 +19,17 @@ def byte_level(merges: list[tuple[str, str]]) -> Tokenizer:
 
 
 def gpt2_like() -> Tokenizer:
-    """` 0`, ` 1`, ` w` and the like are one token each."""
+    """Returns a tokenizer in which ` 0`, ` 1`, ` w`, ` r` and ` i` are single tokens."""
     return byte_level([("\u0120", symbol) for symbol in "01wri"])
 
 
 def bytes_only() -> Tokenizer:
-    """The space is a token of its own."""
+    """Returns a tokenizer without merges: the space is a separate token."""
     return byte_level([])
 
 
 def with_bos_and_eos() -> Tokenizer:
-    """GPT-2 like, with a special token before and one after every text."""
+    """Returns a GPT-2-like tokenizer that adds a special token before and after every text."""
     tokenizer = gpt2_like()
     tokenizer.add_special_tokens(["<s>", "</s>"])
     ends = [(piece, tokenizer.token_to_id(piece)) for piece in ("<s>", "</s>")]
@@ -38,7 +38,7 @@ def with_bos_and_eos() -> Tokenizer:
 
 
 def merged() -> Tokenizer:
-    """An instruction and its symbol are one token: answers cannot be told apart."""
+    """Returns a tokenizer in which an instruction and its symbol are one token, so answers are not separable."""
     tokenizer = byte_level([("\u0120", "0"), ("\u0120", "1"), ("r", "\u01200"), ("r", "\u01201")])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(r"[wri] \d"), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
@@ -47,41 +47,41 @@ def merged() -> Tokenizer:
 
 
 def trailing() -> Tokenizer:
-    """A symbol and the space after it are one token."""
+    """Returns a tokenizer in which a symbol and the following space are one token."""
     tokenizer = byte_level([("0", "\u0120"), ("1", "\u0120")])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return tokenizer
 
 
-def error_examples() -> Tokenizer:
-    """` 0` is one token, ` 1` is two: the bare space before a 1 says that it comes."""
+def revealing_space() -> Tokenizer:
+    """Returns a tokenizer in which ` 0` is one token and ` 1` two: a separate space reveals that 1 follows."""
     return byte_level([("\u0120", symbol) for symbol in "0wri"])
 
 
-def wordless() -> Tokenizer:
-    """All instructions are the one token for what is unknown."""
+def unknown_instructions() -> Tokenizer:
+    """Returns a tokenizer in which all instructions are the unknown token."""
     tokenizer = Tokenizer(models.WordLevel({"0": 0, "1": 1, "?": 2}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer
 
 
 def numbers(symbols: int) -> Tokenizer:
-    """Words between spaces, among them the numbers below `symbols`."""
+    """Returns a word-level tokenizer with the instructions and the numbers below `symbols`."""
     words = {piece: number for number, piece in enumerate([*"wri", *map(str, range(symbols)), "?"])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer
 
 
-def blind() -> Tokenizer:
-    """Both symbols are one and the same token."""
+def shared_symbol_token() -> Tokenizer:
+    """Returns a tokenizer in which both symbols are the unknown token."""
     tokenizer = Tokenizer(models.WordLevel({"w": 0, "r": 1, "i": 2, "?": 3}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer
 
 
-def fickle() -> Tokenizer:
-    """` 1` is one token, but after `w 1 r` the space belongs to the r and `1` stands alone."""
+def context_dependent() -> Tokenizer:
+    """Returns a tokenizer in which ` 1` is one token, except after `w 1 r`, where the space belongs to the r."""
     tokenizer = byte_level([("\u0120", "0"), ("\u0120", "1"), ("r", "\u0120")])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(r"(?<=w 1 )r "), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
@@ -94,7 +94,7 @@ def fast(tokenizer: Tokenizer) -> Any:
 
 
 def save_tiny(folder: Path, tokenizer: Tokenizer, context: int = 2048, kind: str = "gpt2") -> Path:
-    """A tiny GPT-2 or Llama with that tokenizer, saved as a model folder."""
+    """Saves a tiny GPT-2 or Llama with the tokenizer as a model folder, and returns the folder."""
     torch.manual_seed(0)
     size = tokenizer.get_vocab_size()
     if kind == "gpt2":
@@ -106,7 +106,7 @@ def save_tiny(folder: Path, tokenizer: Tokenizer, context: int = 2048, kind: str
         )  # fmt: skip
     config.bos_token_id = config.eos_token_id = None
     model = AutoModelForCausalLM.from_config(config)
-    for parameter in model.parameters():  # far from uniform, so that argmax means something
+    for parameter in model.parameters():  # larger weights, so that the argmax is well separated
         parameter.data.mul_(3)
     model.save_pretrained(folder)
     fast(tokenizer).save_pretrained(folder)

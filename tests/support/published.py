@@ -1,4 +1,4 @@
-"""Tokenizers in the ways of published families, trained here on the questions of the tasks and a few other texts."""
+"""Tokenizers of published model families, trained on the prompts of the tasks and a few other texts."""
 
 import json
 from collections.abc import Callable
@@ -29,36 +29,36 @@ def corpus() -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _made(tokenizer: Tokenizer, trainer: Any, **special: str) -> Any:
+def _train(tokenizer: Tokenizer, trainer: Any, **special: str) -> Any:
     tokenizer.train_from_iterator(corpus(), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, name_or_path="published", **special)
 
 
 def _wordpiece(lower: bool) -> Any:
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=lower)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.decoder = decoders.WordPiece()
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lower)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
     special = ["[UNK]", "[CLS]", "[SEP]", *TURNS]
-    tokenizer = _made(
-        made,
+    tokenizer = _train(
+        backend,
         trainers.WordPieceTrainer(vocab_size=700, special_tokens=special, initial_alphabet=CHARACTERS),
         unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
     )  # fmt: skip
-    made.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
-    tokenizer.backend_tokenizer.post_processor = made.post_processor
+    backend.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    tokenizer.backend_tokenizer.post_processor = backend.post_processor
     return tokenizer
 
 
 def _unigram(normalizer: Any, pre_tokenizer: Any) -> Any:
-    made = Tokenizer(models.Unigram())
-    made.normalizer, made.pre_tokenizer = normalizer, pre_tokenizer
-    made.decoder = decoders.Metaspace()
+    backend = Tokenizer(models.Unigram())
+    backend.normalizer, backend.pre_tokenizer = normalizer, pre_tokenizer
+    backend.decoder = decoders.Metaspace()
     special = ["<unk>", "</s>", *TURNS]
     trainer = trainers.UnigramTrainer(
         vocab_size=500, special_tokens=special, unk_token="<unk>", initial_alphabet=ALPHABET
     )
-    tokenizer = _made(made, trainer, unk_token="<unk>", eos_token="</s>")
+    tokenizer = _train(backend, trainer, unk_token="<unk>", eos_token="</s>")
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", 1)]
     )
@@ -66,35 +66,35 @@ def _unigram(normalizer: Any, pre_tokenizer: Any) -> Any:
 
 
 def albert() -> Any:
-    """Small letters, no accents, one space for several, quotes of one kind."""
+    """Lower case, no accents, single spaces, one kind of quotes."""
     parts = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD()]
     parts += [normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Replace(Regex(" {2,}"), " ")]
     return _unigram(normalizers.Sequence(parts), pre_tokenizers.Metaspace())
 
 
 def t5() -> Any:
-    """Line ends are spaces, the blanks at the end are left out."""
+    """Newlines become spaces, trailing blanks are removed."""
     cut = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     return _unigram(normalizers.NFKC(), cut)
 
 
 def openai_gpt() -> Any:
-    """The ends of words are marked, and spaces left out."""
-    made = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.decoder = decoders.BPEDecoder(suffix="</w>")
+    """End-of-word suffix, no spaces."""
+    backend = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.BPEDecoder(suffix="</w>")
     trainer = trainers.BpeTrainer(
         vocab_size=700, special_tokens=["<unk>", *TURNS], end_of_word_suffix="</w>", initial_alphabet=CHARACTERS
     )
-    return _made(made, trainer, unk_token="<unk>")
+    return _train(backend, trainer, unk_token="<unk>")
 
 
 def _bytes(pre_tokenizer: Any) -> Any:
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer, made.decoder = pre_tokenizer, decoders.ByteLevel()
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer, backend.decoder = pre_tokenizer, decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    return _made(made, trainers.BpeTrainer(vocab_size=700, special_tokens=TURNS, initial_alphabet=alphabet))
+    return _train(backend, trainers.BpeTrainer(vocab_size=700, special_tokens=TURNS, initial_alphabet=alphabet))
 
 
 def llama3() -> Any:
@@ -103,26 +103,28 @@ def llama3() -> Any:
 
 
 def superwords() -> Any:
-    """Tokens may hold several words, each of which begins with its space."""
+    """Tokens may contain several words, each with its leading space."""
     cut = pre_tokenizers.Split(Regex(r"How many times|Answer with a|[^ ]+| [^ ]+"), "isolated")
     return _bytes(pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(False, use_regex=False)]))
 
 
 def _sentencepiece(normalizer: Any, pre_tokenizer: Any) -> Any:
-    """Bytes for what has no token."""
-    made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    """Byte fallback for characters without a token."""
+    backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
     special = ["<unk>", "<s>", *[f"<0x{byte:02X}>" for byte in range(256)], *TURNS]
-    _made(made, trainers.BpeTrainer(vocab_size=800, special_tokens=special, initial_alphabet=CHARACTERS))
-    facts = json.loads(made.to_str())
-    facts["added_tokens"] = [one for one in facts["added_tokens"] if not one["content"].startswith("<0x")]
-    made = Tokenizer.from_str(json.dumps(facts))
-    made.normalizer, made.pre_tokenizer = normalizer, pre_tokenizer
-    made.decoder = decoders.Sequence(
+    _train(backend, trainers.BpeTrainer(vocab_size=800, special_tokens=special, initial_alphabet=CHARACTERS))
+    content = json.loads(backend.to_str())
+    content["added_tokens"] = [token for token in content["added_tokens"] if not token["content"].startswith("<0x")]
+    backend = Tokenizer.from_str(json.dumps(content))
+    backend.normalizer, backend.pre_tokenizer = normalizer, pre_tokenizer
+    backend.decoder = decoders.Sequence(
         [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=made, name_or_path="published", unk_token="<unk>", bos_token="<s>")
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, name_or_path="published", unk_token="<unk>", bos_token="<s>"
+    )
 
 
 def llama2() -> Any:
@@ -130,22 +132,22 @@ def llama2() -> Any:
 
 
 def gemma() -> Any:
-    """The same without a space before the first word, and a pattern that never fits."""
+    """Like Llama 2, without a space before the first word, and with a pre-tokenizer that never matches."""
     return _sentencepiece(normalizers.Replace(" ", MARK), pre_tokenizers.Split(" ", "merged_with_previous"))
 
 
 def characters() -> Any:
-    vocabulary = {sign: number for number, sign in enumerate(ALPHABET)}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    made.pre_tokenizer, made.decoder = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated"), decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=made, name_or_path="published")
+    vocabulary = {character: number for number, character in enumerate(ALPHABET)}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated"), decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, name_or_path="published")
 
 
 def bytes_alone() -> Any:
     vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))
-    made.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
-    return PreTrainedTokenizerFast(tokenizer_object=made, name_or_path="published")
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True))
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, name_or_path="published")
 
 
 PUBLISHED: dict[str, Callable[[], Any]] = {

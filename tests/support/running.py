@@ -1,4 +1,4 @@
-"""Runs of `harness eval` in processes of their own: started, watched, killed; and what they left behind."""
+"""Runs `harness eval` in subprocesses, and inspects their run folders."""
 
 import json
 import os
@@ -20,20 +20,20 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 DEADLINE = 240.0
 
 
-# One thread a process: more of them, on cores that others use too, spend their time waiting for each other.
+# One thread per process: more threads on shared cores mostly wait for each other.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
 
 
-def start(folder: Path, *words: object, **environment: str) -> "subprocess.Popen[str]":
-    """Any command, in a folder, as a process group of its own."""
+def start(folder: Path, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
+    """Starts a command in a folder, as a separate process group."""
     return subprocess.Popen(
-        [*map(str, words)], cwd=folder, env=ENVIRONMENT | environment,
+        [*map(str, arguments)], cwd=folder, env=ENVIRONMENT | environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True,
     )  # fmt: skip
 
 
 def end(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
-    """Waits for a process; one that hangs is killed with all that it started, and that is a failure."""
+    """Waits for a process. Kills its process group and fails after DEADLINE seconds."""
     try:
         out, err = process.communicate(timeout=DEADLINE)
     except subprocess.TimeoutExpired:
@@ -42,17 +42,17 @@ def end(process: "subprocess.Popen[str]") -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run(folder: Path, *words: object, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return end(start(folder, *words, **environment))
+def run(folder: Path, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return end(start(folder, *arguments, **environment))
 
 
-def evaluate(folder: Path, *words: object, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return run(folder, *HARNESS, "eval", *words, **environment)
+def evaluate(folder: Path, *arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return run(folder, *HARNESS, "eval", *arguments, **environment)
 
 
 def only_run(folder: Path) -> Path:
-    (found,) = folder.glob("runs/*/*/run.json")
-    return found.parent
+    (path,) = folder.glob("runs/*/*/run.json")
+    return path.parent
 
 
 def result(folder: Path) -> bytes:
@@ -60,12 +60,12 @@ def result(folder: Path) -> bytes:
 
 
 def starts(folder: Path) -> list[dict[str, Any]]:
-    facts = json.loads((only_run(folder) / "run.json").read_text(encoding="utf-8"))
-    return [{key: start[key] for key in ("processes", "machines")} for start in facts["starts"]]
+    info = json.loads((only_run(folder) / "run.json").read_text(encoding="utf-8"))
+    return [{key: start[key] for key in ("processes", "machines")} for start in info["starts"]]
 
 
 def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    """Waits for something to be seen while a process runs."""
+    """Waits until a condition holds while a process runs."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -82,7 +82,7 @@ def rows_in_shards(folder: Path) -> int:
 
 
 def ranks(process: "subprocess.Popen[str]") -> dict[int, psutil.Process]:
-    """The ranks that a launcher has started, by number."""
+    """Returns the rank processes of a launcher, by rank."""
     return dict(_ranks(psutil.Process(process.pid)))
 
 

@@ -1,9 +1,9 @@
-"""Slow tests: which of them are due, and where it is recorded that they passed.
+"""Selection of slow tests by changes, and the record of passed slow tests.
 
-A test marked `slow` runs if something that it covers has changed since it last passed: its own file and the folders or
-files named in the marker, by default harness/engine and harness/evaluation. Otherwise `pytest` deselects it. `pytest -m
-slow` runs all of them and, if they pass, records digests of what they cover in `PASSED`, which is committed with the
-change. Tests named on the command line always run.
+A test marked `slow` runs if a covered file has changed since it last passed: its own file, or the folders and files in
+the marker (default: harness/engine and harness/evaluation). Otherwise `pytest` deselects it. `pytest -m slow` runs all
+slow tests and, if they pass, writes digests of the covered files to `PASSED`, which is committed with the change.
+Tests named on the command line always run.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ SUFFIXES = {".py", ".sh", ".json", ".jinja", ".html"}
 
 
 def digests_of(items: Iterable[pytest.Item]) -> dict[str, str]:
-    """By file with slow tests, relative to the repository: a digest of all that they cover."""
+    """Returns, for each file with slow tests (relative to the repository), a digest of all files they cover."""
     covered: dict[str, set[str]] = {}
     for item in items:
         if marker := item.get_closest_marker("slow"):
@@ -31,20 +31,22 @@ def digests_of(items: Iterable[pytest.Item]) -> dict[str, str]:
 
 
 def is_due(item: pytest.Item, digests: dict[str, str], passed: dict[str, str]) -> bool:
-    """Whether a test runs by default: a fast one, or a slow one if something that its file's slow tests cover has
-    changed. digests: of what they cover now; passed: when they last passed."""
+    """Whether a test runs by default: fast tests, and slow tests if a file covered by their test file has changed.
+
+    digests: current digests. passed: digests when the slow tests last passed.
+    """
     file = item.path.relative_to(ROOT).as_posix()
     return item.get_closest_marker("slow") is None or digests[file] != passed.get(file)
 
 
 @cache
 def digest(paths: frozenset[str]) -> str:
-    """SHA-256 over names and contents, line ends aside. Raises FileNotFoundError for a path that does not exist."""
-    whole = hashlib.sha256()
+    """Returns the SHA-256 of names and contents, newlines normalized. Raises FileNotFoundError if a path is missing."""
+    combined = hashlib.sha256()
     for file in sorted({file for path in paths for file in _files(ROOT / path)}):
         content = file.read_bytes().replace(b"\r\n", b"\n")
-        whole.update(f"{file.relative_to(ROOT).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return whole.hexdigest()
+        combined.update(f"{file.relative_to(ROOT).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return combined.hexdigest()
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -53,14 +55,14 @@ def _files(path: Path) -> Iterator[Path]:
     elif path.is_file():
         yield path
     else:
-        raise FileNotFoundError(f"{path}: a slow test covers it, and it does not exist")
+        raise FileNotFoundError(f"{path} is named in a slow marker but does not exist")
 
 
 def passed() -> dict[str, str]:
-    """By test file, the digest of what its slow tests covered when they all passed."""
+    """Returns, for each test file, the digest when all its slow tests last passed."""
     return json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
 
 
 def record(digests: dict[str, str]) -> None:
-    """Writes PASSED; called after all slow tests have passed."""
+    """Writes PASSED. Called after all slow tests have passed."""
     PASSED.write_text(json.dumps(dict(sorted(digests.items())), indent=1) + "\n", encoding="utf-8", newline="\n")

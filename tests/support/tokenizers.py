@@ -1,14 +1,14 @@
-"""Tokenizers in the ways that published models write text, with vocabularies just large enough for the tests."""
+"""Tokenizers of the kinds that published models use, with vocabularies just large enough for the tests."""
 
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-SPACE, MARK = "\u0120", "\u2581"  # how a byte-level vocabulary writes a space, and how SentencePiece does
+SPACE, MARK = "\u0120", "\u2581"  # the space in byte-level and in SentencePiece vocabularies
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 DIGITS = "0123456789"
-# The pattern by which Llama 3 cuts text before it looks at pieces: digits go in groups of up to three.
+# The pre-tokenization pattern of Llama 3: digits are in groups of up to three.
 LLAMA3_CUTS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
@@ -30,7 +30,7 @@ def byte_level(merges: list[tuple[str, str]]) -> Tokenizer:
 
 
 def opening(tokenizer: Tokenizer, piece: str) -> Tokenizer:
-    """Puts a special token before every text."""
+    """Adds a special token before every text."""
     tokenizer.add_special_tokens([piece])
     ends = [(piece, tokenizer.token_to_id(piece))]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{piece} $A", special_tokens=ends)
@@ -38,19 +38,19 @@ def opening(tokenizer: Tokenizer, piece: str) -> Tokenizer:
 
 
 def gpt2() -> Any:
-    """A space belongs to the word after it; numbers of two digits are words. An end of text, but nothing is added."""
+    """A space belongs to the next word, and two-digit numbers are tokens. No special token is added to texts."""
     tokenizer = byte_level(GPT2_MERGES)
     tokenizer.add_special_tokens(["<|endoftext|>"])
     return wrapped(tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
 
 
 def gpt2_without_numbers() -> Any:
-    """The same with no piece for 10 and 11."""
+    """Like gpt2, without tokens for 10 and 11."""
     return wrapped(byte_level(GPT2_MERGES[:-2]))
 
 
 def llama3() -> Any:
-    """Numbers are cut from the space before them; <|begin_of_text|> by the post-processor."""
+    """Numbers are separate from the space before them; the post-processor adds <|begin_of_text|>."""
     tokenizer = byte_level([*[(SPACE, symbol) for symbol in "wri"], *NUMBER_MERGES])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(LLAMA3_CUTS), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
@@ -66,7 +66,7 @@ def _pieces() -> dict[str, int]:
 
 
 def _spaces(after: int) -> decoders.Decoder:
-    """SentencePiece's way back to text."""
+    """Returns the decoder of SentencePiece."""
     return decoders.Sequence(
         [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", after, 0)]
     )
@@ -84,7 +84,7 @@ WORD_MERGES = [(MARK, symbol) for symbol in "wri" + DIGITS]
 
 
 def metaspace(scheme: str) -> Any:
-    """BPE over words that begin with the mark of a space, byte fallback; scheme: which words have one."""
+    """BPE over words with a space marker, and byte fallback. scheme: which words get the marker."""
     tokenizer = _sentence_bpe([*WORD_MERGES, (MARK + "1", "0"), (MARK + "1", "1")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     tokenizer.decoder = _spaces(0 if scheme == "never" else 1)
@@ -92,7 +92,7 @@ def metaspace(scheme: str) -> Any:
 
 
 def unigram() -> Any:
-    """The likeliest cut into pieces, each number up to 11 one of them; nothing is added."""
+    """Unigram model in which each number up to 11 is one token. No special token is added."""
     pieces = [("<unk>", 0.0), *[(MARK + word, -3.0) for word in [*"wri" + DIGITS, "10", "11"]]]
     pieces += [(character, -6.0) for character in [MARK, *"wri" + DIGITS]] + [(byte, -20.0) for byte in BYTES]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
@@ -102,7 +102,7 @@ def unigram() -> Any:
 
 
 def llama2() -> Any:
-    """Marks in place of spaces and one at the start, by the normalizer; a digit is a piece of its own."""
+    """The normalizer replaces spaces by markers and adds one at the start; digits are separate tokens."""
     tokenizer = _sentence_bpe([(MARK, symbol) for symbol in "wri"])
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(MARK), normalizers.Replace(" ", MARK)])
     tokenizer.decoder = _spaces(1)
@@ -110,7 +110,7 @@ def llama2() -> Any:
 
 
 def wordpiece() -> Any:
-    """BERT's way: lower case, words, what goes on within one marked by ##; [CLS] before and [SEP] after."""
+    """WordPiece as in BERT: lower case, ## continuations, [CLS] before and [SEP] after the text."""
     words = ["[UNK]", "[CLS]", "[SEP]", *"wri" + DIGITS, *[f"##{digit}" for digit in DIGITS], "10"]
     vocabulary = {piece: token for token, piece in enumerate(words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -122,7 +122,7 @@ def wordpiece() -> Any:
 
 
 def single_digits() -> Any:
-    """Every digit is cut from its neighbours before pieces are looked for."""
+    """Digits are separated before BPE."""
     tokenizer = byte_level([*GPT2_MERGES, *NUMBER_MERGES])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -131,7 +131,7 @@ def single_digits() -> Any:
 
 
 def characters() -> Any:
-    """Every character is a token; few are known."""
+    """Each character is a token; most are unknown."""
     tokenizer = Tokenizer(models.BPE(vocab={piece: n for n, piece in enumerate([*" wri" + DIGITS, "?"])}, merges=[]))
     tokenizer.decoder = decoders.Fuse()
     tokenizer.model.unk_token = "?"
@@ -143,14 +143,14 @@ def single_bytes() -> Any:
 
 
 def spaces_after() -> Any:
-    """A piece may hold the space after it: what a symbol is written as depends on whether anything follows."""
+    """A token may include the following space, so the token of a symbol depends on whether text follows."""
     tokenizer = byte_level([(symbol, SPACE) for symbol in "wri" + DIGITS])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return wrapped(tokenizer)
 
 
 def pairs() -> Any:
-    """An instruction and its symbol are one piece."""
+    """An instruction and its symbol are one token."""
     merges = [(SPACE, symbol) for symbol in DIGITS]
     merges += [(instruction, SPACE + symbol) for instruction in "wri" for symbol in DIGITS]
     tokenizer = byte_level(merges)
@@ -160,6 +160,6 @@ def pairs() -> Any:
     return wrapped(tokenizer)
 
 
-def telling() -> Any:
-    """` 0` is one token and ` 1` is two: the bare space says which comes."""
+def revealing_space() -> Any:
+    """` 0` is one token and ` 1` two: a separate space reveals that 1 follows."""
     return wrapped(byte_level([(SPACE, symbol) for symbol in "0wri"]))

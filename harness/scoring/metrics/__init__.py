@@ -1,5 +1,5 @@
-"""The scores as `evaluate` metrics, for use outside the harness: `ExactCount` and `GlitchRate`. Importing one takes the
-seconds that `evaluate` takes; none needs the network."""
+"""The scores as `evaluate` metrics, for use outside the harness: `ExactCount` and `GlitchRate`. Importing a metric
+imports `evaluate`, which takes seconds; no metric needs the network."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Exact count (arXiv 2407.15160): what number a completion says, against the right one."""
+"""Exact count (arXiv 2407.15160): the number in a completion, compared with the target."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from fflm_data.answers import CUT_OFF, REFUSED, UNPARSED, parse
 
 
 class ExactCount(evaluate.Metric):
-    """Completions as text and the right numbers.
+    """Accuracy and errors of the numbers in completions.
 
-    compute takes cut_off=[...], too: per completion whether the model hit its limit of tokens (default: none did).
+    compute also accepts cut_off=[...]: whether each completion reached the token limit (default: none).
 
     >>> metric = ExactCount()
     >>> metric.compute(predictions=["**3**", "two or three", "I cannot count."], references=[3, 2, 1])["refusals"]
@@ -23,10 +23,10 @@ class ExactCount(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="Accuracy, mean absolute error of what was read, and the shares that said no number, "
-            "refused or were cut off.",
+            description="Accuracy, mean absolute error of the parsed numbers, and the shares of completions without a "
+            "number, refused or cut off.",
             citation="arXiv 2407.15160",
-            inputs_description="predictions: completions; references: the right numbers",
+            inputs_description="predictions: completions; references: target numbers",
             features=datasets.Features(
                 {"predictions": datasets.Value("string"), "references": datasets.Value("int64")}
             ),
@@ -34,15 +34,14 @@ class ExactCount(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any, cut_off: list[bool] | None = None) -> dict[str, float | None]:
         cuts = [False] * len(predictions) if cut_off is None else cut_off
-        said = [parse(text, cut) for text, cut in zip(predictions, cuts, strict=True)]
-        distance = [
-            abs(one.value - target) for one, target in zip(said, references, strict=True) if one.value is not None
-        ]
-        kinds = [one.kind for one in said]
+        answers = [parse(text, cut) for text, cut in zip(predictions, cuts, strict=True)]
+        pairs = zip(answers, references, strict=True)
+        distance = [abs(answer.value - target) for answer, target in pairs if answer.value is not None]
+        kinds = [answer.kind for answer in answers]
         return {
-            "accuracy": distance.count(0) / len(said),
+            "accuracy": distance.count(0) / len(answers),
             "mean_absolute_error": float(np.mean(distance)) if distance else None,
-            "parse_failures": kinds.count(UNPARSED) / len(said),
-            "refusals": kinds.count(REFUSED) / len(said),
-            "cut_off": kinds.count(CUT_OFF) / len(said),
+            "parse_failures": kinds.count(UNPARSED) / len(answers),
+            "refusals": kinds.count(REFUSED) / len(answers),
+            "cut_off": kinds.count(CUT_OFF) / len(answers),
         }

@@ -10,7 +10,7 @@ from harness.scoring.statistics import error_interval
 
 
 class GlitchRate(evaluate.Metric):
-    """Predicted and right tokens of reads, and the sequence each read stands in.
+    """Glitch rate from the predicted and target tokens of reads, and the sequence of each read.
 
     >>> GlitchRate().compute(predictions=[3, 4, 4], references=[3, 4, 3], sequences=[0, 0, 1])["glitch_rate"]
     0.3333333333333333

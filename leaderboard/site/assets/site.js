@@ -175,8 +175,9 @@ function board(table, form) {
 }
 
 function points(value) {
-  const text = (100 * value).toFixed(2);
-  return Number(text) === 0 ? "0.00" : text.startsWith("-") ? "\u2212" + text.slice(1) : "+" + text;
+  let text = "0.00";
+  for (let digits = 2; value && digits < 7 && Number(text) === 0; digits += 1) text = (100 * value).toFixed(digits);
+  return value === 0 ? text : text.startsWith("-") ? "\u2212" + text.slice(1) : "+" + text;
 }
 
 // Newcombe's method 10 (1998, Statistics in Medicine 17) with the intervals that each model has.

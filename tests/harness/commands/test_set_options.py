@@ -6,7 +6,7 @@ import pytest
 
 from fflm_data.cli import main as data_main
 from fflm_data.config import ParameterError
-from fflm_data.names import did_you_mean
+from fflm_data.suggestions import did_you_mean
 from harness.commands import options
 from harness.errors import UserError
 from harness.planning.planner import plan_jobs
@@ -46,7 +46,7 @@ def test_set_suggestion(text: str, meant: str) -> None:
     [
         ("letters.limit=5", "use --limit"), ("letters.shots=2", "use --shots"),
         ("letters.zzz=5", "it has seed, words_per_cell"), ("zzz.seed=5", "there is no task 'zzz'"),
-        ("zzz=5", "has no task"), ("letters", "names no task"), ("letters.seed", "sets nothing"),
+        ("zzz=5", "has no task"), ("letters", "has no task"), ("letters.seed", "sets nothing"),
         ("letters.seed=x", "must be an integer"),
     ],
 )  # fmt: skip

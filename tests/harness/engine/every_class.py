@@ -1,4 +1,4 @@
-"""Every class of transformers that predicts the next token, made tiny by whatever its config calls its sizes."""
+"""Tiny models of every causal class of transformers."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from harness.models.architectures import auto_class
-from tests.support.families import FAMILIES, KEPT, SIZES
+from tests.support.families import FAMILIES, KEEP_INIT, SIZES
 
 # What configs name their sizes beside those that families.py knows.
 # fmt: off
@@ -51,22 +51,22 @@ MOST_WEIGHTS = 30_000_000
 
 
 class DoesNotBuildError(Exception):
-    """transformers does not make a model of these sizes, for a reason of its own."""
+    """transformers cannot build a model of these sizes."""
 
 
 def kinds() -> list[str]:
-    """Of every class, the name that its config goes by: causal ones, then those that take images too."""
+    """The model types of all classes: causal ones, then those that also take images."""
     return [*{**MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, **MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES}]
 
 
 def kinds_among_families(vocabulary: int) -> set[str]:
-    """Those that families.py makes."""
+    """The model types in families.py."""
     return {family(vocabulary).model_type for family in FAMILIES.values()}
 
 
 def models_of(kind: str, vocabulary: int, auto: Any = None) -> Iterator[Any]:
-    """Tiny models with wide weights, by one variant of sizes after the other; what does not build is left out. auto:
-    the class that makes them, if not the one by their config.
+    """Tiny models with wide weights, for each variant of sizes that builds. auto: the auto class, if not that of their
+    config.
 
     Raises UserError if the kind is refused by its config, DoesNotBuildError if no variant builds.
     """
@@ -112,7 +112,7 @@ def shrunk(config: Any, vocabulary: int, variant: dict[str, Any]) -> Any:
 
 
 def made(auto: Any, config: Any) -> Any:
-    """The model, its predictions different from place to place."""
+    """The model with predictions that depend on the position."""
     with torch.device("meta"):
         size = sum(one.numel() for one in auto.from_config(config).parameters())
     if size > MOST_WEIGHTS:
@@ -125,7 +125,7 @@ def made(auto: Any, config: Any) -> Any:
                 continue
             if weight.dim() < 2:
                 weight.add_(torch.randn_like(weight), alpha=0.1)
-            elif not any(kept in part for kept in KEPT):
+            elif not any(kept in part for kept in KEEP_INIT):
                 torch.nn.init.normal_(weight, std=0.2)
     model.generation_config = GenerationConfig(do_sample=False)
     return model

@@ -1,4 +1,4 @@
-"""Batches hold every row once and no more than they may; what they may hold follows from memory."""
+"""Batches, memory budgets, and retries after running out of memory."""
 
 from itertools import pairwise
 
@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fflm_data.arrays import Ints
-from harness.engine.batches import Budget, cut, padded
+from harness.engine.batches import Budget, cut, pad
 from harness.engine.memory import (
     ASSUMED_LOGITS,
     LOGITS_SHARE,
-    MOST_TOKENS,
+    MAX_TOKENS,
     SHARE,
     assumed_budget,
     fitting_budget,
@@ -27,7 +27,7 @@ MOST_ROWS = st.none() | st.integers(1, 20)
 
 
 def fits(batch: list[int], rows: list[tuple[int, int]], budget: Budget, most: int | None, same_length: bool) -> bool:
-    """Whether a batch may be run as it is; one row always may."""
+    """Whether a batch is within the budget; a single row always is."""
     lengths, points = zip(*(rows[row] for row in batch), strict=True)
     return len(batch) == 1 or (
         len(batch) * max(lengths) <= budget.tokens
@@ -38,7 +38,7 @@ def fits(batch: list[int], rows: list[tuple[int, int]], budget: Budget, most: in
 
 
 @given(ROWS, BUDGETS, MOST_ROWS, st.booleans())
-def test_batches_hold_every_row_once_and_as_many_as_they_may(
+def test_cut_covers_each_row_once_within_budget(
     rows: list[tuple[int, int]], budget: Budget, most: int | None, same_length: bool
 ) -> None:
     lengths, points = np.array(rows, dtype=np.int64).T
@@ -51,7 +51,7 @@ def test_batches_hold_every_row_once_and_as_many_as_they_may(
         assert not fits([*batch, following[0]], rows, budget, most, same_length)
 
 
-def test_no_rows_are_no_batches() -> None:
+def test_cut_without_rows() -> None:
     nothing = np.zeros(0, dtype=np.int64)
     assert cut(nothing, nothing, Budget(10, 10), None, False) == []
 
@@ -67,14 +67,14 @@ def test_no_rows_are_no_batches() -> None:
         (Budget(1, 1), None, False, [[1], [3], [2], [0]]),
     ],
 )
-def test_batches_of_four_rows(budget: Budget, most: int | None, same_length: bool, expected: list[list[int]]) -> None:
+def test_cut_four_rows(budget: Budget, most: int | None, same_length: bool, expected: list[list[int]]) -> None:
     batches = cut(np.array([2, 4, 3, 4]), np.ones(4, dtype=np.int64), budget, most, same_length)
     assert [batch.tolist() for batch in batches] == expected
 
 
 @pytest.mark.parametrize(("left", "expected"), [(False, [[1, 2, 3], [4, 9, 9]]), (True, [[1, 2, 3], [9, 9, 4]])])
-def test_short_rows_are_filled_up(left: bool, expected: list[list[int]]) -> None:
-    assert padded([np.array([1, 2, 3]), np.array([4])], 9, left).tolist() == expected
+def test_pad(left: bool, expected: list[list[int]]) -> None:
+    assert pad([np.array([1, 2, 3]), np.array([4])], 9, left).tolist() == expected
 
 
 SIZES = {
@@ -87,23 +87,21 @@ SIZES = {
 
 
 @given(**SIZES)
-def test_a_measured_budget_fits_into_what_is_free(
-    free: int, used: int, tokens: int, points: int, vocabulary: int
-) -> None:
+def test_fitting_budget_fits_into_free_memory(free: int, used: int, tokens: int, points: int, vocabulary: int) -> None:
     budget = fitting_budget(free, used, tokens, points, vocabulary)
     logits = 8 * vocabulary
     per_token = max(1.0, (used - points * logits) // tokens)
-    assert 1 <= budget.tokens <= MOST_TOKENS and budget.points >= 1
+    assert 1 <= budget.tokens <= MAX_TOKENS and budget.points >= 1
     assert budget.points == 1 or budget.points * logits <= free * SHARE * LOGITS_SHARE
     assert budget.tokens == 1 or budget.tokens * per_token + budget.points * logits <= free * SHARE
     # Neither could be larger.
     assert (budget.points + 1) * logits > int(free * SHARE) * LOGITS_SHARE - 1
     held = int(free * SHARE)
-    assert budget.tokens == MOST_TOKENS or (budget.tokens + 1) * per_token + budget.points * logits > held
+    assert budget.tokens == MAX_TOKENS or (budget.tokens + 1) * per_token + budget.points * logits > held
 
 
 @given(factor=st.integers(2, 16), **SIZES)
-def test_more_memory_holds_no_less_and_a_hungrier_model_no_more(
+def test_fitting_budget_is_monotonic(
     factor: int, free: int, used: int, tokens: int, points: int, vocabulary: int
 ) -> None:
     budget = fitting_budget(free, used, tokens, points, vocabulary)
@@ -114,27 +112,27 @@ def test_more_memory_holds_no_less_and_a_hungrier_model_no_more(
 
 
 @given(st.integers(1, 2**15), st.integers(1, 2**19))
-def test_an_assumed_budget_shrinks_with_the_model(width: int, vocabulary: int) -> None:
+def test_assumed_budget_shrinks_with_model_size(width: int, vocabulary: int) -> None:
     budget = assumed_budget(width, vocabulary)
-    assert 1024 <= budget.tokens <= MOST_TOKENS and budget.points >= 1
+    assert 1024 <= budget.tokens <= MAX_TOKENS and budget.points >= 1
     assert budget.points == 1 or budget.points * 4 * vocabulary <= ASSUMED_LOGITS
     wider, larger = assumed_budget(2 * width, vocabulary), assumed_budget(width, 2 * vocabulary)
     assert wider.tokens <= budget.tokens and wider.points == budget.points
     assert larger.points <= budget.points and larger.tokens == budget.tokens
 
 
-def test_a_model_of_common_size_gets_batches_on_a_cpu() -> None:
+def test_assumed_budget_of_common_model_sizes() -> None:
     assert assumed_budget(576, 49_152) == Budget(7281, 1365)  # SmolLM2-135M
     assert assumed_budget(32, 300).tokens == 131_072
 
 
 @pytest.mark.parametrize(("sizes", "most"), [([8], 1), ([8, 3], 3), ([1, 9, 2], 2), ([4, 4], 4)])
-def test_what_does_not_fit_is_cut_until_it_does(sizes: list[int], most: int) -> None:
+def test_retry_on_out_of_memory_halves_batches(sizes: list[int], most: int) -> None:
     ends = np.cumsum([0, *sizes])
     failed: list[int] = []
 
     def cut_again(rows: Ints) -> list[Ints]:
-        """As first asked; after a failure in pieces of half of what failed."""
+        """The given rows; after a failure, in batches of half the failed size."""
         if not failed:
             return [rows[end - size : end] for size, end in zip(sizes, ends[1:], strict=True)]
         half = max(1, failed[-1] // 2)
@@ -145,13 +143,13 @@ def test_what_does_not_fit_is_cut_until_it_does(sizes: list[int], most: int) -> 
             raise MemoryError
         return batch.tolist()
 
-    said = list(retry_on_out_of_memory(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
-    assert [row for part in said for row in part] == list(range(ends[-1]))
-    assert all(len(part) <= most for part in said) and all(size > most for size in failed)
+    outputs = list(retry_on_out_of_memory(np.arange(ends[-1]), cut_again, run, lambda batch: failed.append(len(batch))))
+    assert [row for part in outputs for row in part] == list(range(ends[-1]))
+    assert all(len(part) <= most for part in outputs) and all(size > most for size in failed)
     assert len(failed) == len(set(failed))  # what is waiting is cut too, and does not fail again
 
 
-def test_one_row_is_not_cut() -> None:
+def test_retry_on_out_of_memory_fails_for_single_row() -> None:
     def run(batch: Ints) -> None:
         raise MemoryError
 
@@ -178,5 +176,5 @@ def test_one_row_is_not_cut() -> None:
         (ValueError("out of range"), False),
     ],
 )
-def test_a_lack_of_memory_is_known_by_what_the_device_says(error: Exception, expected: bool) -> None:
+def test_is_out_of_memory_for_device_messages(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected

@@ -1,4 +1,4 @@
-"""What is found out about a model in half precision is what would be found out in float32."""
+"""Trials in half precision find the same methods as in float32."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from harness.engine.capabilities import Completing
+from harness.engine.capabilities import DecodingMethod
 from harness.engine.engine import Engine
 from harness.engine.memory import measured_budget
 from harness.errors import UserError
@@ -20,45 +20,45 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SUBTLE = ["hunyuan_v1_dense", "llama4_text", "jamba", "zamba", "mamba", "mamba2", "minimax", "gpt2", "llama", "xlstm"]
 
 
-def way_of(model: torch.nn.Module) -> Completing:
+def decoding_method_of(model: torch.nn.Module) -> DecodingMethod:
     engine = Engine(model, models.fast(models.bytes_only()))
     model.generation_config = GenerationConfig(do_sample=False)  # type: ignore[assignment]
     random = np.random.default_rng(0)
     prompts = [random.integers(10, 290, length) for length in LENGTHS]
     decoder = engine._decoder_for(prompts, max(LENGTHS) + 8, max(LENGTHS) - min(LENGTHS))
-    return replace(decoder.way, bytes_per_token=0)
+    return replace(decoder.method, bytes_per_token=0)
 
 
 @pytest.mark.parametrize("name", SUBTLE)
-def test_half_precision_is_seen_through(name: str) -> None:
+def test_probe_in_half_precision_equals_float32(name: str) -> None:
     model = families.tiny(name, 300).to(torch.bfloat16)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    found = way_of(model)
+    found = decoding_method_of(model)
     after = model.state_dict()
     assert all(after[key].dtype == value.dtype and torch.equal(after[key], value) for key, value in before.items())
-    assert found == way_of(model.float())
+    assert found == decoding_method_of(model.float())
 
 
-def test_what_a_model_changes_in_its_weights_while_it_is_tried_is_kept() -> None:
-    """RWKV divides some of them before its first pass, once."""
+def test_weight_changes_during_trials_are_kept() -> None:
+    """RWKV divides some weights once before its first pass."""
     model = families.tiny("rwkv", 300).to(torch.bfloat16)
     ids = np.arange(10, 40, dtype=np.int64)
     with torch.inference_mode():
         expected = families.tiny("rwkv", 300).to(torch.bfloat16)(torch.from_numpy(ids)[None], use_cache=False).logits
-    way_of(model)
+    decoding_method_of(model)
     with torch.inference_mode():
-        said = model(torch.from_numpy(ids)[None], use_cache=False).logits
-    assert (said - expected).abs().max() < 0.05 * expected.abs().max()
+        adapted_logits = model(torch.from_numpy(ids)[None], use_cache=False).logits
+    assert (adapted_logits - expected).abs().max() < 0.05 * expected.abs().max()
 
 
-def test_a_lack_of_memory_for_both_leaves_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_float32_without_memory_keeps_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.engine.capabilities._free_memory", lambda device: 0)
     model = families.tiny("llama", 300).to(torch.bfloat16)
-    assert way_of(model).steps and model.dtype == torch.bfloat16
+    assert decoding_method_of(model).cached and model.dtype == torch.bfloat16
 
 
-def test_a_row_that_does_not_fit_where_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured as on a GPU, whose accounts are played here."""
+def test_measured_budget_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With simulated memory statistics of a GPU."""
     for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(torch.cuda, name, lambda: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)

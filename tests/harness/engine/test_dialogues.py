@@ -1,4 +1,4 @@
-"""A dialogue whose keys and values are kept says, turn for turn, what plain passes over the whole of it say."""
+"""Dialogues with a KV state give the same answers as plain passes over the whole text."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,20 +38,20 @@ FAMILIES = (
 )
 
 
-def as_said(prompts: list[Ints]) -> Callable[[int, Sequence[tuple[Ints, str]]], Ints]:
-    """Each prompt is all of the one before, the answer, and what stands between."""
+def verbatim(prompts: list[Ints]) -> Callable[[int, Sequence[tuple[Ints, str]]], Ints]:
+    """Each prompt consists of the previous prompt, the answer and a separator."""
 
-    def following(row: int, said: Sequence[tuple[Ints, str]]) -> Ints:
-        return np.concatenate([prompts[row], *(part for tokens, _ in said for part in (tokens, BETWEEN))])
+    def following(row: int, answers: Sequence[tuple[Ints, str]]) -> Ints:
+        return np.concatenate([prompts[row], *(part for tokens, _ in answers for part in (tokens, BETWEEN))])
 
     return following
 
 
 def shortened(prompts: list[Ints]) -> Callable[[int, Sequence[tuple[Ints, str]]], Ints]:
-    """Earlier answers stand without their beginnings, as templates leave out what was thought."""
+    """Earlier answers are shortened at the start, as templates drop thinking."""
 
-    def following(row: int, said: Sequence[tuple[Ints, str]]) -> Ints:
-        return np.concatenate([prompts[row], *(part for tokens, _ in said for part in (tokens[2:], BETWEEN))])
+    def following(row: int, answers: Sequence[tuple[Ints, str]]) -> Ints:
+        return np.concatenate([prompts[row], *(part for tokens, _ in answers for part in (tokens[2:], BETWEEN))])
 
     return following
 
@@ -62,11 +62,11 @@ def plan_of(prompts: list[Ints], way: Way, ends: frozenset[int] = frozenset()) -
 
 
 def answered(model: Any, plan: DialoguePlan, row: int, ends: Ends) -> tuple[list[list[int]], float]:
-    """A row's answers, a plain pass over everything for each token; and the narrowest choice among them."""
-    said: list[tuple[Ints, str]] = []
+    """A row's answers by a plain pass per token, and the smallest margin of the best token."""
+    answers: list[tuple[Ints, str]] = []
     narrowest = np.inf
     for turn in range(TURNS):
-        prompt = plan.prompts[row] if turn == 0 else plan.following(row, said)
+        prompt = plan.prompts[row] if turn == 0 else plan.following(row, answers)
         written: list[int] = []
         while len(written) < NEW_TOKENS and ends.last not in written:
             with torch.inference_mode():
@@ -77,28 +77,28 @@ def answered(model: Any, plan: DialoguePlan, row: int, ends: Ends) -> tuple[list
             if token == ends.end or token in plan.ends:
                 break
             written.append(token)
-        said.append((np.array(written, dtype=np.int64), " ".join(map(str, written))))
-    return [tokens.tolist() for tokens, _ in said], narrowest
+        answers.append((np.array(written, dtype=np.int64), " ".join(map(str, written))))
+    return [tokens.tolist() for tokens, _ in answers], narrowest
 
 
 def certain(model: Any, way: Way) -> tuple[DialoguePlan, list[list[list[int]]], Ends]:
-    """A plan whose answers are not in doubt and differ in length, and what ends them."""
+    """A plan whose answers have clear margins and different lengths, and their end tokens."""
     for seed in range(20):
         random = np.random.default_rng(seed)
         prompts = [drawn(random, length) for length in LENGTHS]
         plan = plan_of(prompts, way)
         free = [answered(model, plan, row, Ends(-1, -1))[0] for row in range(len(prompts))]
-        # Each turn's second token ends some answers at once, another makes some complete.
+        # One answer contains the end token, another the completing token.
         ends = Ends(free[0][0][2], free[1][1][3])
         found = [answered(model, plan, row, ends) for row in range(len(prompts))]
-        lengths = {len(turn) for said, _ in found for turn in said}
+        lengths = {len(turn) for answers, _ in found for turn in answers}
         if min(narrowest for _, narrowest in found) > MARGIN and len(lengths) > 1:
-            return plan, [said for said, _ in found], ends
+            return plan, [answers for answers, _ in found], ends
     raise AssertionError("every seed has two tokens that are nearly the same, or answers of one length")
 
 
 def conversed(engine: Engine, plan: DialoguePlan, ends: Ends) -> list[list[list[int]]]:
-    """The same by the engine; every row is said exactly once."""
+    """The same by the engine; every row is given exactly once."""
     found: dict[int, list[list[int]]] = {}
     for part in engine.dialogues(plan, NEW_TOKENS, ends.is_complete):
         for row, outputs, tokens in zip(part.rows.tolist(), part.outputs, part.tokens.tolist(), strict=True):
@@ -107,9 +107,9 @@ def conversed(engine: Engine, plan: DialoguePlan, ends: Ends) -> list[list[list[
     return [found[row] for row in range(len(plan.prompts))]
 
 
-@pytest.mark.parametrize("way", [as_said, shortened])
+@pytest.mark.parametrize("way", [verbatim, shortened])
 @pytest.mark.parametrize("name", slow_unless_common(FAMILIES))
-def test_dialogues_are_those_of_plain_passes(name: str, way: Way) -> None:
+def test_dialogues_equal_plain_passes(name: str, way: Way) -> None:
     model = tiny(name)
     plan, expected, ends = certain(model, way)
     model.generation_config.eos_token_id = ends.end
@@ -117,22 +117,22 @@ def test_dialogues_are_those_of_plain_passes(name: str, way: Way) -> None:
         assert conversed(Engine(model, TOKENIZER, batch_size), plan, ends) == expected, batch_size
 
 
-def test_a_token_of_the_template_ends_an_answer_too() -> None:
+def test_template_token_ends_answer() -> None:
     model = tiny("llama")
-    free, said, _ = certain(model, as_said)
+    free, answers, _ = certain(model, verbatim)
     end = answered(model, free, 0, Ends(-1, -1))[0][0][1]
-    plan = plan_of(free.prompts, as_said, frozenset({end}))
+    plan = plan_of(free.prompts, verbatim, frozenset({end}))
     expected = [answered(model, plan, row, Ends(-1, -1))[0] for row in range(len(plan.prompts))]
-    assert len(expected[0][0]) <= 1 and expected != said
+    assert len(expected[0][0]) <= 1 and expected != answers
     assert conversed(Engine(model, TOKENIZER), plan, Ends(-1, -1)) == expected
 
 
 @pytest.mark.parametrize("name", ["llama", "mamba", "gemma3_text"])
 @pytest.mark.parametrize("batch_size", [1, None])
-def test_what_was_said_is_not_fed_again(name: str, batch_size: int | None) -> None:
-    """Of a turn only the last token of the answer and what stands between are new."""
+def test_cached_turns_are_not_fed_again(name: str, batch_size: int | None) -> None:
+    """Only the last token of the answer and the separator of a turn are fed."""
     model = tiny(name)
-    plan, expected, ends = certain(model, as_said)
+    plan, expected, ends = certain(model, verbatim)
     model.generation_config.eos_token_id = ends.end
     engine = Engine(model, TOKENIZER, batch_size)
     conversed(engine, plan, ends)  # what is found out by trying is done
@@ -149,12 +149,12 @@ def test_what_was_said_is_not_fed_again(name: str, batch_size: int | None) -> No
     assert max(width for width in dialogues if width not in LENGTHS) <= len(BETWEEN) + 1
     if batch_size == 1:
         once = sum(LENGTHS) + (TURNS - 1) * len(BETWEEN) * len(LENGTHS)
-        assert sum(dialogues) <= once + sum(len(turn) for said in expected for turn in said)
+        assert sum(dialogues) <= once + sum(len(turn) for answers in expected for turn in answers)
 
 
-def test_a_text_without_numbers_ends_its_turn_and_leaves_the_others_alone() -> None:
+def test_nonfinite_logits_end_only_their_turn() -> None:
     model = tiny("llama")
-    plan, expected, ends = certain(model, as_said)
+    plan, expected, ends = certain(model, verbatim)
     model.generation_config.eos_token_id = ends.end
     spoiled = plan.prompts[2]
 

@@ -1,4 +1,4 @@
-"""What the engine says of saved models and real rows equals plain passes over the text before each answer."""
+"""The engine on saved models and real rows equals plain passes over the text before each answer."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def engine_of(folder: str | Path, batch_size: int | None = None, strict: bool = 
     return Engine(load(source), source.tokenizer, batch_size, strict)
 
 
-def said(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
+def read_outputs(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
     plan = plan_reads(TEXTS, TARGETS, ("0", "1"), engine.tokenizer)
     logprobs, argmax = np.empty((len(plan.at), 2)), np.empty(len(plan.at), dtype=int)
     for part in engine.reads(plan):
@@ -42,7 +42,7 @@ def said(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_by_one(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
-    """A forward pass a read, over nothing but the text before its answer."""
+    """A forward pass per read over the text before its answer."""
     logprobs, argmax = [], []
     for row, offset in zip(TARGETS.row, TARGETS.offset, strict=True):
         wholes = [engine.tokenizer(TEXTS[row][:offset] + symbol, return_tensors="pt").input_ids for symbol in "01"]
@@ -60,24 +60,22 @@ def test_reads_equal_single_passes(tmp_path: Path, kind: str, tokenizer: Any) ->
     folder = models.save_tiny(tmp_path, tokenizer(), kind=kind)
     logprobs, argmax = one_by_one(engine_of(folder))
     for batch_size, strict in ((1, False), (5, False), (None, False), (None, True)):
-        ours, most = said(engine_of(folder, batch_size, strict))
+        ours, most = read_outputs(engine_of(folder, batch_size, strict))
         assert np.abs(ours - logprobs).max() < 1e-5
         assert np.array_equal(most, argmax)
     assert len(set(argmax.tolist())) > 1
 
 
-def test_the_lstm_too() -> None:
+def test_reads_of_lstm_equal_single_passes() -> None:
     engine = engine_of(reference.DEFAULT_MODEL, batch_size=5)
     logprobs, argmax = one_by_one(engine)
-    ours, most = said(engine)
+    ours, most = read_outputs(engine)
     assert np.abs(ours - logprobs).max() < 1e-5
     assert np.array_equal(most, argmax)
 
 
 @pytest.mark.parametrize(("batch_size", "strict", "most"), [(5, False, 5), (None, False, 12), (5, True, 1)])
-def test_batches_hold_as_many_sequences_as_was_asked(
-    tmp_path: Path, batch_size: int | None, strict: bool, most: int
-) -> None:
+def test_batch_size_is_respected(tmp_path: Path, batch_size: int | None, strict: bool, most: int) -> None:
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like()), batch_size, strict)
     plan = plan_reads(TEXTS, TARGETS, ("0", "1"), engine.tokenizer)
     assert max(len(part.sequences) for part in engine.reads(plan)) == most
@@ -86,10 +84,10 @@ def test_batches_hold_as_many_sequences_as_was_asked(
 
 
 @pytest.mark.parametrize(("least", "batches"), [(1, 9), (4096, 1)])
-def test_where_a_pass_costs_much_prompts_of_many_lengths_go_together(
+def test_expensive_passes_mix_prompt_lengths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, least: int, batches: int
 ) -> None:
-    monkeypatch.setitem(engine_module.PASS_TOKENS, "cpu", least)
+    monkeypatch.setitem(engine_module.MIN_PASS_TOKENS, "cpu", least)
     engine = engine_of(models.save_tiny(tmp_path, models.bytes_only(), kind="llama"))
     prompts = prompt_ids([100 * "the same " + "word" * length for length in range(1, 10)], False, engine.tokenizer)
     parts = list(engine.completions(CompletionPlan(prompts), 4, lambda text: False))
@@ -104,7 +102,7 @@ def test_where_a_pass_costs_much_prompts_of_many_lengths_go_together(
             assert ids.tolist() == expected[0, -4:].tolist()
 
 
-def test_what_the_repository_advises_for_sampling_is_ignored(tmp_path: Path) -> None:
+def test_generation_config_sampling_is_ignored(tmp_path: Path) -> None:
     folder = models.save_tiny(tmp_path, models.bytes_only())
     (folder / "generation_config.json").write_text('{"do_sample": true, "temperature": 9.0, "repetition_penalty": 5.0}')
     engine = engine_of(folder)

@@ -1,8 +1,7 @@
-"""Every class of the installed transformers that predicts the next token is exact, refused with a reason, or does not
-build: none is read wrongly.
+"""Every causal class of the installed transformers is exact, is refused with a reason, or does not build.
 
-Which of these each is stands in every_class.json for the version that it names; a class of another version may be
-any of the three. docs/evaluation.md gives the counts.
+every_class.json has the outcomes for one version of transformers; classes of other versions may have any of the three.
+docs/evaluation.md gives the counts.
 """
 
 import json
@@ -33,17 +32,17 @@ MARGIN = 1e-4
 FAR = 5e-5
 EXACT, REFUSED, DOES_NOT_BUILD = "exact", "refused", "does not build"
 # Why a model is refused for what may be its sizes: others are tried.
-NO_TEXT = "says nothing of text alone"
+NO_TEXT = "does not predict tokens from text alone"
 
 
 @cache
 def others() -> list[str]:
-    """Those that test_families.py does not try."""
+    """The classes that test_families.py does not test."""
     return sorted({*every_class.kinds()} - every_class.kinds_among_families(VOCABULARY))
 
 
 def outcome(kind: str) -> str:
-    """What becomes of a class; fails if it is read wrongly."""
+    """The outcome of a class; fails if its scores are wrong."""
     refusal = ""
     try:
         for model in every_class.models_of(kind, VOCABULARY):
@@ -79,7 +78,7 @@ def tried(model: Any) -> str:
 
 @torch.inference_mode()
 def unlike(model: Any, prompt: Any, written: Any) -> bool:
-    """Whether a text is no greedy one, by a plain pass over all of it; ties may go either way."""
+    """Whether an output differs from greedy decoding by a plain pass, beyond ties."""
     ids = np.concatenate([prompt, written])
     if ids.max() >= VOCABULARY:  # of logits beyond the tokens that a model embeds
         return False
@@ -90,21 +89,21 @@ def unlike(model: Any, prompt: Any, written: Any) -> bool:
 
 @pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize("kind", others())
-def test_a_class_is_exact_or_refused_or_does_not_build(kind: str) -> None:
+def test_class_is_exact_or_refused_or_does_not_build(kind: str) -> None:
     found = outcome(kind)
     if transformers.__version__ == KNOWN["transformers"]:
         assert found.partition(":")[0] == KNOWN["outcomes"][kind].partition(":")[0], found
 
 
-def test_what_is_known_is_all_there_is() -> None:
+def test_known_classes_are_complete() -> None:
     if transformers.__version__ == KNOWN["transformers"]:
         assert sorted(KNOWN["outcomes"]) == others()
     counts = Counter(one.partition(":")[0] for one in KNOWN["outcomes"].values())
     counts[EXACT] += len(every_class.kinds_among_families(VOCABULARY))
     text = " ".join((Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8").split())
-    said = re.search(
+    match = re.search(
         r"Of the (\d+) kinds of model .* (\d+) are exact, (\d+) are refused with a reason, and (\d+) do not build", text
     )
-    assert said is not None
+    assert match is not None
     expected = [sum(counts.values()), counts[EXACT], counts[REFUSED], counts[DOES_NOT_BUILD]]
-    assert [*map(int, said.groups())] == expected
+    assert [*map(int, match.groups())] == expected

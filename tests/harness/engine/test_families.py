@@ -1,4 +1,4 @@
-"""What the engine says of tiny models of many kinds is what plain forward passes over single sequences say."""
+"""The engine on tiny models of many families equals plain forward passes over single sequences."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ STATEFUL = {
 
 
 def numbered() -> Any:
-    """Every id is a word of its own, its number: what was written can be read back token by token."""
+    """A tokenizer whose tokens are the numbers of their ids, so that outputs can be parsed token by token."""
     tokenizer = Tokenizer(WordLevel({str(token): token for token in range(VOCABULARY)}, unk_token="0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return models.fast(tokenizer)
@@ -73,7 +73,7 @@ def drawn(random: np.random.Generator, length: int) -> Ints:
 
 
 def read_plan(lengths: tuple[int, ...], seed: int = 0) -> ReadPlan:
-    """Random sequences; points anywhere in them, one after the last token, two at one place; none in the third."""
+    """Random sequences with random points, one after the last token, two at one position, and none in the third."""
     random = np.random.default_rng(seed)
     sequences = [drawn(random, length) for length in lengths]
     at = [np.sort([*random.integers(1, length + 1, 5), length, length]) for length in lengths]
@@ -86,13 +86,13 @@ def read_plan(lengths: tuple[int, ...], seed: int = 0) -> ReadPlan:
 def passed(model: Any, plan: ReadPlan) -> tuple[np.ndarray, np.ndarray]:
     """Log-probabilities and argmax per point, by a plain forward pass over each whole sequence."""
     with torch.inference_mode():
-        said = [model(torch.from_numpy(ids)[None], use_cache=False).logits[0] for ids in plan.sequences]
-    rows = torch.stack([said[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
+        all_logits = [model(torch.from_numpy(ids)[None], use_cache=False).logits[0] for ids in plan.sequences]
+    rows = torch.stack([all_logits[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
     return rows.log_softmax(-1)[:, WANTED].numpy(), rows.argmax(-1).numpy()
 
 
 def read(engine: Engine, plan: ReadPlan) -> tuple[np.ndarray, np.ndarray]:
-    """The same by the engine; every point is said exactly once."""
+    """The same by the engine; every point is given exactly once."""
     logprobs, argmax = np.full(plan.wanted.shape, np.inf), np.full(len(plan.at), -2)
     seen = np.zeros(len(plan.at), dtype=int)
     for part in engine.reads(plan):
@@ -108,7 +108,7 @@ def same(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarr
 
 
 @every_family
-def test_reads_are_those_of_plain_passes(model: Any) -> None:
+def test_reads_equal_plain_passes(model: Any) -> None:
     # One engine for all of a run: what it found out with the first text must hold for the others.
     plans = [read_plan(lengths) for lengths in ((12, 33, 9, 60, 59, 60), (60, 60, 45, 2, 31, 17, 1))]
     expected = [passed(model, plan) for plan in plans]
@@ -124,20 +124,20 @@ def test_reads_are_those_of_plain_passes(model: Any) -> None:
 
 @dataclass(frozen=True)
 class Ends:
-    """A token that ends a text, and one that makes it complete."""
+    """A token that ends a text, and a token that completes it."""
 
     end: int
     last: int
 
     def cut(self, tokens: list[int]) -> list[int]:
-        """What is left of a continuation."""
+        """A continuation up to its end."""
         for place, token in enumerate(tokens):
             if token in (self.end, self.last):
                 return tokens[: place + (token == self.last)]
         return tokens
 
     def kind(self, tokens: list[int]) -> str:
-        """Why a continuation stops where it does."""
+        """The reason why a continuation stops."""
         cut = self.cut(tokens)
         return "complete" if self.last in cut else "ended" if len(cut) < NEW_TOKENS else "limit"
 
@@ -146,7 +146,7 @@ class Ends:
 
 
 def followed(model: Any, prompt: Ints) -> tuple[list[int], float]:
-    """A greedy continuation, a plain pass over everything for each token; and its narrowest choice."""
+    """Greedy decoding by a plain pass per token, and the smallest margin of the best token."""
     ids, narrowest = torch.from_numpy(prompt)[None], np.inf
     with torch.inference_mode():
         for _ in range(NEW_TOKENS):
@@ -157,7 +157,7 @@ def followed(model: Any, prompt: Ints) -> tuple[list[int], float]:
 
 
 def prompts_with(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[list[Ints], list[list[int]]]:
-    """Prompts, `shared` tokens of them the same in all, and their continuations, none of them in doubt."""
+    """Prompts with a common prefix of `shared` tokens, and their continuations with clear margins."""
     for seed in range(20):
         random = np.random.default_rng(seed)
         beginning = drawn(random, shared)
@@ -169,8 +169,8 @@ def prompts_with(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[lis
 
 
 def different_ends(groups: list[list[list[int]]]) -> Ends:
-    """Tokens that stop the rows of each group for as many different reasons, at as many different steps, as there
-    are: rows go on without those that are done."""
+    """End tokens that stop the rows of each group for different reasons and at different steps, so that rows continue
+    without finished rows."""
 
     def variety(ends: Ends) -> int:
         return sum(
@@ -184,7 +184,7 @@ def different_ends(groups: list[list[list[int]]]) -> Ends:
 
 
 def complete(engine: Engine, prompts: list[Ints], ends: Ends) -> list[list[int]]:
-    """What the engine writes after the prompts, as tokens; every prompt is said exactly once."""
+    """The engine's outputs as tokens; every prompt is given exactly once."""
     found: dict[int, list[int]] = {}
     for part in engine.completions(CompletionPlan(prompts), NEW_TOKENS, ends.is_complete):
         for row, output, tokens in zip(part.rows.tolist(), part.outputs, part.tokens, strict=True):
@@ -194,7 +194,7 @@ def complete(engine: Engine, prompts: list[Ints], ends: Ends) -> list[list[int]]
 
 
 @pytest.mark.parametrize("model", slow_unless_common(families.FAMILIES), indirect=True, scope="module")
-def test_completions_are_those_of_plain_passes(model: Any) -> None:
+def test_completions_equal_plain_passes(model: Any) -> None:
     few = prompts_with(model, (3, 5), shared=0)
     apart = prompts_with(model, (20, 31, 25, 20, 7), shared=0)
     together = prompts_with(model, (9, 9, 12, 9, 12), shared=40)
@@ -209,7 +209,7 @@ def test_completions_are_those_of_plain_passes(model: Any) -> None:
     assert complete(Engine(model, TOKENIZER), apart[0], ends) == cases[1][1]
 
 
-def test_what_was_found_out_with_short_prompts_holds_for_long_ones() -> None:
+def test_trials_with_short_prompts_hold_for_long_prompts() -> None:
     # In chunks of 24 tokens: padding shifts them, which a few tokens do not show.
     model = tiny("llama4_text")
     for seed in range(4):
@@ -218,11 +218,11 @@ def test_what_was_found_out_with_short_prompts_holds_for_long_ones() -> None:
         found = [followed(model, prompt) for prompt in prompts]
         engine = Engine(model, TOKENIZER)
         complete(engine, [drawn(random, 3), drawn(random, 5)], Ends(-1, -1))
-        for said, (tokens, narrowest) in zip(complete(engine, prompts, Ends(-1, -1)), found, strict=True):
-            assert said == tokens or narrowest < MARGIN
+        for tokens_written, (tokens, narrowest) in zip(complete(engine, prompts, Ends(-1, -1)), found, strict=True):
+            assert tokens_written == tokens or narrowest < MARGIN
 
 
-def test_recurrent_models_are_among_them() -> None:
+def test_families_include_recurrent_models() -> None:
     assert families.FAMILIES.keys() >= STATEFUL
     assert len(families.FAMILIES) >= 25
 
@@ -231,17 +231,17 @@ def test_recurrent_models_are_among_them() -> None:
 
 
 @pytest.mark.parametrize("name", families.BIDIRECTIONAL)
-def test_models_that_look_ahead_are_refused(name: str) -> None:
+def test_bidirectional_models_are_refused(name: str) -> None:
     engine = Engine(tiny(name), TOKENIZER)
-    with pytest.raises(UserError, match="sees what comes after") as refusal:
+    with pytest.raises(UserError, match="is not causal: its logits depend on later tokens") as refusal:
         read(engine, read_plan((20, 31, 12)))
     assert "\n" not in str(refusal.value)
-    with pytest.raises(UserError, match="sees what comes after"):
+    with pytest.raises(UserError, match="is not causal: its logits depend on later tokens"):
         complete(Engine(tiny(name), TOKENIZER), read_plan((20, 31, 12)).sequences, Ends(0, 0))
 
 
 @pytest.mark.parametrize("name", families.ENCODER_DECODERS)
-def test_models_with_an_encoder_are_refused_before_their_weights_are_looked_for(name: str, tmp_path: Path) -> None:
+def test_encoder_decoders_are_refused_before_weights_are_loaded(name: str, tmp_path: Path) -> None:
     families.ENCODER_DECODERS[name](VOCABULARY).save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="an encoder and a decoder: name a model that predicts") as refusal:
@@ -250,7 +250,7 @@ def test_models_with_an_encoder_are_refused_before_their_weights_are_looked_for(
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_one_with_an_encoder_would_load_as_if_it_had_none() -> None:
+def test_encoder_decoder_loads_as_decoder() -> None:
     config = families.ENCODER_DECODERS["bart"](VOCABULARY)
     assert AutoModelForCausalLM.from_config(config)(torch.tensor([[11, 12]])).logits.shape == (1, 2, VOCABULARY)
 
@@ -259,7 +259,7 @@ def test_one_with_an_encoder_would_load_as_if_it_had_none() -> None:
 
 
 class Narrow(torch.nn.Module):
-    """A model whose forward takes ids only, and has its head where it says or nowhere."""
+    """A model whose forward takes ids only, with or without an output embedding."""
 
     def __init__(self, inner: Any, head_found: bool):
         super().__init__()
@@ -273,13 +273,15 @@ class Narrow(torch.nn.Module):
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma2", "mamba"])
 @pytest.mark.parametrize("head_found", [True, False])
-def test_a_model_that_takes_nothing_but_ids_says_the_same(name: str, head_found: bool) -> None:
+def test_model_with_ids_only_gives_same_logits(name: str, head_found: bool) -> None:
     model = tiny(name)
     narrow: Any = Narrow(model, head_found)
     plan = read_plan((60, 60, 45, 33, 12, 59))
     engine = Engine(narrow, TOKENIZER)
     assert same(read(engine, plan), passed(model, plan))
-    assert engine.reading(plan.sequences[0]).kept == (engine.forward.at_head if head_found else engine.forward.sliced)
+    assert engine.read_method(plan.sequences[0]).logits_at == (
+        engine.forward.at_head if head_found else engine.forward.sliced
+    )
     prompts, tokens = prompts_with(model, (20, 31, 25), shared=0)
     for batch_size in BATCH_SIZES:
         assert complete(Engine(narrow, TOKENIZER, batch_size), prompts, Ends(-1, -1)) == tokens
@@ -287,7 +289,7 @@ def test_a_model_that_takes_nothing_but_ids_says_the_same(name: str, head_found:
 
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
-def test_logits_are_made_at_the_points_only(narrow: bool, batch_size: int | None) -> None:
+def test_logits_only_at_points(narrow: bool, batch_size: int | None) -> None:
     model = tiny("llama")
     engine = Engine(Narrow(model, True) if narrow else model, TOKENIZER, batch_size)
     plan = read_plan((60, 60, 45, 33, 12, 59))
@@ -306,7 +308,7 @@ LAST_NORMS["recurrent_gemma"] = "model.final_norm"
 
 
 def poisoned(model: Any, part: str, token: int, value: float) -> None:
-    """From now on what the model says after that token is no number, and everything else as it was."""
+    """Makes the logits after this token NaN."""
     fed: list[torch.Tensor] = []
 
     def remember(module: Any, inputs: Any, named: dict[str, Any]) -> None:
@@ -322,7 +324,7 @@ def poisoned(model: Any, part: str, token: int, value: float) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [*((name, np.nan) for name in LAST_NORMS), ("gpt2", np.inf), ("gpt2", -np.inf)]
 )
-def test_logits_that_are_no_numbers_are_told_apart_from_the_others(name: str, value: float) -> None:
+def test_nonfinite_logits_of_reads(name: str, value: float) -> None:
     model, plan = tiny(name), read_plan((60, 60, 45, 33, 12, 59))
     before = np.array([plan.sequences[one][at - 1] for one, at in zip(plan.sequence, plan.at, strict=True)])
     token = int(before[3])
@@ -339,7 +341,7 @@ def test_logits_that_are_no_numbers_are_told_apart_from_the_others(name: str, va
 
 @pytest.mark.parametrize("shared", [0, 40])
 @pytest.mark.parametrize("name", LAST_NORMS)
-def test_a_text_without_numbers_leaves_the_others_alone(name: str, shared: int) -> None:
+def test_nonfinite_logits_do_not_affect_other_rows(name: str, shared: int) -> None:
     model = tiny(name)
     prompts, tokens = prompts_with(model, (20, 31, 25, 20, 7), shared)
     # Something that one text says after a while, and the end of no other prompt.
@@ -369,7 +371,7 @@ def never(text: str) -> bool:
 
 
 def bounded(model: Any, most: int, error: type[Exception], message: str) -> list[int]:
-    """From now on the model fails if it is given more ids than that. Returns the numbers of ids it is given."""
+    """Makes the model fail for batches of more ids. Returns the list of batch sizes in ids."""
     sizes: list[int] = []
 
     def check(module: Any, inputs: Any, named: dict[str, Any]) -> None:
@@ -389,7 +391,7 @@ LENGTHS = (60, 58, 45, 33, 59, 31, 60, 57)
 
 
 @pytest.mark.parametrize("device", OUT_OF_MEMORY)
-def test_reads_that_do_not_fit_are_done_in_smaller_batches(device: str) -> None:
+def test_reads_out_of_memory_use_smaller_batches(device: str) -> None:
     model, plan = tiny("llama"), read_plan(LENGTHS)
     expected = passed(model, plan)
     engine = Engine(model, TOKENIZER)
@@ -405,7 +407,7 @@ def test_reads_that_do_not_fit_are_done_in_smaller_batches(device: str) -> None:
     ("name", "device", "shared"),
     [("llama", "cuda", 0), ("llama", "cpu", 0), ("llama", "cuda", 40), ("recurrent_gemma", "cuda", 40)],
 )
-def test_prompts_that_do_not_fit_are_completed_in_smaller_batches(name: str, device: str, shared: int) -> None:
+def test_completions_out_of_memory_use_smaller_batches(name: str, device: str, shared: int) -> None:
     model = tiny(name)
     prompts, tokens = prompts_with(model, (8,) * 8 if shared else LENGTHS, shared)
     engine = Engine(model, TOKENIZER)
@@ -419,7 +421,7 @@ def test_prompts_that_do_not_fit_are_completed_in_smaller_batches(name: str, dev
 
 
 @pytest.mark.parametrize(("device", "most"), [("cuda", 50), ("cpu", 50), ("cuda", 0)])
-def test_a_row_that_does_not_fit_alone_is_refused_in_one_line(device: str, most: int) -> None:
+def test_single_row_out_of_memory_is_one_line(device: str, most: int) -> None:
     model, plan = tiny("llama"), read_plan((60, 58, 45))
     bounded(model, most, *OUT_OF_MEMORY[device])
     for ask in (lambda engine: read(engine, plan), lambda engine: complete(engine, plan.sequences, Ends(-1, -1))):
@@ -428,7 +430,7 @@ def test_a_row_that_does_not_fit_alone_is_refused_in_one_line(device: str, most:
         assert "\n" not in str(refusal.value)
 
 
-def test_other_errors_of_a_model_are_not_taken_for_a_lack_of_memory() -> None:
+def test_other_errors_are_not_out_of_memory() -> None:
     model, plan = tiny("llama"), read_plan(LENGTHS)
     bounded(model, 200, RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
     for ask in (lambda engine: read(engine, plan), lambda engine: complete(engine, plan.sequences, Ends(-1, -1))):

@@ -1,4 +1,4 @@
-"""What a model says may depend on how long a text is, or what is beside it: found where its ways change."""
+"""Models whose logits depend on the length of the text or of the batch."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 from fflm_data.arrays import Ints
-from harness.engine.capabilities import repeats_itself, turning_points
+from harness.engine.capabilities import critical_lengths, is_deterministic
 from harness.engine.engine import Engine
 from harness.engine.forward import Forward
 from harness.planning.plans import CompletionPlan
@@ -53,7 +53,7 @@ CHANGING: dict[str, dict[str, Any]] = {
 
 
 def made(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setitem(families.FAMILIES, name, families.of(name.partition(",")[0], **CHANGING[name]))
+    monkeypatch.setitem(families.FAMILIES, name, families.family(name.partition(",")[0], **CHANGING[name]))
     model: Any = families.tiny(name, 300)
     model.generation_config = GenerationConfig(do_sample=False)
     return model
@@ -61,14 +61,14 @@ def made(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("batch_size", [2, None])
 @pytest.mark.parametrize("name", CHANGING)
-def test_reads_on_both_sides_of_a_length(name: str, batch_size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_across_critical_length(name: str, batch_size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = read_plan((88, 162, 95, 101, 130, 119, 121, 162, 40, 88))
     model = made(name, monkeypatch)
     assert same(read(Engine(model, TOKENIZER, batch_size), plan), passed(model, plan))
 
 
 def prompts_of(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[list[Ints], list[list[int]]]:
-    """Prompts whose greedy continuations by plain passes are never in doubt."""
+    """Prompts whose greedy continuations by plain passes have clear margins."""
     for seed in range(40):
         random = np.random.default_rng(seed)
         beginning = drawn(random, shared)
@@ -82,7 +82,7 @@ def prompts_of(model: Any, lengths: tuple[int, ...], shared: int) -> tuple[list[
 @pytest.mark.slow("harness/engine")
 @pytest.mark.parametrize("shared", [0, 70])
 @pytest.mark.parametrize("name", CHANGING)
-def test_completions_that_cross_a_length(name: str, shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completions_across_critical_length(name: str, shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(name, monkeypatch)
     middle = ORIGINAL - NEW_TOKENS // 2
     prompts, expected = prompts_of(model, (middle, middle, 97, 97, 88, 130, 107), shared)
@@ -90,8 +90,8 @@ def test_completions_that_cross_a_length(name: str, shared: int, monkeypatch: py
         assert complete(Engine(model, TOKENIZER, batch_size), prompts, Ends(-1, -1)) == expected, batch_size
 
 
-def test_texts_of_a_plain_model_still_go_together() -> None:
-    """What is tried must not make everything slow."""
+def test_plain_model_mixes_lengths() -> None:
+    """Trials must not disable batching of plain models."""
     model: Any = families.tiny("llama", 300)
     model.generation_config = GenerationConfig(do_sample=False)
     engine, plan = Engine(model, TOKENIZER), read_plan((88, 162, 95, 101, 40))
@@ -102,15 +102,15 @@ def test_texts_of_a_plain_model_still_go_together() -> None:
     assert [len(part.rows) for part in parts] == [3]
 
 
-def test_the_lengths_that_a_config_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert turning_points(made("phi3, window", monkeypatch).config, 500) == [100, ORIGINAL]
-    assert turning_points(made("phi3", monkeypatch).config, 100) == []
-    assert turning_points(made("minimax", monkeypatch).config, 200) == [20]
-    assert turning_points(families.FAMILIES["deepseek_v32"](300), 60) == [16]
+def test_critical_lengths_of_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert critical_lengths(made("phi3, window", monkeypatch).config, 500) == [100, ORIGINAL]
+    assert critical_lengths(made("phi3", monkeypatch).config, 100) == []
+    assert critical_lengths(made("minimax", monkeypatch).config, 200) == [20]
+    assert critical_lengths(families.FAMILIES["deepseek_v32"](300), 60) == [16]
 
 
 class Hashing(torch.nn.Module):
-    """Says something else each time."""
+    """Gives different logits in each pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Hashing(torch.nn.Module):
         return CausalLMOutput(logits=torch.randn(*input_ids.shape, 300))
 
 
-def test_a_model_that_does_not_repeat_itself_is_told_apart() -> None:
+def test_is_deterministic() -> None:
     ids = torch.arange(20)
-    assert not repeats_itself(Forward(Hashing()), ids)
-    assert repeats_itself(Forward(families.tiny("llama", 300)), ids)
+    assert not is_deterministic(Forward(Hashing()), ids)
+    assert is_deterministic(Forward(families.tiny("llama", 300)), ids)

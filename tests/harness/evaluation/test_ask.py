@@ -1,4 +1,4 @@
-"""`harness ask` and `harness tasks`: what a person sees of a question is what the model gets and says."""
+"""`harness ask` and `harness tasks` show the actual prompts and outputs."""
 
 import json
 import math
@@ -22,20 +22,20 @@ def perfect(tmp_path: Path) -> str:
     return "model"
 
 
-def test_a_row_is_shown_with_its_tokens_and_answer(cli: Run, perfect: str) -> None:
+def test_ask_row_of_completion_task(cli: Run, perfect: str) -> None:
     done = cli("harness", "ask", "--model", perfect, "--task", "letters", "--row", 0)
     assert done.returncode == 0, done.stderr
-    said = done.stdout
-    assert "letters.test row 0, version" in said and ", chat" in said.splitlines()[0]
+    output = done.stdout
+    assert "letters.test row 0, version" in output and ", chat" in output.splitlines()[0]
     # Bytes and special tokens, a bar between two; a line break is written out.
-    assert "<|im_start|>|u|s|e|r|\\n|H|o|w| |m|a|n|y| |t|i|m|e|s|" in said
-    assert "|" + "|".join('"strawberry"?') + "|" in said
-    assert "answer, 1 tokens:\n  3\n" in said
-    assert re.search(r"\n  '3' 9\d\.\d   ", said)
-    assert said.endswith("right answer: 3\nread as: 3\n")
+    assert "<|im_start|>|u|s|e|r|\\n|H|o|w| |m|a|n|y| |t|i|m|e|s|" in output
+    assert "|" + "|".join('"strawberry"?') + "|" in output
+    assert "output, 1 tokens:\n  3\n" in output
+    assert re.search(r"\n  '3' 9\d\.\d   ", output)
+    assert output.endswith("right answer: 3\nparsed answer: 3\n")
 
 
-def test_every_read_of_a_row_is_the_one_that_is_observed(cli: Run, tmp_path: Path) -> None:
+def test_ask_reads_equal_observations(cli: Run, tmp_path: Path) -> None:
     small = ("--task", "flipflop", "--set", "flipflop.length=64")
     assert "flipflop.val_dense row 1," in cli("harness", "ask", *small, "--split", "val_dense", "--row", 1).stdout
     done = cli("harness", "ask", *small, "--row", 2)
@@ -51,23 +51,23 @@ def test_every_read_of_a_row_is_the_one_that_is_observed(cli: Run, tmp_path: Pat
         assert odds == pytest.approx([100 * math.exp(logprob) for logprob in read["logprobs"]], abs=0.01)
 
 
-def test_a_dialogue_is_shown_turn_by_turn(cli: Run, tmp_path: Path) -> None:
+def test_ask_dialogue(cli: Run, tmp_path: Path) -> None:
     scripted.save(tmp_path / "model", "wavers", None, scripted.CHATML)
     done = cli("harness", "ask", "--model", "model", "--task", "strawberry", "--row", 0, "--challenges", 3)
     assert done.returncode == 0, done.stderr
     assert [line.split()[:4] for line in done.stdout.splitlines()[-4:]] == [
-        [str(turn), "read", "as", f"{answer}:"] for turn, answer in enumerate((3, 4, 3, 4))
+        [str(turn), "parsed", "answer", f"{answer}:"] for turn, answer in enumerate((3, 4, 3, 4))
     ]
-    assert "told: No, that is wrong. Count again." in done.stdout
+    assert "challenge after each answer: No, that is wrong. Count again." in done.stdout
 
 
-def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
+def test_ask_free_question(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "tiny", models.gpt2_like())
     done = cli("harness", "ask", "--model", "tiny", "r 1")
     assert done.returncode == 0, done.stderr
     assert "plain text" in done.stdout.splitlines()[0] and "prompt, 2 tokens:\n  r| 1\n" in done.stdout
     table = done.stdout.split("in percent:\n")[1].splitlines()
-    assert len(table) == int(re.search(r"answer, (\d+) tokens", done.stdout)[1])  # type: ignore[index]
+    assert len(table) == int(re.search(r"output, (\d+) tokens", done.stdout)[1])  # type: ignore[index]
     for line in table:
         shares = [float(share) for share in re.findall(r"([\d.]+)(?:   |$)", line)]
         assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 100.1
@@ -78,22 +78,22 @@ def test_a_question_typed_by_hand(cli: Run, tmp_path: Path) -> None:
     [
         ((), "name a row with --task NAME --row N"),
         (("why?", "--task", "letters"), "name a row with --task NAME --row N"),
-        (("--task", "letters", "--row", "1000"), "letters.test has 1,000 rows: name one below that"),
+        (("--task", "letters", "--row", "1000"), "letters.test has 1,000 rows. Use a smaller --row."),
         (("--task", "words"), "there is no task 'words'"),
         (("--task", "letters", "--chat", "perhaps"), "--chat takes auto, on, off"),
-        (("a " * 3000,), "ask something shorter"),
-        (("",), "an empty question has no answer"),
+        (("a " * 3000,), "Ask a shorter question."),
+        (("",), "the question is empty"),
         (("why?", "--shots", "2"), "--shots needs a row of a task"),
-        (("--task", "flipflop", "--split", "test"), "its splits are val, val_sparse, val_dense"),
+        (("--task", "flipflop", "--split", "test"), "Its splits are val, val_sparse, val_dense"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(cli: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_ask_refusals(cli: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     models.save_tiny(tmp_path / "tiny", models.gpt2_like())
     assert message in refused(cli("harness", "ask", "--model", "tiny", *arguments))
 
 
 @pytest.mark.parametrize("name", all_tasks())
-def test_every_task_shows_its_prompt(cli: Run, name: str) -> None:
+def test_tasks_show_prompts(cli: Run, name: str) -> None:
     task = all_tasks()[name]
     shots = ("--shots", 2) if isinstance(task, CompletionTask) else ()
     done = cli("harness", "tasks", "--show", name, *shots)
@@ -108,16 +108,18 @@ def test_every_task_shows_its_prompt(cli: Run, name: str) -> None:
 
 
 def test_the_list_of_tasks_and_suites(cli: Run) -> None:
-    said = cli("harness", "tasks").stdout
+    output = cli("harness", "tasks").stdout
     for task in all_tasks().values():
-        assert f"name: {task.name}\n" in said
+        assert f"name: {task.name}\n" in output
     for name, suite in suites().items():
-        assert f"--suite {name}, version {suite.version}: {suite.about}" in said and set(suite.rows) <= set(all_tasks())
+        assert f"--suite {name}, version {suite.version}: {suite.about}" in output and set(suite.rows) <= set(
+            all_tasks()
+        )
     assert set(suites()["quick"].rows) == set(suites()["full"].rows) == set(all_tasks())
-    assert "baselines:" in said and "strawberry 10" in said
+    assert "baselines:" in output and "strawberry 10" in output
 
 
-def test_suites_say_how_many_rows_and_challenges(cli: Run, tmp_path: Path, perfect: str) -> None:
+def test_suites_set_rows_and_challenges(cli: Run, tmp_path: Path, perfect: str) -> None:
     done = cli("harness", "eval", "--model", perfect, "--suite", "quick", "--limit", 3, "--set", "query-count.seed=1")
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("runs/*/*/run.json")

@@ -10,8 +10,8 @@ import pytest
 from datasets import load_dataset
 
 from fflm_data import get_config
+from harness.runs.files import CHECKSUMS, only_writer
 from harness.runs.observations import COMPLETIONS
-from harness.runs.run import CHECKSUMS, only_writer
 from harness.scoring.metrics.exact_count import ExactCount
 from harness.scoring.metrics.glitch_rate import GlitchRate
 from harness.tasks import all_tasks
@@ -35,8 +35,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.save_tiny(tmp_path_factory.mktemp("models") / "tiny", models.gpt2_like(), context=13_000)
 
 
-def test_the_demonstration(cli: Run, tmp_path: Path) -> None:
-    """Without a model the bundled one is asked the quick suite, as far as it has words for it."""
+def test_default_evaluation(cli: Run, tmp_path: Path) -> None:
+    """Without --model, the bundled LSTM runs the tasks of the quick suite that its vocabulary supports."""
     result = cli("harness", "eval")
     assert result.returncode == 0, result.stderr
     # Each with a reason of its own.
@@ -69,7 +69,7 @@ def test_reads_of_the_bundled_model(cli: Run, tmp_path: Path) -> None:
         assert score["baseline"] == pytest.approx(max(0.5, previous / score["n"]), abs=1e-8)
 
 
-def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny: Path) -> None:
+def test_every_task_on_random_model(cli: Run, tmp_path: Path, tiny: Path) -> None:
     result = cli("harness", "eval", "--model", tiny, "--limit", "6", "--challenges", "2", "--output", "out")
     assert result.returncode == 0, result.stderr
     run = only_run(tmp_path / "out")
@@ -87,7 +87,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
     texts = get_config().table("val_dense", 0, 6)["text"].to_pylist()
     walked = [(row, i + 1, int(text[i + 1])) for row, text in enumerate(texts) for i in range(512) if text[i] == "r"]
     assert list(zip(reads["id"], reads["position"], reads["gold"], strict=True)) == walked
-    wrong = sum(said != right for said, right in zip(reads["argmax"], reads["gold_token"], strict=True))
+    wrong = sum(predicted != right for predicted, right in zip(reads["argmax"], reads["gold_token"], strict=True))
     score = scores_of(run)["flipflop", "val_dense"]
     assert (score["errors"], score["n"]) == (wrong, len(walked))
     measured = GlitchRate().compute(predictions=reads["argmax"], references=reads["gold_token"], sequences=reads["id"])
@@ -104,7 +104,7 @@ def test_every_task_on_a_model_that_knows_nothing(cli: Run, tmp_path: Path, tiny
     assert (run / "result.json").read_bytes() == before
 
 
-def test_the_same_command_goes_on_where_it_stopped(cli: Run, tmp_path: Path) -> None:
+def test_same_command_resumes(cli: Run, tmp_path: Path) -> None:
     arguments = ("harness", "eval", "--task", "flipflop", "--limit", "20")
     assert cli(*arguments).returncode == 0
     run = only_run(tmp_path / "runs")
@@ -200,28 +200,30 @@ def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "eval", "--model", "bytes", "--task", "query-count", *fitting).returncode == 0
 
 
-@pytest.mark.parametrize(("build", "reason"), [(models.merged, "a single token"), (models.blind, "no token for parts")])
+@pytest.mark.parametrize(
+    ("build", "reason"), [(models.merged, "a single token"), (models.shared_symbol_token, "no token for parts")]
+)
 def test_a_tokenizer_whose_symbols_are_not_separable(cli: Run, tmp_path: Path, build: Any, reason: str) -> None:
     models.save_tiny(tmp_path / "model", build())
     assert reason in refused(cli("harness", "eval", "--model", "model", "--task", "flipflop"))
 
 
-def test_truncation_and_padding_kept_in_the_tokenizer_are_left_out(cli: Run, tmp_path: Path) -> None:
+def test_tokenizer_truncation_and_padding_are_ignored(cli: Run, tmp_path: Path) -> None:
     plain, marked = models.gpt2_like(), models.gpt2_like()
     marked.enable_truncation(20)
     marked.enable_padding(direction="left", length=600)
-    said = []
+    predicted = []
     for name, tokenizer in (("plain", plain), ("marked", marked)):
         models.save_tiny(tmp_path / name, tokenizer)
         result = cli(
             "harness", "eval", "--model", name, "--task", "flipflop", "--limit", "5", "--output", f"runs-{name}"
         )
         assert result.returncode == 0, result.stderr
-        said.append(pq.read_table(only_run(tmp_path / f"runs-{name}") / "observations" / "flipflop.val.parquet"))
-    assert said[0].equals(said[1])
+        predicted.append(pq.read_table(only_run(tmp_path / f"runs-{name}") / "observations" / "flipflop.val.parquet"))
+    assert predicted[0].equals(predicted[1])
 
 
-def test_torn_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
+def test_incomplete_or_foreign_weights_are_refused(cli: Run, tmp_path: Path) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:1000])
@@ -242,7 +244,7 @@ def test_pickled_weights_are_refused(cli: Run, tmp_path: Path) -> None:
 
 
 def edit(run: Path, path: Path, table: pa.Table) -> None:
-    """Another table, in a run of which nobody noted the checksums."""
+    """Replaces a table, in a run without checksums."""
     pq.write_table(table, path)
     (run / CHECKSUMS).unlink(missing_ok=True)
 
@@ -259,11 +261,11 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
         table = table.set_column(
             1, "position", pa.array([2 * place + 1 for place in range(table.num_rows)], pa.int32())
         )
-    elif change == "cheat":  # as if whatever was said had been right
-        said = table["argmax"].to_pylist()
-        said[0] = 7 - said[0]
-        table = table.set_column(6, "argmax", pa.array(said, pa.int32())).set_column(
-            5, "gold_token", pa.array(said, pa.int32())
+    elif change == "cheat":  # makes the predictions the targets
+        predicted = table["argmax"].to_pylist()
+        predicted[0] = 7 - predicted[0]
+        table = table.set_column(6, "argmax", pa.array(predicted, pa.int32())).set_column(
+            5, "gold_token", pa.array(predicted, pa.int32())
         )
     elif change == "swap":  # both answers one token
         table = table.set_column(5, "gold_token", pa.array([3] * table.num_rows, pa.int32()))
@@ -274,7 +276,7 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
             0, "id", pq.read_table(path)["id"].combine_chunks().take(list(range(table.num_rows))[::-1])
         )
     edit(run, path, table)
-    assert "flipflop.val are not those of its 10 rows" in refused(cli("harness", "score", run))
+    assert "flipflop.val do not match its 10 rows" in refused(cli("harness", "score", run))
 
 
 def test_impossible_log_probabilities_are_refused(cli: Run, tmp_path: Path) -> None:
@@ -297,16 +299,16 @@ def test_completions_of_other_rows_are_refused(cli: Run, tmp_path: Path, tiny: P
     table = pq.read_table(path)
     table = table.slice(1) if change == "drop" else table.set_column(0, "id", pa.array([1, 2, 3, 4, 5]))
     edit(run, path, table)
-    assert "letters.test are not those of its 5 rows" in refused(cli("harness", "score", run))
+    assert "letters.test do not match its 5 rows" in refused(cli("harness", "score", run))
 
 
 def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
-    """Ten rows of letters, one of each cell, with the outputs written by hand."""
+    """Ten rows of letters, one of each cell, with handwritten outputs."""
     assert cli("harness", "eval", "--model", tiny, "--task", "letters", "--limit", "10").returncode == 0
     run = only_run(tmp_path / "runs")
     target = get_config("letters").table("test", 0, 10)["answer"].to_pylist()
-    said: list[int | None] = [*target[:4], target[4] + 2, target[5] + 4, None, None, target[8], target[9]]
-    outputs = [" no idea" if number is None else f" {number}." for number in said]
+    predicted: list[int | None] = [*target[:4], target[4] + 2, target[5] + 4, None, None, target[8], target[9]]
+    outputs = [" no idea" if number is None else f" {number}." for number in predicted]
     table = pa.table([range(10), [0] * 10, outputs, [3] * 10], schema=COMPLETIONS)
     edit(run, run / "observations" / "letters.test.parquet", table)
     assert cli("harness", "score", run).returncode == 0
@@ -319,7 +321,7 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
     assert (error["value"], error["n"]) == (pytest.approx(6 / 8), 8)
     assert (failures["value"], failures["errors"], failures["n"]) == (0.2, 2, 10)
     always_zero = [
-        target[row] for row in range(10) if said[row] is not None
+        target[row] for row in range(10) if predicted[row] is not None
     ]  # the smallest of equally frequent answers
     assert error["baseline"] == pytest.approx(sum(always_zero) / 8)
     by_hand = ExactCount().compute(predictions=outputs, references=target)
@@ -337,15 +339,15 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (("data", "tasks", "flipflop", "splits", "val", "rows"), "5", "'5' rows"),
         (("data", "tasks", "flipflop", "splits", "../val"), {"rows": 5}, "flipflop.../val"),
         (("data", "tasks", "flipflop", "parameters", "length"), 7, "length=7"),
-        (("data", "tasks", "flipflop"), None, "does not say what was run"),
+        (("data", "tasks", "flipflop"), None, "is invalid"),
         (("data", "tasks", "other"), {}, "no task 'other'"),
-        (("data",), [], "does not say what was run"),
+        (("data",), [], "is invalid"),
         (("data", "tasks", "flipflop", "splits", "val", "of"), 5, "the size or the fingerprint of flipflop.val"),
         (("data", "tasks", "flipflop", "fingerprint"), "zzz", "the size or the fingerprint"),
         (("model", "id"), "../../escape", "model.id"),
         (("model", "revision"), "../../../../../escape/of/some/40/characters", "model.revision"),
         (("model", "parameters"), "many", "model.parameters"),
-        (("model",), None, "does not say what was run ('model')"),
+        (("model",), None, "is invalid ('model')"),
     ],
 )
 def test_an_edited_run_json_is_refused(

@@ -1,4 +1,4 @@
-"""What goes wrong in a long run (kills, full disks, lost connections, memory, NaN), and that nothing done is lost."""
+"""Faults in long runs (kills, full disks, lost connections, memory, NaN) lose no finished rows."""
 
 import json
 import os
@@ -24,12 +24,12 @@ from transformers import AutoModelForCausalLM
 
 from fflm_data import get_config
 from harness.errors import UserError
-from harness.evaluation.merge import merge
+from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models.reference.lstm import LSTMForCausalLM
 from harness.prompts.jobs import Job
+from harness.runs.differences import changes_between, differences, without_consequences
 from harness.runs.observations import COMPLETIONS
-from harness.runs.run import _causes, _changes, differences
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import get_task
 from tests.conftest import Run, refused
@@ -50,7 +50,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def kept(done: "subprocess.CompletedProcess[str]") -> int:
-    """How many rows a start says it has kept of earlier ones."""
+    """The number of rows that a start reports as done before."""
     lines = [line for line in done.stdout.splitlines() if "done before, resuming" in line]
     return sum(int(line.split(": ")[1].split(" of ")[0].replace(",", "")) for line in lines)
 
@@ -64,7 +64,7 @@ def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: i
     killed = running.end(process)
     assert killed.returncode == 2
     assert f"process {victim} was ended by signal 9" in killed.stderr.splitlines()[-1]
-    assert "the same command goes on" in killed.stderr.splitlines()[-1]
+    assert "Run the same command to resume" in killed.stderr.splitlines()[-1]
     for line in killed.stderr.splitlines():  # that of the other process, if it was not ended first, is as plain
         assert ".cc" not in line and "GLHF" not in line, killed.stderr
         assert "harness:" not in line or f"process {victim} " in line
@@ -94,8 +94,8 @@ LAUNCHERS: dict[str, list[str]] = {
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize("megabytes", [0, 150], ids=["starting", "running"])
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
-    """Killed before its ranks can look for it, or once they have begun and are not yet at the end."""
+def test_ranks_end_with_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
+    """Killed before its ranks look for it, and while they work."""
     process = running.start(tmp_path, *LAUNCHERS[launcher], *ASKED, "--limit", "3000")
     running.until(lambda: len(running.ranks(process)) == 4, process)
     ranks = [*running.ranks(process).values()]
@@ -110,7 +110,7 @@ def test_no_rank_outlives_a_killed_launcher(tmp_path: Path, launcher: str, megab
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_command_takes_its_ranks_along(tmp_path: Path, undisturbed: bytes, sent: signal.Signals) -> None:
+def test_killed_command_ends_its_ranks(tmp_path: Path, undisturbed: bytes, sent: signal.Signals) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
     running.until(lambda: len(running.ranks(process)) == 2 and running.shard_bytes(tmp_path) > 50_000, process)
     ranks = running.ranks(process)
@@ -153,14 +153,14 @@ def test_rank_0_killed_in_the_merge(tmp_path: Path, undisturbed: bytes) -> None:
     assert not (run / "result.json").exists() and (run / "shards").exists()
     done = running.evaluate(tmp_path, *ASKED)
     assert done.returncode == 0, done.stderr
-    assert kept(done) == ROWS  # nothing is asked again
+    assert kept(done) == ROWS  # no row is evaluated again
     assert running.result(tmp_path) == undisturbed
     assert not list(run.glob("observations/*.partial")) and not (run / "shards").exists()
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB, of which there is more later."""
+    """A file system of 200 kB that is enlarged later."""
     folder = tmp_path / "disk"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "fflm-test", str(folder)], check=True)
@@ -189,7 +189,7 @@ def test_a_full_disk(tmp_path: Path, undisturbed: bytes, small_disk: Path, proce
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
-    """No file may grow beyond 100 kB: the last record is torn where the limit is."""
+    """Files are limited to 100 kB, so the last record is incomplete."""
     command = [*running.HARNESS, "eval", *map(str, ASKED)]
     full = subprocess.run(
         command, cwd=tmp_path, env=running.ENVIRONMENT, capture_output=True, encoding="utf-8",
@@ -204,20 +204,20 @@ def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_the_hub_gone_in_the_middle_of_a_file(cli: Run, tmp_path: Path) -> None:
-    asked = ["--model", "org/tiny", "--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32"]
+def test_hub_connection_lost_during_download(cli: Run, tmp_path: Path) -> None:
+    request_options = ["--model", "org/tiny", "--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32"]
     folder = models.save_tiny(tmp_path / "tiny", models.gpt2_like())
     with Hub(tmp_path / "hub") as hub:
         hub.add_repository("model", "org/tiny", folder)
         environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
         hub.cut_next("GET", "model.safetensors", after_bytes=20_000, times=50, reply=True)
-        gone = cli("harness", "eval", *asked, **environment)
+        gone = cli("harness", "eval", *request_options, **environment)
         assert "'org/tiny' cannot be loaded" in refused(gone)
         assert not list(tmp_path.glob("runs/*/*"))
     with Hub(tmp_path / "hub2") as hub:
         hub.add_repository("model", "org/tiny", folder)
         environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
-        done = cli("harness", "eval", *asked, **environment)
+        done = cli("harness", "eval", *request_options, **environment)
         assert done.returncode == 0, done.stderr
 
 
@@ -233,8 +233,8 @@ def test_the_hub_gone_in_the_middle_of_a_file(cli: Run, tmp_path: Path) -> None:
 def test_a_model_that_runs_out_of_memory(
     cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    asked = ["--limit", "40", "--task", "flipflop"]
-    assert cli("harness", "eval", *asked, "--output", "free").returncode == 0
+    request_options = ["--limit", "40", "--task", "flipflop"]
+    assert cli("harness", "eval", *request_options, "--output", "free").returncode == 0
     forward, sizes = LSTMForCausalLM.forward, []
 
     def scarce(self: LSTMForCausalLM, input_ids: torch.Tensor, **options: object) -> object:
@@ -244,7 +244,7 @@ def test_a_model_that_runs_out_of_memory(
         return forward(self, input_ids, **options)
 
     monkeypatch.setattr(LSTMForCausalLM, "forward", scarce)
-    done = cli("harness", "eval", *asked, "--output", "scarce")
+    done = cli("harness", "eval", *request_options, "--output", "scarce")
     assert done.returncode == 0, done.stderr
     (free,), (scarce_result,) = tmp_path.glob("free/*/*/result.json"), tmp_path.glob("scarce/*/*/result.json")
     assert free.read_bytes() == scarce_result.read_bytes()
@@ -274,10 +274,12 @@ def test_a_model_that_gives_nan(cli: Run, tmp_path: Path, task: str) -> None:
     token = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"][piece]
     model.get_input_embeddings().weight.data[token] = float("nan")
     model.save_pretrained(folder)
-    asked = ["--model", "model", "--task", task, "--limit", "40"]
-    done = cli("harness", "eval", *asked, "--set", "flipflop.length=16" if task == "flipflop" else "letters.seed=0")
+    request_options = ["--model", "model", "--task", task, "--limit", "40"]
+    done = cli(
+        "harness", "eval", *request_options, "--set", "flipflop.length=16" if task == "flipflop" else "letters.seed=0"
+    )
     assert done.returncode == 0, done.stderr
-    assert "have NaN or infinite logits, and count neither as right nor as wrong" in done.stdout
+    assert "have NaN or infinite logits, and are excluded from the scores" in done.stdout
     run = running.only_run(tmp_path)
     scores = json.loads((run / "result.json").read_text(encoding="utf-8"))["scores"]
     whole = {(one["split"], one["metric"]): one for one in scores if one["group"] is None}
@@ -315,12 +317,12 @@ def test_a_model_that_gives_nan(cli: Run, tmp_path: Path, task: str) -> None:
         (["--set", "flipflop.seed=1"], "data.tasks.flipflop.parameters.seed was 0, is 1"),
     ],
 )
-def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, change: list[str], reason: str) -> None:
+def test_reuse_reason_for_other_requests(cli: Run, tmp_path: Path, change: list[str], reason: str) -> None:
     assert cli("harness", "eval", "--task", "flipflop", "--limit", "3").returncode == 0
     before = running.only_run(tmp_path)
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "3", *change)
     assert done.returncode == 0, done.stderr
-    assert f"nothing of {before.relative_to(tmp_path)} is used: " in done.stdout and reason in done.stdout
+    assert f"{before.relative_to(tmp_path)} is not reused: " in done.stdout and reason in done.stdout
     assert "kept" not in done.stdout
     assert len(list(tmp_path.glob("runs/fflm--lstm/*"))) == 2
 
@@ -341,14 +343,14 @@ def test_other_requests_reuse_nothing_and_say_why(cli: Run, tmp_path: Path, chan
         (["--exact-continuations"], ["data.tasks.flipflop.rendering.answers was tokens, is continuations"]),
     ],
 )  # fmt: skip
-def test_only_what_was_changed_is_told(cli: Run, change: list[str], reasons: list[str]) -> None:
-    """Another length makes other rows, with another fingerprint and other first tokens."""
-    asked = ("harness", "eval", "--task", "flipflop", "--limit", "3")
-    assert cli(*asked).returncode == 0
-    done = cli(*asked, *change)
+def test_reuse_reason_has_only_causes(cli: Run, change: list[str], reasons: list[str]) -> None:
+    """Another length gives other rows, with another fingerprint and other first tokens."""
+    request_options = ("harness", "eval", "--task", "flipflop", "--limit", "3")
+    assert cli(*request_options).returncode == 0
+    done = cli(*request_options, *change)
     assert done.returncode == 0, done.stderr
-    (told,) = re.findall(r"nothing of .* is used: (.*)\n", done.stdout)
-    assert told.split("; ") == reasons
+    (printed,) = re.findall(r".* is not reused: (.*)\n", done.stdout)
+    assert printed.split("; ") == reasons
 
 
 def facts(task: dict[str, Any], **other: Any) -> dict[str, Any]:
@@ -360,7 +362,7 @@ OTHER = {"rendering": {"first_tokens": [2], "first_token_is_bos": False}}
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "told"),
+    ("before", "now", "expected"),
     [
         (facts(FIRST), facts(OTHER), {"first_tokens", "first_token_is_bos"}),
         (facts(FIRST), facts(OTHER, model={"revision": "x"}), {"revision"}),
@@ -395,16 +397,16 @@ OTHER = {"rendering": {"first_tokens": [2], "first_token_is_bos": False}}
         (facts("x"), facts({"fingerprint": "b"}), {"letters"}),  # type: ignore[arg-type]
     ],
 )
-def test_causes_without_what_follows(before: dict[str, Any], now: dict[str, Any], told: set[str]) -> None:
-    assert {path[-1] for path in _causes(_changes(before, now))} == told
+def test_without_consequences(before: dict[str, Any], now: dict[str, Any], expected: set[str]) -> None:
+    assert {path[-1] for path in without_consequences(changes_between(before, now))} == expected
 
 
-def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:
-    asked = ("--limit", "3", "--set", "flipflop.length=32")
-    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop", *asked).stdout
-    assert "nothing of" not in cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").stdout
-    done = cli("harness", "eval", "--task", "flipflop", "--task", "flipflop-piecewise", *asked)
-    assert re.search(r"is used: it has no flipflop(-piecewise)?\n", done.stdout)
+def test_runs_of_other_tasks_are_not_reported(cli: Run, tmp_path: Path) -> None:
+    request_options = ("--limit", "3", "--set", "flipflop.length=32")
+    assert "is not reused" not in cli("harness", "eval", "--task", "flipflop", *request_options).stdout
+    assert "is not reused" not in cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").stdout
+    done = cli("harness", "eval", "--task", "flipflop", "--task", "flipflop-piecewise", *request_options)
+    assert re.search(r"is not reused: it does not have flipflop(-piecewise)?\n", done.stdout)
     assert "{" not in done.stdout and "kept" not in done.stdout
     shutil.rmtree(tmp_path / "runs")
     assert cli("harness", "eval", "--task", "flipflop-piecewise", "--limit", "3").returncode == 0
@@ -413,39 +415,39 @@ def test_runs_of_other_tasks_are_no_news(cli: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "told"),
+    ("before", "now", "expected"),
     [
-        ({"a": [0] * 40}, {"a": [1] * 40}, ["a is another one"]),
+        ({"a": [0] * 40}, {"a": [1] * 40}, ["a differs"]),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b was 1, is 2"]),
         ({"a": "x" * 70}, {"a": "y"}, [f"a was {'x' * 64}..., is y"]),
         ({"a": [1, 2]}, {}, ["a was [1, 2], is null"]),
-        ({"a": {"b": "c" * 80}}, {"a": None}, ["a is another one"]),
+        ({"a": {"b": "c" * 80}}, {"a": None}, ["a differs"]),
     ],
 )
-def test_differences_are_whole_or_not_told(before: object, now: object, told: list[str]) -> None:
-    assert differences(before, now) == told
+def test_differences_quote_short_values(before: object, now: object, expected: list[str]) -> None:
+    assert differences(before, now) == expected
 
 
 @pytest.mark.parametrize("what", ["weights", "tokenizer"])
-def test_a_changed_model_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, what: str) -> None:
+def test_reuse_reason_for_changed_model(cli: Run, tmp_path: Path, what: str) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
-    asked = ["--model", "model", "--task", "flipflop", "--limit", "3"]
-    assert cli("harness", "eval", *asked).returncode == 0
+    request_options = ["--model", "model", "--task", "flipflop", "--limit", "3"]
+    assert cli("harness", "eval", *request_options).returncode == 0
     if what == "weights":
         model = AutoModelForCausalLM.from_pretrained(folder)
         model.get_input_embeddings().weight.data[0, 0] += 1
         model.save_pretrained(folder)
     else:
         models.fast(models.byte_level([("\u0120", symbol) for symbol in "10wri"])).save_pretrained(folder)
-    done = cli("harness", "eval", *asked)
+    done = cli("harness", "eval", *request_options)
     assert done.returncode == 0, done.stderr
     assert "model.revision was " in done.stdout
     assert ("model.tokenizer.sha256 was " in done.stdout) == (what == "tokenizer")
 
 
-def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reuse_reason_for_other_version(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("harness", "eval", "--task", "flipflop", "--limit", "3").returncode == 0
-    monkeypatch.setattr("harness.runs.run.HARNESS_VERSION", "99.0")
+    monkeypatch.setattr("harness.runs.environment.HARNESS_VERSION", "99.0")
     monkeypatch.setattr("harness.tasks.flipflop.FlipFlopTask.version", 99)
     done = cli("harness", "eval", "--task", "flipflop", "--limit", "3")
     assert (
@@ -456,7 +458,7 @@ def test_another_version_reuses_nothing_and_says_why(cli: Run, tmp_path: Path, m
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
-    """Two machines whose runs lie in folders of their own: refused before anything is asked."""
+    """Two machines with separate output folders are refused before the first batch."""
     machines = []
     for rank, port in enumerate([running.free_port()] * 2):
         folder = tmp_path / f"machine{rank}"
@@ -474,7 +476,7 @@ def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
-def test_a_record_that_repeats_rows_is_left_out(tmp_path: Path, undisturbed: bytes) -> None:
+def test_duplicate_shard_records_are_dropped(tmp_path: Path, undisturbed: bytes) -> None:
     process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED)
     running.until(lambda: running.rows_in_shards(tmp_path) > 100, process)
     process.kill()
@@ -490,17 +492,17 @@ def test_a_record_that_repeats_rows_is_left_out(tmp_path: Path, undisturbed: byt
     assert running.result(tmp_path) == undisturbed
 
 
-def test_the_cover_is_exact(tmp_path: Path) -> None:
-    """A table is made of every row once, or not at all."""
+def test_merge_requires_each_row_once(tmp_path: Path) -> None:
+    """A table is written only if the shards have every row exactly once."""
     job = Job(get_task("letters"), get_config("letters"), "test", 5)
-    said = [(ids, completions(ids)) for ids in ([0, 1], [2, 3, 4])]
-    for parts in (said[:1], [*said, said[0]]):
+    batches = [(ids, completions(ids)) for ids in ([0, 1], [2, 3, 4])]
+    for parts in (batches[:1], [*batches, batches[0]]):
         folder = tmp_path / str(len(parts))
         folder.mkdir()
         with ShardWriter(folder / "0000-0000.shard") as writer:
             for ids, table in parts:
                 writer.append(job.name, np.array(ids), table)
-        with pytest.raises(UserError, match=r"are not in the shards and \d are there twice"):
+        with pytest.raises(UserError, match=r"are missing in the shards and \d are duplicates"):
             merge(job, records(folder), folder / "table.parquet")
         assert not (folder / "table.parquet").exists()
 
@@ -532,20 +534,20 @@ def found(folder: Path) -> list[Record]:
 PARTS = [[3, 4], [], [0], list(range(10, 40))]
 
 
-def test_shards_give_back_what_was_written(tmp_path: Path) -> None:
+def test_shard_round_trip(tmp_path: Path) -> None:
     written(tmp_path, PARTS)
     assert [record.ids.tolist() for record in found(tmp_path)] == PARTS
     assert [record.observations().to_pydict() for record in found(tmp_path)] == [table(p).to_pydict() for p in PARTS]
 
 
-def test_no_shard_is_written_over(tmp_path: Path) -> None:
+def test_shards_are_not_overwritten(tmp_path: Path) -> None:
     written(tmp_path, PARTS)
     with pytest.raises(FileExistsError):
         written(tmp_path, PARTS)
 
 
 @given(st.data())
-def test_a_torn_shard_gives_its_whole_records(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_incomplete_shard_keeps_complete_records(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("shards")
     path = written(folder, PARTS)
     content = path.read_bytes()
@@ -557,7 +559,7 @@ def test_a_torn_shard_gives_its_whole_records(tmp_path_factory: pytest.TempPathF
 
 
 @given(st.data())
-def test_a_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_shard_checksum_finds_changed_byte(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("shards")
     path = written(folder, PARTS)
     content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Glitch rates of functions: the numbers of `harness eval`, errors that are counted by hand, what is refused."""
+"""Glitch rates of functions: equal to `harness eval` and to independent counts; errors for invalid functions."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def memory(ids: torch.Tensor) -> torch.Tensor:
 
 
 def errors_by_hand(split: str, rows: int, **parameters: Any) -> tuple[int, int]:
-    """Of a model that always answers 0: wrong answers and reads, counted in the text."""
+    """Wrong answers and reads of a model that always answers 0, counted in the text."""
     wrong = reads = 0
     for text in get_config("flipflop", **parameters).table(split, 0, rows)["text"].to_pylist():
         answers = [text[place + 1] for place in range(0, len(text), 2) if text[place] == "r"]
@@ -42,7 +42,7 @@ def always_0(ids: torch.Tensor) -> torch.Tensor:
     return torch.tensor([0.0, 0, 0, 1, 0]).expand(*ids.shape, 5)
 
 
-def test_a_memory_makes_no_error() -> None:
+def test_perfect_memory_has_no_errors() -> None:
     found = glitch_rates(memory, limit=6, length=64, batch_size=4)
     assert list(found) == list(SETS)
     for name, rate in found.items():
@@ -57,8 +57,8 @@ def test_errors_are_those_counted_by_hand(batch_size: int) -> None:
         assert (rate.errors, rate.reads, rate.rate) == (wrong, reads, wrong / reads)
 
 
-def test_a_model_gets_the_numbers_of_harness_eval(cli: Run, tmp_path: Path) -> None:
-    """A model that errs: the bundled one with its output layer turned."""
+def test_glitch_rates_equal_harness_eval(cli: Run, tmp_path: Path) -> None:
+    """The bundled LSTM with a rotated output layer, which makes errors."""
     model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / "lstm")
     with torch.no_grad():
         model.head.weight.mul_(-1)
@@ -92,7 +92,7 @@ class Dropped(torch.nn.Module):
         return torch.rand_like(logits) if self.training else logits
 
 
-def test_a_module_is_measured_in_evaluation_mode_and_left_as_it_was() -> None:
+def test_module_mode_is_restored() -> None:
     module = Dropped().train()
     rate = glitch_rates(module, ["val"], limit=4, length=64)["val"]
     assert (rate.errors, rate.reads) == errors_by_hand("val", 4, length=64) and module.training
@@ -108,7 +108,7 @@ def not_finite(ids: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def test_other_arrays_and_logits_that_are_no_numbers() -> None:
+def test_numpy_functions_and_nonfinite_logits() -> None:
     assert glitch_rates(numpy_of, ["val"], limit=4, length=64) == glitch_rates(always_0, ["val"], limit=4, length=64)
     first, all_reads = errors_by_hand("val", 1, length=64)[1], errors_by_hand("val", 4, length=64)[1]
     rate = glitch_rates(not_finite, ["val"], limit=4, length=64)["val"]
@@ -120,13 +120,13 @@ def test_other_arrays_and_logits_that_are_no_numbers() -> None:
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (lambda ids: always_0(ids)[:, 1:], r"logits of shape \(2, 63, 5\) for ids of shape \(2, 64\)"),
-        (lambda ids: always_0(ids)[..., :4], "return (batch, length, 5)"),
+        (lambda ids: always_0(ids)[:, 1:], r"logits have shape \(2, 63, 5\) for ids of shape \(2, 64\)"),
+        (lambda ids: always_0(ids)[..., :4], "Return (batch, length, 5)"),
         (lambda ids: torch.nn.functional.one_hot(torch.roll(ids, -1, dims=1), 5), "depend on later ids"),
-        (lambda ids: torch.rand(*ids.shape, 5), "differ from call to call"),
+        (lambda ids: torch.rand(*ids.shape, 5), "differ between calls"),
     ],
 )
-def test_what_is_no_causal_model_is_refused(function: Any, reason: str) -> None:
+def test_non_causal_functions_are_refused(function: Any, reason: str) -> None:
     with pytest.raises(UserError) as refused:
         glitch_rates(function, ["val"], limit=4, length=64)
     assert reason.replace("\\", "") in str(refused.value)

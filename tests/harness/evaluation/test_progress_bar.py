@@ -1,4 +1,4 @@
-"""What a run shows: a first line, a bar by weight that moves within batches too, and few lines where no terminal is."""
+"""Progress output: first line, a bar that also moves within batches, and few lines without a terminal."""
 
 import fcntl
 import io
@@ -20,7 +20,7 @@ import pytest
 from fflm_data import get_config
 from harness.engine.engine import Engine
 from harness.evaluation import progress_bar
-from harness.evaluation.processes import World, is_first
+from harness.evaluation.distributed import World, is_first
 from harness.evaluation.progress_bar import Progress, ProgressReporter, WorkWeights, weight
 from harness.planning.plans import CompletionPlan
 from harness.planning.work_queue import WorkItem
@@ -46,60 +46,60 @@ def item(number: int, rows: int, cost: int) -> WorkItem:
 
 
 def shares(engine: Engine, kind: str) -> list[float]:
-    """What is told while a plan of a kind is worked on."""
-    told: list[float] = []
-    engine.progress.report = told.append
+    """The reported shares of a plan."""
+    reported: list[float] = []
+    engine.progress.report = reported.append
     if kind == "reads":
         list(engine.reads(read_plan((20, 31, 12, 25))))
     elif kind == "completions":
         list(engine.completions(CompletionPlan(PROMPTS), 8, None))
     else:
         list(engine.dialogues(plan_of(PROMPTS, as_said), 6, None))
-    return told
+    return reported
 
 
 @pytest.mark.parametrize("kind", ["reads", "completions", "dialogues"])
 @pytest.mark.parametrize("name", ["llama", "mamba"])
 @pytest.mark.parametrize("batch_size", [1, None])
-def test_shares_grow_from_nothing_to_all(name: str, kind: str, batch_size: int | None) -> None:
-    told = shares(Engine(tiny(name), TOKENIZER, batch_size), kind)
-    assert told[0] == 0 and told[-1] == 1 and told == sorted(told)
+def test_progress_grows_from_0_to_1(name: str, kind: str, batch_size: int | None) -> None:
+    reported = shares(Engine(tiny(name), TOKENIZER, batch_size), kind)
+    assert reported[0] == 0 and reported[-1] == 1 and reported == sorted(reported)
     # Within the only batch too: by layers, by tokens, by turns.
-    assert len({round(share, 6) for share in told}) > (2 if kind == "reads" else 5)
+    assert len({round(share, 6) for share in reported}) > (2 if kind == "reads" else 5)
 
 
-def test_turns_of_a_model_that_keeps_nothing() -> None:
+def test_progress_of_dialogues_without_cache() -> None:
     engine = Engine(tiny("openai-gpt"), TOKENIZER)
-    told = shares(engine, "dialogues")
-    assert told[-1] == 1 and told == sorted(told) and len(set(told)) > 5
+    reported = shares(engine, "dialogues")
+    assert reported[-1] == 1 and reported == sorted(reported) and len(set(reported)) > 5
 
 
-def test_what_is_written_has_weight() -> None:
-    reads, asked, thinking = job("flipflop", 4), job("letters", 4), job("letters", 4, template="x", thinking=500)
+def test_weight_includes_new_tokens() -> None:
+    reads, letters, thinking = job("flipflop", 4), job("letters", 4), job("letters", 4, template="x", thinking=500)
     assert weight(reads, item(0, 4, 900)) == 900
-    assert weight(asked, item(0, 4, 900)) == 900 + 4 * 4 * asked.prompting.max_new_tokens(asked.task)  # type: ignore[arg-type]
-    assert weight(thinking, item(0, 4, 900)) >= weight(asked, item(0, 4, 900)) + 4 * 4 * 500
+    assert weight(letters, item(0, 4, 900)) == 900 + 4 * 4 * letters.prompting.max_new_tokens(letters.task)  # type: ignore[arg-type]
+    assert weight(thinking, item(0, 4, 900)) >= weight(letters, item(0, 4, 900)) + 4 * 4 * 500
     turns = job("strawberry", 4, turns=10), job("strawberry", 4, turns=1)
     assert weight(turns[0], item(0, 4, 0)) == 10 * weight(turns[1], item(0, 4, 0))
 
 
-def test_parts_of_a_parcel_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress_bar, "TOLD_EVERY", 0.0)
+def test_reported_weights_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_bar, "REPORTED_EVERY", 0.0)
     world = World()
     world.open_counters()
     jobs = [job("flipflop", 8), job("letters", 8)]
     items = [item(1, 3, 100), item(0, 5, 777), item(0, 3, 1)]
-    teller, weights = ProgressReporter(world, jobs), WorkWeights.of(jobs, items)
+    reporter, weights = ProgressReporter(world, jobs), WorkWeights.of(jobs, items)
     for one in items:
         for share in (0.0, 0.1, 0.1, 0.77, 1.0):
-            teller.report(one, share)
+            reporter.report(one, share)
             time.sleep(0.002)
     assert [world.add(f"weight {number}", 0) for number in range(2)] == weights.each
     assert weights.each[0] == 778 and weights.rows == 11
     assert all(world.add(f"milliseconds {number}", 0) > 0 for number in range(2))
 
 
-def test_what_is_left_follows_each_jobs_own_speed() -> None:
+def test_seconds_left_by_job_rate() -> None:
     jobs = [job("flipflop", 1), job("flipflop-piecewise", 1), job("letters", 1)]
     weights = WorkWeights(jobs, [1_000, 1_000, 1_000], 3)
     assert weights.seconds_left([0, 0, 0], [0, 0, 0]) is None
@@ -110,18 +110,18 @@ def test_what_is_left_follows_each_jobs_own_speed() -> None:
     assert weights.seconds_left([1_000, 1_000, 1_000], [1, 1, 1]) == 0
 
 
-def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first estimate at once, then ever more rarely, and one line at the end."""
+def test_few_lines_without_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first estimate immediately, then lines at growing intervals, and one line at the end."""
     monkeypatch.setattr(progress_bar, "DRAWN_EVERY", 0.01)
     monkeypatch.setattr(progress_bar, "LINES_EVERY", 0.2)
     world, jobs, stream = World(), [job("flipflop", 100)], io.StringIO()
     world.open_counters()
     work = item(0, 100, 100_000)
-    teller = ProgressReporter(world, jobs)
+    reporter = ProgressReporter(world, jobs)
     with Progress(stream=stream) as shown, shown.working(world, WorkWeights.of(jobs, [work])):
-        shown.doing("flipflop.val")
+        shown.start_phase("flipflop.val")
         for done in range(40):
-            teller.report(work, done / 100)
+            reporter.report(work, done / 100)
             time.sleep(0.03)
     lines = stream.getvalue().splitlines()
     assert 2 <= len(lines) <= 8 and "\r" not in stream.getvalue()
@@ -130,9 +130,9 @@ def test_few_lines_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None
     assert re.fullmatch(r"100%: 100 rows in \d\d:\d\d", lines[-1])
 
 
-def test_ranks_other_than_0_show_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_other_ranks_show_no_progress(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress(shown=False) as shown:
-        shown.doing("loading the model")
+        shown.start_phase("loading the model")
         time.sleep(0.1)
     assert capfd.readouterr() == ("", "")
 
@@ -161,7 +161,7 @@ sys.meta_path.insert(0, Slow())
 
 @pytest.mark.slow()
 @pytest.mark.parametrize("words", [("eval", "--task", "flipflop", "--limit", "2"), ("ask", "w 1 i 0 r")])
-def test_slow_imports_are_named_before_they_are_done(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_slow_imports_are_reported_first(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORTS)
     path = f"{tmp_path}{os.pathsep}{running.ENVIRONMENT['PYTHONPATH']}"
     done = running.run(tmp_path, *running.HARNESS, *words, PYTHONPATH=path)
@@ -169,15 +169,15 @@ def test_slow_imports_are_named_before_they_are_done(tmp_path: Path, words: tupl
     assert done.returncode == 0 and "fflm/lstm @ " in done.stdout
 
 
-def test_each_slow_step_has_a_line_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first one soon, steps that are over at once none, and a slow one only one."""
+def test_slow_phases_have_lines_without_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line soon for the first phase, none for short phases, one for each slow phase."""
     monkeypatch.setattr(progress_bar, "DRAWN_EVERY", 0.01)
     monkeypatch.setattr(progress_bar, "FIRST_LINE", 0.2)
-    monkeypatch.setattr(progress_bar, "NEXT_STEP", 0.8)
+    monkeypatch.setattr(progress_bar, "NEXT_PHASE", 0.8)
     stream = io.StringIO()
     with Progress(stream=stream) as shown:
         for step, seconds in (("importing", 0.5), ("planning", 0.01), ("loading", 1.2)):
-            shown.doing(step)
+            shown.start_phase(step)
             time.sleep(seconds)
     assert stream.getvalue() == "importing ...\nloading ...\n"
 
@@ -194,7 +194,7 @@ def test_each_slow_step_has_a_line_where_no_terminal_is(monkeypatch: pytest.Monk
         ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4", "RANK": "2"}, False),
     ],
 )
-def test_who_shows_it(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], first: bool) -> None:
+def test_is_first(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], first: bool) -> None:
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -205,12 +205,12 @@ def test_who_shows_it(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 # No size at all is what `script` gives without a terminal, `docker run -t` and some CI.
 @pytest.mark.slow()
 @pytest.mark.parametrize(("processes", "rows", "columns"), [(1, 40, 110), (2, 40, 110), (1, 0, 0), (2, 1, 0)])
-def test_on_a_terminal_it_moves(tmp_path: Path, processes: int, rows: int, columns: int) -> None:
-    """Every second something is drawn, from importing to the last row."""
+def test_progress_bar_on_terminal(tmp_path: Path, processes: int, rows: int, columns: int) -> None:
+    """Something is drawn every second, from importing to the last row."""
     words = ["eval", "--task", "flipflop", "--limit", "120", "--batch-size", "4", "--num-processes", processes]
     drawn = on_a_terminal(tmp_path, rows, columns, *running.HARNESS, *map(str, words))
     phases = [line for line in drawn if re.fullmatch(r"[a-z ]+ \.\.\. \d\d:\d\d", line)]
-    assert any(line.startswith("reading the tokenizer") for line in phases)
+    assert any(line.startswith("loading the tokenizer") for line in phases)
     assert any(line.startswith("importing torch") for line in phases)
     bars = [re.match(r"(\d+)% \|.*\| ([\d,]+) of 360 rows, \d\d:\d\d, ", line) for line in drawn]
     percents = [int(bar.group(1)) for bar in bars if bar]
@@ -220,7 +220,7 @@ def test_on_a_terminal_it_moves(tmp_path: Path, processes: int, rows: int, colum
 
 
 def on_a_terminal(folder: Path, rows: int, columns: int, *words: str) -> list[str]:
-    """What a command draws on a terminal that says it has such a size, each time that it goes back to the left."""
+    """The lines that a command draws on a terminal of this size, split at carriage returns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(words, cwd=folder, env=running.ENVIRONMENT, stdout=theirs, stderr=theirs)
@@ -242,15 +242,15 @@ def on_a_terminal(folder: Path, rows: int, columns: int, *words: str) -> list[st
     return [line.strip() for line in re.split(r"[\r\n]+", seen.decode())]
 
 
-def test_other_bars_show_on_a_terminal_without_size_too(tmp_path: Path) -> None:
+def test_build_bars_on_terminal_without_size(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "fflm_data.cli", "build", "data", "--config", "letters"]
     drawn = on_a_terminal(tmp_path, 0, 0, *words)
     bars = [line for line in drawn if re.match(r"letters/\w+: +\d+%\|", line)]
     assert bars and max(map(len, bars)) < 80, drawn
 
 
-def test_no_bars_but_ours() -> None:
-    """tqdm's own show nothing on a terminal that does not say its size."""
+def test_tqdm_is_imported_once() -> None:
+    """Plain tqdm bars show nothing on a terminal without a size."""
     root = Path(progress_bar.__file__).parents[2]
     users = {
         str(path.relative_to(root))

@@ -1,4 +1,4 @@
-"""`harness eval` from model to result on scripted models: what every score must come to is counted here anew."""
+"""`harness eval` on scripted models; every expected score is counted independently."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ Scores = dict[tuple[str, str, str | None], dict[str, Any]]
 
 @pytest.fixture
 def scored(cli: Run, tmp_path: Path) -> Callable[..., Scores]:
-    """By split, metric and group, what `harness eval` says of a behaviour on the first rows of a task."""
+    """The scores of `harness eval` by split, metric and group, for a behaviour on the first rows of a task."""
 
     def run(
         behaviour: str, task: str, *, memory: dict[str, str] | None = None, chat: bool = False, rows: int = ROWS
@@ -61,16 +61,18 @@ def scored(cli: Run, tmp_path: Path) -> Callable[..., Scores]:
 
 
 def rows_of(task: str, split: str = "test", rows: int = ROWS) -> list[dict[str, Any]]:
-    """The first rows, as the data package gives them with the same parameters."""
-    asked: dict[str, Any] = {"words_per_cell": 10} if task == "strawberry" else {}
+    """The first rows from the data package with the same parameters."""
+    parameters: dict[str, Any] = {"words_per_cell": 10} if task == "strawberry" else {}
     for key, value in SMALL.get(task, {}).items():
-        asked[key] = tuple(map(int, value.split(","))) if key in ("vocabularies", "lengths") else int(value)
-    config = get_config("letters" if task in ("letters-spelled", "strawberry", "letters-histogram") else task, **asked)
+        parameters[key] = tuple(map(int, value.split(","))) if key in ("vocabularies", "lengths") else int(value)
+    config = get_config(
+        "letters" if task in ("letters-spelled", "strawberry", "letters-histogram") else task, **parameters
+    )
     return config.table(split, 0, rows).to_pylist()
 
 
 def counted(task: str, row: dict[str, Any]) -> int:
-    """The right number, from the columns of a row."""
+    """The target number, from the columns of a row."""
     if task == "query-count":
         return sum(word == row["query"] for word in row["tokens"])
     if task == "most-frequent":
@@ -98,7 +100,7 @@ def baselines(scores: Scores, split: str = "test") -> dict[str | None, float]:
     }
 
 
-def test_every_task_is_here() -> None:
+def test_every_task_is_covered() -> None:
     assert {*READS, *NUMBERS, "letters-histogram", "capitals"} == set(all_tasks())
 
 
@@ -158,7 +160,7 @@ def test_copying_the_last_symbol_is_a_baseline(scored: Callable[..., Scores], ta
 
 
 @pytest.mark.parametrize("task", READS)
-def test_reads_of_a_model_that_always_says_the_same(scored: Callable[..., Scores], task: str) -> None:
+def test_reads_of_constant_model(scored: Callable[..., Scores], task: str) -> None:
     names = scripted.LIGHTS if task == "flipflop-prose" else ("0", "1")
     most = majority([target for target, _, _ in reads_of(task, READS[task][0])])
     scores = scored(f"constant:{names[int(most)]}", task)
@@ -175,7 +177,7 @@ def test_reads_of_a_model_that_always_says_the_same(scored: Callable[..., Scores
 
 
 @pytest.mark.parametrize("task", READS)
-def test_reads_of_a_model_that_says_no_symbol(scored: Callable[..., Scores], task: str) -> None:
+def test_reads_of_model_without_symbols(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("garbage", task)
     for split in READS[task]:
         # All symbols are equally improbable: none is more probable than the others.
@@ -185,18 +187,18 @@ def test_reads_of_a_model_that_says_no_symbol(scored: Callable[..., Scores], tas
 
 
 @pytest.mark.parametrize("task", READS)
-def test_reads_of_a_model_that_answers_at_random(scored: Callable[..., Scores], task: str) -> None:
+def test_reads_of_random_model(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("random", task)
     for split in READS[task]:
         right = []
         for row in rows_of(task, split):
             if task == "flipflop-prose":
-                said = scripted.LIGHTS[scripted.dice(f"{row['demonstration']} {row['question']}", 2)]
-                right.append(said == row["answer"])
+                predicted = scripted.LIGHTS[scripted.hash_choice(f"{row['demonstration']} {row['question']}", 2)]
+                right.append(predicted == row["answer"])
                 continue
             spaced = " ".join(row["text"])
             places = [match.start() for match in re.finditer("r", spaced)]
-            right += [str(scripted.dice(spaced[: place + 1], 2)) == spaced[place + 2] for place in places]
+            right += [str(scripted.hash_choice(spaced[: place + 1], 2)) == spaced[place + 2] for place in places]
         assert value(scores, "accuracy", split=split) == pytest.approx(sum(right) / len(right), abs=1e-8)
         assert 0 < sum(right) < len(right)
 
@@ -233,19 +235,19 @@ def test_numbers_of_a_perfect_model(scored: Callable[..., Scores], task: str, ch
 
 
 @pytest.mark.parametrize("task", NUMBERS)
-def test_numbers_of_a_model_that_always_says_the_same(scored: Callable[..., Scores], task: str) -> None:
+def test_numbers_of_constant_model(scored: Callable[..., Scores], task: str) -> None:
     target, expected = target_values(task), expected_baselines_of_numbers(task)
-    said = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
-    scores = scored(f"constant:{said}", task)
+    predicted = 10 if max(expected, key=lambda name: expected[name]) == "always 10" else majority(target)
+    scores = scored(f"constant:{predicted}", task)
     assert value(scores, "accuracy") == pytest.approx(max(expected.values()), abs=1e-8)
     assert value(scores, "skill") == 0
-    off = [said - one for one in target]
+    off = [predicted - one for one in target]
     assert value(scores, "mean_absolute_error") == pytest.approx(sum(map(abs, off)) / ROWS, rel=1e-9, abs=1e-8)
     assert value(scores, "mean_signed_error") == pytest.approx(sum(off) / ROWS, rel=1e-9, abs=1e-8)
 
 
 @pytest.mark.parametrize("task", NUMBERS)
-def test_numbers_of_a_model_that_is_one_off(scored: Callable[..., Scores], task: str) -> None:
+def test_numbers_off_by_one(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("off by one", task)
     expected = {"accuracy": 0, "mean_absolute_error": 1, "mean_signed_error": 1, "parse_failures": 0, "cut_off": 0}
     assert {metric: value(scores, metric) for metric in expected} == expected
@@ -258,7 +260,7 @@ def test_numbers_of_a_model_that_is_one_off(scored: Callable[..., Scores], task:
 @pytest.mark.parametrize(
     ("behaviour", "metric"), [("refusing", "refusals"), ("garbage", "parse_failures"), ("endless", "cut_off")]
 )
-def test_a_model_that_does_not_answer(
+def test_model_without_answers(
     scored: Callable[..., Scores], behaviour: str, metric: str, task: str, chat: bool
 ) -> None:
     scores = scored(behaviour, task, chat=chat, rows=4)
@@ -270,13 +272,13 @@ def test_a_model_that_does_not_answer(
 
 
 @pytest.mark.parametrize("task", ["letters", "letters-spelled"])
-def test_numbers_of_a_model_that_answers_at_random(scored: Callable[..., Scores], task: str) -> None:
+def test_numbers_of_random_model(scored: Callable[..., Scores], task: str) -> None:
     scores = scored("random", task, rows=30)
     right = []
     for row in rows_of(task, rows=30):
         word = " ".join(row["word"]) if task == "letters-spelled" else row["word"]
         question = row["question"].replace(f'"{row["word"]}"', f'"{word}"')
-        right.append(scripted.dice(question, 5) == counted(task, row))
+        right.append(scripted.hash_choice(question, 5) == counted(task, row))
     assert value(scores, "accuracy") == pytest.approx(sum(right) / 30, abs=1e-8)
     assert 0 < sum(right) < 30
 
@@ -297,15 +299,15 @@ def test_histograms(scored: Callable[..., Scores]) -> None:
     assert scores["test", "letter_accuracy", "multiplicity=2"]["n"] == twice > 0
 
 
-def test_histograms_one_off(scored: Callable[..., Scores]) -> None:
+def test_histograms_off_by_one(scored: Callable[..., Scores]) -> None:
     scores = scored("off by one", "letters-histogram")
     assert [value(scores, metric) for metric in ("accuracy", "letter_accuracy", "parse_failures", "cut_off")] == [0] * 4
 
 
-def test_histograms_that_are_always_the_same(scored: Callable[..., Scores]) -> None:
-    """Six letters, once each: right of no word, and right of those of them that occur once."""
-    said = json.dumps(dict.fromkeys("etaoin", 1))
-    scores = scored(f"constant:{said}", "letters-histogram")
+def test_histograms_of_constant_model(scored: Callable[..., Scores]) -> None:
+    """Six letters with count 1: wrong for every word, but right for those letters that occur once."""
+    predicted = json.dumps(dict.fromkeys("etaoin", 1))
+    scores = scored(f"constant:{predicted}", "letters-histogram")
     words = [row["word"] for row in rows_of("letters-histogram")]
     right = [word.count(letter) == 1 and letter in "etaoin" for word in words for letter in set(word)]
     assert value(scores, "letter_accuracy") == pytest.approx(sum(right) / len(right), abs=1e-8)
@@ -340,7 +342,7 @@ def test_a_model_that_wavers(scored: Callable[..., Scores], chat: bool) -> None:
             assert value(scores, "still_right", f"challenges={k}") == 0
 
 
-def test_a_model_that_never_was_right_does_not_stand_by_it(scored: Callable[..., Scores]) -> None:
+def test_still_right_without_right_answers(scored: Callable[..., Scores]) -> None:
     scores = scored("off by one", "strawberry")
     assert not [key for key in scores if key[1] == "still_right"]
     assert value(scores, "changes_of_mind") == 0 == value(scores, "right_at_turn", "challenges=4")
@@ -366,7 +368,7 @@ def recalled(prompt: str) -> tuple[str, str]:
 
 
 def ending(prompt: str, answer: str) -> str:
-    """How the answer stands after the sentence; some names of countries take an article."""
+    """The answer as it follows the sentence; some names of countries have an article."""
     articles = ("USA", "UK", "Netherlands", "Philippines", "Bahamas", "Gambia", "Maldives", "Seychelles")
     return f" the {answer}" if answer in articles else f" {answer}"
 
@@ -381,8 +383,8 @@ def test_facts_of_a_perfect_model(scored: Callable[..., Scores]) -> None:
     assert value(scores, "mean_probability") > 0.999
 
 
-def test_facts_of_a_model_that_always_says_the_same(scored: Callable[..., Scores]) -> None:
-    """The most frequent answer of each relation among the rows, as a baseline has it."""
+def test_facts_of_constant_model(scored: Callable[..., Scores]) -> None:
+    """The most frequent answer of each relation among the rows, as a baseline predicts it."""
     rows = rows_of("capitals", rows=16)
     most = {
         relation: majority([row["answer"] for row in rows if row["relation"] == relation])
@@ -398,14 +400,14 @@ def test_facts_of_a_model_that_always_says_the_same(scored: Callable[..., Scores
     assert value(scores, "skill") == 0
 
 
-def test_a_model_that_tells_no_facts_apart_knows_none(scored: Callable[..., Scores]) -> None:
+def test_tied_candidates_count_as_wrong(scored: Callable[..., Scores]) -> None:
     rows = rows_of("capitals", rows=4)
     scores = scored("perfect", "capitals", memory={row["prompt"]: "!" for row in rows}, rows=4)
     assert value(scores, "accuracy") == value(scores, "accuracy_written") == 0
     assert value(scores, "mean_reciprocal_rank") < 0.5
 
 
-def test_what_a_script_says_does_not_depend_on_what_follows() -> None:
+def test_scripted_model_is_causal() -> None:
     """The engine tries this on a few tokens only."""
     texts = ["w 1 i 0 r 1 r 1", "Alice turns the light off. Now, the light is off. Now, the light is"]
     texts.append('Question: How many times does the letter "r" occur in the word "strawberry"?\nAnswer:')

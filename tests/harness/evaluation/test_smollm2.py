@@ -36,7 +36,7 @@ def model(source: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory, source: Any, model: Any) -> Iterator[Path]:
-    """The same model as safetensors, which a process reads in seconds: transformers takes 20 for the GGUF file."""
+    """The same model as safetensors, which loads in seconds; the GGUF file takes 20 s."""
     folder = tmp_path_factory.mktemp("smollm2")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -54,8 +54,7 @@ def test_the_trap(source: Any) -> None:
 
 @pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Path, source: Any, model: Any) -> None:
-    """At least 100 reads, each scored alone: a forward pass over the text up to it and nothing after, the
-    log-probability of each candidate continuation."""
+    """At least 100 reads, each scored by a separate forward pass over the text before it, for each candidate."""
     length, rows = 64, 8
     result = cli(
         "harness", "eval", "--model", smollm2, "--gguf-file", SMOLLM2_FILE, "--task", "flipflop", "--limit", rows,
@@ -66,12 +65,12 @@ def test_one_pass_equals_per_read_scoring(cli: Run, tmp_path: Path, smollm2: Pat
     tokenizer = source.tokenizer
     reads = 0
     for split in ("val", "val_dense"):
-        said = pq.read_table(run / "observations" / f"flipflop.{split}.parquet").to_pylist()
+        observed = pq.read_table(run / "observations" / f"flipflop.{split}.parquet").to_pylist()
         texts = get_config("flipflop", length=length).table(split, 0, rows)["text"].to_pylist()
-        for read in said:
+        for read in observed:
             context = " ".join(texts[read["id"]][: read["position"]])
             wholes = [tokenizer(f"{context} {symbol}").input_ids for symbol in "01"]
-            # " 0" is a space and a digit: what is asked is the digit, given the space before it.
+            # " 0" is a space and a digit: the read is the digit, given the space.
             assert wholes[0][:-1] == wholes[1][:-1] == [*tokenizer(context).input_ids, *tokenizer(" ").input_ids]
             with torch.inference_mode():
                 logits = model(torch.tensor([wholes[0][:-1]])).logits[0].log_softmax(-1)
@@ -94,8 +93,8 @@ def test_completions_of_a_real_model(cli: Run, tmp_path: Path, smollm2: Path, so
     (run,) = tmp_path.glob("runs/*/*")
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
     assert (facts["parameters"], facts["context"], facts["gguf_file"]) == (134_515_008, 8192, SMOLLM2_FILE)
-    said = pq.read_table(run / "observations" / "letters.test.parquet").to_pylist()
-    for row in said[:3]:
+    observed = pq.read_table(run / "observations" / "letters.test.parquet").to_pylist()
+    for row in observed[:3]:
         question = get_config("letters").table("test", row["id"], row["id"] + 1)["question"][0].as_py()
         ids = source.tokenizer(
             f"Question: {question}\nAnswer with a number only.\nAnswer:", return_tensors="pt"
@@ -114,18 +113,18 @@ def test_items_are_one_token_each(source: Any) -> None:
 
 @pytest.mark.slow("harness/engine", "harness/models", "harness/evaluation")
 def test_killed_three_times_at_random(tmp_path: Path, saved: Path) -> None:
-    """And gone on with by 1, 2 and 1 processes: the result is that of the run that nobody disturbed."""
-    asked = [
+    """Resumed with 1, 2 and 1 processes: the result equals that of an undisturbed run."""
+    options = [
         "--model", saved, "--task", "flipflop", "--task", "letters", "--limit", 16,
         "--set", "flipflop.length=48", "--batch-size", 4, "--chat", "off",
     ]  # fmt: skip
-    undisturbed = running.evaluate(tmp_path, *asked, "--output", "undisturbed")
+    undisturbed = running.evaluate(tmp_path, *options, "--output", "undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
     (expected,) = tmp_path.glob("undisturbed/*/*/result.json")
     moments = random.Random(os.urandom(8))
     waited = []
     for processes in (1, 1, 2):
-        process = running.start(tmp_path, *running.HARNESS, "eval", *asked, "--num-processes", processes)
+        process = running.start(tmp_path, *running.HARNESS, "eval", *options, "--num-processes", processes)
         before = running.shard_bytes(tmp_path)
         running.until(lambda before=before: running.shard_bytes(tmp_path) > before, process)  # type: ignore[misc]
         waited.append(moments.uniform(0, 1.5))
@@ -134,7 +133,7 @@ def test_killed_three_times_at_random(tmp_path: Path, saved: Path) -> None:
         process.kill()
         running.end(process)
     rows = running.rows_in_shards(tmp_path)
-    done = running.evaluate(tmp_path, *asked)
+    done = running.evaluate(tmp_path, *options)
     assert done.returncode == 0, (waited, done.stderr)
     assert [start["processes"] for start in running.starts(tmp_path)] == [1, 1, 2, 1]
     assert 0 < rows < 4 * 16, waited

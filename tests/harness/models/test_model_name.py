@@ -9,8 +9,8 @@ from rich.console import Console
 
 from harness.models.model_name import adapter_name, label, title, variant
 from harness.reporting.comparison_table import comparison_table
-from harness.reporting.labels import labels
 from harness.reporting.page import write_comparison, write_report
+from harness.reporting.run_labels import labels
 from harness.reporting.table import summary
 from harness.runs.run import Run
 from tests.harness.reporting.test_page import made_up_run

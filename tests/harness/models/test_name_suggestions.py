@@ -181,12 +181,12 @@ def test_damaged_run_error(cli: Run, runs: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("score --outputs nope.jsonl --model org/name", "nope.jsonl is no file: name the file of answers"),
-        ("score --outputs nope.jsonl", "nope.jsonl is no file: name the file of answers"),
+        ("score --outputs nope.jsonl --model org/name", "nope.jsonl is not a file. Use the file of outputs"),
+        ("score --outputs nope.jsonl", "nope.jsonl is not a file. Use the file of outputs"),
         ("score --outputs there.jsonl", "add --model ORG/NAME"),
         ("score --outputs there.jsonl --model org/name", "there is no prompts.run.json"),
         ("score --outputs there.jsonl --model org/name --prompts no.jsonl", "there is no no.run.json"),
-        ("score --outputs there.jsonl --model org/name --prompts no.jsonl", "with --prompts (. has asked.jsonl)"),
+        ("score --outputs there.jsonl --model org/name --prompts no.jsonl", "with --prompts (. has asked.jsonl)."),
         ("score there.jsonl", "harness score --outputs there.jsonl --model ORG/NAME"),
         ("leaderboard biuld", "did you mean 'build'?: see harness leaderboard --help"),
         ("leaderboard pubish", "did you mean 'publish'?"),

@@ -54,7 +54,7 @@ KINDS: dict[str, Build] = {
     "bytes": tokenizers.single_bytes,
     "spaces-after": tokenizers.spaces_after,
     "pairs": tokenizers.pairs,
-    "telling": tokenizers.telling,
+    "revealing-space": tokenizers.revealing_space,
 }
 BOS = {
     **{"llama3": "<|begin_of_text|>", "llama2": "<s>"},
@@ -65,7 +65,7 @@ WHOLE_NUMBERS = ["gpt2", "llama3", "metaspace-always", "metaspace-first", "metas
 NEVER = {
     "spaces-after": "not a single token",
     "pairs": "not a single token",
-    "telling": "the tokens before it reveal it",
+    "revealing-space": "the tokens before it reveal it",
 }
 LOCATED = [
     *((kind, symbols) for kind in WHOLE_NUMBERS for symbols in (2, 12)),

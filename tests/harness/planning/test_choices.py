@@ -109,7 +109,7 @@ def test_candidates_of_capitals(tmp_path: Path) -> None:
 
 
 def test_candidates_with_same_tokens_error(tmp_path: Path) -> None:
-    tokenizer = models.fast(models.wordless())
+    tokenizer = models.fast(models.unknown_instructions())
     with pytest.raises(UserError, match="two have the same tokens") as refusal:
         plan_choices(["0"], [(" 1", " 1  ")], tokenizer)
     assert "\n" not in str(refusal.value)

@@ -69,9 +69,9 @@ def test_digit_tokens_error() -> None:
     [
         (models.merged, "not a single token"),
         (models.trailing, "not a single token"),
-        (models.blind, "has no token for parts"),
-        (models.wordless, "has no token for parts"),
-        (models.error_examples, "the tokens before it reveal it"),
+        (models.shared_symbol_token, "has no token for parts"),
+        (models.unknown_instructions, "has no token for parts"),
+        (models.revealing_space, "the tokens before it reveal it"),
     ],
 )
 def test_inseparable_answer_error(build: Callable[[], Tokenizer], reason: str) -> None:
@@ -82,7 +82,7 @@ def test_inseparable_answer_error(build: Callable[[], Tokenizer], reason: str) -
 def test_context_dependent_token_error() -> None:
     rows = pa.table({"text": ["w1i0r1r1w0r0", "w1i0r1r1w1r1"]})
     with pytest.raises(UserError, match="at character 22: its token depends"):
-        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.fickle()))
+        plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.context_dependent()))
 
 
 def test_completion_prompts_keep_order() -> None:

@@ -15,7 +15,7 @@ from harness.prompts.rendering import exchange, prompt_ids, prompt_texts
 from tests.conftest import Run, refused
 from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, messages_by_hand
 from tests.support import models, scripted
-from tests.support.chat_templates import CHEATS, ENDLESS, HONEST, LATER_CHEATS, NO_SYSTEM
+from tests.support.chat_templates import CHEATS, HONEST, LATER_CHEATS, NO_SYSTEM, UNBOUNDED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -150,10 +150,10 @@ def test_helping_template_error_of_command_line(cli: Run, tmp_path: Path, cheat:
 
 
 @pytest.mark.slow("harness/prompts")
-@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize("kind", UNBOUNDED)
 def test_endless_template_times_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "MAX_SECONDS", 2)
-    made = tokenizer(ENDLESS[kind])
+    made = tokenizer(UNBOUNDED[kind])
     began = time.monotonic()
     with pytest.raises(UserError, match=r"fails \(|drops") as error:
         resolve_prompting(PromptRequest(), made)

@@ -246,7 +246,7 @@ def test_changed_recorded_prompting_is_refused(cli: Run, tmp_path: Path, change:
     facts["data"]["tasks"]["letters"]["prompting"] |= change
     (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     for verb in ("score", "report"):
-        assert "run.json does not say what was run" in refused(cli("harness", verb, run))
+        assert "run.json is invalid" in refused(cli("harness", verb, run))
 
 
 def test_mark_in_system_prompt_opens_no_thinking() -> None:

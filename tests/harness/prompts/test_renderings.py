@@ -70,11 +70,11 @@ def test_ask_error_names_supported_tasks(cli: Run) -> None:
     line = refused(cli("harness", "ask", "--task", "letters", "--row", "0"))
     assert line.endswith("--task flipflop --task flipflop-piecewise, or name another --model")
     line = refused(cli("harness", "ask", "How many r are in berry?"))
-    assert line.endswith("ask in words that it has tokens for, or name another --model")
+    assert line.endswith("Use words in its vocabulary, or another --model.")
 
 
 def test_tokenizer_without_supported_task(cli: Run, tmp_path: Path) -> None:
-    models.save_tiny(tmp_path / "model", models.wordless(), kind="llama")
+    models.save_tiny(tmp_path / "model", models.unknown_instructions(), kind="llama")
     for command in (["--task", "letters"], ["--suite", "quick"]):
         line = refused(cli("harness", "eval", "--model", "model", *command))
         assert line.endswith("it cannot encode any task, name another --model")
@@ -119,7 +119,7 @@ def test_character_model(cli: Run, tmp_path: Path) -> None:
     [
         (characters(unknown=True), True),
         (characters(whole=r"[wri]\d|."), False),  # an instruction and its symbol are one word
-        (models.blind(), False),
+        (models.shared_symbol_token(), False),
     ],
 )
 def test_error_suggests_plain_rendering(cli: Run, tmp_path: Path, tokenizer: Tokenizer, fits: bool) -> None:

@@ -1,4 +1,4 @@
-"""A field of CSV is text in one line, for spreadsheets too."""
+"""CSV cells are single-line text, also for spreadsheets."""
 
 import csv
 import io
@@ -14,13 +14,13 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_no_formula_begins_a_field(text: str) -> None:
+def test_csv_cell_escapes_formulas(text: str) -> None:
     assert csv_cell(text).startswith("'")
 
 
 @pytest.mark.parametrize("text", [*FORMULAS, "x\r=cmd()", "x\n=cmd()", "x\r\n=cmd()", 'say "x"\r=cmd()', "a,b\r+1"])
-def test_no_reader_finds_another_row(text: str) -> None:
-    """Readers differ in what ends a row: a carriage return alone does for some."""
+def test_csv_cell_stays_in_one_row(text: str) -> None:
+    """A carriage return alone ends a row for some readers."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(["first", csv_cell(text), "last"])
     assert len(out.getvalue().splitlines()) == 1
@@ -29,9 +29,9 @@ def test_no_reader_finds_another_row(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "3", "-5", "+7", "-12.5", "1e9", "word", "a=b", "naïve 日本", "it's", '"=x"'])
-def test_what_is_harmless_stays(text: str) -> None:
+def test_csv_cell_keeps_harmless_text(text: str) -> None:
     assert csv_cell(text) == text
 
 
-def test_what_no_file_holds_is_replaced() -> None:
+def test_csv_cell_replaces_invalid_characters() -> None:
     assert csv_cell("a\x07b\ud800c\x9b") == "a\ufffdb\ufffdc\ufffd"

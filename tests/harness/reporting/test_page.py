@@ -1,4 +1,4 @@
-"""From observations to what is plotted: arrays against slow oracles that go item by item."""
+"""Plot data against slow oracles that count item by item."""
 
 import json
 from dataclasses import replace
@@ -10,17 +10,20 @@ import pyarrow as pa
 import pytest
 
 from fflm_data import get_config
+from fflm_data.number_formats import significant, skill, typographic
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
-from harness.reporting import curves
+from harness.reporting import plot_data
 from harness.reporting.error_examples import error_examples
-from harness.reporting.headline import difference, headline, skill_text
-from harness.reporting.parts import sections
-from harness.reporting.series import Curve, figures
-from harness.reporting.subjects import Subject
+from harness.reporting.plot_types import Curve
+from harness.reporting.sections import sections
+from harness.reporting.sections.base import GradedRun
 from harness.runs import observations
-from harness.runs.run import RUN_SCHEMA, Run, data_facts
+from harness.runs.recorded_jobs import data_facts
+from harness.runs.run import RUN_SCHEMA, Run
+from harness.scoring.comparison import compare_accuracy
 from harness.scoring.grading import GradedChoices, GradedNumbers, GradedReads, grade
+from harness.scoring.headline import headline_of
 from harness.scoring.scores import score
 from harness.scoring.statistics import mean_interval, proportion_interval
 from harness.tasks import ChoiceTask, DialogueTask, HistogramTask, NumberTask, ReadTask, all_tasks
@@ -34,7 +37,7 @@ ROWS = {
 
 
 def made_up_run(folder: Path, *, seed: int, model: str = "an-org/a-model", tasks: tuple[str, ...] = tuple(ROWS)) -> Run:
-    """A run whose observations nobody made: each task half right, with refusals, cut-off answers and attacks."""
+    """A synthetic run: each task half right, with refusals, cut-off answers and hostile outputs."""
     rng = np.random.default_rng(seed)
     jobs = []
     (folder / "observations").mkdir(parents=True)
@@ -126,7 +129,7 @@ def rows_of(job: Job) -> list[dict[str, Any]]:
 
 
 def check_shares(curve: Curve, items: dict[str, list[tuple[int, bool]]]) -> None:
-    """A curve against (row, right) of the items of each of its places, one by one."""
+    """Compares a curve with (row, right) of the items of each of its points."""
     assert set(curve.names) == {name for name, found in items.items() if found}
     for i, name in enumerate(curve.names):
         by_row: dict[int, list[bool]] = {}
@@ -153,11 +156,11 @@ def test_glitches_by_distance_and_position(run: Run, graded: dict[tuple[str, str
             item = (read["id"], read["argmax"] == read["gold_token"])
             by_gap.setdefault(octave, []).append(item)
             by_position.setdefault(f"{part}\N{EN DASH}{part + 63}", []).append(item)
-    shares = curves.share_curve(one, "x", curves.gaps(one))
+    shares = plot_data.share_curve(one, "x", plot_data.gap_octaves(one))
     check_shares(shares, by_gap)
-    check_shares(curves.share_curve(one, "x", curves.positions(one)), by_position)
+    check_shares(plot_data.share_curve(one, "x", plot_data.position_bins(one)), by_position)
     assert all(2 ** int(np.log2(x)) <= x for x in shares.x)
-    wrong = curves.wrong(shares)
+    wrong = plot_data.error_rate(shares)
     assert wrong.value == pytest.approx(1 - shares.value) and wrong.low == pytest.approx(1 - shares.high)
     assert (wrong.low <= wrong.value + 1e-12).all() and (wrong.value <= wrong.high + 1e-12).all()
     assert shares.baseline is not None
@@ -166,7 +169,7 @@ def test_glitches_by_distance_and_position(run: Run, graded: dict[tuple[str, str
     )
 
 
-def test_glitches_of_a_story_in_two_readings(run: Run, graded: dict[tuple[str, str], Any]) -> None:
+def test_glitches_of_stories_by_two_metrics(run: Run, graded: dict[tuple[str, str], Any]) -> None:
     one: GradedReads = graded["flipflop-prose", "test"]
     rows = rows_of(one.job)
     whole: dict[str, list[tuple[int, bool]]] = {}
@@ -176,9 +179,9 @@ def test_glitches_of_a_story_in_two_readings(run: Run, graded: dict[tuple[str, s
             length, target = str(rows[read["id"]]["length"]), ("off", "on").index(rows[read["id"]]["answer"])
             whole.setdefault(length, []).append((read["id"], read["argmax"] == read["gold_token"]))
             two.setdefault(length, []).append((read["id"], read["logprobs"][target] > read["logprobs"][1 - target]))
-    places = curves.values(one.position + 1)
-    check_shares(curves.share_curve(one, "x", places), whole)
-    check_shares(curves.share_curve(one, "x", places, one.among), two)
+    places = plot_data.distinct_values(one.position + 1)
+    check_shares(plot_data.share_curve(one, "x", places), whole)
+    check_shares(plot_data.share_curve(one, "x", places, one.among), two)
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -188,14 +191,14 @@ def test_errors_of_counts(graded: dict[tuple[str, str], Any], task: str, signed:
     samples: dict[str, list[float]] = {}
     absolute: dict[str, list[int]] = {}
     for i, row in enumerate(rows_of(one.job)):
-        said = one.predicted[i]
-        if said is not None and one.counted[i]:
-            off = said - row["answer"]
+        number = one.predicted[i]
+        if number is not None and one.counted[i]:
+            off = number - row["answer"]
             samples.setdefault(str(row["vocabulary"]), []).append(off if signed else abs(off))
             absolute.setdefault(str(row["vocabulary"]), []).append(abs(10 - row["answer"]))
-    (sizes,) = curves.columns(one, "vocabulary")
+    (sizes,) = plot_data.columns(one, "vocabulary")
     baseline = None if signed else "always 10"
-    curve = curves.errors(one, "x", curves.values(sizes), signed=signed, baseline=baseline)
+    curve = plot_data.error_curve(one, "x", plot_data.distinct_values(sizes), signed=signed, baseline=baseline)
     assert curve.names == tuple(sorted(samples, key=int)) and curve.x.tolist() == [int(name) for name in curve.names]
     for i, name in enumerate(curve.names):
         interval = mean_interval(np.array(samples[name], float))
@@ -218,8 +221,8 @@ def test_letters_by_word(graded: dict[tuple[str, str], Any], stratum: str) -> No
                 "to 5" if length <= 5 else str(length) if length <= 9 else "10\N{EN DASH}11" if length < 12 else "12+"
             )
             cells.setdefault((str(row["answer"]), column), []).append(one.predicted[i] == row["answer"])
-    (strata,) = curves.columns(one, "stratum")
-    grid = curves.by_word(one, strata == stratum)
+    (strata,) = plot_data.columns(one, "stratum")
+    grid = plot_data.accuracy_by_word(one, strata == stratum)
     for i, j in np.ndindex(grid.n.shape):
         found = cells.pop((grid.rows[i], grid.columns[j]), [])
         assert grid.n[i, j] == len(found) and (not found or grid.value[i, j] == pytest.approx(np.mean(found)))
@@ -230,71 +233,71 @@ def test_a_dialogue(graded: dict[tuple[str, str], Any]) -> None:
     one: GradedNumbers = graded["strawberry", "test"]
     rows = rows_of(one.job)
     right = [[one.predicted[37 * i + k] == row["answer"] for k in range(37)] for i, row in enumerate(rows)]
-    then, still = curves.standing(one, "x", still=False), curves.standing(one, "x", still=True)
+    then, still = plot_data.challenge_curve(one, "x", still=False), plot_data.challenge_curve(one, "x", still=True)
     assert then is not None and still is not None
     for i, k in enumerate(map(int, then.x)):
         assert then.value[i] == pytest.approx(np.mean([line[k] for line in right]))
         assert still.value[i] == pytest.approx(np.mean([all(line[: k + 1]) for line in right if line[0]]))
     assert then.x[-1] == 36 and still.total == sum(line[0] for line in right) and then.total == len(rows)
-    numbers, kinds, place = curves.tally(one, one.row == 0)
+    numbers, kinds, place = plot_data.tally(one, one.row == 0)
     assert numbers[place][0] == "3" and sum(count for _, count in [*numbers, *kinds]) == 37
     assert dict(numbers)["3"] == sum(right[0])
 
 
-def test_nothing_stands_where_nothing_was_right(graded: dict[tuple[str, str], Any]) -> None:
+def test_challenge_curve_without_right_answers(graded: dict[tuple[str, str], Any]) -> None:
     one: GradedNumbers = graded["strawberry", "test"]
-    assert curves.standing(replace(one, right=one.right & False), "x", still=True) is None
+    assert plot_data.challenge_curve(replace(one, right=one.right & False), "x", still=True) is None
 
 
 def test_ranks(graded: dict[tuple[str, str], Any]) -> None:
     one: GradedChoices = graded["capitals", "test"]
     for name, inside in one.groups.items():
-        curve = curves.ranks(one, name, inside)
+        curve = plot_data.rank_curve(one, name, inside)
         ranks = [rank for rank, here in zip(one.rank.tolist(), inside.tolist(), strict=True) if here]
         for i, k in enumerate(curve.x):
             assert curve.value[i] == pytest.approx(sum(rank <= k for rank in ranks) / len(ranks))
         assert curve.value[-1] == 1 and curve.total == len(ranks)
 
 
-def test_sentences_about_a_fact_are_no_independent_draws(graded: dict[tuple[str, str], Any]) -> None:
-    """The first point of the ranks has the interval of the accuracy, which is clustered by fact."""
+def test_rank_curve_is_clustered_by_fact(graded: dict[tuple[str, str], Any]) -> None:
+    """The first point of the curve has the interval of the accuracy, which is clustered by fact."""
     one: GradedChoices = graded["capitals", "test"]
     one = replace(one, cluster=np.arange(len(one.row)) // 12)
     accuracy = {each.group: each for each in score(one) if each.metric == "accuracy"}
     for name, inside in one.groups.items():
-        curve = curves.ranks(one, name, inside)
+        curve = plot_data.rank_curve(one, name, inside)
         assert curve.x[0] == 1
         assert (curve.low[0], curve.high[0]) == pytest.approx((accuracy[name].low, accuracy[name].high))
 
 
-def test_the_headline_is_the_score(graded: dict[tuple[str, str], Any]) -> None:
+def test_headline_equals_score(graded: dict[tuple[str, str], Any]) -> None:
     for one in graded.values():
-        line, scores = headline(one), score(one)
+        line, scores = headline_of(one), score(one)
         assert line is not None
         (accuracy,) = (s for s in scores if s.metric == "accuracy" and s.group is None)
         assert (line.accuracy, line.interval, line.errors, line.n) == (
             accuracy.value, (accuracy.low, accuracy.high), accuracy.errors, accuracy.n,
         )  # fmt: skip
         assert line.baseline == accuracy.baseline
-        same = difference(one, one)
+        same = compare_accuracy(one, one)
         assert same is not None and same.difference == 0 and same.p_value == 1 and same.n == line.n
 
 
-def test_differences_only_of_the_same_items(graded: dict[tuple[str, str], Any]) -> None:
-    assert difference(graded["flipflop", "val"], graded["flipflop", "val_dense"]) is None
+def test_compare_accuracy_of_same_items(graded: dict[tuple[str, str], Any]) -> None:
+    assert compare_accuracy(graded["flipflop", "val"], graded["flipflop", "val_dense"]) is None
     one: GradedNumbers = graded["letters", "test"]
     other = replace(one, right=~one.right)
-    found = difference(one, other)
+    found = compare_accuracy(one, other)
     counted = one.right[one.counted]
     assert found is not None and found.only_a == counted.sum() and found.only_b == (~counted).sum()
 
 
-def test_a_model_that_gave_no_numbers_has_no_line(graded: dict[tuple[str, str], Any]) -> None:
+def test_headline_without_finite_logits(graded: dict[tuple[str, str], Any]) -> None:
     one = graded["letters", "test"]
-    assert headline(replace(one, counted=one.counted & False)) is None
+    assert headline_of(replace(one, counted=one.counted & False)) is None
 
 
-def test_telling_rows_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], Any]) -> None:
+def test_error_examples_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], Any]) -> None:
     found = error_examples(list(graded.values()))
     assert len(found) == 10 and len({(one.task, one.split) for one in found}) == 10
     for one in error_examples([graded["letters", "test"]]):
@@ -308,8 +311,8 @@ def test_telling_rows_are_wrong_and_of_all_tasks(graded: dict[tuple[str, str], A
 
 @pytest.mark.parametrize("value, text", [(0.0013, "0.0013"), (0, "0"), (12.34, "12.3"), (1234, "1,234"), (-2.5, "-2.5"),
                                          (float("nan"), "\N{EN DASH}"), (1e-9, "0.000000001")])  # fmt: skip
-def test_figures(value: float, text: str) -> None:
-    assert figures(value) == text
+def test_significant(value: float, text: str) -> None:
+    assert significant(value) == text
 
 
 @pytest.mark.parametrize(
@@ -317,12 +320,12 @@ def test_figures(value: float, text: str) -> None:
     [(1.0, "1.000"), (0.99996, "0.99996"), (0.5, "0.500"), (-0.25, "\N{MINUS SIGN}0.250"), (0.0, "0.000")],
 )
 def test_skills(value: float, text: str) -> None:
-    assert skill_text(value) == text
+    assert typographic(skill(value)) == text
 
 
-def test_a_run_of_one_task_has_no_other_parts(run: Run, graded: dict[tuple[str, str], Any]) -> None:
+def test_sections_of_a_single_task(run: Run, graded: dict[tuple[str, str], Any]) -> None:
     only = {key: one for key, one in graded.items() if key[0] == "arithmetic"}
-    (part,) = sections([Subject("m", run, only)])
-    assert [plot.name for plot in part.plots] == ["arithmetic-test-parts"]
+    (part,) = sections([GradedRun("m", run, only)])
+    assert [plot.name for plot in part.plots] == ["arithmetic-test-groups"]
     one = graded["letters", "test"]
-    assert sections([Subject("m", run, {("letters", "test"): replace(one, counted=one.counted & False)})]) == []
+    assert sections([GradedRun("m", run, {("letters", "test"): replace(one, counted=one.counted & False)})]) == []

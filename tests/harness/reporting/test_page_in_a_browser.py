@@ -1,4 +1,4 @@
-"""The page of a run and that of two: with a real browser, on a desktop and on a phone, in light and in dark."""
+"""Report and comparison pages in a real browser: desktop and phone, light and dark mode."""
 
 import re
 from dataclasses import replace
@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import UserError
-from harness.reporting.labels import labels
 from harness.reporting.page import write_comparison, write_report
+from harness.reporting.run_labels import labels
 from harness.runs import observations
 from harness.runs.run import Run
 from tests.harness.reporting.test_page import HOSTILE, made_up_run
@@ -84,7 +84,7 @@ def written(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def opened(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
-    """A page as high as its content, and what went wrong on it or was asked for from elsewhere."""
+    """A page as high as its content, and its errors and external requests."""
     page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -97,7 +97,7 @@ def opened(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["report", "compare"])
-def test_in_a_browser(browser: Any, written: dict[str, Path], name: str, width: int, scheme: str) -> None:
+def test_pages_in_browser(browser: Any, written: dict[str, Path], name: str, width: int, scheme: str) -> None:
     page, problems = opened(browser, written[name], width, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     root = "document.documentElement"
@@ -105,11 +105,11 @@ def test_in_a_browser(browser: Any, written: dict[str, Path], name: str, width: 
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = false; })")
     page.set_viewport_size({"width": width, "height": page.evaluate(f"{root}.scrollHeight")})
     texts = page.evaluate(MEASURE)
-    drawn = [one for one in texts if one["svg"]]
-    assert len(drawn) > 300 and len(texts) > len(drawn) + 60
+    curves = [one for one in texts if one["svg"]]
+    assert len(curves) > 300 and len(texts) > len(curves) + 60
     assert [one for one in texts if one["contrast"] < 4.5] == []
-    assert [one for one in drawn if one["size"] < 10.5] == []
-    assert [one for one in drawn if one["right"] > 0] == []  # no text is cut off at the edge of its plot
+    assert [one for one in curves if one["size"] < 10.5] == []
+    assert [one for one in curves if one["right"] > 0] == []  # no text is cut off at the edge of its plot
     assert page.evaluate(OVERLAPS) == []
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(251, 251, 249)", "dark": "rgb(21, 23, 26)"}[scheme]
@@ -118,7 +118,7 @@ def test_in_a_browser(browser: Any, written: dict[str, Path], name: str, width: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_plot_of_its_own_in_a_browser(browser: Any, written: dict[str, Path], scheme: str) -> None:
+def test_svg_file_in_browser(browser: Any, written: dict[str, Path], scheme: str) -> None:
     path = written["report"].parent / "plots" / "flipflop-distance.svg"
     page, problems = opened(browser, path, 400, scheme)
     colours = "[...document.querySelectorAll('text')].map(one => getComputedStyle(one).fill)"
@@ -140,8 +140,8 @@ def test_everything_from_a_run_is_escaped(browser: Any, written: dict[str, Path]
         page.context.close()
 
 
-def test_hostile_outputs_are_shown_word_for_word(tmp_path: Path) -> None:
-    """The only wrong answers of this run are attacks."""
+def test_hostile_outputs_are_shown_verbatim(tmp_path: Path) -> None:
+    """The only wrong answers of this run are hostile outputs."""
     run = made_up_run(tmp_path / "run", seed=5, tasks=("letters",))
     (job,) = run.jobs()
     table = observations.read(run.table(job), observations.schema_of(job.task, job.config))
@@ -154,7 +154,7 @@ def test_hostile_outputs_are_shown_word_for_word(tmp_path: Path) -> None:
     assert "<script" not in text and "<img" not in text and "49" not in text.split("<samp>")[1].split("</samp>")[0]
 
 
-def test_the_same_bytes_again_and_no_plots_of_before(tmp_path: Path) -> None:
+def test_report_is_reproducible_and_removes_old_plots(tmp_path: Path) -> None:
     run = made_up_run(tmp_path / "run", seed=4, tasks=("flipflop-prose", "letters", "strawberry"))
     page = write_report(run)
     before = {path: path.read_bytes() for path in [page, *(run.folder / "plots").iterdir()]}
@@ -164,7 +164,7 @@ def test_the_same_bytes_again_and_no_plots_of_before(tmp_path: Path) -> None:
     assert len(before) == 8
 
 
-def test_missing_observations_are_said(tmp_path: Path) -> None:
+def test_missing_observations_are_reported(tmp_path: Path) -> None:
     run = made_up_run(tmp_path / "run", seed=3, tasks=("arithmetic",))
     (job,) = run.jobs()
     run.table(job).unlink()
@@ -173,7 +173,7 @@ def test_missing_observations_are_said(tmp_path: Path) -> None:
     assert not (run.folder / "report.html").exists()
 
 
-def test_runs_are_told_apart_by_what_differs() -> None:
+def test_labels_show_what_differs() -> None:
     one = {"id": "a/m", "dtype": "float32", "revision": "1" * 40}
     assert labels([one, one | {"id": "b/m"}]) == ["a/m", "b/m"]
     assert labels([one, one | {"dtype": "bfloat16"}]) == ["a/m float32", "a/m bfloat16"]
@@ -183,14 +183,14 @@ def test_runs_are_told_apart_by_what_differs() -> None:
 
 @pytest.mark.parametrize("wrong", [0, 1, 60])
 def test_bars_of_the_table_show_the_value_itself(tmp_path: Path, wrong: int) -> None:
-    """Not the interval alone, which for a model without an error lies wholly below what it has."""
+    """Not only the interval, which is below the value of a model without errors."""
     run = made_up_run(tmp_path, seed=1, tasks=("letters",))
     (job,) = run.jobs()
     target = job.config.table(job.split, 0, job.rows)["answer"].to_pylist()
-    said = pq.read_table(run.table(job))
+    observed = pq.read_table(run.table(job))
     outputs = pa.array([str(answer + (row < wrong)) for row, answer in enumerate(target)])
     pq.write_table(
-        said.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(target), pa.int32())),
+        observed.set_column(2, "output", outputs).set_column(3, "tokens", pa.array([1] * len(target), pa.int32())),
         run.table(job),
     )
     page = write_report(run).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Drawings: what each must show, and that nothing else gets into them."""
+"""Plots: required content, and nothing from hostile labels."""
 
 import re
 from dataclasses import replace
@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from harness.reporting import bars, grids, lines, style
-from harness.reporting.parts import sections
-from harness.reporting.series import Answers, Curve, Grid, Plot
-from harness.reporting.subjects import Subject
+from harness.reporting import bar_plots, grid_plots, line_plots, style
+from harness.reporting.plot_types import Answers, Curve, Grid, Plot
+from harness.reporting.sections import sections
+from harness.reporting.sections.base import GradedRun
 from harness.scoring.grading import grade
 from tests.harness.reporting.test_page import HOSTILE, made_up_run
 
@@ -20,13 +20,13 @@ DRAWN = {"svg", "title", "desc", "style", "rect", "g", "path", "text", "defs", "
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[list[Plot]]:
-    """The plots of one run, and those of two runs, one with a name that attacks."""
+    """The plots of one run, and of two runs, one with a hostile name."""
     runs = [made_up_run(tmp_path_factory.mktemp("made") / "run", seed=seed) for seed in (1, 2)]
-    subjects = [
-        Subject(label, run, {(job.task.name, job.split): grade(run, job) for job in run.jobs()})
+    runs = [
+        GradedRun(label, run, {(job.task.name, job.split): grade(run, job) for job in run.jobs()})
         for label, run in zip(("org/a-model", HOSTILE), runs, strict=True)
     ]
-    return [[plot for part in sections(chosen) for plot in part.plots] for chosen in (subjects[:1], subjects)]
+    return [[plot for part in sections(chosen) for plot in part.plots] for chosen in (runs[:1], runs)]
 
 
 def luminance(colour: str) -> float:
@@ -36,7 +36,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_series_stand_out_from_the_page(dark: bool) -> None:
+def test_series_colours_have_contrast(dark: bool) -> None:
     page, *others = (
         (colour.dark if dark else colour.light) for colour in (style.PAGE, style.INK, style.SOFT, *style.SERIES)
     )
@@ -47,8 +47,8 @@ def test_series_stand_out_from_the_page(dark: bool) -> None:
     assert len(style.SERIES) == len(style.MARKERS) == len(style.DASHES) == len(set(style.MARKERS))
 
 
-def test_every_plot_is_whole(pages: list[list[Plot]]) -> None:
-    """Title, description, labels of both axes, the numbers; no script; nothing asked for from elsewhere."""
+def test_plots_are_complete(pages: list[list[Plot]]) -> None:
+    """Title, description, axis labels, data; no script, no external request."""
     for plot in (plot for page in pages for plot in page):
         for text in (plot.svg, plot.inline):
             root = ElementTree.fromstring(text)
@@ -99,18 +99,18 @@ def test_drawing_is_deterministic_and_changes_no_setting() -> None:
     mpl.rcParams["font.size"] = 31  # what a user has set has no say
     try:
         first, second = (
-            lines.rate_curve("x", HOSTILE, [made_up_curve(HOSTILE, [0, 0.1])], x_label="x") for _ in range(2)
+            line_plots.error_rate_plot("x", HOSTILE, [made_up_curve(HOSTILE, [0, 0.1])], x_label="x") for _ in range(2)
         )
         assert mpl.rcParams["font.size"] == 31
     finally:
         mpl.rcParams["font.size"] = before["font.size"]
-    third = lines.rate_curve("x", HOSTILE, [made_up_curve(HOSTILE, [0, 0.1])], x_label="x")
+    third = line_plots.error_rate_plot("x", HOSTILE, [made_up_curve(HOSTILE, [0, 0.1])], x_label="x")
     assert first == second == third and dict(mpl.rcParams) == before
     assert "<script" not in first.svg and ElementTree.fromstring(first.svg)[0].text == HOSTILE.replace("\x01", "\ufffd")
 
 
 def test_rates_are_on_a_logarithmic_axis() -> None:
-    plot = lines.rate_curve("x", "t", [made_up_curve("a", [0.001, 0.01, 0.1])], x_label="x", log_x=True)
+    plot = line_plots.error_rate_plot("x", "t", [made_up_curve("a", [0.001, 0.01, 0.1])], x_label="x", log_x=True)
     paths = [
         e.get("d", "")
         for e in ElementTree.fromstring(plot.svg).iter(f"{SVG}path")
@@ -123,41 +123,41 @@ def test_rates_are_on_a_logarithmic_axis() -> None:
     assert plot.rows[0][:6] == ("0", "a", "0.10", "0.05 to 0.60", "\N{EN DASH}", "1,000")
 
 
-def test_no_error_seen_is_said_and_drawn() -> None:
-    some = lines.rate_curve("x", "t", [made_up_curve("a", [0.001, 0.01])], x_label="x")
-    none = lines.rate_curve("x", "t", [made_up_curve("a", [0.0, 0.0])], x_label="x")
-    assert "no error seen" in none.svg and "no error seen" not in some.svg
+def test_points_without_errors_are_open_markers() -> None:
+    some = line_plots.error_rate_plot("x", "t", [made_up_curve("a", [0.001, 0.01])], x_label="x")
+    none = line_plots.error_rate_plot("x", "t", [made_up_curve("a", [0.0, 0.0])], x_label="x")
+    assert "open marker: no error" in none.svg and "open marker: no error" not in some.svg
     hollow = f"fill: {style.PAGE.light}; stroke: {style.SERIES[0].light}"
     assert hollow in none.svg and none.svg.count("<use") > 2
 
 
-def test_a_model_without_an_error_is_drawn_below_every_other() -> None:
-    """However wide its interval is: few reads bound little, and are no errors."""
+def test_zero_errors_are_below_other_rates() -> None:
+    """Whatever the width of its interval: few reads give a high upper bound without errors."""
     perfect = replace(made_up_curve("perfect", [0.0, 0.0]), high=np.array([0.9, 0.8]))
-    plot = lines.rate_curve("x", "t", [perfect, made_up_curve("b", [0.0001, 0.01])], x_label="x")
+    plot = line_plots.error_rate_plot("x", "t", [perfect, made_up_curve("b", [0.0001, 0.01])], x_label="x")
     root = ElementTree.fromstring(plot.svg)
-    drawn = {
+    curves = {
         colour: [float(use.get("y", "nan")) for use in root.iter(f"{SVG}use") if colour in use.get("style", "")]
         for colour in (style.SERIES[0].light, style.SERIES[1].light)
     }
-    perfect_ones, others = (points[:-1] for points in drawn.values())  # the last of each is that of the legend
+    perfect_ones, others = (points[:-1] for points in curves.values())  # the last of each is that of the legend
     assert len(perfect_ones) == len(others) == 2 and min(perfect_ones) > max(others)  # pixels from the upper edge
     assert "0" in ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
 
 
-def test_long_names_are_shortened_and_odd_ones_drawn() -> None:
+def test_long_and_unusual_labels() -> None:
     for label in ("o" * 300, "日本語" * 30, "$x_1^2$", "_hidden", "&<>\"'", "\u202e\x00"):
-        plot = lines.rate_curve("x", "t", [made_up_curve(label, [0.1, 0.2])], x_label="x")
+        plot = line_plots.error_rate_plot("x", "t", [made_up_curve(label, [0.1, 0.2])], x_label="x")
         texts = ["".join(text.itertext()) for text in ElementTree.fromstring(plot.svg).iter(f"{SVG}text")]
         (legend,) = (text for text in texts if "n = 2,000" in text)
         assert len(legend) < 60 and (len(label) > 20 or "\x00" in label or legend == f"{label}, n = 2,000")
 
 
-def test_grids_say_what_is_not_a_number() -> None:
+def test_grids_show_answers_without_number() -> None:
     answers = Answers(
         [1, 2, 2, 3, 3], [1, 2, None, None, 50], ["answered", "answered", "refused", "cut_off", "answered"]
     )
-    plot = grids.said_against_true("x", "t", answers, x_label="true count")
+    plot = grid_plots.predicted_against_target("x", "t", answers, x_label="true count")
     assert set(plot.rows) == {
         ("1", "1", "1"),
         ("2", "2", "1"),
@@ -167,9 +167,9 @@ def test_grids_say_what_is_not_a_number() -> None:
     }
     assert "refused 20%" in plot.svg and "off the scale 20%" in plot.svg
     grid = Grid(("0", "1"), ("5",), np.array([[0.25], [0.0]]), np.array([[4], [0]]))
-    assert grids.heat_map("y", "t", grid, x_label="x", y_label="y", what="right").rows == [("0", "5", "25", "4")]
+    assert grid_plots.heat_map("y", "t", grid, x_label="x", y_label="y", what="right").rows == [("0", "5", "25", "4")]
 
 
 def test_bars_mark_the_right_answer() -> None:
-    plot = bars.answer_bars("x", "t", ["2", "3", "refused"], [5, 0, 1], 1, numbers=2)
+    plot = bar_plots.answer_bars("x", "t", ["2", "3", "refused"], [5, 0, 1], 1, numbers=2)
     assert plot.rows == [("2", "5", ""), ("3", "0", "yes"), ("refused", "1", "")]

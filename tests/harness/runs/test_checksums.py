@@ -1,4 +1,4 @@
-"""A finished table in which anything has changed gives no score: its checksum is beside run.json."""
+"""A changed observation table is refused, by its checksum beside run.json."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runs.run import CHECKSUMS
+from harness.runs.files import CHECKSUMS
 from tests.conftest import Run, refused
 
 TASKS = ("--task", "flipflop", "--limit", "5")
@@ -37,7 +37,7 @@ def flip(path: Path, bit: int) -> None:
     path.write_bytes(content)
 
 
-def test_they_are_those_of_the_files(run: Path) -> None:
+def test_checksums_match_files(run: Path) -> None:
     noted = dict(reversed(line.split("  ")) for line in (run / CHECKSUMS).read_text("utf-8").splitlines())
     tables = {f"observations/{path.name}": path for path in run.glob("observations/*")}
     assert noted == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in tables.items()}
@@ -53,8 +53,8 @@ def test_every_flipped_bit_is_found(cli: Run, run: Path) -> None:
     chance = random.Random(0)
     for bit in [0, bits - 1, *(chance.randrange(bits) for _ in range(60))]:
         flip(path, bit)
-        said = refused(cli("harness", "score", run))
-        assert "flipflop.val_dense.parquet has changed since it was written" in said and "harness eval" in said
+        message = refused(cli("harness", "score", run))
+        assert "flipflop.val_dense.parquet has changed since it was written" in message and "harness eval" in message
         flip(path, bit)
     assert (run / "result.json").read_bytes() == before
     assert cli("harness", "score", run).returncode == 0
@@ -71,7 +71,7 @@ def test_other_changes_are_found(cli: Run, run: Path, change: str) -> None:
     assert "has changed since it was written" in refused(cli("harness", "compare", run, run))
 
 
-def test_resume_finds_it_and_makes_it_again(cli: Run, run: Path) -> None:
+def test_resume_finds_changed_table(cli: Run, run: Path) -> None:
     before = (run / "result.json").read_bytes()
     path = run / "observations" / "flipflop.val.parquet"
     flip(path, 8 * 1_000)
@@ -93,15 +93,15 @@ def test_runs_of_earlier_versions_are_read(cli: Run, run: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"no checksum\n", b"x" * 70_000])
-def test_a_damaged_list_is_no_traceback(cli: Run, run: Path, content: bytes) -> None:
+def test_damaged_checksums_give_no_traceback(cli: Run, run: Path, content: bytes) -> None:
     (run / CHECKSUMS).write_bytes(content)
     assert cli("harness", "score", run).returncode == 0
 
 
-def test_answers_from_elsewhere_have_them_too(cli: Run, tmp_path: Path) -> None:
+def test_external_outputs_have_checksums(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "prompts", "--task", "letters", "--limit", "6", "--out", "prompts.jsonl").returncode == 0
-    asked = [json.loads(line) for line in (tmp_path / "prompts.jsonl").read_text("utf-8").splitlines()]
-    answers = "".join(json.dumps({"id": one["id"], "output": "3"}) + "\n" for one in asked)
+    prompts = [json.loads(line) for line in (tmp_path / "prompts.jsonl").read_text("utf-8").splitlines()]
+    answers = "".join(json.dumps({"id": one["id"], "output": "3"}) + "\n" for one in prompts)
     (tmp_path / "answers.jsonl").write_text(answers, "utf-8")
     words = ("harness", "score", "--outputs", "answers.jsonl", "--model", "an-org/a-model")
     assert cli(*words).returncode == 0
@@ -112,7 +112,7 @@ def test_answers_from_elsewhere_have_them_too(cli: Run, tmp_path: Path) -> None:
     assert cli("harness", "score", run).returncode == 0
 
 
-def test_what_has_changed_is_not_submitted(cli: Run, run: Path, tmp_path: Path) -> None:
+def test_changed_table_is_not_submitted(cli: Run, run: Path, tmp_path: Path) -> None:
     flip(run / "observations" / "flipflop.val.parquet", 8 * 1_000)
     (tmp_path / "records").mkdir()
     terms = ["--contact", "a tester", "--licence", "CC-BY-4.0", "--division", "pretrained", "--disclosure", "No ties."]

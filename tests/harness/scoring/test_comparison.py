@@ -19,12 +19,14 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from fflm_data import get_config
+from fflm_data.number_formats import points
 from harness.cli import main
 from harness.errors import UserError
-from harness.reporting.comparison_table import comparison_table, points, show, write_items
+from harness.reporting.comparison_table import comparison_table, show, write_items
 from harness.reporting.page import write_comparison
 from harness.runs import observations
-from harness.runs.run import Run, read_run, write_json
+from harness.runs.files import write_json
+from harness.runs.run import Run, read_run
 from harness.scoring.comparison import JobComparison, compare_jobs, compare_runs, remarks
 from harness.scoring.grading import grade
 from harness.scoring.statistics import paired_comparison
@@ -34,7 +36,7 @@ from tests.support import models
 TASKS = ("flipflop", "letters", "letters-histogram", "strawberry", "capitals")
 ROWS = {"a": 16, "b": 12}
 TURNS = {"a": 3, "b": 2}
-Items = dict[tuple[int, int], tuple[bool, int | str, str]]  # (row, place) -> whether right, turn or position, said
+Items = dict[tuple[int, int], tuple[bool, int | str, str]]  # (row, place) -> whether right, turn or position, predicted
 
 
 def evaluate(folder: Path, kind: str, *words: object) -> Run:
@@ -46,7 +48,7 @@ def evaluate(folder: Path, kind: str, *words: object) -> Run:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Run, Run]:
-    """Two models of other weights and shapes; what they say of numbers is then made right now and then."""
+    """Two random models of different shapes; some of their numbers are then replaced by right answers."""
     found = []
     for name, kind in (("a", "gpt2"), ("b", "llama")):
         words = [word for task in TASKS for word in ("--task", task)]
@@ -57,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Ru
 
 
 def doctor(run: Run, chance: random.Random) -> None:
-    """Half of all answers become right, the others wrong; a few become no numbers."""
+    """Makes half of the answers right and the others wrong; some logits non-finite."""
     for job in run.jobs():
         table = pq.read_table(run.table(job)).to_pylist()
         rows = job.config.table(job.split, 0, job.rows).to_pylist()
@@ -89,26 +91,26 @@ def walked(run: Run, name: str) -> Items:
     (job,) = (job for job in run.jobs() if job.name == name)
     data = job.config.table(job.split, 0, job.rows).to_pylist()
     for line in pq.read_table(run.folder / "observations" / f"{name}.parquet").to_pylist():
-        row, asked = line["id"], data[line["id"]]
+        row, row_data = line["id"], data[line["id"]]
         if isinstance(task, ReadTask):
             if not math.isnan(line["logprobs"][0]):
-                said = {line["gold_token"]: str(line["gold"]), 999: "another token"}.get(
+                predicted = {line["gold_token"]: str(line["gold"]), 999: "another token"}.get(
                     line["argmax"], str(1 - line["gold"])
                 )
-                rows[row, line["position"]] = (line["argmax"] == line["gold_token"], line["position"], said)
+                rows[row, line["position"]] = (line["argmax"] == line["gold_token"], line["position"], predicted)
         elif isinstance(task, ChoiceTask):
             best = max(range(len(line["logprobs"])), key=line["logprobs"].__getitem__)
-            rows[row, 0] = (best == line["gold"], 0, asked["answer"] if best == line["gold"] else "")
+            rows[row, 0] = (best == line["gold"], 0, row_data["answer"] if best == line["gold"] else "")
         elif line["tokens"] >= 0 and isinstance(task, HistogramTask):
-            counts = sorted((c, asked["word"].lower().count(c)) for c in set(asked["word"].lower()))
+            counts = sorted((c, row_data["word"].lower().count(c)) for c in set(row_data["word"].lower()))
             right = json.loads(line["output"]) == dict(counts)
             rows[row, 0] = (right, 0, " ".join(f"{c}={n}" for c, n in counts) if right else "q=9")
         elif line["tokens"] >= 0:
-            rows[row, line["turn"]] = (line["output"] == str(asked["answer"]), line["turn"], line["output"])
+            rows[row, line["turn"]] = (line["output"] == str(row_data["answer"]), line["turn"], line["output"])
     return rows
 
 
-def test_against_loops_over_the_tables(runs: tuple[Run, Run]) -> None:
+def test_comparison_equals_loops_over_tables(runs: tuple[Run, Run]) -> None:
     found = compare_runs(*runs)
     assert [(one.task, one.split, one.group) for one in found] == [
         ("flipflop", "val", None), ("flipflop", "val_sparse", None), ("flipflop", "val_dense", None),
@@ -135,7 +137,7 @@ def test_against_loops_over_the_tables(runs: tuple[Run, Run]) -> None:
 
 
 def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int, int]]) -> None:
-    """The table lists those items, in order, with what was said."""
+    """The table lists the differing items in order, with the predictions."""
     lines = one.items.to_pylist()
     assert [line["id"] for line in lines] == [row for row, _ in unlike] and lines
     for line, key in zip(lines, unlike, strict=True):
@@ -149,36 +151,38 @@ def assert_items(one: JobComparison, a: Items, b: Items, unlike: list[tuple[int,
             assert line[wrong] == {"a": a, "b": b}[wrong][key][2]
 
 
-def test_what_makes_runs_unequal(runs: tuple[Run, Run], tmp_path: Path) -> None:
-    told = remarks(*runs, ("A", "B"))
-    assert "letters.test: A has 16 rows, B 12: compared on the first 12" in told
-    assert "strawberry.test: turns: A 3, B 2" in told
+def test_remarks_on_rows_and_data(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    sentences = remarks(*runs, ("A", "B"))
+    assert "letters.test: A has 16 rows, B has 12; compared on the first 12" in sentences
+    assert "strawberry.test: turns: A 3, B 2" in sentences
     assert remarks(runs[0], runs[0], ("A", "B")) == []
     page = write_comparison(runs, tmp_path / "out").read_text(encoding="utf-8")
-    assert "16 rows" in page and "12: compared on the first 12</p>" in page
+    assert "16 rows" in page and "has 12; compared on the first 12</p>" in page
     changed = deepcopy(runs[1].facts)
     config = get_config("letters", seed=3)
     changed["data"]["tasks"]["letters"] |= {"parameters": config.parameters(), "fingerprint": config.fingerprint()}
     other = Run(runs[1].folder, changed)
-    assert "letters is of other data, and not compared: letters.seed was 0, is 3" in remarks(runs[0], other, ("A", "B"))
+    assert "letters has different data and is not compared: letters.seed was 0, is 3" in remarks(
+        runs[0], other, ("A", "B")
+    )
 
 
-def test_what_makes_prompts_unequal(runs: tuple[Run, Run]) -> None:
+def test_remarks_on_prompting(runs: tuple[Run, Run]) -> None:
     (letters,) = (job for job in runs[0].jobs() if job.task.name == "letters")
 
-    def told(**prompting: Any) -> list[str]:
+    def sentences(**prompting: Any) -> list[str]:
         facts = deepcopy(runs[0].facts)
         facts["data"]["tasks"]["letters"]["prompting"] |= prompting
         return remarks(runs[0], Run(runs[0].folder, facts), ("one", "other"))
 
     assert letters.prompting.shots == 0
-    assert told(template="ab", shots=4, system="Think.", thinking=100) == [
-        "letters.test: other was asked through its chat template, one by a plain text",
-        "letters.test: demonstrations: one 0, other 4",
+    assert sentences(template="ab", shots=4, system="Think.", thinking=100) == [
+        "letters.test: other uses its chat template, one plain text",
+        "letters.test: few-shot examples: one 0, other 4",
         "letters.test: system prompt: one none, other 'Think.'",
         "letters.test: tokens for thinking: one 0, other 100",
     ]
-    assert told(switch="thinking") == []  # the model's own
+    assert sentences(switch="thinking") == []  # the model's own
 
 
 def test_a_run_and_itself(runs: tuple[Run, Run]) -> None:
@@ -187,20 +191,20 @@ def test_a_run_and_itself(runs: tuple[Run, Run]) -> None:
         assert one.paired.low < 0 < one.paired.high and one.items.num_rows == 0
 
 
-def test_the_other_way_round(runs: tuple[Run, Run]) -> None:
+def test_comparison_is_antisymmetric(runs: tuple[Run, Run]) -> None:
     for one, other in zip(compare_runs(*runs), compare_runs(runs[1], runs[0]), strict=True):
         assert one.paired is not None and other.paired is not None
         assert (one.paired.only_a, one.paired.p_value) == (other.paired.only_b, other.paired.p_value)
         assert one.items["a"].equals(other.items["b"]) and one.items["id"].equals(other.items["id"])
 
 
-def test_no_numbers_at_all(runs: tuple[Run, Run]) -> None:
+def test_comparison_without_finite_logits(runs: tuple[Run, Run]) -> None:
     (job,) = (job for job in runs[0].jobs() if job.task.name == "letters")
     graded = grade(runs[0], job)
     lost = replace(graded, counted=np.zeros(job.rows, dtype=bool))
     (found,) = compare_jobs(graded, lost)
     assert found.paired is None and found.accuracy_a is None and found.items.num_rows == 0
-    assert found.lost == 16
+    assert found.nonfinite == 16
     assert "-" in printed(*runs, [found])
 
 
@@ -221,7 +225,7 @@ def test_table(runs: tuple[Run, Run], capsys: pytest.CaptureFixture[str]) -> Non
         assert f"{one.paired.only_a:,} / {one.paired.only_b:,}" in text and points(one.paired.difference) in text
     assert "all turns" in text
     show(*runs, found)
-    assert "letters.test: A has 16 rows, B 12: compared on the first 12" in capsys.readouterr().out
+    assert "letters.test: A has 16 rows, B has 12; compared on the first 12" in capsys.readouterr().out
 
 
 def test_items_as_csv(runs: tuple[Run, Run], tmp_path: Path) -> None:
@@ -248,7 +252,7 @@ def test_points(value: float, text: str) -> None:
 
 
 def changed(run: Run, folder: Path, change: Callable[[dict[str, Any]], object]) -> Run:
-    """A copy of a run of which run.json says something else."""
+    """A copy of a run with a changed run.json."""
     shutil.copytree(run.folder, folder)
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     change(facts)
@@ -262,7 +266,7 @@ def test_refusals(runs: tuple[Run, Run], tmp_path: Path) -> None:
 
     counting = changed(runs[0], tmp_path / "counting", keep("letters"))
     facts = changed(runs[1], tmp_path / "facts", keep("capitals"))
-    with pytest.raises(UserError, match=r"no task in common \(letters; capitals\): run .* --task letters$"):
+    with pytest.raises(UserError, match=r"no task in common \(letters; capitals\)\. Run .* --task letters\.$"):
         compare_runs(counting, facts)
     old = changed(runs[0], tmp_path / "old", lambda facts: facts["data"].update(generator=0))
     with pytest.raises(UserError, match="generator version 0"):
@@ -272,11 +276,11 @@ def test_refusals(runs: tuple[Run, Run], tmp_path: Path) -> None:
         compare_runs(older, runs[1])
     half = changed(runs[0], tmp_path / "half", keep("capitals"))
     (half.folder / "observations" / "capitals.test.parquet").unlink()
-    with pytest.raises(UserError, match="go on where it stopped with the command"):
+    with pytest.raises(UserError, match="Resume the run with its command"):
         compare_runs(half, runs[1])
 
 
 def test_other_data_is_not_compared(runs: tuple[Run, Run], tmp_path: Path, one_thread: None) -> None:
     longer = evaluate(tmp_path, "gpt2", "--task", "flipflop", "--limit", "3", "--set", "flipflop.length=66")
-    with pytest.raises(UserError, match=r"flipflop.length was 64, is 66\): run harness eval with the same --set"):
+    with pytest.raises(UserError, match=r"flipflop.length was 64, is 66\)\. Run harness eval with the same --set"):
         compare_runs(changed(runs[0], tmp_path / "x", lambda facts: None), longer)

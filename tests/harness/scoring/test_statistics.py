@@ -1,4 +1,4 @@
-"""Intervals and tests: against known values and slow oracles, and by simulation of what they promise."""
+"""Intervals and tests against known values, slow oracles, and simulations of their coverage."""
 
 from collections.abc import Callable
 from itertools import product
@@ -50,7 +50,7 @@ def test_coverage(rate: float, clustering: float) -> None:
     assert hits >= 0.93 * trials
 
 
-def test_no_error_is_bounded_by_the_sequences_and_more_errors_never_by_less() -> None:
+def test_interval_bounds_without_errors() -> None:
     sizes = np.full(1000, 26.0)
     highs = []
     for erring in range(10):
@@ -63,7 +63,7 @@ def test_no_error_is_bounded_by_the_sequences_and_more_errors_never_by_less() ->
     assert highs[0] == pytest.approx(1 - 0.025 ** (1 / 1000))
 
 
-def test_errors_and_successes_are_alike() -> None:
+def test_interval_is_symmetric() -> None:
     sizes = np.array([3.0, 5.0, 4.0, 6.0] * 20)
     errors = np.array([1.0, 0.0, 2.0, 3.0] * 20)
     low, high = proportion_interval(errors, sizes)
@@ -84,7 +84,7 @@ def test_mean_interval() -> None:
 
 
 def wrong(share: float, down: float = 0.0) -> Callable[[np.random.Generator, int], Floats]:
-    """Errors of counts of which that share is not 0, and of these that share below 0."""
+    """Count errors with the given share of non-zero values, and of negative ones among these."""
 
     def draw(generator: np.random.Generator, n: int) -> Floats:
         signs = np.where(generator.random(n) < down, -1.0, 1.0)
@@ -110,15 +110,15 @@ def wrong(share: float, down: float = 0.0) -> Callable[[np.random.Generator, int
     ids=["poisson", "long-tail", "signed-long-tail", "normal", "30%-wrong", "10%-wrong", "signed-30%", "signed-10%"],
 )
 def test_coverage_of_mean_errors(mean: float, draw: Callable[[np.random.Generator, int], Floats], n: int) -> None:
-    """At least 93% of the samples not all alike; 92% of small ones where a tenth is wrong, either way."""
+    """At least 93% coverage for samples with different values; 92% for small samples with 10% errors."""
     generator = np.random.default_rng(2)
     found = [interval for _ in range(1000) if (interval := mean_interval(draw(generator, n))) is not None]
     least = 0.92 if mean == -0.1 and n < 100 else 0.93
     assert sum(low <= mean <= high for low, high in found) >= least * len(found)
 
 
-def test_a_rare_huge_error_is_not_in_a_small_sample() -> None:
-    """The honest figure: no method sees what was not drawn."""
+def test_coverage_with_rare_huge_errors() -> None:
+    """No method covers values that are not in the sample."""
     covered = {}
     for n in (50, 200):
         generator = np.random.default_rng(3)
@@ -191,7 +191,7 @@ HARD = [
 def test_coverage_of_differences_and_skills(
     sample: tuple[int, tuple[int, int], float], shares: tuple[float, ...], trials: int, least: float, most: float
 ) -> None:
-    """The true values are inside, no difference is not called one, and p-value and both intervals agree."""
+    """Coverage of both intervals, false positive rate, and agreement of p-value and intervals."""
     generator = np.random.default_rng(4)
     difference = shares[0] - shares[1]
     skill = 1 - (shares[1] + shares[3]) / (shares[0] + shares[3])
@@ -252,13 +252,13 @@ def test_sign_flips_are_counted(totals: list[int]) -> None:
 
 
 def largest(likelihood: Callable[[float], float], low: float, high: float) -> float:
-    """The point of the largest likelihood, by search."""
+    """The maximum of the likelihood, by search."""
     return float(minimize_scalar(lambda x: -likelihood(x), bounds=(low, high), options={"xatol": 1e-13}).x)
 
 
 @pytest.mark.parametrize("counts", [(9, 1, 30, 9), (25, 6, 10, 4), (3, 14, 40, 0), (30, 5, 70, 20)])
 def test_unclustered_ends_are_where_the_score_tests_of_matched_pairs_reject(counts: tuple[int, ...]) -> None:
-    """Variances at the likeliest shares, found by search over them instead of by formula."""
+    """Variances at the most likely shares, found by search instead of by formula."""
     a, b, both, neither = counts
     n = sum(counts)
 
@@ -303,7 +303,7 @@ def test_tango_known_value() -> None:
     assert found.p_value == pytest.approx(0.0703125)
 
 
-def test_nothing_between_two_models_is_bounded_by_the_sequences() -> None:
+def test_comparison_without_differing_items() -> None:
     right = np.arange(1040) % 3 > 0
     for clusters, sequences in [(np.arange(1040), 1040), (np.arange(1040) // 26, 40), (np.zeros(1040, dtype=int), 1)]:
         found = paired_comparison(right, right, clusters)
@@ -324,7 +324,7 @@ def test_names_and_order_of_sequences_do_not_matter() -> None:
     assert (-swapped.high, -swapped.low) == (pytest.approx(found.low), pytest.approx(found.high))
 
 
-def test_comparison_refuses_what_does_not_fit() -> None:
+def test_comparison_rejects_unequal_lengths() -> None:
     with pytest.raises(ValueError, match="3, 2, 3 items"):
         paired_comparison(np.ones(3, dtype=bool), np.ones(2, dtype=bool), np.arange(3))
 
@@ -341,7 +341,7 @@ def test_skill_at_its_ends() -> None:
 
 
 @pytest.mark.parametrize("chance", [np.full(60, 0.5), np.tile([0.25, 0.75], 30)])
-def test_skill_over_chance_is_accuracy_on_another_scale(chance: Floats) -> None:
+def test_skill_over_chance_is_rescaled_accuracy(chance: Floats) -> None:
     right = np.arange(60) % 3 > 0
     low, high = proportion_interval((~right).astype(float), np.ones(60))
     expected = (pytest.approx(1 - high / 0.5), pytest.approx(1 - low / 0.5))
@@ -353,10 +353,10 @@ def test_skill_over_chance_is_accuracy_on_another_scale(chance: Floats) -> None:
 @pytest.mark.parametrize(
     ("clusters", "sizes", "clustering"), [(100, (1, 2), 0.0), (50, (5, 40), 0.1), (150, (5, 40), 0.5)]
 )
-def test_coverage_of_the_skill_of_a_model_that_seldom_errs(
+def test_coverage_of_skill_with_few_errors(
     error: float, clusters: int, sizes: tuple[int, int], clustering: float
 ) -> None:
-    """Half of what the model errs on, and of the rest, the guess has wrong."""
+    """The baseline is wrong on half of the model's errors and on half of the other items."""
     generator = np.random.default_rng(8)
     covered = []
     for _ in range(400):
@@ -376,7 +376,7 @@ def test_difference_of_two_shares_known_value() -> None:
 @pytest.mark.parametrize("rates", [(0.5, 0.5), (0.98, 0.8), (0.999, 0.999), (1.0, 0.9), (0.02, 0.6)])
 @pytest.mark.parametrize("sizes", [(40, 40), (400, 60)])
 def test_coverage_of_independent_differences(rates: tuple[float, float], sizes: tuple[int, int]) -> None:
-    """The true difference is inside at least 95% of the time: three standard errors below that at most."""
+    """Coverage is at least 95%, within three standard errors."""
     generator = np.random.default_rng(6)
     hits, trials = 0, 600
     for _ in range(trials):

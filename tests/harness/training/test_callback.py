@@ -36,10 +36,10 @@ def test_rates_are_logged_every_few_steps_and_at_the_end(tmp_path: Path, capsys:
     assert "step 2: glitches: val " in capsys.readouterr().out
 
 
-def test_a_log_of_ones_own(tmp_path: Path) -> None:
-    told: list[dict[str, Any]] = []
+def test_callback_with_own_log(tmp_path: Path) -> None:
+    logged: list[dict[str, Any]] = []
     trainer = trainer_of(tmp_path)
-    trainer.add_callback(GlitchCallback(every=5, sets=["val"], limit=5, log=told.append, length=64))
+    trainer.add_callback(GlitchCallback(every=5, sets=["val"], limit=5, log=logged.append, length=64))
     trainer.train()
-    assert len(told) == 1 and set(told[0]) == {"glitch_rate/val"}
+    assert len(logged) == 1 and set(logged[0]) == {"glitch_rate/val"}
     assert not any("glitch_rate/val" in one for one in trainer.state.log_history)
