@@ -45,7 +45,7 @@ def test_set_suggestion(text: str, meant: str) -> None:
     ("text", "message"),
     [
         ("letters.limit=5", "use --limit"), ("letters.shots=2", "use --shots"),
-        ("letters.zzz=5", "it has seed, words_per_cell"), ("zzz.seed=5", "there is no task 'zzz'"),
+        ("letters.zzz=5", "Its parameters are seed, words_per_cell"), ("zzz.seed=5", "there is no task 'zzz'"),
         ("zzz=5", "has no task"), ("letters", "has no task"), ("letters.seed", "sets nothing"),
         ("letters.seed=x", "must be an integer"),
     ],

@@ -170,7 +170,7 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--set", "flipflop.size=7"], "no parameter 'size'"),
         (["--set", "length=7"], "has no task"),
         (["--task", "flipflop", "--set", "letters.seed=7"], "add --task letters"),
-        (["--output", "file/runs"], "name another folder"),
+        (["--output", "file/runs"], "Use another folder"),
         (["--revision", "main"], "remove --revision"),
         (["--gguf-file", "no.gguf"], "there is no no.gguf"),
     ],
@@ -371,7 +371,7 @@ def test_a_table_of_another_kind_is_refused(cli: Run, tmp_path: Path) -> None:
     path = run / "observations" / "flipflop.val.parquet"
     (run / CHECKSUMS).unlink()
     path.write_bytes(path.read_bytes()[:100])
-    assert "cannot be read" in refused(cli("harness", "score", run))
+    assert "cannot read" in refused(cli("harness", "score", run))
     pq.write_table(pa.table({"id": [0]}), path)
     assert "has other columns" in refused(cli("harness", "score", run))
 
