@@ -99,7 +99,7 @@ def test_tokenizer_with_unknown_characters_is_accepted(tmp_path: Path) -> None:
     require_within_limits(tmp_path / "tokenizer.json")
 
 
-@pytest.mark.parametrize("family", ["byte_level", "with_bos_and_eos", "wordless", "blind"])
+@pytest.mark.parametrize("family", ["byte_level", "with_bos_and_eos", "unknown_instructions", "shared_symbol_token"])
 def test_small_vocabulary_is_accepted(tmp_path: Path, family: str) -> None:
     """Also those that can encode few of the samples."""
     made: Tokenizer = models.byte_level([]) if family == "byte_level" else getattr(models, family)()
