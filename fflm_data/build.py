@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fflm_data.card import CARD_FILE, write_card
+from fflm_data.checksums import file_sha256
 from fflm_data.config import Config, ParameterError
 from fflm_data.eval_yaml import EVAL_FILE, write_eval_yaml
 from fflm_data.figures import write_figures
-from fflm_data.manifest import MANIFEST_FILE, Manifest, RowHash, Split, file_hash
+from fflm_data.manifest import MANIFEST_FILE, Manifest, RowHash, Split
 from fflm_data.terminal import Bar
 
 # Uncompressed size in memory. Files are downloaded and read in parallel; row groups are streamed.
@@ -83,7 +84,7 @@ def _write_split(folder: Path, config: Config, split: str) -> Split:
                     size += written.nbytes
                     done += written.num_rows
                     progress.update(written.num_rows)
-    return Split(rows, digest.hexdigest(), size, {path: file_hash(folder / path) for path in paths})
+    return Split(rows, digest.hexdigest(), size, {path: file_sha256(folder / path) for path in paths})
 
 
 def _row_groups(config: Config, split: str) -> Iterator[pa.Table]:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,11 +19,6 @@ from fflm_data.version import GENERATOR_VERSION
 
 MANIFEST_FILE = "fflm.json"
 _SHA256 = re.compile("[0-9a-f]{64}")
-
-
-def file_hash(path: Path) -> str:
-    """Returns the SHA-256 of a file, the id that the Hub gives to an LFS file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class VersionMismatchError(ParameterError):

@@ -1,4 +1,4 @@
-"""fflm's Python interface: evaluate a model, read a run, measure the glitch rate of any function.
+"""The Python API of fflm: evaluate a model, load a run, measure the glitch rate of any function.
 
     import harness
 
@@ -6,7 +6,7 @@
     run.scores()                                  # a pandas DataFrame
     harness.glitch_rates(my_module)["val"].rate   # any function from ids to logits
 
-Names in `__all__` are public, everything else is private. Importing `harness` imports nothing heavy.
+Only the names in `__all__` are public. Heavy imports are deferred until they are needed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ __all__ = ["GlitchCallback", "GlitchRate", "Run", "evaluate", "glitch_rates", "l
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: what a model was asked, its outputs, its scores. Made by `evaluate` and `load_run`."""
+    """A run folder: settings, model outputs, scores. Returned by `evaluate` and `load_run`."""
 
     folder: Path
 
@@ -38,15 +38,15 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The scores as in result.json, computed from the observations."""
+        """The contents of result.json, computed from the observations."""
         from harness.scoring.scores import score_run
 
         return score_run(self._run)
 
     def scores(self) -> "pandas.DataFrame":
-        """One line a score: task, split, metric, value, low, high (95% interval), n, errors, baseline, group.
+        """One row per score: task, split, metric, value, low, high (95% interval), n, errors, baseline, group.
 
-        Raises harness.errors.UserError if observations are missing or are not those of the run's rows.
+        Raises harness.errors.UserError if observations are missing or do not match the run's rows.
         """
         import pandas
 
@@ -61,11 +61,11 @@ class Run:
         return observations.read(self._run.require_table(job), observations.schema_of(job.task, job.config))
 
     def graded(self, task: str, split: str) -> "pandas.DataFrame":
-        """One line an answer: row (id), place (position of a read, turn of a dialogue, else missing), target,
+        """One row per answer: row (id), place (position of a read, turn of a dialogue, else missing), target,
         predicted, right, groups.
 
-        target, predicted: as text; without an answer, why (`unparsed`, `refused`, `cut off`). right: None where the
-        model's logits were not finite. groups: the names of the groups that the answer counts in.
+        target, predicted: as text; without an answer, the reason (`unparsed`, `refused`, `cut off`). right: None if the
+        logits were not finite. groups: names of the answer's groups.
         """
         import numpy as np
         import pandas
@@ -77,17 +77,19 @@ class Run:
         items = np.arange(len(graded.row))
         places, targets, predicted = item_texts(graded, items)
         groups: list[list[str]] = [[] for _ in items]
-        for name, inside in graded.groups.items():
-            for item in np.flatnonzero(inside).tolist():
+        for name, members in graded.groups.items():
+            for item in np.flatnonzero(members).tolist():
                 groups[item].append(name)
-        right = [bool(one) if counted else None for one, counted in zip(graded.right, graded.counted, strict=True)]
+        right = [
+            bool(correct) if counted else None for correct, counted in zip(graded.right, graded.counted, strict=True)
+        ]
         return pandas.DataFrame(
             {"row": graded.row, "place": places, "target": targets, "predicted": predicted, "right": right,
              "groups": groups}
         )  # fmt: skip
 
     def report(self) -> Path:
-        """Writes report.html and plots/ into the folder; returns the page."""
+        """Writes report.html and plots/ into the folder; returns the path of the page."""
         from harness.reporting.page import write_report
 
         return write_report(self._run)
@@ -104,7 +106,7 @@ class Run:
         jobs = {(job.task.name, job.split): job for job in self._run.jobs()}
         if (task, split) not in jobs:
             names = ", ".join(f"{name}.{part}" for name, part in jobs)
-            raise UserError(f"{self.folder} has no {task}.{split}: it has {names}")
+            raise UserError(f"{self.folder} has no {task}.{split}: use one of {names}")
         return jobs[task, split]
 
 
@@ -119,16 +121,15 @@ def evaluate(
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
     **options: Any,
 ) -> Run:
-    """Evaluates a model as `harness eval` does, and resumes as it does; returns the run.
+    """Evaluates a model like `harness eval`, resuming an interrupted run; returns the run.
 
-    model: an id of the Hub, a folder, or a causal LM of transformers in memory, with its tokenizer; the latter is
-    evaluated on its device, in evaluation mode, and left as it was. tasks: by name; without any, those of the suite
-    (default: full). limit: only the first rows of each split. output: the folder of run folders. parameters: by task,
-    what is changed of its data, such as {"flipflop": {"length": 256}}. options: as on the command line, with
-    underscores: shots=4, chat="off", thinking=512, dtype="bfloat16", revision=..., batch_size=..., strict=True, and
-    name=... of a model in memory.
+    model: Hub id, folder, or a causal LM of transformers in memory, with its tokenizer; a model in memory is evaluated
+    on its device, and its state is restored. tasks: names; without any, those of the suite (default: full). limit: only
+    the first rows of each split. output: folder of run folders. parameters: changed data parameters by task, such as
+    {"flipflop": {"length": 256}}. options: those of the command line, with underscores: shots=4, chat="off",
+    thinking=512, dtype="bfloat16", revision=..., batch_size=..., strict=True; and name=... for a model in memory.
 
-    Raises harness.errors.UserError for what cannot be evaluated, TypeError for an unknown option.
+    Raises harness.errors.UserError if the model or the settings cannot be evaluated, TypeError for an unknown option.
     """
     from harness.commands.eval import call_request
     from harness.evaluation.evaluate import evaluate
@@ -137,12 +138,12 @@ def evaluate(
     request = call_request(model, tokenizer, parameters or {}, options)
     scored = evaluate(request)
     if scored is None:
-        raise RuntimeError("only rank 0 of several processes has the run: start them with harness eval")
+        raise RuntimeError("only rank 0 of several processes has the run: use harness eval --num-processes")
     return Run(scored[0].folder)
 
 
 def load_run(folder: str | Path) -> Run:
-    """The run in a folder. Raises harness.errors.UserError if there is none."""
+    """Loads the run in a folder. Raises harness.errors.UserError if there is none."""
     from harness.runs.run import read_run
 
     return Run(read_run(Path(folder)).folder)
@@ -158,13 +159,13 @@ def glitch_rates(
     """The glitch rate of any function from ids to logits on each set of flip-flop strings (arXiv 2306.00946, section
     4), one forward pass per sequence.
 
-    logits_of: takes token ids, an int64 tensor (batch, length) on the CPU, and returns logits (batch, length, 3 +
-    symbols), those at position t for the token at t + 1; the vocabulary is w 0, r 1, i 2, then the symbols. An
-    `nn.Module` gets the ids on its own device and is in evaluation mode meanwhile; an output with `.logits` is taken
-    too. sets: splits of the config `flipflop`. limit: only the first rows of each. parameters: of that config, such as
-    length=256. Returns, by set, rate, low, high (95% interval clustered by sequence), errors, reads, not_a_number.
+    logits_of: maps token ids, an int64 tensor (batch, length) on the CPU, to logits (batch, length, 3 + symbols), those
+    at position t for the token at t + 1. The vocabulary is w 0, r 1, i 2, then the symbols. An `nn.Module` gets the ids
+    on its own device, in evaluation mode; an output with `.logits` is accepted. sets: splits of the config `flipflop`.
+    limit: only the first rows of each. parameters: of that config, such as length=256. Returns, by set, rate, low, high
+    (95% interval clustered by sequence), errors, reads, not_a_number.
 
-    Raises harness.errors.UserError if the shape of the logits is another one, or if they depend on later ids.
+    Raises harness.errors.UserError if the logits have the wrong shape or depend on later ids.
     """
     from harness.evaluation.glitch_rates import glitch_rates
 

@@ -1,7 +1,7 @@
-"""`harness VERB ...`: finds the verbs, runs one of them, and turns errors into one line and an exit status.
+"""`harness VERB ...`: finds the verbs, runs one, and reports errors in one line with an exit status.
 
-A verb is a module that the entry-point group `fflm.verbs` names (setup.cfg), with `HELP`, `add_arguments(parser)` and
-`run(args)`. Those of this package are in `harness/commands`, those of the leaderboard in `leaderboard/commands`.
+A verb is a module in the entry-point group `fflm.verbs` (setup.cfg), with `HELP`, `add_arguments(parser)` and
+`run(args)`: those in `harness/commands` and in `leaderboard/commands`.
 """
 
 import os
@@ -19,7 +19,7 @@ VERBS = "fflm.verbs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb. Returns the exit status: 2 for an error that the user can mend."""
+    """Runs one verb. Returns the exit status: 2 for an error that the user can fix."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     args = parser().parse_args(arguments)
     args.arguments = arguments
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         reported_elsewhere = isinstance(error, LostProcess) and os.environ.get("RANK", "0") != "0"
         return 2 if reported_elsewhere else refuse(str(error))
-    except BrokenPipeError:  # whoever reads the output has stopped, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or its flush at the end fails too
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the final flush fails too
         return 1
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and not _is_parameter_error(error):
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The parser of every verb; an error in the arguments ends the process with status 2."""
-    harness = Parser(prog="harness", description="Whether a language model can hold one bit and count to n.")
+    """The parser of all verbs. It exits with status 2 on invalid arguments."""
+    harness = Parser(prog="harness", description="Tests whether a language model can hold one bit and count to n.")
     harness.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     subparsers = harness.add_subparsers(required=True, metavar="VERB")
     for name, verb in find_verbs().items():
@@ -60,15 +60,15 @@ def parser() -> Parser:
 
 
 def find_verbs() -> dict[str, ModuleType]:
-    """The modules of all verbs by name, in alphabetical order."""
-    found = {entry.name: entry for entry in entry_points(group=VERBS)}
-    if not found:
+    """The modules of all verbs, by name in alphabetical order."""
+    entries = {entry.name: entry for entry in entry_points(group=VERBS)}
+    if not entries:
         sys.exit(refuse("no verbs are installed: in a clone of fflm, pip install -e '.[eval]'"))
-    return {name: found[name].load() for name in sorted(found)}
+    return {name: entries[name].load() for name in sorted(entries)}
 
 
 def _is_parameter_error(error: ValueError) -> bool:
-    """Whether the data package has raised it, for a parameter or for an answer of the Hub."""
+    """Whether the data package raised it, for an invalid parameter or a response of the Hub."""
     from fflm_data import ParameterError
 
     return isinstance(error, ParameterError)

@@ -1,4 +1,4 @@
-"""The command line's own tools: a parser whose errors are one line, messages, and libraries that stay quiet."""
+"""Command-line tools: a parser with one-line errors, messages, silencing of libraries."""
 
 import argparse
 import re
@@ -8,30 +8,30 @@ from typing import Any, NoReturn
 
 
 def say(text: object, **how: Any) -> None:
-    """`fflm_data.terminal.say`, imported when something is printed: `--help` imports nothing heavy."""
+    """Calls `fflm_data.terminal.say`, imported late because `--help` must not import anything heavy."""
     from fflm_data.terminal import say
 
     say(text, **how)
 
 
 def refuse(reason: str) -> int:
-    """Prints the one line of an error; returns the exit status."""
+    """Prints an error in one line; returns the exit status 2."""
     say(f"harness: {reason}", file=sys.stderr)
     return 2
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, with a suggestion and the command that prints the help."""
+    """A parser that reports errors in one line, with a suggestion and a reference to --help."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # what a subparser is called with
-        found, unknown = super().parse_known_args(args, namespace)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # called for subparsers too
+        parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             from fflm_data.suggestions import did_you_mean
 
             option = next((word for word in unknown if word.startswith("--")), "").partition("=")[0]
             known = re.findall(r"--[a-z][a-z-]*", self.format_usage())
             self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(option, known)}")
-        return found, unknown
+        return parsed, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:  # verbs, and options with choices
         known = [*map(str, action.choices or ())]
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class ShowVersion(argparse.Action):
-    """`--version`; the number is imported when it is asked for: `--help` imports nothing heavy."""
+    """The action of `--version`. Imports the number late because `--help` must not import anything heavy."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from fflm_data.version import PACKAGE_VERSION
@@ -58,13 +58,15 @@ class ShowVersion(argparse.Action):
 
 
 def quiet_libraries() -> None:
-    """Turns off the warnings and progress bars of the libraries, which would hide our own."""
+    """Turns off warnings and progress bars of libraries, which would hide the harness's own output."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
-    if not sys.warnoptions:  # deprecations are for our tests, not for a user's run
-        for kind in (FutureWarning, DeprecationWarning, UserWarning):
-            warnings.filterwarnings("ignore", category=kind, module=r"(transformers|torch|accelerate|peft|datasets)\b")
+    if not sys.warnoptions:  # deprecations concern the tests, not users
+        for category in (FutureWarning, DeprecationWarning, UserWarning):
+            warnings.filterwarnings(
+                "ignore", category=category, module=r"(transformers|torch|accelerate|peft|datasets)\b"
+            )
     hub_logging.set_verbosity_error()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

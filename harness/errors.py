@@ -1,16 +1,16 @@
-"""Errors that a user can cause and mend."""
+"""Errors that a user can cause and fix."""
 
 
 class UserError(Exception):
-    """One line: what is wrong and what to type next. The command line exits with status 2."""
+    """A one-line error: what is wrong and what to type next. The command line exits with status 2."""
 
 
 class LostProcess(UserError):
-    """Another process of the same run has ended; it or rank 0 says so, the others need not."""
+    """Another process of the run has ended. That process or rank 0 prints the reason."""
 
 
 class OtherVersion(UserError):
-    """A run of data or of a task in a version that this one cannot regenerate. what: which, in a phrase."""
+    """A run with a version of data, task or suite that this installation cannot regenerate. what: which version."""
 
     def __init__(self, message: str, what: str):
         super().__init__(message)

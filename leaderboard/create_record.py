@@ -21,7 +21,7 @@ from filelock import FileLock
 from fflm_data.number_formats import percent
 from fflm_data.terminal import say
 from harness.errors import UserError
-from harness.models.source import folder_name
+from harness.models.model_name import LOCAL, is_local, local_id
 from harness.reporting import table
 from harness.runs import observations
 from harness.runs.files import write_json
@@ -170,8 +170,8 @@ def public_command(command: str, ids: Mapping[str, str] = MappingProxyType({})) 
 def _public_path(flag: str, value: str, recorded: str) -> str:
     parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
     last = parts[-1].lstrip("~") if parts else ""
-    if recorded.startswith("local/") and folder_name(last) != recorded:
-        return recorded.removeprefix("local/")
+    if is_local(recorded) and local_id(last) != recorded:
+        return recorded.removeprefix(LOCAL)
     if flag == "--out":
         return last.lstrip(".") or "prompts.jsonl"
     if not _LOCATION.match(value) and ".." not in parts:

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from fflm_data.checksums import file_sha256
 from harness.errors import UserError
+from harness.models.model_name import path_name
 from harness.runs.run import Run, read_run
 from leaderboard.attestations import WITHDRAWN, Attestation, read_attestations
 from leaderboard.submission_file import SUBMISSION_FILE, Submission, read_submission
@@ -70,15 +72,14 @@ def digest_of(folder: Path, files: Iterable[PurePosixPath]) -> str:
     """Returns the SHA-256 over names and contents of files in a folder, 64 hex digits."""
     digest = hashlib.sha256()
     for path in files:
-        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
-        digest.update(f"{path.as_posix()} {content}\n".encode())
+        digest.update(f"{path.as_posix()} {file_sha256(folder / path)}\n".encode())
     return digest.hexdigest()
 
 
 def place_of(run: Run, digest: str) -> PurePosixPath:
     """Returns the path of a record relative to the records folder."""
     model = run.facts["model"]
-    return PurePosixPath(model["id"].replace("/", "--"), model["revision"][:12], digest[:12])
+    return PurePosixPath(path_name(model["id"]), model["revision"][:12], digest[:12])
 
 
 def read_record(folder: Path) -> Record:

@@ -78,7 +78,7 @@ def test_report(folder: Path) -> None:
 
 
 def test_missing_table_and_run_errors(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no letters\.test: it has flipflop\.val, "):
+    with pytest.raises(UserError, match=r"no letters\.test: use one of flipflop\.val, "):
         harness.load_run(folder).observations("letters", "test")
     with pytest.raises(UserError):
         harness.load_run(tmp_path)

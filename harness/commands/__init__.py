@@ -1,2 +1,1 @@
-"""The verbs of `harness`, one a file: `HELP`, `add_arguments(parser)`, `run(args)`. What a verb needs is imported when
-it runs."""
+"""The verbs of `harness`, one per file: `HELP`, `add_arguments(parser)`, `run(args)`. `run` does heavy imports."""

@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints what the model is given and what it writes."""
+    """Prints the prompt and the answer, with tokens and probabilities."""
     model, prompts = options.model_request(args), options.prompt_request(args)
     if (args.question is None) == (args.task is None):
-        raise UserError('ask a row with --task NAME --row N, or your own question: harness ask "..."')
+        raise UserError('name a row with --task NAME --row N, or give a question: harness ask "..."')
     unused = [name for name in ("split", "row", "set", "shots", "challenges") if getattr(args, name)]
     if args.question is not None and unused:
-        raise UserError(f"--{unused[0]} is for a row of a task: leave it out, or replace the question by --task NAME")
+        raise UserError(f"--{unused[0]} needs a row of a task: remove it, or replace the question by --task NAME")
     from harness.evaluation.progress_bar import IMPORTING, Progress
 
     with Progress() as progress:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
         from harness.evaluation.ask import ask_freely, ask_row
         from harness.planning.request import Questions
 
-        progress.start_phase("reading the question, loading the model")
+        progress.start_phase("loading the question and the model")
         if args.question is not None:
             lines = ask_freely(model, args.question, prompts)
         else:

@@ -1,4 +1,4 @@
-"""`harness compare`: two or more runs on the same rows: differences, plots, and every answer on which they differ."""
+"""`harness compare`: differences of runs on the same rows, plots, and the answers on which they differ."""
 
 import argparse
 import sys
@@ -14,28 +14,27 @@ HELP = "compare runs on the same rows: differences, plots"
 
 
 class Compared(NamedTuple):
-    """One of the other runs against the first. number: its place among the runs of the command line, from 1.
-    found: list of JobComparison."""
+    """A run compared with the first. number: its position on the command line, from 1. jobs: list of JobComparison."""
 
     number: int
     run: Any
-    found: list[Any]
+    jobs: list[Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
     parser.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="run folders; the first is the reference")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.html, its plots and the rows here")
-    options.add_format(parser, "for the terminal")
+    options.add_format(parser, "a terminal table")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the first run against each other one; with --out, writes a page and the rows on which they differ.
+    """Prints the comparison of the first run with each other run; with --out, writes a page and the differing rows.
 
-    Raises UserError if two usable runs are not left, or none of them shares rows with the first.
+    Raises UserError unless there are two usable runs that share rows.
     """
     if len(args.folders) < 2:
-        raise UserError("only one run: name two run folders or more")
+        raise UserError("there is only one run: name two or more run folders")
     from harness.reporting import comparison_table
     from harness.reporting.page import write_comparison
     from harness.runs.files import require_writable
@@ -43,35 +42,35 @@ def run(args: argparse.Namespace) -> None:
 
     first, *others = for_each_run(args.folders, require_complete)
     if not others:
-        raise UserError(f"{first.folder} is the only usable run: name another one")
+        raise UserError(f"{first.folder} is the only usable run: name another run folder")
     if args.out is not None:
         require_writable(args.out)
     compared = _compared(first, others)
     if args.format is None:
-        for one in compared:
-            comparison_table.show(first, one.run, one.found)
+        for other in compared:
+            comparison_table.show(first, other.run, other.jobs)
     else:
         _print_as(args.format, first, compared)
     if args.out is not None:
         stream = sys.stdout if args.format is None else sys.stderr
         _write_rows(compared, args.out, stream)
-        say(write_comparison([first, *(one.run for one in compared)], args.out), file=stream)
+        say(write_comparison([first, *(other.run for other in compared)], args.out), file=stream)
     elif args.format is None:
-        say("for plots, and every row on which they differ: add --out DIR")
+        say("for plots and differing rows: add --out DIR")
 
 
 def _compared(first: Any, others: Sequence[Any]) -> list[Compared]:
     from harness.scoring.comparison import compare_runs
 
-    compared, refused = [], []
+    compared, errors = [], []
     for number, other in enumerate(others, start=2):
         try:
             compared.append(Compared(number, other, compare_runs(first, other)))
         except UserError as error:
-            refused.append(error)
+            errors.append(error)
     if not compared:
-        raise refused[0]
-    for reason in refused:
+        raise errors[0]
+    for reason in errors:
         say(f"skipped: {reason}", file=sys.stderr)
     return compared
 
@@ -81,23 +80,23 @@ def _print_as(form: str, first: Any, compared: Sequence[Compared]) -> None:
     from harness.reporting.run_labels import labels
     from harness.scoring.comparison import remarks
 
-    a, *b = labels([run.facts["model"] for run in (first, *(one.run for one in compared))])
-    pairs = [((a, first), (name, one.run), one.found) for name, one in zip(b, compared, strict=True)]
+    a, *b = labels([run.facts["model"] for run in (first, *(other.run for other in compared))])
+    pairs = [((a, first), (name, other.run), other.jobs) for name, other in zip(b, compared, strict=True)]
     say(comparison_table.as_text(form, pairs).rstrip("\n"), lines=True)
-    for name, one in zip(b, compared, strict=True):
-        for sentence in remarks(first, one.run, (a, name)):
+    for name, other in zip(b, compared, strict=True):
+        for sentence in remarks(first, other.run, (a, name)):
             say(sentence, file=sys.stderr)
 
 
 def _write_rows(compared: Sequence[Compared], out: Path, stream: Any) -> None:
-    """The rows on which each differs from the first; the files of an earlier comparison are deleted."""
+    """Writes the rows on which each run differs from the first; deletes files of an earlier comparison."""
     from harness.reporting.comparison_table import write_items
 
     written = set()
-    for one in compared:
-        rows = out / f"differences-1-{one.number}.csv"
-        write_items(one.found, rows)
+    for other in compared:
+        rows = out / f"differences-1-{other.number}.csv"
+        write_items(other.jobs, rows)
         written.add(rows)
-        say(f"{rows}: every answer that only one of them has right", file=stream)
+        say(f"{rows}: answers that only one of the two runs has right", file=stream)
     for earlier in set(out.glob("differences-1-*.csv")) - written:
         earlier.unlink()

@@ -1,4 +1,4 @@
-"""`harness eval`: evaluate a model, collect its outputs, score them."""
+"""`harness eval`: evaluates a model: collects its outputs and scores them."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates in this process, or starts several that do."""
+    """Evaluates in this process, or starts several processes."""
     from harness.evaluation import distributed
     from harness.evaluation.progress_bar import IMPORTING, Progress
 
@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
 
         scored = evaluate(request, progress)
     if scored is not None:
-        found, result = scored
+        run, result = scored
         table.show(result)
-        say(f"{found.folder}: run.json, observations, result.json")
-        say(f"for plots and examples: harness report {found.folder}")
+        say(f"{run.folder}: run.json, observations, result.json")
+        say(f"for plots and examples: harness report {run.folder}")
     return 0
 
 
@@ -51,7 +51,7 @@ def eval_request(args: argparse.Namespace) -> Any:
 
     model, prompts = options.model_request(args), options.prompt_request(args)
     if args.task and args.suite:
-        raise UserError("--suite and --task both choose the tasks: leave out one of them")
+        raise UserError("--suite and --task exclude each other: remove one of them")
     questions = Questions(
         tasks=tuple(dict.fromkeys(args.task)),
         suite=args.suite or ("quick" if args.model is None else "full"),
@@ -69,7 +69,7 @@ def eval_request(args: argparse.Namespace) -> Any:
 def call_request(
     model: Any, tokenizer: Any, parameters: Mapping[str, Mapping[str, Any]], values: dict[str, Any]
 ) -> Any:
-    """The EvalRequest of a call of `harness.evaluate`, made as that of a command line. values: of options by name.
+    """The EvalRequest of a call of `harness.evaluate`. values: option values by name.
 
     Raises TypeError for an unknown option, UserError for an invalid value.
     """
@@ -77,9 +77,11 @@ def call_request(
     name = values.pop("name", None)
     for option, value in values.items():
         if not hasattr(args, option) or option in ("model", "set", "num_processes"):
-            raise TypeError(f"harness.evaluate has no option {option!r}: it has those of harness eval")
+            raise TypeError(f"harness.evaluate has no option {option!r}: use those of harness eval")
         setattr(args, option, value)
-    args.set = [f"{task}.{key}={_text(value)}" for task, some in parameters.items() for key, value in some.items()]
+    args.set = [
+        f"{task}.{key}={_text(value)}" for task, changed in parameters.items() for key, value in changed.items()
+    ]
     if isinstance(model, str | Path):
         args.model = str(model)
         return eval_request(args)
@@ -97,5 +99,5 @@ def call_request(
 
 
 def _text(value: Any) -> str:
-    """A parameter as --set takes it."""
+    """A parameter value in the format of --set."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

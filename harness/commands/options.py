@@ -1,7 +1,7 @@
-"""Options: those that several verbs share, what they mean, and the command line that a run stores.
+"""Options shared by several verbs, their parsing, and the command line that a run stores.
 
-Nothing heavy is imported. `eval_command` writes the command of a run and `parse_command` reads it back, so that the
-verification of a record sees the same options as the verb.
+`eval_command` writes the command of a run and `parse_command` parses it, so that the verification of a record sees the
+same options as the verb. Heavy imports are inside functions.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 from harness.console import Parser
 from harness.errors import UserError
 
-# What decides the outputs of `harness eval`, in the order in which a run stores it, with the value that is left out.
+# Options that decide the outputs of `harness eval`, in stored order, with their defaults, which are not stored.
 STORED: dict[str, Any] = {
     "model": None, "revision": None, "gguf_file": None, "adapter": None, "quantization": None, "attention": None,
     "task": None, "suite": None, "set": None, "limit": None, "system": None, "thinking": None, "challenges": None,
@@ -24,13 +24,12 @@ STORED: dict[str, Any] = {
 
 
 def eval_command(args: argparse.Namespace) -> str:
-    """The command that gives the same outputs again; options that do not decide them, such as --output, are left
-    out."""
+    """The command that reproduces the outputs, without options that do not affect them, such as --output."""
     words = ["harness", "eval"]
     for name, default in STORED.items():
         flag, value = "--" + name.replace("_", "-"), getattr(args, name)
         if isinstance(value, list):
-            words += [word for one in value for word in (flag, str(one))]
+            words += [word for item in value for word in (flag, str(item))]
         elif value is True:
             words.append(flag)
         elif value != default:
@@ -39,7 +38,7 @@ def eval_command(args: argparse.Namespace) -> str:
 
 
 def parse_command(words: Sequence[str]) -> argparse.Namespace:
-    """The options of a stored command, without the word `harness`. Raises UserError for one that is not valid."""
+    """The options of a stored command, given without the word `harness`. Raises UserError for an invalid command."""
     parser = Parser(prog="harness")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     add_eval(verbs.add_parser("eval"))
@@ -53,12 +52,12 @@ def parse_command(words: Sequence[str]) -> argparse.Namespace:
 
 
 def positive(text: str) -> int:
-    """A whole number above 0."""
+    """Parses an integer above 0."""
     return _at_least(1, text)
 
 
 def not_negative(text: str) -> int:
-    """A whole number, 0 or more."""
+    """Parses an integer of at least 0."""
     return _at_least(0, text)
 
 
@@ -68,12 +67,12 @@ def _at_least(low: int, text: str) -> int:
     except ValueError:
         number = low - 1
     if number < low:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {low}")
     return number
 
 
 def add_eval(parser: argparse.ArgumentParser) -> None:
-    """All options of `harness eval`."""
+    """Adds all options of `harness eval`."""
     add_model(parser, "the bundled LSTM on the quick suite")
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task (repeatable)")
     parser.add_argument("--suite", help="quick, paper or full (default: full, every task on all rows)")
@@ -83,7 +82,7 @@ def add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact-continuations",
         action="store_true",
-        help="score each possible answer as a text, for tokenizers that merge answers with other text (slower)",
+        help="score answers of several tokens as continuations, for tokenizers that split or merge answers (slower)",
     )
     add_prompting(parser)
     speed = parser.add_argument_group("hardware and speed")
@@ -97,7 +96,7 @@ def add_eval(parser: argparse.ArgumentParser) -> None:
 
 
 def add_prompts(parser: argparse.ArgumentParser) -> None:
-    """All options of `harness prompts`."""
+    """Adds all options of `harness prompts`."""
     parser.add_argument(
         "--task", action="append", default=[], required=True, metavar="NAME", help="a task with questions (repeatable)"
     )
@@ -108,26 +107,26 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser, default: str) -> None:
-    """The model and its dtype. default: what is evaluated if none is named, in words."""
-    parser.add_argument("--model", metavar="ID", help=f"a model id of the Hub or a folder (default: {default})")
+    """Adds the options of the model. default: description of the default model."""
+    parser.add_argument("--model", metavar="ID", help=f"model id on the Hub, or a folder (default: {default})")
     parser.add_argument("--revision", help="branch, tag or commit of the model (default: main)")
     parser.add_argument(
         "--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto, the checkpoint's)"
     )
-    parser.add_argument("--gguf-file", metavar="FILE", help="a GGUF file in the model's repository or folder")
-    parser.add_argument("--adapter", metavar="ID", help="a PEFT adapter: ID or ID@REVISION of the Hub, or a folder")
+    parser.add_argument("--gguf-file", metavar="FILE", help="GGUF file in the model's repository or folder")
+    parser.add_argument("--adapter", metavar="ID", help="PEFT adapter: ID or ID@REVISION on the Hub, or a folder")
     parser.add_argument("--quantization", metavar="BITS", help="4bit or 8bit, with bitsandbytes on a CUDA GPU")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """Where run folders are written."""
+    """Adds --output."""
     parser.add_argument(
         "--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of run folders (default: runs)"
     )
 
 
 def add_format(parser: argparse.ArgumentParser, default: str) -> None:
-    """The format of a table. default: what is written without it, in words."""
+    """Adds --format. default: description of the default."""
     from harness.reporting.table_formats import FORMATS
 
     parser.add_argument(
@@ -139,7 +138,7 @@ def add_format(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Parameters of the data."""
+    """Adds --set."""
     parser.add_argument(
         "--set",
         action="append",
@@ -150,18 +149,18 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_prompting(parser: argparse.ArgumentParser) -> None:
-    """How questions are prompted."""
-    group = parser.add_argument_group("prompting (flip-flop strings and facts are always plain text)")
+    """Adds the prompting options."""
+    group = parser.add_argument_group("prompting (not for flip-flop strings and facts, which are always plain text)")
     group.add_argument("--chat", default="auto", help="use the chat template: auto, on or off (default: auto)")
     group.add_argument(
         "--shots", type=not_negative, default=0, metavar="K", help="few-shot examples before each question (default: 0)"
     )
-    group.add_argument("--system", metavar="TEXT", help="system prompt (default: the template's own, if any)")
+    group.add_argument("--system", metavar="TEXT", help="system prompt (default: that of the chat template)")
     group.add_argument(
         "--thinking",
         type=not_negative,
         metavar="N",
-        help="tokens for thinking before an answer (default: 0; 2048 for models that always think)",
+        help="token budget for thinking before an answer (default: 0; 2048 for models that always think)",
     )
     group.add_argument(
         "--challenges", type=not_negative, metavar="N", help="challenges in a dialogue (default: 36; quick suite: 12)"
@@ -170,45 +169,45 @@ def add_prompting(parser: argparse.ArgumentParser) -> None:
 
 def model_request(args: argparse.Namespace) -> Any:
     """The ModelRequest of these options. Raises UserError for an invalid value."""
-    from harness.models import source
     from harness.models.attention import ATTENTIONS
+    from harness.models.request import DTYPES, QUANTIZATIONS, ModelRequest
 
     if args.model is not None and args.model.endswith(".gguf") and not args.gguf_file:
-        # A path to a GGUF file: commands and records name its folder and the file in it.
+        # Commands and records have the folder and the file separately.
         path = Path(args.model)
         args.model, args.gguf_file = str(path.parent), path.name
-    values = {"dtype": source.DTYPES, "quantization": source.QUANTIZATIONS, "attention": ATTENTIONS}
+    values = {"dtype": DTYPES, "quantization": QUANTIZATIONS, "attention": ATTENTIONS}
     for flag, known in values.items():
         require_one_of(flag, getattr(args, flag, None), known)
-    named = {} if args.model is None else {"model": args.model}
-    where = {
+    model = {} if args.model is None else {"model": args.model}
+    execution = {
         name: getattr(args, name)
         for name in ("attention", "device_map", "tensor_parallel", "compile")
         if hasattr(args, name)
     }
-    return source.ModelRequest(
-        **named,
+    return ModelRequest(
+        **model,
         revision=args.revision,
         dtype=args.dtype,
         gguf_file=args.gguf_file,
         quantization=args.quantization,
         adapter=args.adapter,
-        **where,
+        **execution,
     )
 
 
 def prompt_request(args: argparse.Namespace) -> Any:
     """The PromptRequest of these options. Raises UserError for an invalid value."""
-    from harness.prompts.prompting import CHAT, MOST_SHOTS, PromptRequest
+    from harness.prompts.prompting import CHAT, MAX_SHOTS, PromptRequest
 
     require_one_of("chat", args.chat, CHAT)
-    if args.shots > MOST_SHOTS:
-        raise UserError(f"--shots {args.shots} is too many: at most {MOST_SHOTS}")
+    if args.shots > MAX_SHOTS:
+        raise UserError(f"--shots {args.shots} is too many: at most {MAX_SHOTS}")
     return PromptRequest(args.chat, args.shots, args.system, args.thinking, args.challenges)
 
 
 def data_parameters(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """By task, the parameters that --set changes. Raises UserError for one that names no task."""
+    """The parameters changed by --set, by task. Raises UserError for one without a task."""
     from fflm_data.registry import parse_assignment
 
     parameters: dict[str, dict[str, Any]] = {}
@@ -216,7 +215,7 @@ def data_parameters(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         name, equals, _ = text.partition("=")
         if "." not in name:
             raise UserError(
-                f"--set {text} names no task: write --set TASK.KEY=VALUE, such as flipflop.length=256"
+                f"--set {text} has no task: use --set TASK.KEY=VALUE, such as flipflop.length=256"
                 + (_with_task(text) if equals else "")
             )
         task, _, assignment = text.partition(".")
@@ -227,7 +226,7 @@ def data_parameters(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def _with_task(text: str) -> str:
-    """Which assignment was meant by one without a task, where a task has its parameter, or nearly so."""
+    """A suggestion for an assignment without a task, if a task has a parameter of that or a similar name."""
     from fflm_data.suggestions import nearest
     from harness.tasks import all_tasks
 
@@ -238,7 +237,7 @@ def _with_task(text: str) -> str:
 
 
 def _require_parameter(text: str, task: str, key: str, value: Any) -> None:
-    """Raises UserError for what another option says and no parameter of data does."""
+    """Raises UserError for a key that is another option and not a data parameter."""
     option = "task" if key == "config" else key
     if option not in ("task", "suite", "limit", "shots", "system", "thinking", "challenges", "chat", "model"):
         return
@@ -248,20 +247,20 @@ def _require_parameter(text: str, task: str, key: str, value: Any) -> None:
     if task in all_tasks() and key in parameters_of(all_tasks()[task]):
         return
     near = did_you_mean(str(value), all_tasks()) if option == "task" else ""
-    raise UserError(f"--set {text} sets no parameter of the data of {task}: say it with --{option}{near}")
+    raise UserError(f"--set {text} is not a data parameter of {task}: use --{option}{near}")
 
 
 def parameters_of(task: Any) -> list[str]:
-    """What --set can change of a task: the parameters of its data, and its rendering if it has several."""
+    """The parameters of a task for --set: those of its data config, and its rendering if it has several."""
     from dataclasses import fields
 
     from fflm_data.registry import CONFIGS
 
-    return [one.name for one in fields(CONFIGS[task.config])] + ["rendering"] * (len(task.renderings) > 1)
+    return [field.name for field in fields(CONFIGS[task.config])] + ["rendering"] * (len(task.renderings) > 1)
 
 
 def require_one_of(flag: str, given: str | None, known: tuple[str, ...]) -> None:
-    """Raises UserError for a value that a flag does not take; None if the flag was not used."""
+    """Raises UserError for an invalid value of a flag. given: None if the flag was not used."""
     if given is not None and given not in known:
         from fflm_data.suggestions import did_you_mean
 

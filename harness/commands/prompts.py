@@ -1,4 +1,4 @@
-"""`harness prompts`: the prompts of tasks as a file, for a model behind an API."""
+"""`harness prompts`: writes the prompts of tasks to a file, for models behind an API."""
 
 import argparse
 import shlex
@@ -6,7 +6,7 @@ import shlex
 from harness.commands import options
 from harness.console import say
 
-HELP = "write prompts for a model behind an API"
+HELP = "write prompts to a file, for models behind an API"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Writes the prompts and prints how their answers are scored."""
+    """Writes the prompts; prints how to score the answers."""
     from harness.evaluation.external_outputs import write_prompts
     from harness.planning.request import Questions
 
@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> None:
         prompts=options.prompt_request(args),
     )
     count = write_prompts(questions, shlex.join(["harness", *args.arguments]), args.out)
-    say(f"{args.out}: {count:,} prompts; when answers.jsonl has an answer to each:")
+    say(f"{args.out}: {count:,} prompts; write the answers to answers.jsonl, then:")
     say(f"harness score --outputs answers.jsonl --prompts {args.out} --model ORG/NAME")

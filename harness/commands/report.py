@@ -1,4 +1,4 @@
-"""`harness report`: a page with plots and examples of each run, or their scores as one table."""
+"""`harness report`: writes a page with plots and examples per run, or prints the scores of runs as one table."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.commands import options
 from harness.console import say
 
-HELP = "write report.html and plots of a run"
+HELP = "write report.html and plots of runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

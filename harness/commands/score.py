@@ -1,4 +1,4 @@
-"""`harness score`: the scores of run folders again, or of answers that another program has collected."""
+"""`harness score`: recomputes the scores of runs, or scores external answers."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from harness.commands import options
 from harness.console import say
 from harness.errors import UserError
 
-HELP = "recompute result.json of runs, or score answers from elsewhere"
+HELP = "recompute result.json of runs, or score external answers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,19 +16,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", metavar="RUN", type=Path, nargs="*", help="run folders")
     parser.add_argument("--outputs", type=Path, metavar="FILE", help="answers to prompts, as JSON lines")
     parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="the file of harness prompts (default: prompts.jsonl beside them)"
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="file written by harness prompts (default: prompts.jsonl beside FILE)",
     )
     parser.add_argument("--model", metavar="ORG/NAME", help="model name")
     options.add_output(parser)
-    options.add_format(parser, "for the terminal")
+    options.add_format(parser, "a terminal table")
 
 
 def run(args: argparse.Namespace) -> None:
     """Writes result.json and prints the scores."""
-    if answers := next((one for one in args.folders if one.suffix == ".jsonl"), None):
-        raise UserError(f"answers are scored with --outputs: harness score --outputs {answers} --model ORG/NAME")
+    if answers := next((path for path in args.folders if path.suffix == ".jsonl"), None):
+        raise UserError(f"{answers} is not a run folder: use harness score --outputs {answers} --model ORG/NAME")
     if bool(args.folders) == (args.outputs is not None):
-        raise UserError("name a run folder, or answers to prompts with --outputs")
+        raise UserError("name a run folder, or a file of answers with --outputs")
     if args.outputs is None:
         _score_runs(args.folders, args.format)
     else:
@@ -42,8 +45,8 @@ def _score_runs(folders: list[Path], form: str | None) -> None:
     from harness.scoring.scores import score_run
 
     scored = for_each_run(folders, lambda run: (run, score_run(run)))
-    for found, result in scored:
-        write_json(found.folder / "result.json", result)
+    for run, result in scored:
+        write_json(run.folder / "result.json", result)
     print_scores(scored, form)
 
 
@@ -52,8 +55,8 @@ def _score_answers(args: argparse.Namespace) -> None:
     from harness.reporting.table import print_scores
 
     if args.model is None and args.outputs.is_file():
-        raise UserError("--outputs does not say which model answered: add --model ORG/NAME")
+        raise UserError("--outputs needs the name of the model: add --model ORG/NAME")
     prompts = args.prompts or args.outputs.parent / "prompts.jsonl"
-    found, result = score_answers(args.outputs, prompts, args.model or "", args.output)
-    print_scores([(found, result)], args.format)
-    say(f"{found.folder}: run.json, observations, result.json", file=sys.stderr if args.format else sys.stdout)
+    run, result = score_answers(args.outputs, prompts, args.model or "", args.output)
+    print_scores([(run, result)], args.format)
+    say(f"{run.folder}: run.json, observations, result.json", file=sys.stderr if args.format else sys.stdout)

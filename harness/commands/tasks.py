@@ -1,4 +1,4 @@
-"""`harness tasks`: the tasks and suites, and one task in full."""
+"""`harness tasks`: lists tasks and suites, or shows one task in full."""
 
 import argparse
 
@@ -10,15 +10,25 @@ HELP = "list tasks and suites; show prompts, scoring and baselines"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument("--show", metavar="NAME", help="one task with its full prompt")
+    parser.add_argument("--show", metavar="NAME", help="show one task with the prompt of its first row")
     parser.add_argument(
-        "--format", choices=("text", "markdown"), default="text", metavar="NAME", help="text or markdown"
+        "--format",
+        choices=("text", "markdown"),
+        default="text",
+        metavar="NAME",
+        help="text or markdown (default: text)",
     )
-    parser.add_argument("--shots", type=options.not_negative, default=0, metavar="K", help="with K few-shot examples")
+    parser.add_argument(
+        "--shots",
+        type=options.not_negative,
+        default=0,
+        metavar="K",
+        help="few-shot examples in the prompt (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the headers of all tasks and the suites, or one task."""
+    """Prints all tasks and suites, or one task."""
     from harness.tasks import get_task, listing
 
     if args.show is not None:

@@ -1,4 +1,4 @@
-"""`harness train`: the bundled LSTM, trained anew by its recipe."""
+"""`harness train`: trains the bundled LSTM with its recipe."""
 
 import argparse
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 from harness.commands import options
 from harness.console import quiet_libraries, say
 
-HELP = "train the bundled LSTM by its recipe"
+HELP = "train the bundled LSTM with its recipe"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument("output", metavar="FOLDER", type=Path, help="write model and tokenizer here")
-    parser.add_argument("--steps", type=options.positive, default=500, help="default: 500")
-    parser.add_argument("--data-seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--weight-seed", type=int, default=0, help="default: 0")
+    parser.add_argument("output", metavar="FOLDER", type=Path, help="folder for model and tokenizer")
+    parser.add_argument("--steps", type=options.positive, default=500, help="training steps (default: 500)")
+    parser.add_argument("--data-seed", type=int, default=0, help="seed of the training data (default: 0)")
+    parser.add_argument("--weight-seed", type=int, default=0, help="seed of the initial weights (default: 0)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains, and prints the last loss."""
+    """Trains the model; prints the final loss."""
     quiet_libraries()
     from harness.runs.files import require_writable
     from harness.training.lstm import Recipe, train_lstm
@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> None:
     require_writable(args.output)
     recipe = Recipe(steps=args.steps, data_seed=args.data_seed, weight_seed=args.weight_seed)
     loss = train_lstm(args.output, recipe)
-    say(f"{args.output}: last loss {loss:.4f} nats")
-    say(f"score it: harness eval --model {args.output} --task flipflop")
+    say(f"{args.output}: final loss {loss:.4f} nats")
+    say(f"to evaluate it: harness eval --model {args.output} --task flipflop")

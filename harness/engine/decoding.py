@@ -12,7 +12,7 @@ from fflm_data.arrays import Ints
 from harness.engine.batches import pad
 from harness.engine.capabilities import DecodingMethod, ReadMethod
 from harness.engine.forward import Forward, KVState
-from harness.models.tokenizer_check import decoded
+from harness.models.tokenizer_check import decode
 from harness.prompts.prompting import template_marks
 from harness.prompts.thinking import marker_ids
 
@@ -53,11 +53,13 @@ class Decoder:
         return rows
 
     def text(self, tokens: list[int]) -> str:
-        """The text of an observation: without special tokens, except those around thinking. Raises Unfaithful for a
-        tokenizer that rewrites it."""
+        """The text of an observation: without special tokens, except those around thinking.
+
+        Raises UnusableTokenizer if the tokenizer rewrites it.
+        """
         text, start = "", 0
         for index in [*(index for index, token in enumerate(tokens) if token in self._markers), len(tokens)]:
-            text += decoded(self.tokenizer, tokens[start:index])
+            text += decode(self.tokenizer, tokens[start:index])
             text += self.tokenizer.convert_ids_to_tokens(tokens[index]) if index < len(tokens) else ""
             start = index + 1
         return text

@@ -14,14 +14,17 @@ from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError
 from harness.models.loading import load
-from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
+from harness.models.model_name import title
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.source import ModelSource
+from harness.models.weights import fetch_weights
 from harness.planning.planner import apply_prompting, other_tasks, plan_jobs, plan_rows
 from harness.planning.plans import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
 from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import PromptRequest, answer_part, render, resolve_prompting
 from harness.prompts.rendering import end_of_answer, prompt_ids
-from harness.runs.naming import title
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, NumberTask, ReadTask
 from harness.tasks.base import HistogramTask
 
@@ -68,7 +71,7 @@ def ask_row(model: ModelRequest, questions: Questions, split: str | None, row: i
     except CannotEncodeError as refusal:
         raise UserError(f"{refusal}{other_tasks(source, questions)}") from None
     loaded = _load(source)
-    yield f"{title(source.named)}, {job.name} row {row}, version {job.task.version}, {_prompt_form(job)}"
+    yield f"{title(source.facts)}, {job.name} row {row}, version {job.task.version}, {_prompt_form(job)}"
     yield from _answer(loaded, job, rows, plan)
 
 
@@ -82,7 +85,7 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     if prompting.chat:
         text = render(source.tokenizer, [{"role": "user", "content": question}], prompting)
     try:
-        prompt = prompt_ids([text], prompting.chat, source.tokenizer, asked=False)
+        prompt = prompt_ids([text], prompting.chat, source.tokenizer, check=False)
     except CannotEncodeError as refusal:
         raise UserError(f"{refusal}. Use words in its vocabulary, or another --model.") from None
     plan = CompletionPlan(prompt, end_of_answer(prompting, source.tokenizer))
@@ -90,7 +93,7 @@ def ask_freely(model: ModelRequest, question: str, prompts: PromptRequest) -> It
     if source.context is not None and len(plan.prompts[0]) + limit > source.context:
         raise UserError(f"the context of {source.name} is {source.context:,} tokens. Ask a shorter question.")
     loaded = _load(source)
-    yield f"{title(source.named)}, {'chat' if prompting.chat else 'plain text'}"
+    yield f"{title(source.facts)}, {'chat' if prompting.chat else 'plain text'}"
     yield from _prompt(loaded, plan.prompts[0])
     yield from _completion(loaded, plan, limit, None if prompting.chat else is_complete)[1]
 

@@ -25,17 +25,20 @@ from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models import in_memory
 from harness.models.in_memory import InMemory
 from harness.models.loading import describe, load
-from harness.models.source import ModelRequest, ModelSource, fetch_weights, resolve
-from harness.models.tokenizer_file import keeping
+from harness.models.model_name import title
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.source import ModelSource
+from harness.models.tokenizer_file import keep_processes
+from harness.models.weights import fetch_weights
 from harness.planning.planner import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
 from harness.planning.plans import Plan
 from harness.planning.request import EvalRequest, Questions
-from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
+from harness.planning.work_queue import MAX_ROWS, MAX_ROWS_BY_CANDIDATE, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of
 from harness.runs.environment import environment
 from harness.runs.files import only_writer, require_writable, write_json
-from harness.runs.naming import title
 from harness.runs.recorded_jobs import data_facts
 from harness.runs.reuse import run_folder
 from harness.runs.run import Run, open_run, record_start, require_shared_folder
@@ -85,23 +88,23 @@ def _plan(request: EvalRequest, world: World, progress: Progress) -> tuple[Model
         jobs = plan_jobs(request.questions)
         require_writable(request.execution.output)
         progress.start_phase("loading the tokenizer")
-        with keeping():
-            source = _source(request.model, here_only=not world.is_first_here)
+        with keep_processes():
+            source = _source(request.model, local_files_only=not world.is_first_here)
             jobs = apply_prompting(jobs, request.questions, source.tokenizer)
             if world.is_first:
                 progress.start_phase("planning the first rows of each task")
                 first_rows = check_first_rows(jobs, source, request.questions)
         if world.is_first:
             with progress.aside():
-                _print_request(request.questions, source, _without(jobs, first_rows.left_out), first_rows.left_out)
+                _print_request(request.questions, source, _without(jobs, first_rows.skipped), first_rows.skipped)
         if world.is_first_here and not source.in_memory:
             progress.start_phase("downloading the weights")
             fetch_weights(source)
     return source, jobs, first_rows
 
 
-def _source(model: ModelRequest | InMemory, here_only: bool) -> ModelSource:
-    return in_memory.source_of(model) if isinstance(model, InMemory) else resolve(model, here_only)
+def _source(model: ModelRequest | InMemory, local_files_only: bool) -> ModelSource:
+    return in_memory.source_of(model) if isinstance(model, InMemory) else resolve(model, local_files_only)
 
 
 @contextmanager
@@ -117,7 +120,7 @@ def _loaded(model: ModelRequest | InMemory, source: ModelSource, world: World) -
 def _lead(process: "_Process", first_rows: FirstRows, deterministic: bool) -> tuple[Run, dict[str, Any]]:
     """The work of rank 0: opens the run, broadcasts the work queue, does its part of it, merges and scores."""
     request, world, progress = process.request, process.world, process.progress
-    jobs = _without(process.jobs, first_rows.left_out)
+    jobs = _without(process.jobs, first_rows.skipped)
     with progress.aside():
         if not deterministic:
             say(f"{process.source.name} is not deterministic: its logits vary between passes. It cannot be ranked.")
@@ -136,9 +139,11 @@ def _lead(process: "_Process", first_rows: FirstRows, deterministic: bool) -> tu
             _print_resumed(run, jobs, done)
         progress.start_phase("building the work queue")
         processes = 1 if request.model.tensor_parallel else world.size
-        items = build_queue(jobs, done, processes, FEW_ROWS if request.questions.continuations else MOST_ROWS)
+        items = build_queue(
+            jobs, done, processes, MAX_ROWS_BY_CANDIDATE if request.questions.continuations else MAX_ROWS
+        )
         below = run.folder.relative_to(request.execution.output)
-        process.observe(world.broadcast(Work(below, start, items, frozenset(first_rows.left_out))))
+        process.observe(world.broadcast(Work(below, start, items, frozenset(first_rows.skipped))))
         progress.start_phase("scoring")
         return run, _merge_and_score(run, jobs, [*before, *records(run.shards, f"{start:04}-*")])
 
@@ -148,14 +153,14 @@ def _facts(process: "_Process", jobs: list[Job], first_rows: FirstRows, determin
     request, source = process.request, process.source
     model = describe(source, process.model, request.execution.strict) | {"deterministic": deterministic}
     if any(job.prompting.chat for job in jobs):
-        model["chat_template"] = template_of(source.tokenizer).facts(source.template_of)
+        model["chat_template"] = template_of(source.tokenizer).facts(source.template_owner)
     return {
         "command": request.command,
         **request.questions.suite_facts(),
         "model": model,
         "data": _data_facts(jobs, first_rows),
         "environment": environment(process.model.device),
-        "left_out": first_rows.left_out,
+        "left_out": first_rows.skipped,
     }
 
 
@@ -191,7 +196,7 @@ def _print_request(questions: Questions, source: ModelSource, jobs: list[Job], s
     """Prints the model, the tasks, and the skipped tasks."""
     names = list(dict.fromkeys(job.task.name for job in jobs))
     what = ", ".join(names) if questions.tasks else f"suite {questions.suite}, {len(names)} tasks"
-    say(f"{title(source.named)}: {what}, {sum(job.rows for job in jobs):,} rows")
+    say(f"{title(source.facts)}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in skipped.items():
         say(f"skipped: {name} ({reason})")
 

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fflm_data.checksums import file_sha256
 from fflm_data.terminal import Bar
 from harness.errors import UserError
-from harness.models.name_suggestions import some
+from harness.models.name_suggestions import shortened
 from harness.planning.planner import plan_jobs
 from harness.planning.request import Questions
 from harness.prompts.jobs import Job
@@ -156,7 +157,7 @@ def _read_facts(prompts: Path) -> dict[str, Any]:
     path = _facts_file(prompts)
     if not path.is_file():
         others = sorted(file.name.replace(".run.json", ".jsonl") for file in prompts.parent.glob("*.run.json"))
-        known = f" ({prompts.parent} has {some(others)})" if others else ""
+        known = f" ({prompts.parent} has {shortened(others)})" if others else ""
         raise UserError(f"there is no {path}. Use the file that harness prompts wrote with --prompts{known}.")
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -295,7 +296,7 @@ def _model(name: str, answers: Path) -> dict[str, Any]:
         raise UserError(f"--model {name!r} is not a valid name. Use ORG/NAME, such as openai/gpt-4o.")
     return {
         "id": name,
-        "revision": hashlib.sha256(answers.read_bytes()).hexdigest()[:40],
+        "revision": file_sha256(answers)[:40],
         "parameters": 0,
         "dtype": EXTERNAL,
     }

@@ -1,12 +1,12 @@
-"""--attention: the ways of computing it that transformers itself has; what a model or this machine lacks is refused
-before the weights are fetched."""
+"""Attention implementations for --attention; one that the model or this machine does not support is an error before
+the weights are fetched."""
 
 from typing import Any
 
 from harness.errors import UserError
 from harness.models.architectures import auto_class
 
-# Each is as exact as the others up to rounding. Kernels of a repository of the Hub would be code from there.
+# All are exact up to rounding. Kernels from a Hub repository are not offered: they would run code from there.
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 _PACKAGES = {
     "flash_attention_2": "flash-attn",
@@ -16,13 +16,12 @@ _PACKAGES = {
 
 
 def require_attention(name: str, config: Any) -> None:
-    """Raises UserError unless a model of this configuration can be built with that attention here."""
+    """Raises UserError unless a model of this config can be built with that attention on this machine."""
     import torch
 
     if name in _PACKAGES and not _is_installed(name):
         raise UserError(
-            f"--attention {name} needs the package {_PACKAGES[name]} (which needs a CUDA GPU), and it is not "
-            "installed: install it, or leave out --attention"
+            f"--attention {name} needs the package {_PACKAGES[name]} and a CUDA GPU: install it, or remove --attention"
         )
     try:
         with torch.device("meta"):
@@ -30,12 +29,12 @@ def require_attention(name: str, config: Any) -> None:
     except (ImportError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
-            f"--attention {name} does not go with {config.model_type} ({reason}): leave it out, or try eager or sdpa"
+            f"{config.model_type} does not support --attention {name} ({reason}): remove it, or use eager or sdpa"
         ) from None
 
 
 def _is_installed(name: str) -> bool:
-    """By transformers' own look at the package and its version, where this version of it knows that attention."""
+    """Whether transformers finds the package in a version that it supports."""
     from transformers import utils
 
     known = getattr(utils, f"is_{name.replace('attention', 'attn')}_available", None)

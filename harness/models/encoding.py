@@ -1,5 +1,5 @@
-"""The tokenizers library, asked within a bound on time: the patterns of a tokenizer.json may go on without end over
-some texts, and the library is Rust, which nothing interrupts."""
+"""Encodes batches of text with a time limit: a pattern in tokenizer.json can take forever on some texts, and the
+library is Rust, which Python cannot interrupt."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,63 +8,63 @@ from typing import Any
 
 from harness.errors import UserError
 
-# By the clock, on however busy a machine: for a call, and for each text, which takes about a millisecond.
-MOST_SECONDS, MOST_SECONDS_OF_TEXT = 60.0, 0.1
+# Wall-clock limits for a call and for each text, ample on a busy machine: a text takes about a millisecond.
+MAX_SECONDS, MAX_SECONDS_PER_TEXT = 60.0, 0.1
 
 
 class CannotEncodeError(UserError):
-    """A tokenizer has no tokens for a text."""
+    """A tokenizer cannot encode a text."""
 
 
-class Unfaithful(UserError):
-    """A tokenizer that does not just cut texts into tokens, in time, and put them together again."""
+class UnusableTokenizer(UserError):
+    """A tokenizer that changes texts when it encodes or decodes them, or takes too long."""
 
 
-_REHEARSALS: list[Callable[[list[str], bool], None]] = []
+_HOOKS: list[Callable[[list[str], bool], None]] = []
 
 
 @contextmanager
-def rehearsing(rehearsal: Callable[[list[str], bool], None]) -> Iterator[None]:
-    """Tells `rehearsal` of texts before they are encoded, and whether with special tokens; it raises what it will."""
-    _REHEARSALS.append(rehearsal)
+def encode_hook(hook: Callable[[list[str], bool], None]) -> Iterator[None]:
+    """Calls `hook(texts, special)` before each batch is encoded; its errors propagate."""
+    _HOOKS.append(hook)
     try:
         yield
     finally:
-        _REHEARSALS.pop()
+        _HOOKS.pop()
 
 
 def encode_batch(tokenizer: Any, texts: Sequence[str], special: bool) -> list[Any]:
-    """The encodings of texts by a tokenizer of transformers; special: whether with the special tokens that it adds.
+    """The encodings of texts. special: whether to add special tokens.
 
-    Raises Unfaithful if that takes too long or ends in a panic of the library, whatever it raises itself otherwise.
+    Raises UnusableTokenizer on timeout or a panic of the library; other errors of the library propagate.
     """
-    for rehearse in _REHEARSALS:
-        rehearse(list(texts), special)
-    found: list[list[Any]] = []
-    raised: list[BaseException] = []
+    for hook in _HOOKS:
+        hook(list(texts), special)
+    results: list[list[Any]] = []
+    errors: list[BaseException] = []
 
-    def split() -> None:
+    def encode() -> None:
         try:
-            found.append(list(tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special)))
+            results.append(list(tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special)))
         except BaseException as error:  # a panic is no Exception
-            raised.append(error)
+            errors.append(error)
 
-    # Where it is too late, the thread is left behind: it ends with the process.
-    thread = Thread(target=split, daemon=True)
+    # After a timeout the thread keeps running; a daemon thread ends with the process.
+    thread = Thread(target=encode, daemon=True)
     thread.start()
-    most = MOST_SECONDS + MOST_SECONDS_OF_TEXT * len(texts)
-    thread.join(most)
-    if found:
-        return found[0]
-    if raised and isinstance(raised[0], Exception):
-        raise raised[0]
-    some = repr(texts[0][:40]) + (f" or {len(texts) - 1:,} other texts" if len(texts) > 1 else "")
-    how = f"takes more than {most:.0f} seconds for {some}"
-    if raised:
-        how = f"fails on {some} ({' '.join(str(raised[0]).split())[:120]})"
-    raise Unfaithful(f"the tokenizer of {tokenizer.name_or_path} {how}: name a model with another tokenizer")
+    limit = MAX_SECONDS + MAX_SECONDS_PER_TEXT * len(texts)
+    thread.join(limit)
+    if results:
+        return results[0]
+    if errors and isinstance(errors[0], Exception):
+        raise errors[0]
+    listed = repr(texts[0][:40]) + (f" or {len(texts) - 1:,} other texts" if len(texts) > 1 else "")
+    problem = f"takes more than {limit:.0f} seconds for {listed}"
+    if errors:
+        problem = f"fails on {listed} ({' '.join(str(errors[0]).split())[:120]})"
+    raise UnusableTokenizer(f"the tokenizer of {tokenizer.name_or_path} {problem}: name a model with another tokenizer")
 
 
-def lacks(tokenizer: Any, text: str) -> CannotEncodeError:
-    """What to say of a text that a tokenizer has no tokens for."""
+def cannot_encode(tokenizer: Any, text: str) -> CannotEncodeError:
+    """The error for a text with parts that a tokenizer has no tokens for."""
     return CannotEncodeError(f"the tokenizer of {tokenizer.name_or_path} has no token for parts of {text[:40]!r}...")

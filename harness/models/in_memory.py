@@ -1,4 +1,4 @@
-"""A transformers model that is in memory already, evaluated as it stands."""
+"""Evaluates a transformers model that is already in memory."""
 
 import hashlib
 import json
@@ -9,59 +9,61 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.models.loading import end_tokens
-from harness.models.source import ModelRequest, ModelSource, folder_name
+from harness.models.model_name import local_id
+from harness.models.request import ModelRequest
+from harness.models.source import ModelSource
 
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
-    """A causal language model of transformers and its tokenizer. name: what it is called in the run folder, without
-    `local/`; by default its class and size."""
+    """A causal LM of transformers and its tokenizer. name: its name in the run folder, without `local/` (default: the
+    class)."""
 
     model: Any
     tokenizer: Any
     name: str | None = None
-    # What a model of the Hub or a folder may be told of where it lies; this one is where it is.
+    # Placement options of ModelRequest; a model in memory stays where it is.
     tensor_parallel: bool = False
     device_map: str | None = None
 
 
-def source_of(given: InMemory) -> ModelSource:
-    """The model as one pinned to a revision, which is the hash of its weights, config and tokenizer.
+def source_of(loaded: InMemory) -> ModelSource:
+    """The model as a source whose revision is a hash of weights, config and tokenizer.
 
-    Raises UserError for a tokenizer that does not say which characters each token writes.
+    Raises UserError for a tokenizer without character offsets.
     """
-    if not getattr(given.tokenizer, "is_fast", False):
-        raise UserError("the tokenizer has no character offsets: pass a fast tokenizer, as AutoTokenizer gives")
-    name = folder_name(given.name or type(given.model).__name__)
+    if not getattr(loaded.tokenizer, "is_fast", False):
+        raise UserError("the tokenizer has no character offsets: pass a fast tokenizer, such as AutoTokenizer returns")
+    name = local_id(loaded.name or type(loaded.model).__name__)
     return ModelSource(
-        name, "", _revision(given), ModelRequest(model=name), given.model.config, given.tokenizer, in_memory=True
+        name, "", _revision(loaded), ModelRequest(model=name), loaded.model.config, loaded.tokenizer, in_memory=True
     )
 
 
-def _revision(given: InMemory) -> str:
-    """40 hex digits of all that decides the outputs."""
+def _revision(loaded: InMemory) -> str:
+    """40 hex digits of the SHA-256 over everything that decides the outputs."""
     import torch
 
-    found = hashlib.sha256(json.dumps(given.model.config.to_dict(), sort_keys=True, default=str).encode())
-    found.update(given.tokenizer.backend_tokenizer.to_str().encode())
-    found.update(str(given.tokenizer.chat_template).encode())
-    for name, tensor in sorted(given.model.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:40]
+    digest = hashlib.sha256(json.dumps(loaded.model.config.to_dict(), sort_keys=True, default=str).encode())
+    digest.update(loaded.tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(str(loaded.tokenizer.chat_template).encode())
+    for name, tensor in sorted(loaded.model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:40]
 
 
 @contextmanager
-def ready(given: InMemory) -> Iterator[Any]:
-    """The model in evaluation mode, decoding greedily; afterwards as it was."""
+def ready(loaded: InMemory) -> Iterator[Any]:
+    """The model in evaluation mode with greedy decoding; restores its state on exit."""
     import torch
     from transformers import GenerationConfig
 
-    model = given.model
+    model = loaded.model
     before = model.training, getattr(model, "generation_config", None)
     exact = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, given.tokenizer))
+    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, loaded.tokenizer))
     model.eval()
     try:
         yield model

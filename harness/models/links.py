@@ -1,6 +1,6 @@
-"""Symbolic links in the folder of a model or an adapter: nothing outside the folder is read under its name.
+"""Symbolic links in the folder of a model or adapter: links that leave the folder are refused.
 
-The files of a snapshot in the cache of the Hub are links to the blobs beside it; those are as good as files.
+The files of a snapshot in the Hub cache are links to blobs beside it; these are allowed.
 """
 
 import errno
@@ -10,13 +10,13 @@ from pathlib import Path
 from harness.errors import UserError
 
 # models--ORG--NAME/snapshots/COMMIT/..., where files are links to models--ORG--NAME/blobs/HASH.
-SNAPSHOTS, BLOBS, OF_REPOSITORY = "snapshots", "blobs", "models--"
+SNAPSHOTS, BLOBS, REPOSITORY_PREFIX = "snapshots", "blobs", "models--"
 
 
 def require_own(folder: Path, paths: Iterable[Path]) -> None:
-    """Raises UserError for a path that leads out of the folder by a link or by its name, or is a link to nothing.
+    """Raises UserError for a path that leaves the folder, by a link or by its name, or is a broken link.
 
-    What is not there is no link and not looked at. paths: in the folder, or in folders of it.
+    Paths that do not exist are ignored. paths: in the folder or its subfolders.
     """
     root = folder.resolve()
     blobs = _blobs(root)
@@ -27,29 +27,28 @@ def require_own(folder: Path, paths: Iterable[Path]) -> None:
         if not target.is_relative_to(root) and target.parent != blobs:
             leads = f"is a link to {target}" if path.is_symlink() else f"is {target}"
             raise UserError(
-                f"{path} {leads}, and nothing outside the folder is read: copy the file into {folder}, or name the "
-                "folder that it lies in"
+                f"{path} {leads}, outside the folder: copy the file into {folder}, or name the folder that contains it"
             )
 
 
 def _target(path: Path) -> Path:
-    """Where a path leads, all links followed."""
+    """The target of a path, with all links followed."""
     try:
         return path.resolve(strict=True)
     except FileNotFoundError:
-        reason = f"is a link to {path.readlink()}, which is not there"
+        reason = f"is a link to {path.readlink()}, which does not exist"
     except RuntimeError:  # before Python 3.13
-        reason = "is a link that leads back to itself"
+        reason = "is a link to itself"
     except OSError as error:
         loop = error.errno == errno.ELOOP
-        reason = "is a link that leads back to itself" if loop else f"cannot be followed ({error.strerror})"
+        reason = "is a link to itself" if loop else f"cannot be followed ({error.strerror})"
     raise UserError(f"{path} {reason}: put the file itself into the folder")
 
 
 def _blobs(root: Path) -> Path | None:
-    """The folder of blobs of a snapshot in the cache of the Hub, or of a folder in one; None for other folders."""
+    """The blobs folder for a snapshot in the Hub cache or a subfolder of one; None for other folders."""
     for snapshots in root.parents:
         repository = snapshots.parent
-        if snapshots.name == SNAPSHOTS and repository.name.startswith(OF_REPOSITORY):
+        if snapshots.name == SNAPSHOTS and repository.name.startswith(REPOSITORY_PREFIX):
             return repository / BLOBS
     return None

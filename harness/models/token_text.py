@@ -1,7 +1,7 @@
-"""What tokens write, by the vocabulary alone: the decoder of a tokenizer, which may rewrite texts, has no say in it.
+"""The bytes of each token, from the vocabulary alone: a tokenizer's decoder may rewrite text and is not used.
 
-Three ways of writing are known: bytes as characters (byte-level), U+2581 for a space with bytes as <0x0A>
-(SentencePiece), and marks of where words go on (##) or end (</w>), which leave spaces out.
+Supports byte-level vocabularies, SentencePiece (U+2581 for a space, bytes as <0x0A>), and subword prefixes (##) or
+word-end suffixes (</w>), which omit spaces.
 """
 
 import json
@@ -14,76 +14,79 @@ from weakref import WeakKeyDictionary
 
 SPACE_MARK = "\u2581"
 _FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")
-# What decoders may leave out, add and put together: blanks, what is no character, and an English word of BERT's.
-_LEFT_OUT = re.compile("[\\s\ufffd\u2581]+")
+# Ignored when comparing decoded text: decoders may add or drop whitespace and replacement characters.
+_IGNORED = re.compile("[\\s\ufffd\u2581]+")
 
 
-class Surfaces:
-    """The bytes that each token of a tokenizer writes. added: the texts of added tokens by id; special: those of them
-    that outputs leave out."""
+class TokenBytes:
+    """The bytes of each token of a tokenizer.
+
+    added: texts of the added tokens, by id. special: ids of the special ones, which are skipped when decoding.
+    """
 
     def __init__(self, backend: Any):
         self.backend = backend
         facts = backend.get_added_tokens_decoder()
         self.added: dict[int, str] = {number: token.content for number, token in facts.items()}
         self.special = {number for number, token in facts.items() if token.special}
-        self._left_out = {self.added[number] for number in self.special}  # decoders go by texts
+        self._skipped_texts = {self.added[number] for number in self.special}  # decoders skip tokens by text
         parts = [_state(part) for part in (backend.normalizer, backend.pre_tokenizer, backend.decoder)]
-        self.byte_level = any(one.get("type") == "ByteLevel" for part in parts for one in _components(part))
+        self.byte_level = any(step.get("type") == "ByteLevel" for part in parts for step in _components(part))
         model = backend.model
-        self._goes_on = getattr(model, "continuing_subword_prefix", None) or ""
-        self._ends = getattr(model, "end_of_word_suffix", None) or ""
-        self._hidden: dict[int, bool] = {}
-        self._known: dict[int, bytes] = {}
+        self._prefix = getattr(model, "continuing_subword_prefix", None) or ""
+        self._suffix = getattr(model, "end_of_word_suffix", None) or ""
+        self._skipped: dict[int, bool] = {}
+        self._cache: dict[int, bytes] = {}
         self._bytes: dict[int, bytes] = {}  # tokens for single bytes
-        self._spelled: dict[tuple[bytes, bool], int] = {}
+        self._by_bytes: dict[tuple[bytes, bool], int] = {}
 
     def of(self, token: int) -> bytes:
-        """What one token writes; nothing for an id without a token."""
-        found = self._known.get(token)
-        if found is None:
-            found = self._known[token] = self._written(token)
-        return found
+        """The bytes of a token; empty for an id without a token."""
+        written = self._cache.get(token)
+        if written is None:
+            written = self._cache[token] = self._compute(token)
+        return written
 
     def join(self, tokens: Iterable[int]) -> bytes:
-        """What tokens write one after another."""
+        """The concatenated bytes of tokens."""
         return b"".join(map(self.of, tokens))
 
-    def says(self, tokens: Sequence[int], text: str) -> bool:
-        """Whether a text is what tokens write, special ones left out; blanks and broken characters aside."""
-        shown = [token for token in tokens if not self._is_left_out(token)]
+    def matches(self, tokens: Sequence[int], text: str) -> bool:
+        """Whether decoding tokens without special ones gives the text, up to whitespace and invalid characters."""
+        shown = [token for token in tokens if not self._is_skipped(token)]
         written = self.join(shown).decode("utf-8", "replace")
-        if written in (text, f" {text}"):  # nearly always
+        if written in (text, f" {text}"):  # the usual case
             return True
-        wanted = _squashed(text.removeprefix(self._goes_on))
-        if _squashed(written) == wanted:
+        expected = _squashed(text.removeprefix(self._prefix))
+        if _squashed(written) == expected:
             return True
-        # Decoders read whole runs of bytes, and added tokens as others.
+        # Decoders decode a run of byte tokens as a whole, and added tokens like others.
         runs = ((byte, list(run)) for byte, run in groupby(shown, key=lambda token: token in self._bytes))
         decoded = "".join(
-            _run(self.join(run)) if byte else self.join(run).decode("utf-8", "replace") for byte, run in runs
+            _decode_run(self.join(run)) if byte else self.join(run).decode("utf-8", "replace") for byte, run in runs
         )
-        if _squashed(decoded) == wanted:
+        if _squashed(decoded) == expected:
             return True
-        return self.byte_level and _squashed(b"".join(map(self._as_bytes, shown)).decode("utf-8", "replace")) == wanted
+        byte_text = b"".join(map(self._as_bytes, shown)).decode("utf-8", "replace")
+        return self.byte_level and _squashed(byte_text) == expected
 
-    def _is_left_out(self, token: int) -> bool:
-        left_out = self._hidden.get(token)
-        if left_out is None:
-            left_out = self._hidden[token] = self.backend.id_to_token(token) in self._left_out
-        return left_out
+    def _is_skipped(self, token: int) -> bool:
+        skipped = self._skipped.get(token)
+        if skipped is None:
+            skipped = self._skipped[token] = self.backend.id_to_token(token) in self._skipped_texts
+        return skipped
 
-    def twin(self, token: int) -> int | None:
-        """Another token that was seen to write the same as this one; None if there is none. Added tokens have none."""
+    def duplicate(self, token: int) -> int | None:
+        """Another token, seen earlier, with the same bytes; None if there is none. Added tokens have none."""
         if token in self.added:
             return None
         piece = self.backend.id_to_token(token) or ""
-        goes_on = bool(self._goes_on) and piece.startswith(self._goes_on)
-        ends = bool(self._ends) and piece.endswith(self._ends)
-        other = self._spelled.setdefault((self.of(token), goes_on or ends), token)
+        continues = bool(self._prefix) and piece.startswith(self._prefix)
+        ends = bool(self._suffix) and piece.endswith(self._suffix)
+        other = self._by_bytes.setdefault((self.of(token), continues or ends), token)
         return None if other == token else other
 
-    def _written(self, token: int) -> bytes:
+    def _compute(self, token: int) -> bytes:
         if token in self.added:
             return self.added[token].encode()
         piece = self.backend.id_to_token(token)
@@ -91,37 +94,37 @@ class Surfaces:
             return b""
         if self.byte_level:
             return _byte_level(piece)
-        if found := _FALLBACK.fullmatch(piece):
-            self._bytes[token] = bytes.fromhex(found[1])
+        if match := _FALLBACK.fullmatch(piece):
+            self._bytes[token] = bytes.fromhex(match[1])
             return self._bytes[token]
-        if self._goes_on:
-            piece = piece.removeprefix(self._goes_on)
-        if self._ends:
-            piece = piece.removesuffix(self._ends)
+        if self._prefix:
+            piece = piece.removeprefix(self._prefix)
+        if self._suffix:
+            piece = piece.removesuffix(self._suffix)
         return str(piece).replace(SPACE_MARK, " ").encode()
 
     def _as_bytes(self, token: int) -> bytes:
         return _byte_level(self.added[token]) if token in self.added else self.of(token)
 
 
-_KNOWN: "WeakKeyDictionary[Any, Surfaces]" = WeakKeyDictionary()
+_CACHE: "WeakKeyDictionary[Any, TokenBytes]" = WeakKeyDictionary()
 
 
-def surfaces_of(tokenizer: Any) -> Surfaces:
-    """The surfaces of a tokenizer of transformers, which gets no more tokens."""
-    known = _KNOWN.get(tokenizer)
-    if known is None or known.backend is not tokenizer.backend_tokenizer:
-        known = _KNOWN[tokenizer] = Surfaces(tokenizer.backend_tokenizer)
-    return known
+def token_bytes(tokenizer: Any) -> TokenBytes:
+    """The token bytes of a tokenizer, cached; no tokens may be added to it later."""
+    cached = _CACHE.get(tokenizer)
+    if cached is None or cached.backend is not tokenizer.backend_tokenizer:
+        cached = _CACHE[tokenizer] = TokenBytes(tokenizer.backend_tokenizer)
+    return cached
 
 
 def _state(part: Any) -> Any:
-    """A part of a tokenizer as tokenizer.json has it."""
+    """A part of a tokenizer as JSON, as in tokenizer.json."""
     return {} if part is None else json.loads(part.__getstate__())
 
 
 def _components(part: Any) -> Iterable[dict[str, Any]]:
-    """A part and all that it is made of."""
+    """A part of a tokenizer and its nested parts."""
     if isinstance(part, dict):
         yield part
         for value in part.values():
@@ -140,13 +143,13 @@ def _byte_level(piece: str) -> bytes:
 
 @cache
 def _table() -> dict[str, int]:
-    """GPT-2's characters for bytes: visible ones stand for themselves, the others are numbered from U+0100."""
+    """GPT-2's characters for bytes: visible ones represent themselves, the others start at U+0100."""
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in visible]
-    return {chr(byte): byte for byte in visible} | {chr(256 + place): byte for place, byte in enumerate(hidden)}
+    return {chr(byte): byte for byte in visible} | {chr(256 + index): byte for index, byte in enumerate(hidden)}
 
 
-def _run(run: bytes) -> str:
+def _decode_run(run: bytes) -> str:
     try:
         return run.decode()
     except UnicodeDecodeError:
@@ -154,4 +157,4 @@ def _run(run: bytes) -> str:
 
 
 def _squashed(text: str) -> str:
-    return _LEFT_OUT.sub("", text).replace("donot", "don't")
+    return _IGNORED.sub("", text).replace("donot", "don't")  # BERT's decoder contracts "do not"

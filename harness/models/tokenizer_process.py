@@ -1,6 +1,7 @@
-"""The process that tries out a stranger's tokenizer.json: whether reading it and splitting texts stays within bounds.
+"""The sandboxed process that tries an untrusted tokenizer.json: whether reading it and encoding texts stay within
+limits.
 
-The library is Rust: where memory ends, it ends the process.
+The library is Rust: it aborts the process when memory runs out.
 """
 
 import json
@@ -10,12 +11,12 @@ from typing import Any
 
 from harness.models import sandbox
 
-MOST_MEMORY = 2**32
-MOST_SECONDS, MOST_SECONDS_OF_TEXTS = 120, 30  # of processor time
-MOST_ID = 2**24  # what has ids keeps lists that are as long
-PADDED = 2**12  # characters that may count for what a short text is padded to
-MOST_TOKENS = 64  # for a character; bytes of characters that no token has are four, decompositions up to eighteen
-MOST_GROWTH = 2**12  # characters that a normalizer may make of one, rare words included
+MAX_MEMORY = 2**32  # bytes
+MAX_SECONDS, MAX_SECONDS_PER_BATCH = 120, 30  # CPU time
+MAX_ID = 2**24  # token ids index lists of that length
+PADDED = 2**12  # characters: a short text counts as this long, because it may be padded
+MAX_TOKENS = 64  # per character; byte fallback gives four, Unicode decomposition up to eighteen
+MAX_GROWTH = 2**12  # characters that a normalizer may produce from one
 TEXTS = (
     string.printable,
     "w 1 i 0 r 1 " * 8,
@@ -25,26 +26,26 @@ TEXTS = (
 
 
 def main() -> None:
-    """Answers {"path"} with what is wrong with that tokenizer.json, and then {"texts", "special"} with what is wrong
-    with splitting them: {"fault"}, null if nothing."""
-    sandbox.limit(MOST_MEMORY)
+    """Responds to {"path"} (reads a tokenizer.json) and then {"texts", "special"} (encodes) with {"fault"}: what went
+    wrong, or null."""
+    sandbox.limit(MAX_MEMORY)
     tokenizer = None
     for line in sys.stdin.buffer:
-        asked = json.loads(line)
-        sandbox.may_take(MOST_SECONDS if "path" in asked else MOST_SECONDS_OF_TEXTS)
+        request = json.loads(line)
+        sandbox.limit_cpu_time(MAX_SECONDS if "path" in request else MAX_SECONDS_PER_BATCH)
         fault = None
         try:
-            if "path" in asked:
-                tokenizer, fault = _read(asked["path"])
+            if "path" in request:
+                tokenizer, fault = _read(request["path"])
             elif tokenizer is None:
                 fault = "it could not be read again"
             else:
-                tokenizer.encode_batch(asked["texts"], add_special_tokens=asked["special"])
+                tokenizer.encode_batch(request["texts"], add_special_tokens=request["special"])
         except (KeyboardInterrupt, SystemExit):
             raise
         except Exception as error:
-            # A text that a tokenizer has no word for: whoever asks finds that out.
-            fault = _short(error) if "path" in asked else None
+            # An unknown character raises the same error in the main process.
+            fault = _short(error) if "path" in request else None
         except BaseException as error:  # a panic of the library
             fault = _short(error)
         sys.stdout.write(json.dumps({"fault": fault}) + "\n")
@@ -52,12 +53,12 @@ def main() -> None:
 
 
 def _read(path: str) -> tuple[Any, str | None]:
-    """A tokenizer, and what is wrong with it."""
+    """A tokenizer, and what is wrong with it (None if nothing)."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(path)
     fault = _fault(tokenizer)
-    # As the file pads and cuts texts, and without.
+    # Checked with the padding and truncation of the file, and without.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer, fault or _fault(tokenizer)
@@ -68,29 +69,30 @@ def _short(error: BaseException) -> str:
 
 
 def _growth(normalizer: Any) -> int:
-    """How many characters may become of one: what a normalizer puts in the place of rare words shows in no sample."""
+    """The most characters that a normalizer may produce from one, computed from its rules: samples do not show what it
+    does to rare words."""
     if normalizer is None:
         return 1
-    grown, waiting = 1, [json.loads(normalizer.__getstate__())]
-    while waiting:
-        part = waiting.pop()
-        waiting += part.get("normalizers", [])
+    growth, parts = 1, [json.loads(normalizer.__getstate__())]
+    while parts:
+        part = parts.pop()
+        parts += part.get("normalizers", [])
         content = len(part.get("content", part.get("prepend", "")))
         pattern = part.get("pattern", {})
-        grown *= max(1, content // max(1, len(pattern.get("String", ""))))
-    return grown
+        growth *= max(1, content // max(1, len(pattern.get("String", ""))))
+    return growth
 
 
 def _fault(tokenizer: Any) -> str | None:
-    if (growth := _growth(tokenizer.normalizer)) > MOST_GROWTH:
-        return f"its normalizer makes {growth:,} characters of one"
-    if (highest := max(tokenizer.get_vocab().values(), default=0)) > MOST_ID:
-        return f"it has the id {highest:,}"
+    if (growth := _growth(tokenizer.normalizer)) > MAX_GROWTH:
+        return f"its normalizer produces {growth:,} characters from one"
+    if (highest := max(tokenizer.get_vocab().values(), default=0)) > MAX_ID:
+        return f"it has the token id {highest:,}"
     for text in TEXTS:
         try:
-            tokens = max(len(tokenizer.encode(text, add_special_tokens=around).ids) for around in (False, True))
-        except Exception:  # it has no word for some of it: texts that will be asked are looked at when they are planned
+            tokens = max(len(tokenizer.encode(text, add_special_tokens=special).ids) for special in (False, True))
+        except Exception:  # an unknown character; the prompts themselves are checked when they are planned
             continue
-        if tokens > MOST_TOKENS * max(len(text), PADDED):
-            return f"it makes {tokens:,} tokens of {len(text):,} characters"
+        if tokens > MAX_TOKENS * max(len(text), PADDED):
+            return f"it produces {tokens:,} tokens for {len(text):,} characters"
     return None

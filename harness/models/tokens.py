@@ -1,4 +1,4 @@
-"""From text to token ids, as the model's tokenizer writes it, and where each token stands in the text."""
+"""Encodes text to token ids, with the character span of each token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import numpy as np
 
 from fflm_data.arrays import Ints
 from harness.errors import UserError
-from harness.models.encoding import CannotEncodeError, encode_batch, lacks
-from harness.models.tokenizer_check import faithful
+from harness.models.encoding import CannotEncodeError, cannot_encode, encode_batch
+from harness.models.tokenizer_check import checker_of
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """One text. ids: int64 (tokens,)."""
+    """The tokens of one text. ids: int64 (tokens,). dropped: leading tokens of `encoding` that are not in `ids`."""
 
     ids: Ints
     encoding: Any
@@ -24,28 +24,28 @@ class Tokens:
 
     @cached_property
     def spans(self) -> Ints:
-        """int64 (tokens, 2): the characters that each token writes, from and to; special tokens write none."""
+        """Character spans, int64 (tokens, 2), end exclusive; empty for special tokens."""
         ends = chain.from_iterable(self.encoding.offsets[self.dropped :])
         return np.fromiter(ends, np.int64, 2 * len(self.ids)).reshape(-1, 2)
 
     @property
     def prompt(self) -> Ints:
-        """The ids without the special tokens that a tokenizer puts after a text: what follows is the answer."""
+        """The ids without trailing special tokens, so that the answer follows the text."""
         special = self.encoding.special_tokens_mask[self.dropped :]
-        written = len(special)
-        while written and special[written - 1]:
-            written -= 1
-        return self.ids[:written]
+        end = len(special)
+        while end and special[end - 1]:
+            end -= 1
+        return self.ids[:end]
 
     @property
     def inside(self) -> list[int]:
-        """The ids without the special tokens that a tokenizer puts around a text."""
+        """The ids without leading and trailing special tokens."""
         first, last = self._ends
         return list(self.encoding.ids[self.dropped :][first:last])
 
     @property
     def around(self) -> list[int]:
-        """Those that it puts around it."""
+        """The leading and trailing special tokens."""
         first, last = self._ends
         ids = self.encoding.ids[self.dropped :]
         return [*ids[:first], *ids[last:]]
@@ -60,11 +60,12 @@ class Tokens:
         return special.index(0), len(special) - special[::-1].index(0)
 
 
-def encode(tokenizer: Any, texts: Sequence[str], special: bool = True, *, asked: bool = True) -> list[Tokens]:
-    """Texts with the special tokens that the tokenizer adds by default; one that opens a text opens it once.
+def encode(tokenizer: Any, texts: Sequence[str], special: bool = True, *, check: bool = True) -> list[Tokens]:
+    """The tokens of texts, with the special tokens that the tokenizer adds by default; BOS is not doubled.
 
-    special: whether it adds any. asked: whether the texts are what the harness asks, not what a model has said: their
-    tokens must say the same (`faithful`). Raises CannotEncodeError for a text that the tokenizer cannot write.
+    special: whether to add special tokens. check: whether the tokens must reproduce the text (`tokenizer_check`), as
+    prompts require; model outputs are not checked. Raises CannotEncodeError for a text that the tokenizer cannot
+    encode, UnusableTokenizer if the check fails.
     """
     try:
         encodings = encode_batch(tokenizer, texts, special)
@@ -75,34 +76,34 @@ def encode(tokenizer: Any, texts: Sequence[str], special: bool = True, *, asked:
             f"the tokenizer of {tokenizer.name_or_path} cannot encode {texts[0][:40]!r}... ({error})"
         ) from None
     unknown, bos = _unknown_token(tokenizer), tokenizer.bos_token_id
-    found = []
+    tokens = []
     for text, encoding in zip(texts, encodings, strict=True):
         ids = np.array(encoding.ids, dtype=np.int64)
         if unknown is not None and (ids == unknown).any():
-            raise lacks(tokenizer, text)
-        # A text that brings the opening token itself gets a second one from the tokenizer.
-        twice = int(bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos)
-        found.append(Tokens(ids[twice:], encoding, twice))
-        if not asked and _leaves_out(text, found[-1].spans):
-            raise lacks(tokenizer, text)
-    if asked and texts:
-        known = faithful(tokenizer)
-        known.require_around(found[0].around)
-        known.require(texts, [tokens.inside for tokens in found])
-    return found
+            raise cannot_encode(tokenizer, text)
+        # A text that starts with BOS gets a second BOS from the tokenizer.
+        doubled = int(bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos)
+        tokens.append(Tokens(ids[doubled:], encoding, doubled))
+        if not check and _skips_text(text, tokens[-1].spans):
+            raise cannot_encode(tokenizer, text)
+    if check and texts:
+        checker = checker_of(tokenizer)
+        checker.require_special_around(tokens[0].around)
+        checker.require(texts, [text_tokens.inside for text_tokens in tokens])
+    return tokens
 
 
-def _leaves_out(text: str, spans: Ints) -> bool:
-    """Whether a tokenizer without a token for the unknown has passed over more than space."""
-    letters = np.zeros(len(text) + 1, dtype=np.int64)  # how many stand before each place
+def _skips_text(text: str, spans: Ints) -> bool:
+    """Whether a tokenizer without an unknown token has skipped characters other than whitespace."""
+    letters = np.zeros(len(text) + 1, dtype=np.int64)  # number of non-space characters before each position
     np.cumsum(np.frombuffer(text.encode("utf-32-le"), np.uint32) > ord(" "), out=letters[1:])
-    written = spans[spans[:, 1] > spans[:, 0]]
-    starts, ends = np.append(written[:, 0], len(text)), np.append(0, np.maximum.accumulate(written[:, 1]))
+    covered = spans[spans[:, 1] > spans[:, 0]]
+    starts, ends = np.append(covered[:, 0], len(text)), np.append(0, np.maximum.accumulate(covered[:, 1]))
     return bool((letters[np.maximum(starts, ends)] > letters[ends]).any())
 
 
 def _unknown_token(tokenizer: Any) -> int | None:
-    """The token for what a tokenizer cannot write, unless it is also one that opens or ends a text."""
+    """The unknown token, None if there is none or if it is also BOS, EOS or padding."""
     backend = tokenizer.backend_tokenizer
     piece = tokenizer.unk_token or getattr(backend.model, "unk_token", None)
     token = backend.token_to_id(piece) if piece else None

@@ -1,4 +1,4 @@
-"""What an evaluation was asked to do, in the parts that its steps read: the model, the questions, the execution."""
+"""The request of an evaluation, in the parts that its steps read: model, questions, execution."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.in_memory import InMemory
-from harness.models.source import ModelRequest
+from harness.models.request import ModelRequest
 from harness.prompts.prompting import PromptRequest
 from harness.tasks.suites import get_suite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """Which rows of which tasks, and how they are prompted.
+    """The tasks and rows to evaluate, and their prompting.
 
-    tasks: by name; if there are none, those of the suite, of which the tasks that the model cannot take are skipped.
-    parameters: by task, what is changed of its data config. limit: only the first rows of each split. continuations:
-    whether each possible answer is scored as a text of its own.
+    tasks: names; without any, those of the suite, skipping tasks that the model does not support. parameters: changed
+    parameters of the data config, by task. limit: only the first rows of each split. continuations: whether possible
+    answers are scored as continuations of several tokens.
     """
 
     tasks: tuple[str, ...] = ()
@@ -29,19 +29,22 @@ class Questions:
 
     @property
     def challenges(self) -> int | None:
-        """How often dialogues challenge an answer, None for as often as their tasks say."""
+        """The number of challenges in a dialogue, None for the task's default."""
         requested = self.prompts.challenges
         return get_suite(self.suite).challenges if requested is None and not self.tasks else requested
 
     def suite_facts(self) -> dict[str, Any]:
-        """Name and version of the suite as run.json stores them; nothing where tasks are named."""
+        """Name and version of the suite for run.json; empty if tasks are named."""
         return {} if self.tasks else {"suite": get_suite(self.suite).facts()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How the work is done. output: the folder of run folders. batch_size: the most sequences in a batch, None for what
-    fits. strict: one sequence per batch. processes: how many, None for as many as were started."""
+    """How to run the evaluation.
+
+    output: folder of run folders. batch_size: maximum number of sequences per batch, None for what fits into memory.
+    strict: one sequence per batch. processes: number of processes, None for those of the launcher.
+    """
 
     output: Path = Path("runs")
     batch_size: int | None = None
@@ -51,7 +54,7 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalRequest:
-    """An evaluation. command: what gives the same outputs again, as run.json stores it."""
+    """An evaluation. command: the command line that reproduces it, as stored in run.json."""
 
     model: ModelRequest | InMemory
     command: str

@@ -1,7 +1,7 @@
-"""The work queue: the rows that are left, in work items of similar length, the costliest first.
+"""The work queue: the remaining rows in work items of similar length, most expensive first.
 
-Each process takes the next item when it is free, so that a slow process takes fewer of them, and the small items at the
-end let all processes finish together.
+Each process takes the next item when it is free, so that slow processes take fewer. The small items at the end let all
+processes finish at about the same time.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,67 +15,68 @@ from fflm_data.arrays import Ints
 from harness.prompts.jobs import CHUNK_ROWS, Job
 from harness.tasks import ChoiceTask
 
-# What one process plans and holds at a time; more rows would only be a longer wait for the first batch.
-MOST_ROWS = 512
-# Of rows that are planned read by read, or candidate by candidate.
-FEW_ROWS = 8
+# Rows that a process plans at a time; more would only delay the first batch.
+MAX_ROWS = 512
+# The same for rows that are planned per read or per candidate.
+MAX_ROWS_BY_CANDIDATE = 8
 ITEMS_PER_PROCESS = 16
-# In characters: less than this costs more to plan and to batch than it balances.
-LEAST_COST = 4_096
+# Characters; smaller items cost more planning and batching than they gain in balance.
+MIN_COST = 4_096
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """Rows of one job, by id, longest first; cost in characters."""
+    """Rows of one job. ids: row ids, longest row first. cost: total characters."""
 
     job: int
     ids: Ints
     cost: int
 
     def rows(self, jobs: Sequence[Job]) -> pa.Table:
-        """Generates them, in the order of ids."""
+        """Generates the rows, in the order of ids."""
         first, last = int(self.ids.min()) // CHUNK_ROWS, int(self.ids.max()) // CHUNK_ROWS
         window = jobs[self.job].window(first, last)
         return window.take(pa.array(self.ids - first * CHUNK_ROWS))
 
 
 def build_queue(
-    jobs: Sequence[Job], done: Sequence[npt.NDArray[np.bool_]], processes: int, most_rows: int = MOST_ROWS
+    jobs: Sequence[Job], done: Sequence[npt.NDArray[np.bool_]], processes: int, max_rows: int = MAX_ROWS
 ) -> list[WorkItem]:
-    """The work items of all rows that are not done, the costliest first. done: by job, bool (rows,)."""
-    windows = [part for job in range(len(jobs)) for part in _windows(job, jobs[job], done[job])]
-    whole = sum(int(lengths.sum()) for _, _, lengths in windows)
-    most = max(LEAST_COST, whole // (ITEMS_PER_PROCESS * processes)) if processes > 1 else whole
+    """The work items of all rows that are not done, most expensive first. done: by job, bool (rows,)."""
+    windows = [window for index in range(len(jobs)) for window in _windows(index, jobs[index], done[index])]
+    total = sum(int(costs.sum()) for _, _, costs in windows)
+    max_cost = max(MIN_COST, total // (ITEMS_PER_PROCESS * processes)) if processes > 1 else total
     items = [
         item
-        for job, ids, lengths in windows
-        for item in _cut(job, ids, lengths, (most, min(most_rows, _most_rows(jobs[job]))))
+        for index, ids, costs in windows
+        for item in _cut(index, ids, costs, (max_cost, min(max_rows, _max_rows(jobs[index]))))
     ]
     return sorted(items, key=lambda item: -item.cost)
 
 
-def _most_rows(job: Job) -> int:
-    return FEW_ROWS if isinstance(job.task, ChoiceTask) else MOST_ROWS
+def _max_rows(job: Job) -> int:
+    return MAX_ROWS_BY_CANDIDATE if isinstance(job.task, ChoiceTask) else MAX_ROWS
 
 
-def _windows(job: int, asked: Job, done: npt.NDArray[np.bool_]) -> Iterable[tuple[int, Ints, Ints]]:
-    """Pieces of a job, each with the ids that are not done and their costs in characters, costliest first."""
+def _windows(index: int, job: Job, done: npt.NDArray[np.bool_]) -> Iterable[tuple[int, Ints, Ints]]:
+    """Per chunk of a job: its index, the ids that are not done and their costs in characters, most expensive first."""
     if done.all():
         return
-    for start, rows in asked.chunks():
-        left = np.flatnonzero(~done[start : start + rows.num_rows])
-        if len(left):
-            lengths = asked.task.costs(rows.take(pa.array(left)))
-            order = np.argsort(-lengths, kind="stable")
-            yield job, left[order] + start, lengths[order]
+    for start, rows in job.chunks():
+        remaining = np.flatnonzero(~done[start : start + rows.num_rows])
+        if len(remaining):
+            costs = job.task.costs(rows.take(pa.array(remaining)))
+            order = np.argsort(-costs, kind="stable")
+            yield index, remaining[order] + start, costs[order]
 
 
-def _cut(job: int, ids: Ints, lengths: Ints, most: tuple[int, int]) -> Iterable[WorkItem]:
-    """Consecutive ids; most: what their lengths may add up to, and how many they may be."""
-    start, cost = 0, 0
-    for position, length in enumerate(lengths.tolist()):
-        if position > start and (cost + length > most[0] or position - start == most[1]):
-            yield WorkItem(job, ids[start:position], cost)
-            start, cost = position, 0
-        cost += length
-    yield WorkItem(job, ids[start:], cost)
+def _cut(index: int, ids: Ints, costs: Ints, limits: tuple[int, int]) -> Iterable[WorkItem]:
+    """Work items of consecutive ids. limits: maximum total cost and maximum number of rows."""
+    max_cost, max_rows = limits
+    start, total = 0, 0
+    for position, cost in enumerate(costs.tolist()):
+        if position > start and (total + cost > max_cost or position - start == max_rows):
+            yield WorkItem(index, ids[start:position], total)
+            start, total = position, 0
+        total += cost
+    yield WorkItem(index, ids[start:], total)

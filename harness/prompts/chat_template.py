@@ -1,64 +1,73 @@
-"""Chat templates, rendered in a separate process with bounds on memory and time (`template_process`)."""
+"""Chat templates, rendered in a sandboxed process with limits on memory and time (`chat_template_process`)."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.models import sandbox
 
-MOST_SECONDS = 10  # of processor time, for one conversation
-# By the clock, for one request, on however busy a machine: where processor time has no bounds, or none is taken.
-MOST_WAIT = 120
-AT_ONCE = 64
+MAX_SECONDS = 10  # CPU time per conversation
+MAX_WAIT = 120  # seconds of wall-clock time per request, for systems without limits on CPU time
+BATCH = 64  # conversations per request
 
 Message = dict[str, str]
 
 
 class TemplateFault(Exception):
-    """Why a template did not write what it was asked for, in a phrase."""
+    """Why a template could not be rendered, in a phrase."""
 
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A chat template and what it is given beside messages. whose: what its model is called in messages. special: the
-    special tokens by their names, such as bos_token."""
+    """A chat template and its special tokens.
+
+    model: name of its model, for messages. special: special tokens by role, such as bos_token.
+    """
 
     text: str
-    whose: str
+    model: str
     special: Mapping[str, Any]
 
-    def facts(self, of: str) -> dict[str, Any]:
-        """As it stands in run.json; of: whether it is the model's own or its adapter's."""
-        return {"text": self.text, "special_tokens": _plain(self.special), "of": of}
+    def facts(self, owner: str) -> dict[str, Any]:
+        """The template as stored in run.json. owner: "model" or "adapter"."""
+        return {"text": self.text, "special_tokens": _plain(self.special), "of": owner}
 
 
-_PROCESS = sandbox.Answering("harness.prompts.chat_template_process", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+def template_hash(text: str) -> str:
+    """SHA-256 of a chat template, by which run.json refers to it."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def carry_out(
+_PROCESS = sandbox.Server("harness.prompts.chat_template_process", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
+
+def render_conversations(
     template: ChatTemplate, conversations: Sequence[Sequence[Mapping[str, Any]]], **variables: Any
 ) -> list[str]:
-    """What a template writes for each conversation, up to where the model's answer begins.
+    """The text of each conversation, up to where the model's answer begins.
 
-    variables: what it is given beside the special tokens. Raises TemplateFault.
+    variables: template variables in addition to the special tokens. Raises TemplateFault.
     """
-    given = _plain(template.special) | variables
+    all_variables = _plain(template.special) | variables
     texts: list[str] = []
-    for start in range(0, len(conversations), AT_ONCE):
-        part = [list(one) for one in conversations[start : start + AT_ONCE]]
-        request = {"template": template.text, "conversations": part, "variables": given, "seconds": MOST_SECONDS}
-        answer = _PROCESS.ask(request, MOST_WAIT)
-        if answer is None:
+    for start in range(0, len(conversations), BATCH):
+        batch = [list(conversation) for conversation in conversations[start : start + BATCH]]
+        request = {
+            "template": template.text, "conversations": batch, "variables": all_variables, "seconds": MAX_SECONDS,
+        }  # fmt: skip
+        response = _PROCESS.request(request, MAX_WAIT)
+        if response is None:
             raise TemplateFault("it takes too much time or memory")
-        if "fault" in answer:
-            raise TemplateFault(answer["fault"])
-        texts += map(str, answer["texts"])
+        if "fault" in response:
+            raise TemplateFault(response["fault"])
+        texts += map(str, response["texts"])
     return texts
 
 
 def _plain(special: Mapping[str, Any]) -> dict[str, Any]:
-    """Special tokens as texts and lists of texts."""
+    """Special tokens as strings and lists of strings."""
     return {
-        name: [str(one) for one in value] if isinstance(value, list | tuple) else str(value)
+        name: [str(token) for token in value] if isinstance(value, list | tuple) else str(value)
         for name, value in special.items()
     }

@@ -1,6 +1,6 @@
-"""The process that carries out chat templates: a line of JSON in, a line out, until nobody asks any more.
+"""The sandboxed process that renders chat templates: reads one JSON request per line, writes one response per line.
 
-A template is a program of a stranger, which may go on or grow without end.
+A template is an untrusted program, which may loop or use memory without limit.
 """
 
 import json
@@ -9,34 +9,36 @@ from typing import Any
 
 from harness.models import sandbox
 
-MOST_MEMORY = 2**30
-MOST_CHARACTERS = 2**22
+MAX_MEMORY = 2**30  # bytes
+MAX_CHARACTERS = 2**22
 
 
 def main() -> None:
-    """Answers {"template", "conversations", "variables", "seconds"} with {"texts"} or {"fault"}. seconds: of processor
-    time, for each conversation."""
+    """Responds to {"template", "conversations", "variables", "seconds"} with {"texts"} or {"fault"}.
+
+    seconds: limit on CPU time per conversation.
+    """
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    sandbox.limit(MOST_MEMORY)
+    sandbox.limit(MAX_MEMORY)
     for line in sys.stdin.buffer:
-        asked = json.loads(line)
+        request = json.loads(line)
         try:
             texts = []
-            for said in asked["conversations"]:
-                sandbox.may_take(asked["seconds"])
-                texts.append(_one(render_jinja_template, asked["template"], said, asked["variables"]))
-            answer: dict[str, Any] = {"texts": texts}
+            for conversation in request["conversations"]:
+                sandbox.limit_cpu_time(request["seconds"])
+                texts.append(_render(render_jinja_template, request["template"], conversation, request["variables"]))
+            response: dict[str, Any] = {"texts": texts}
         except MemoryError:
-            answer = {"fault": f"it takes more than {MOST_MEMORY >> 30} GiB of memory"}
-        except Exception as error:  # a template fails in any way
-            answer = {"fault": " ".join(str(error).split())[:500] or type(error).__name__}
-        sys.stdout.write(json.dumps(answer) + "\n")
+            response = {"fault": f"it takes more than {MAX_MEMORY >> 30} GiB of memory"}
+        except Exception as error:  # a template can raise anything
+            response = {"fault": " ".join(str(error).split())[:500] or type(error).__name__}
+        sys.stdout.write(json.dumps(response) + "\n")
         sys.stdout.flush()
 
 
-def _one(render: Any, template: str, conversation: list[dict[str, str]], variables: dict[str, Any]) -> str:
+def _render(render: Any, template: str, conversation: list[dict[str, str]], variables: dict[str, Any]) -> str:
     (text,), _ = render([conversation], chat_template=template, add_generation_prompt=True, **variables)
-    if len(text) > MOST_CHARACTERS:
-        raise ValueError(f"it writes more than {MOST_CHARACTERS:,} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"its output has more than {MAX_CHARACTERS:,} characters")
     return str(text)

@@ -1,4 +1,4 @@
-"""The day that chat templates write into a prompt: always the same one, so that a prompt is the same tomorrow."""
+"""A fixed date for chat templates that write the current date, so that prompts are reproducible."""
 
 import json
 
@@ -14,7 +14,7 @@ DATES = {
 
 
 def _codes() -> list[tuple[str, str]]:
-    """All codes of strftime with what each writes, flags between sign and letter included: "%-d", on Windows "%#d"."""
+    """All strftime codes with their text, including flags: "%-d", on Windows "%#d"."""
     codes = [("%%", "\0")]
     for code, text in DATES.items():
         is_number, width = text.strip().isdigit(), len(text)
@@ -30,9 +30,9 @@ def _codes() -> list[tuple[str, str]]:
     return [*codes, ("\0", "%")]
 
 
-# It takes the place of transformers' own function. Of what follows it, jinja leaves out one line's end and no more.
+# Replaces the strftime_now of transformers. Jinja drops the line break after it, and nothing else.
 CLOCK = (
-    "{%- macro strftime_now(format) -%}{%- set said = namespace(text=format) -%}{%- for code, text in "
+    "{%- macro strftime_now(format) -%}{%- set result = namespace(text=format) -%}{%- for code, text in "
     + json.dumps(_codes())
-    + " -%}{%- set said.text = said.text|replace(code, text) -%}{%- endfor -%}{{ said.text }}{%- endmacro %}\n"
+    + " -%}{%- set result.text = result.text|replace(code, text) -%}{%- endfor -%}{{ result.text }}{%- endmacro %}\n"
 )

@@ -1,4 +1,4 @@
-"""Solved questions to put before a question: from the train side of a config, never from the rows that are asked."""
+"""Few-shot examples: drawn from the train side of a config, never from the evaluated rows."""
 
 from functools import lru_cache
 
@@ -10,30 +10,30 @@ from harness.errors import UserError
 from harness.tasks.base import CompletionTask
 
 TRAIN = "train"
-# So many blocks are looked through at most; one of them is a whole split for most configs.
-MOST_BLOCKS = 16
+# Blocks that are searched at most; for most configs a block is a whole split.
+MAX_BLOCKS = 16
 
 
 @lru_cache(maxsize=32)
-def demonstrations(task: CompletionTask, config: Config, split: str, shots: int) -> pa.Table:
-    """`shots` rows for one task and split, the same for every model. Raises UserError if there are not so many.
+def few_shot_examples(task: CompletionTask, config: Config, split: str, shots: int) -> pa.Table:
+    """`shots` rows for a task and split, the same for every model. Raises UserError if there are fewer.
 
-    They are drawn as the split's rows are, by a stream of their own; one that shares its question or its word with
-    a row of the split, of any number, is passed over.
+    They come from the same generator with a random stream of their own. Rows that share a leakage key (question or
+    word) with any row of the split are skipped.
     """
     rows = config.table(split)
     taken = set(task.leakage_keys(rows))
-    found: list[pa.Table] = []
-    for number in range(MOST_BLOCKS):
+    examples: list[pa.Table] = []
+    for number in range(MAX_BLOCKS):
         block = config.block(TRAIN, number).select([name for name in rows.column_names if name != "id"])
-        for place in np.flatnonzero(task.few_shot_eligible(block)).tolist():
-            one = block.slice(place, 1)
-            (key,) = task.leakage_keys(one)
+        for index in np.flatnonzero(task.few_shot_eligible(block)).tolist():
+            row = block.slice(index, 1)
+            (key,) = task.leakage_keys(row)
             if key not in taken:
                 taken.add(key)
-                found.append(one)
-            if len(found) == shots:
-                return pa.concat_tables(found)
+                examples.append(row)
+            if len(examples) == shots:
+                return pa.concat_tables(examples)
         if config.blocks(split) == 1:
             break
-    raise UserError(f"{task.name} has only {len(found)} demonstrations: ask for no more with --shots")
+    raise UserError(f"{task.name} has only {len(examples)} few-shot examples: use --shots {len(examples)} or fewer")

@@ -1,4 +1,4 @@
-"""Which rows are asked: a split of a config, or its first rows, generated chunk by chunk."""
+"""Jobs: a task on the first rows of one split, generated chunk by chunk."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,32 +16,35 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Job:
-    """One task on the first `rows` rows of one split; prompting: how its questions are put, if it has any. asked: the
-    version of the task that asked them, None for that of today."""
+    """One task on the first `rows` rows of one split.
+
+    prompting: how its questions are prompted, if it has any. recorded_version: the task version of a recorded run, None
+    for the current version.
+    """
 
     task: Task
     config: Config
     split: str
     rows: int
     prompting: Prompting = field(default_factory=Prompting)
-    asked: int | None = None
+    recorded_version: int | None = None
 
     @property
     def version(self) -> int:
-        """The version of the task that asked the questions."""
-        return self.task.version if self.asked is None else self.asked
+        """The task version of the prompts."""
+        return self.task.version if self.recorded_version is None else self.recorded_version
 
     @property
     def name(self) -> str:
-        """`task.split`, as the observation table is called."""
+        """`task.split`, the name of the observation table."""
         return f"{self.task.name}.{self.split}"
 
     def window(self, first: int, last: int) -> pa.Table:
-        """The rows of some chunks; the last ones asked for are kept, since items of one follow each other."""
+        """The rows of chunks `first` to `last`, cached because consecutive work items share a chunk."""
         return _window(self.config, self.split, first * CHUNK_ROWS, min(self.rows, (last + 1) * CHUNK_ROWS))
 
     def chunks(self) -> Iterator[tuple[int, pa.Table]]:
-        """Consecutive rows and the id of the first of them; memory stays at one chunk."""
+        """Chunks of rows, each with the id of its first row; memory is bounded by one chunk."""
         tables = self.config.tables(self.split, 0, self.rows)
         start = 0
         while batch := list(islice(tables, max(1, CHUNK_ROWS // self.config.block_rows(self.split)))):

@@ -1,4 +1,4 @@
-"""`harness tasks --show NAME`: a task in full, with the very prompt of its first row."""
+"""`harness tasks --show NAME`: one task with the prompt of its first row."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ LONGEST = 1_200
 
 
 def show(task: Task, shots: int) -> str:
-    """The task's header, and what a base and a chat model get of its first row."""
+    """The task's header, and the prompts of its first row for base and chat models."""
     config = get_config(task.config, **task.parameters)
     split = task.splits[0]
     job = Job(task, config, split, 1, Prompting(shots=shots))
@@ -23,15 +23,14 @@ def show(task: Task, shots: int) -> str:
         sections.append(_section("text", task.texts(rows)[0]))
         return "\n\n".join(sections)
     sections.append(_section("prompt, without a chat template", plain_texts(job, rows)[0]))
-    said = [
-        f"{one['role']}: {one['content']}" for one in messages(replace(job, prompting=Prompting("", shots)), rows)[0]
-    ]
+    conversation = messages(replace(job, prompting=Prompting("", shots)), rows)[0]
+    lines = [f"{message['role']}: {message['content']}" for message in conversation]
     if isinstance(task, DialogueTask):
-        said += ["assistant: ...", f"user: {task.challenge}", f"(up to {task.challenges} times)"]
-    sections.append(_section("messages, through a chat template", "\n".join(said)))
+        lines += ["assistant: ...", f"user: {task.challenge}", f"(up to {task.challenges} times)"]
+    sections.append(_section("messages, with a chat template", "\n".join(lines)))
     sections.append(
-        f"an answer has at most {task.max_new_tokens(False)} tokens, of a chat model {task.max_new_tokens(True)}; "
-        f"right here: {task.answers(rows)[0]}"
+        f"at most {task.max_new_tokens(False)} tokens per answer, {task.max_new_tokens(True)} for chat models; "
+        f"target: {task.answers(rows)[0]}"
     )
     return "\n\n".join(sections)
 

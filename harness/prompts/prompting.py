@@ -1,10 +1,9 @@
-"""How questions are put to a model: as a text or through its chat template, with how many demonstrations.
+"""Prompting: plain text or chat template, few-shot examples, system prompt, thinking.
 
-What is asked for on the command line becomes one Prompting a task, which stands in run.json and decides,
-with the rows, every token of a prompt.
+The options of the command line become one `Prompting` per task. It is stored in run.json and, with the rows, decides
+every token of a prompt.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,20 +14,23 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.prompts import thinking
-from harness.prompts.chat_template import ChatTemplate, Message, TemplateFault, carry_out
+from harness.prompts.chat_template import ChatTemplate, Message, TemplateFault, render_conversations, template_hash
 from harness.prompts.clock import CLOCK, TODAY
 from harness.tasks.base import CompletionTask, DialogueTask
 
 CHAT = ("auto", "on", "off")
-MOST_SHOTS = 64
-# A mark that a template has of its own: a word between signs.
+MAX_SHOTS = 64
+# A template-specific thinking tag: a word between punctuation characters.
 _MARK = re.compile(r"[^\w\s]\S{1,62}[^\w\s]")
 
 
 @dataclass(frozen=True)
 class PromptRequest:
-    """What was asked for. thinking: a token budget, 0 for none, None for what the template does unasked. challenges:
-    how many a dialogue has, None for what its task says."""
+    """The prompting options of the command line.
+
+    thinking: token budget, 0 for none, None for the template's default. challenges: per dialogue, None for the task's
+    default.
+    """
 
     chat: str = "auto"
     shots: int = 0
@@ -39,12 +41,11 @@ class PromptRequest:
 
 @dataclass(frozen=True)
 class Prompting:
-    """How one task is put to one model.
+    """How one task is prompted on one model.
 
-    template: SHA-256 of the chat template, None for a plain text. switch: the name under which the
-    template takes whether to think. thinking: tokens that may go before the answer. opened: whether a
-    prompt ends within the thinking. turns: answers a row, 1 but for dialogues. marks: what opens a thought
-    and what closes it, where the template has marks of its own.
+    template: SHA-256 of the chat template, None for plain text. switch: the template variable that turns thinking on.
+    thinking: token budget before the answer. opened: whether the prompt already opens the thinking. turns: answers per
+    row, 1 except for dialogues. marks: opening and closing tag of thinking, if the template has its own.
     """
 
     template: str | None = None
@@ -57,49 +58,49 @@ class Prompting:
     marks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises TypeError for what no run.json of ours says."""
-        object.__setattr__(self, "marks", tuple(self.marks))  # a list, where it comes from a file
+        """Raises TypeError for values that run.json cannot have."""
+        object.__setattr__(self, "marks", tuple(self.marks))  # a list if read from run.json
         texts = (self.template, self.system, self.switch, *self.marks)
         counts = ((self.shots, 0), (self.thinking, 0), (self.turns, 1))
-        right = all(one is None or isinstance(one, str) for one in texts) and isinstance(self.opened, bool)
-        right = right and len(self.marks) in (0, 2) and "" not in self.marks
-        if not right or any(type(count) is not int or count < least for count, least in counts):
-            raise TypeError(f"no way to put questions: {self}")
+        valid = all(text is None or isinstance(text, str) for text in texts) and isinstance(self.opened, bool)
+        valid = valid and len(self.marks) in (0, 2) and "" not in self.marks
+        if not valid or any(type(count) is not int or count < least for count, least in counts):
+            raise TypeError(f"invalid prompting: {self}")
 
     @property
     def chat(self) -> bool:
-        """Whether questions go through the chat template."""
+        """Whether the chat template is used."""
         return self.template is not None
 
     def max_new_tokens(self, task: CompletionTask) -> int:
-        """How many tokens an answer may take, its thinking included."""
+        """The token limit of an output, including thinking."""
         return task.max_new_tokens(self.chat) + self.thinking
 
     def facts(self) -> dict[str, Any]:
-        """As run.json has it: marks only where there are some, as runs before there were any have none."""
-        said = asdict(self)
-        marks = said.pop("marks")
-        return said | ({"marks": list(marks)} if marks else {})
+        """The prompting as stored in run.json; marks only if there are any, as in runs before marks were added."""
+        facts = asdict(self)
+        marks = facts.pop("marks")
+        return facts | ({"marks": list(marks)} if marks else {})
 
     def of(self, task: CompletionTask, challenges: int | None) -> "Prompting":
-        """The same for one task."""
+        """The same prompting with the number of turns of a task."""
         if not isinstance(task, DialogueTask):
             return self
         return replace(self, turns=1 + (task.challenges if challenges is None else challenges))
 
 
 def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
-    """What the request comes to with this tokenizer. Raises UserError if its template does not allow it."""
+    """The prompting of a request for a tokenizer. Raises UserError if its chat template does not support it."""
     template = chat_template(tokenizer)
     if request.chat == "on" and template is None:
-        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no chat template: leave out --chat on")
+        raise UserError(f"the tokenizer of {tokenizer.name_or_path} has no chat template: remove --chat on")
     if template is None or request.chat == "off":
-        for flag, given in (("--system", request.system), ("--thinking", request.thinking)):
-            if given:
-                why = "--chat off was asked" if template else f"{tokenizer.name_or_path} has no chat template"
-                raise UserError(f"{flag} is said through a chat template, and {why}: leave it out")
+        for flag, value in (("--system", request.system), ("--thinking", request.thinking)):
+            if value:
+                cause = "--chat is off" if template else f"{tokenizer.name_or_path} has none"
+                raise UserError(f"{flag} needs a chat template, and {cause}: remove {flag}")
         return Prompting(shots=request.shots)
-    plain = Prompting(hashlib.sha256(template.encode()).hexdigest(), request.shots, request.system)
+    plain = Prompting(template_hash(template), request.shots, request.system)
     question = [_user("?")]
     switch = next((name for name in thinking.SWITCHES if _switches(tokenizer, name, question, plain)), None)
     marks = template_marks(tokenizer)
@@ -107,92 +108,91 @@ def resolve_prompting(request: PromptRequest, tokenizer: Any) -> Prompting:
     budget = request.thinking
     if budget and not (switch or always):
         raise UserError(
-            f"the chat template of {tokenizer.name_or_path} knows of no thinking: leave out --thinking {budget}"
+            f"the chat template of {tokenizer.name_or_path} does not support thinking: remove --thinking {budget}"
         )
     if budget is None:
         budget = thinking.BUDGET if always else 0
     resolved = replace(plain, switch=switch, thinking=budget, marks=marks)
-    _require_all_said(tokenizer, resolved)
-    # What stands before the question, as a system prompt does, opens no thought.
+    _require_complete(tokenizer, resolved)
+    # Text before the question, such as a system prompt, does not open thinking.
     after = render(tokenizer, [_user("fflm-3")], replace(resolved, system=None)).rpartition("fflm-3")[2]
     return replace(resolved, opened=thinking.is_open(after, marks))
 
 
-def _require_all_said(tokenizer: Any, prompting: Prompting) -> None:
-    """Raises UserError if the template leaves out a part of what it is given."""
-    shown: list[Message] = [{"role": "user", "content": "fflm-1"}, {"role": "assistant", "content": "fflm-2"}]
-    text = render(tokenizer, [*shown * bool(prompting.shots), {"role": "user", "content": "fflm-3"}], prompting)
-    for missing, what, advice in (
+def _require_complete(tokenizer: Any, prompting: Prompting) -> None:
+    """Raises UserError if the template drops the question, the few-shot examples or the system prompt."""
+    example: list[Message] = [{"role": "user", "content": "fflm-1"}, {"role": "assistant", "content": "fflm-2"}]
+    text = render(tokenizer, [*(example if prompting.shots else []), _user("fflm-3")], prompting)
+    for missing, part, advice in (
         ("fflm-3" not in text, "the question", "add --chat off"),
-        (prompting.shots and not ("fflm-1" in text and "fflm-2" in text), "demonstrations", "leave out --shots"),
-        (prompting.system and prompting.system.strip() not in text, "the system prompt", "leave out --system"),
+        (prompting.shots and not ("fflm-1" in text and "fflm-2" in text), "few-shot examples", "remove --shots"),
+        (prompting.system and prompting.system.strip() not in text, "the system prompt", "remove --system"),
     ):
         if missing:
-            raise UserError(f"the chat template of {tokenizer.name_or_path} leaves out {what}: {advice}")
+            raise UserError(f"the chat template of {tokenizer.name_or_path} drops {part}: {advice}")
 
 
 def chat_template(tokenizer: Any) -> str | None:
-    """The chat template of a tokenizer, None if it has none. Raises UserError for one that is no text."""
+    """The text of a tokenizer's chat template, None if it has none. Raises UserError for unpaired surrogates."""
     try:
         template = str(tokenizer.get_chat_template())
-    except (ValueError, AttributeError):  # none, or several without a default one
+    except (ValueError, AttributeError):  # none, or several without a default
         return None
-    if any("\ud800" <= sign <= "\udfff" for sign in template):
-        raise UserError(f"the chat template of {tokenizer.name_or_path} has halves of characters in it: save it anew")
+    if any("\ud800" <= character <= "\udfff" for character in template):
+        raise UserError(f"the chat template of {tokenizer.name_or_path} has unpaired surrogates: save it again")
     return template
 
 
 def template_of(tokenizer: Any) -> ChatTemplate:
-    """The chat template of a tokenizer that has one, with what it is given beside messages."""
+    """The chat template of a tokenizer that has one, with its special tokens."""
     return ChatTemplate(str(chat_template(tokenizer)), tokenizer.name_or_path, tokenizer.special_tokens_map)
 
 
 def template_marks(tokenizer: Any) -> tuple[str, ...]:
-    """What opens a thought and what closes it by a tokenizer's chat template; none if it has none, or such as are known
-    by their form."""
+    """The opening and closing tag of thinking in a tokenizer's chat template; empty if it has none, or known ones."""
     template = chat_template(tokenizer)
     if template is None:
         return ()
     try:
-        begins = render(tokenizer, [_user("fflm-3")], Prompting()).rpartition("fflm-3")[2]
-        marks = _written_marks(tokenizer, begins) or _dropped_marks(tokenizer, template, begins)
-    except UserError:  # a template that wants other messages
+        opening = render(tokenizer, [_user("fflm-3")], Prompting()).rpartition("fflm-3")[2]
+        marks = _written_marks(tokenizer, opening) or _dropped_marks(tokenizer, template, opening)
+    except UserError:  # a template that requires other messages
         return ()
     known = all(thinking.is_known(mark) for mark in marks)
     return () if known or not all(_MARK.fullmatch(mark) for mark in marks) else marks
 
 
-def _written_marks(tokenizer: Any, begins: str) -> tuple[str, ...]:
-    """The marks that a template writes around a thought that it is given. begins: what it writes before an answer."""
+def _written_marks(tokenizer: Any, opening: str) -> tuple[str, ...]:
+    """The tags that a template writes around the thinking of a message. opening: its text before an answer."""
     answer = {"role": "assistant", "content": "fflm-2"}
-    thought = answer | dict.fromkeys(("thinking", "reasoning", "reasoning_content"), "fflm-1")
-    whole = render(tokenizer, [_user("fflm-3"), thought], Prompting()).rpartition("fflm-3")[2]
-    before, shown, after = whole.partition("fflm-1")
-    between, answered, _ = after.partition("fflm-2")
-    if not (shown and answered and between.strip()):
+    with_thinking = answer | dict.fromkeys(("thinking", "reasoning", "reasoning_content"), "fflm-1")
+    text = render(tokenizer, [_user("fflm-3"), with_thinking], Prompting()).rpartition("fflm-3")[2]
+    before, thinking_text, after = text.partition("fflm-1")
+    between, answer_text, _ = after.partition("fflm-2")
+    if not (thinking_text and answer_text and between.strip()):
         return ()
-    # What a prompt begins already, and what every answer begins with, is no mark.
-    alike = takewhile(lambda pair: pair[0] == pair[1], zip(before, begins, strict=False))
-    opening = before[len(list(alike)) :].split() or _last_word(tokenizer, begins)
-    return (opening[-1], between.split()[0]) if opening else ()
+    # The text that starts every answer is not a tag.
+    common = takewhile(lambda pair: pair[0] == pair[1], zip(before, opening, strict=False))
+    words = before[len(list(common)) :].split() or _last_word(tokenizer, opening)
+    return (words[-1], between.split()[0]) if words else ()
 
 
-def _dropped_marks(tokenizer: Any, template: str, begins: str) -> tuple[str, ...]:
-    """The marks up to which a template leaves out what an answer said, and those with which it has begun it."""
+def _dropped_marks(tokenizer: Any, template: str, opening: str) -> tuple[str, ...]:
+    """The closing tag up to which a template drops the text of earlier answers, with its opening tag."""
     for close in dict.fromkeys(re.findall(r"split\(\s*['\"](\S{3,64}?)['\"]", template)):
-        said = {"role": "assistant", "content": f"fflm-1{close}fflm-2"}
-        text = render(tokenizer, [_user("fflm-3"), said, _user("fflm-4")], Prompting())
+        answer = {"role": "assistant", "content": f"fflm-1{close}fflm-2"}
+        text = render(tokenizer, [_user("fflm-3"), answer, _user("fflm-4")], Prompting())
         if "fflm-2" in text and "fflm-1" not in text:
-            opening = [close.replace("/", "", 1)] if "/" in close else _last_word(tokenizer, begins)
-            return (opening[-1], close) if opening else ()
+            words = [close.replace("/", "", 1)] if "/" in close else _last_word(tokenizer, opening)
+            return (words[-1], close) if words else ()
     return ()
 
 
-def _last_word(tokenizer: Any, begins: str) -> list[str]:
-    """The last word of what a template writes before an answer, unless it stands before earlier answers as well."""
-    shown = render(tokenizer, [_user("fflm-3"), {"role": "assistant", "content": "fflm-2"}], Prompting())
-    word = begins.split()[-1:]
-    return [] if word and word[0] in shown.rpartition("fflm-3")[2].partition("fflm-2")[0] else word
+def _last_word(tokenizer: Any, opening: str) -> list[str]:
+    """The last word that a template writes before an answer, unless it also precedes earlier answers."""
+    text = render(tokenizer, [_user("fflm-3"), {"role": "assistant", "content": "fflm-2"}], Prompting())
+    word = opening.split()[-1:]
+    return [] if word and word[0] in text.rpartition("fflm-3")[2].partition("fflm-2")[0] else word
 
 
 def _user(text: str) -> Message:
@@ -200,51 +200,51 @@ def _user(text: str) -> Message:
 
 
 def _switches(tokenizer: Any, name: str, messages: list[Message], plain: Prompting) -> bool:
-    """Whether a template writes something else if a variable is true."""
+    """Whether a template variable changes the rendered text."""
     return len({render(tokenizer, messages, replace(plain, switch=name, thinking=budget)) for budget in (0, 1)}) > 1
 
 
 def render(tokenizer: Any, messages: list[Message], prompting: Prompting) -> str:
-    """Messages as the chat template writes them, up to where the model's answer begins.
+    """A conversation rendered by the chat template, up to where the model's answer begins.
 
-    Raises UserError if the template refuses them.
+    Raises UserError if the template fails.
     """
     return render_all(template_of(tokenizer), [messages], prompting)[0]
 
 
 def render_all(template: ChatTemplate, conversations: Sequence[list[Message]], prompting: Prompting) -> list[str]:
-    """The same of several conversations."""
+    """Several conversations rendered by a chat template; see `render`."""
     if prompting.system is not None:
         system: Message = {"role": "system", "content": prompting.system}
         conversations = [[system, *messages] for messages in conversations]
     switched = {prompting.switch: prompting.thinking > 0} if prompting.switch else {}
     with_clock = replace(template, text=CLOCK + template.text)
-    said: Sequence[Sequence[Any]] = conversations
-    if _takes_parts(with_clock.text, with_clock.facts("")["special_tokens"]):
-        said = _in_parts(conversations)
+    contents: Sequence[Sequence[Any]] = conversations
+    if _requires_parts(with_clock.text, with_clock.facts("")["special_tokens"]):
+        contents = _in_parts(conversations)
     try:
-        return carry_out(with_clock, said, date_string=TODAY, **switched)
+        return render_conversations(with_clock, contents, date_string=TODAY, **switched)
     except TemplateFault as fault:
-        advice = "leave out --system" if prompting.system is not None else "ask without it: add --chat off"
-        raise UserError(f"the chat template of {template.whose} refuses ({fault}): {advice}") from None
+        advice = "remove --system" if prompting.system is not None else "add --chat off"
+        raise UserError(f"the chat template of {template.model} fails ({fault}): {advice}") from None
 
 
-def _takes_parts(text: str, special: Mapping[str, Any]) -> bool:
-    """Whether a template, as those of models that also take images, reads what is said as a list of parts only."""
+def _requires_parts(text: str, special: Mapping[str, Any]) -> bool:
+    """Whether a template accepts contents only as a list of parts, like those of some image-text models."""
     return _parts_only(text, json.dumps(special, sort_keys=True))
 
 
 @cache
 def _parts_only(text: str, special: str) -> bool:
-    template, asked = ChatTemplate(text, "", json.loads(special)), [[_user("fflm-3")]]
+    template, trial = ChatTemplate(text, "", json.loads(special)), [[_user("fflm-3")]]
 
-    def shows(conversations: Sequence[Sequence[Any]]) -> bool:
+    def renders(conversations: Sequence[Sequence[Any]]) -> bool:
         try:
-            return "fflm-3" in carry_out(template, conversations, date_string=TODAY)[0]
+            return "fflm-3" in render_conversations(template, conversations, date_string=TODAY)[0]
         except TemplateFault:
             return False
 
-    return not shows(asked) and shows(_in_parts(asked))
+    return not renders(trial) and renders(_in_parts(trial))
 
 
 def _in_parts(conversations: Sequence[list[Message]]) -> list[list[dict[str, Any]]]:
@@ -255,12 +255,12 @@ def _in_parts(conversations: Sequence[list[Message]]) -> list[list[dict[str, Any
 
 
 def answer_part(task: CompletionTask, output: str, cut_off: bool, prompting: Prompting) -> tuple[str, bool]:
-    """The part of an output in which the answer stands, and whether that was cut off.
+    """The part of an output that contains the answer, and whether it was cut off.
 
-    A chat model ends its answer itself. A base model goes on with whatever comes, so that only what completes
+    A chat model ends its answer itself. A base model continues with further text, so that only the part that completes
     the answer counts.
     """
     if not prompting.chat:
         return task.complete_part(output), cut_off and not task.is_complete(output)
-    said = thinking.after_thinking(output, prompting.opened, prompting.marks)
-    return ("", True) if said is None else (said, cut_off)
+    text = thinking.after_thinking(output, prompting.opened, prompting.marks)
+    return ("", True) if text is None else (text, cut_off)

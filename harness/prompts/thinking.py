@@ -1,8 +1,8 @@
-"""Thinking aloud before an answer: how templates turn it on and off, and where in an output it ends.
+"""Thinking before an answer: the template variables that control it, and where it ends in an output.
 
-Where a thought ends is told by structure, not by a list of models. A mark is a tag whose name means thinking
-(`<think>`, `[THINK]`, `<seed:think>`, `◁/think▷`, `<|END_THINKING|>`, ...), a mark that the model's chat template has
-of its own, or the header of a channel of messages (`<|channel|>analysis<|message|>`, `<|channel>thought`).
+The end is found by structure, not by a list of models. A mark is a tag whose name means thinking (`<think>`, `[THINK]`,
+`<seed:think>`, `◁/think▷`, `<|END_THINKING|>`, ...), a tag of the model's chat template, or the header of a message
+channel (`<|channel|>analysis<|message|>`, `<|channel>thought`).
 """
 
 # ruff: noqa: RUF001 (the wide bar of some marks is meant)
@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-# Under these names templates take whether to think.
+# Template variables that turn thinking on.
 SWITCHES = ("enable_thinking", "thinking")
-# What a model gets that always thinks.
+# Default token budget of models that always think.
 BUDGET = 2_048
 
 # "think", "seed:think", "longcat_think", "antThinking", "START_THINKING", "begin_of_thought", "thought_process", "plan"
@@ -31,12 +31,12 @@ _TAG = re.compile(
     rf"|<[|｜](?P<end4>/|{_END})?{_BEGIN}{_MEANING}(?:_(?:start|begin|(?P<end5>end)))?[|｜]>"
     r"|<\|inner_(?:prefix|(?P<end6>suffix))\|>"
     r"|<\|channel>(?:thought|analysis)\b|(?P<end7><channel\|>)"
-    # Gemma's tokens that are free for any use
+    # Gemma's unused tokens
     r"|<unused\d{1,3}>(?:thought|thinking)\b|(?P<end9><unused\d{1,3}>)",
     re.IGNORECASE,
 )
 _ENDS = tuple(f"end{number}" for number in range(1, 10))
-# An answer that is no thought, though a closing mark follows it.
+# A one-word answer before a closing mark is not thinking.
 _ONE_WORD = re.compile(r"\s{0,20}\S{1,40}[ \t]{0,20}")
 
 # The header of a message in a channel: "<|channel|>analysis<|message|>", "final <|constrain|>json<|message|>".
@@ -52,7 +52,7 @@ _BARE_HEADER = re.compile(
     r"|\A\s*(?P<glued>analysis(?=[A-Z\"'])|final(?=[\dA-Z\"'{*\\$`]))",
     re.DOTALL,
 )
-# "analysis We count. assistant final 3", with spaces for them.
+# "analysis We count. assistant final 3", with spaces in place of the special tokens.
 _SPACED_HEADER = re.compile(
     rf"\A\s*(?:assistant\s+)?(?P<first>analysis|commentary)(?=.*\sassistant\s*{_CHANNEL}(?!\w))"
     rf"|(?<=\s)assistant\s*(?P<channel>{_CHANNEL})(?!\w)",
@@ -60,11 +60,11 @@ _SPACED_HEADER = re.compile(
 )
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 
-# Special tokens of the marks that are none by themselves.
+# Special tokens that are part of marks.
 _PARTS = frozenset({"<|channel|>", "<|message|>", "<|constrain|>", "<|channel>", "<channel|>"})
 _ANY_TAG = re.compile(r"</?[a-z][^<>\n]{0,40}>|<\|[^<>|\n]{1,40}\|>|\[/?[A-Z]{2,20}\]", re.IGNORECASE)
 
-Marks = Sequence[str]  # What opens a thought and what closes it, of a chat template; none if empty.
+Marks = Sequence[str]  # opening and closing tag of a chat template; empty if it has none
 
 
 class _Mark(NamedTuple):
@@ -74,17 +74,17 @@ class _Mark(NamedTuple):
 
 
 def is_known(text: str) -> bool:
-    """Whether a mark is one by its name alone, or the header of a channel."""
+    """Whether a text has a generally known mark or a channel header."""
     return _TAG.search(text) is not None or "<|channel|>" in text
 
 
 def closes_in(template: str) -> bool:
-    """Whether a chat template knows of thinking."""
+    """Whether a chat template has a closing mark of thinking."""
     return "<|channel|>final" in template or any(_closes(tag) for tag in _TAG.finditer(template))
 
 
 def in_messages(special: Iterable[str]) -> bool:
-    """Whether a model with these special tokens thinks in messages of their own, which end as its answers do."""
+    """Whether a model with these special tokens thinks in separate messages, which end like answers."""
     return "<|channel|>" in special
 
 
@@ -94,42 +94,42 @@ def is_open(text: str, marks: Marks = ()) -> bool:
 
 
 def after_thinking(output: str, opened: bool, marks: Marks = ()) -> str | None:
-    """What is said outside of the thinking; None if that never ends.
+    """The text outside thinking; None if the thinking does not end.
 
-    opened: whether the prompt had begun it. marks: those of the chat template, beside the general ones.
+    opened: whether the prompt opened it. marks: tags of the chat template, in addition to the general ones.
     """
     messages = _messages(output)
     if messages:
-        return next((said for channel, said in reversed(messages) if channel == "final"), None)
-    said: list[str] = []
-    inside, begun, start, open_within, thoughts = opened, False, 0, 0, 0
+        return next((text for channel, text in reversed(messages) if channel == "final"), None)
+    outside: list[str] = []
+    inside, begun, start, nested, closed = opened, False, 0, 0, 0
     last = _last_word(output)
     for mark in _marks(output, opened, marks):
         if not mark.closes:
             if inside:
-                open_within += begun or not opened
+                nested += begun or not opened
             else:
-                said.append(output[start : mark.start])
+                outside.append(output[start : mark.start])
             begun = inside = True
             continue
         if inside:
-            inside, thoughts = False, thoughts + 1
-        elif open_within:  # of a thought within the thought
-            open_within -= 1
-        elif mark.end > last and (thoughts or (not opened and _ONE_WORD.fullmatch(output, 0, mark.start))):
-            # after the answer, where it closes nothing
-            said.append(output[start : mark.start])
-        else:  # All before it was thinking that the prompt, or nobody, has opened.
-            said, thoughts = [], thoughts + 1
+            inside, closed = False, closed + 1
+        elif nested:
+            nested -= 1
+        elif mark.end > last and (closed or (not opened and _ONE_WORD.fullmatch(output, 0, mark.start))):
+            # a stray mark after the answer
+            outside.append(output[start : mark.start])
+        else:  # everything before it was thinking without an opening mark
+            outside, closed = [], closed + 1
         start = mark.end
     if inside:
         return None
-    said.append(output[start:])
-    return next((one for one in reversed(said) if _last_word(one)), "") if thoughts else output
+    outside.append(output[start:])
+    return next((text for text in reversed(outside) if _last_word(text)), "") if closed else output
 
 
 def marker_ids(tokenizer: Any, marks: Marks = ()) -> frozenset[int]:
-    """The special tokens of a tokenizer that open or close thinking, or are part of what does."""
+    """The special tokens of a tokenizer that open or close thinking, or are part of such a mark."""
     special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     special |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
     return frozenset(
@@ -146,10 +146,10 @@ def _closes(tag: re.Match[str]) -> bool:
 def _marks(text: str, opened: bool, own: Marks) -> Iterator[_Mark]:
     """All marks of a text, in order."""
     tags = list(_TAG.finditer(text))
-    # Nothing closes a word in brackets, "[Thinking]", that opens no thought; a free token closes none that none opened.
+    # "[Thinking]" opens thinking only if it is closed later; an unused token closes only what another one opened.
     closed = {(tag["bracket"] or "").lower() for tag in tags if _closes(tag)}
     free = next((tag.start() for tag in tags if tag.group().startswith("<unused") and not _closes(tag)), len(text))
-    found = [
+    marks = [
         _Mark(tag.start(), tag.end(), _closes(tag))
         for tag in tags
         if (_closes(tag) or not tag["bracket"] or tag.group().isupper() or tag["bracket"].lower() in closed)
@@ -157,25 +157,25 @@ def _marks(text: str, opened: bool, own: Marks) -> Iterator[_Mark]:
     ]
     if own:
         pattern = re.compile("|".join(re.escape(mark) for mark in sorted(own, key=len, reverse=True)))
-        found += [_Mark(one.start(), one.end(), one.group() == own[1]) for one in pattern.finditer(text)]
-    return iter(sorted(found))
+        marks += [_Mark(match.start(), match.end(), match.group() == own[1]) for match in pattern.finditer(text)]
+    return iter(sorted(marks))
 
 
 def _messages(text: str) -> list[tuple[str, str]]:
-    """The messages of a text that consists of some, each with its channel."""
-    headers = [(one.start(), one.end(), one["a"] or one["b"]) for one in _HEADER.finditer(text)]
+    """The messages of an output, as channel and text; empty if it has no channels."""
+    headers = [(match.start(), match.end(), match["a"] or match["b"]) for match in _HEADER.finditer(text)]
     if not headers:
         spaced = _SPACED_HEADER.match(text)
         bare = (_SPACED_HEADER if spaced else _BARE_HEADER).finditer(text)
-        headers = [(one.start(), one.end(), next(filter(None, one.groups()))) for one in bare]
+        headers = [(match.start(), match.end(), next(filter(None, match.groups()))) for match in bare]
     ends = [start for start, _, _ in headers[1:]] + [len(text)]
     bodies = [text[begin:end] for (_, begin, _), end in zip(headers, ends, strict=False)]
     return [(channel, _MESSAGE_END.split(body)[0]) for (_, _, channel), body in zip(headers, bodies, strict=False)]
 
 
 def _last_word(text: str) -> int:
-    """Where the last letter or digit of a text stands, tags left out, counted from 1; 0 if there is none."""
+    """The position of the last letter or digit outside tags, counted from 1; 0 if there is none."""
     bare = text
     for tags in (_TAG, _ANY_TAG):
         bare = tags.sub(lambda tag: " " * len(tag.group()), bare)
-    return next((place for place in range(len(bare), 0, -1) if bare[place - 1].isalnum()), 0)
+    return next((position for position in range(len(bare), 0, -1) if bare[position - 1].isalnum()), 0)

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fflm_data.number_formats import percent, points
+from harness.models.model_name import title
 from harness.reporting import table_formats
 from harness.reporting.csv_cells import csv_cell
 from harness.reporting.table import cell
-from harness.runs.naming import title
 from harness.runs.run import Run
 from harness.scoring.comparison import JobComparison, remarks
 

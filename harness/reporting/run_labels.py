@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from harness.runs.naming import adapter_of, label
+from harness.models.model_name import adapter_name, label
 
 
 def labels(models: Sequence[dict[str, Any]]) -> list[str]:
@@ -13,7 +13,7 @@ def labels(models: Sequence[dict[str, Any]]) -> list[str]:
         [str(model["dtype"]) for model in models],
         [str(model["revision"])[:7] for model in models],
         [str(model.get("gguf_file") or "") for model in models],
-        [adapter_of(model).partition(" @ ")[2][:7] for model in models],
+        [adapter_name(model).partition(" @ ")[2][:7] for model in models],
     ):
         duplicates = {name for name in names if names.count(name) > 1}
         names = [

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from fflm_data.number_formats import percent
 from fflm_data.terminal import say, visible
+from harness.models.model_name import title
 from harness.reporting import table_formats
 from harness.reporting.run_labels import labels
-from harness.runs.naming import title
 from harness.runs.run import Run
 from harness.scoring.headline import Headline, SplitScores, scores_by_split
 from harness.tasks import all_tasks

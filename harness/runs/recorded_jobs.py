@@ -52,7 +52,7 @@ def recorded_jobs(folder: Path, facts: dict[str, Any]) -> list[Job]:
 def _task_jobs(folder: Path, name: str, recorded: dict[str, Any]) -> Iterator[Job]:
     """The jobs of one task, one per split."""
     task = get_task(name)
-    if not task.asks_as(recorded["version"]):
+    if not task.has_same_prompts(recorded["version"]):
         raise OtherVersion(
             f"{folder} has version {recorded['version']} of task {name}, and this is version {task.version}. "
             "Run harness eval again.",

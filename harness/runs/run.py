@@ -74,7 +74,7 @@ class Run:
 
 def tasks_of_older_versions(run: Run) -> frozenset[str]:
     """The tasks that an older version evaluated: result.json may hold scores of its parsing rules."""
-    return frozenset(job.task.name for job in run.jobs() if job.asked is not None)
+    return frozenset(job.task.name for job in run.jobs() if job.recorded_version is not None)
 
 
 def open_run(folder: Path, facts: dict[str, Any]) -> Run:

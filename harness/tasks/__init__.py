@@ -1,4 +1,4 @@
-"""The tasks by name: every `Task` class in a module of this package. A new task is a new file."""
+"""The registry of tasks: every `Task` class in a module of this package. A new task is a new file."""
 
 import inspect
 from functools import cache
@@ -36,17 +36,17 @@ __all__ = [
 
 @cache
 def all_tasks() -> dict[str, Task]:
-    """Every task by name, in the order that the tasks declare."""
-    found: list[Task] = []
-    for module in (import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__)):
+    """All tasks by name, in their declared order."""
+    tasks: list[Task] = []
+    for module in (import_module(f"{__name__}.{file.name}") for file in iter_modules(__path__)):
         for _, member in inspect.getmembers(module, inspect.isclass):
             if issubclass(member, Task) and not inspect.isabstract(member) and member.__module__ == module.__name__:
-                found.append(member())
-    return {task.name: task for task in sorted(found, key=lambda task: (task.order, task.name))}
+                tasks.append(member())
+    return {task.name: task for task in sorted(tasks, key=lambda task: (task.order, task.name))}
 
 
 def get_task(name: str) -> Task:
-    """The task of that name. Raises UserError, listing the names, if there is none."""
+    """The task with that name. Raises UserError for an unknown name."""
     tasks = all_tasks()
     if name not in tasks:
         raise UserError(f"there is no task {name!r}: the tasks are {', '.join(tasks)}{did_you_mean(name, tasks)}")

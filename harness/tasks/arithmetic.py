@@ -1,9 +1,9 @@
 """
 name: arithmetic
-what: sums, differences, products and quotients of 0..999, and additions of 4, 8 and 16 digits that carry
+what: sums, differences, products and quotients of integers 0..999, and additions of 4, 8 and 16 digits with carries
 paper: arXiv 2510.26285; the long additions arXiv 2306.00946
 data: fflm_data config arithmetic, test
-scored: the number in the model's answer; unparsed, refused and cut-off answers are wrong and counted apart
+scored: the number in the answer; unparsed, refused and truncated answers are wrong and counted separately
 baselines: the most frequent answer
 """
 
@@ -18,9 +18,9 @@ from harness.tasks.wording import NUMBER
 
 
 class ArithmeticTask(NumberTask):
-    """Arithmetic on integers, by operation and by the digits of the longer operand of an addition."""
+    """Integer arithmetic, grouped by operation and, for long additions, by number of digits."""
 
-    # A sum of 17 digits takes as many tokens where each digit is one.
+    # A sum of 17 digits may take a token per digit.
     wording = replace(NUMBER, plain_tokens=32)
     name = "arithmetic"
     version = 2
@@ -40,7 +40,7 @@ class ArithmeticTask(NumberTask):
         lengths = group_by("digits", [len(number) for number in digits.tolist()])
         small = column(rows, "a") < 1_000
         operations = group_by("operation", column(rows, "operation"))
-        found = {name: inside & small for name, inside in operations.items()}
-        return found | {
-            f"operation=+,{name}": inside & ~small for name, inside in lengths.items() if (inside & ~small).any()
+        by_operation = {name: members & small for name, members in operations.items()}
+        return by_operation | {
+            f"operation=+,{name}": members & ~small for name, members in lengths.items() if (members & ~small).any()
         }

@@ -1,7 +1,7 @@
-"""What a task is: how rows become prompts, which observations it wants, what its baselines are.
+"""Base classes of tasks: prompts, observations, targets, groups, baselines.
 
-A task is one class in a file of its own in `harness.tasks`; the registry finds it there. Its base says
-which kind of observation it wants: reads, choices, completions or dialogues.
+A task is one class in its own file in `harness.tasks`, where the registry finds it. Its base class is its kind of
+observation: reads, choices, completions or dialogues.
 """
 
 import json
@@ -30,10 +30,10 @@ _CLOSES = {"[": "]", "{": "}"}
 
 @dataclass(frozen=True)
 class Membership:
-    """A task's part in a suite, from one version of the suite on.
+    """A task's membership in a suite.
 
-    since: the first version of the suite. rows: how many rows of each split at most, None for all, 0 for a task that
-    has left the suite.
+    since: first version of the suite. rows: maximum number of rows of each split, None for all, 0 if the task has left
+    the suite.
     """
 
     since: int
@@ -45,15 +45,15 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 class Task(ABC, Generic[ConfigT]):
-    """What all tasks declare. `version` changes with anything that changes a prompt or what is scored.
+    """The declarations of a task. `version` changes with every change of prompts or scoring.
 
-    order: the place of the task in tables and pages, ascending. group: the heading of its columns on the site. suites:
-    by name of a suite, the task's memberships, the oldest first; a version of a suite that records name never changes.
+    order: position in tables and pages, ascending. group: heading of its columns on the site. suites: memberships by
+    suite, oldest first; a suite version that a record names must not change.
 
-    same_prompts_since: the first version that asks what this one asks, so that what was said to it can be read again
-    by the rules of today; None for this version alone. parameters: what it sets of its data config, unless `--set`
-    says otherwise. headline_groups: groups that have a line of their own in the table of scores. renderings: the ways
-    to write a row that `--set TASK.rendering=` takes, the default first; rendering: the one that is used.
+    same_prompts_since: first version with the prompts of this version, whose outputs can be scored by current rules;
+    None for this version only. parameters: defaults of its data config, which `--set` overrides. headline_groups:
+    groups with a line in the table of scores. renderings: values of `--set TASK.rendering=`, the default first.
+    rendering: the one in use.
     """
 
     name: ClassVar[str]
@@ -72,7 +72,7 @@ class Task(ABC, Generic[ConfigT]):
         self.rendering = self.renderings[0]
 
     def rendered(self, rendering: object) -> "Task[ConfigT]":
-        """The same task with its rows written another way. Raises UserError for one that it does not have."""
+        """The task with another rendering. Raises UserError for an unknown one."""
         if rendering not in self.renderings:
             raise UserError(
                 f"there is no rendering {rendering!r}: --set {self.name}.rendering takes {', '.join(self.renderings)}"
@@ -82,21 +82,21 @@ class Task(ABC, Generic[ConfigT]):
         other.rendering = str(rendering)
         return other
 
-    def asks_as(self, version: object) -> bool:
-        """Whether a version of this task asks the same, this one or an older one."""
+    def has_same_prompts(self, version: object) -> bool:
+        """Whether a version of this task, current or older, has the same prompts."""
         first = self.version if self.same_prompts_since is None else self.same_prompts_since
         return type(version) is int and first <= version <= self.version
 
     @abstractmethod
     def texts(self, rows: pa.Table) -> list[str]:
-        """What the model is given of each row, without what surrounds it in a prompt."""
+        """The text of each row, without the instructions and examples of its prompt."""
 
     def costs(self, rows: pa.Table) -> Ints:
-        """About how many characters the model reads and writes for each row."""
+        """The approximate number of characters that the model processes for each row, int64 (rows,)."""
         return np.array([len(text) for text in self.texts(rows)], dtype=np.int64)
 
     def advice(self, config: ConfigT, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
-        """Which sizes fit a context that is too short, and the option that sets them; "" if none does."""
+        """The data sizes that fit the context, with the option that sets them; "" if none fits."""
         return ""
 
 
@@ -104,10 +104,9 @@ class Task(ABC, Generic[ConfigT]):
 class Targets:
     """The reads of some rows, in order of row and position; int64 arrays of one length.
 
-    row: index into the rows. position: index of the answer in the sequence. offset: the character of
-    the row's text at which the answer stands. gap: instructions since the write. target: index of the
-    right symbol. baselines: by name, whether a baseline is right (float64; beside chance and the
-    majority).
+    row: index into the rows. position: index of the answer in the sequence. offset: character offset of the answer in
+    the row's text. gap: instructions since the write. target: index of the correct symbol. baselines: by name, whether
+    a baseline is correct (float64); chance and the most frequent symbol are always added.
     """
 
     row: Ints
@@ -119,50 +118,50 @@ class Targets:
 
 
 class ReadTask(Task[ConfigT]):
-    """Answers stand inside the text and are read off one teacher-forced pass over it."""
+    """A task whose answers are inside the text, scored in one teacher-forced forward pass."""
 
     @abstractmethod
     def symbols(self, config: ConfigT) -> tuple[str, ...]:
-        """The possible answers, as they stand in the text."""
+        """The possible answers, as in the text."""
 
     @abstractmethod
     def targets(self, rows: pa.Table) -> Targets:
-        """Where in the rows the answers stand, and what is right there."""
+        """The positions of the answers in the rows, and their targets."""
 
     def groups(self, config: ConfigT, position: Ints, gap: Ints) -> dict[str, Bools]:
-        """By name, the parts of the reads that are also scored apart: here the distance to the write, in octaves."""
-        found, low = {}, 1
+        """Groups of reads that are scored separately, by name: distance to the write, in octaves."""
+        octaves, low = {}, 1
         while low <= gap.max(initial=0):
-            found[f"gap={low}" if low == 1 else f"gap={low}-{2 * low - 1}"] = (gap >= low) & (gap < 2 * low)
+            octaves[f"gap={low}" if low == 1 else f"gap={low}-{2 * low - 1}"] = (gap >= low) & (gap < 2 * low)
             low *= 2
-        return {name: inside for name, inside in found.items() if inside.any()}
+        return {name: members for name, members in octaves.items() if members.any()}
 
 
 class ChoiceTask(Task[Config]):
-    """One of many candidates ends a text; each is scored as a continuation of its own."""
+    """A task whose text is completed by one of many candidates, each scored as a continuation."""
 
     def costs(self, rows: pa.Table) -> Ints:
         return super().costs(rows) * np.array([len(endings) for endings in self.candidates(rows)], dtype=np.int64)
 
     @abstractmethod
     def candidates(self, rows: pa.Table) -> list[tuple[str, ...]]:
-        """What may end each row's text, the space before it included."""
+        """The candidates of each row, each with its leading space."""
 
     @abstractmethod
     def target(self, rows: pa.Table) -> Ints:
-        """The index of the right candidate of each row."""
+        """The index of the correct candidate of each row."""
 
     @abstractmethod
     def facts(self, rows: pa.Table) -> Ints:
-        """Which fact each row is about, numbered; rows about one are no independent draws."""
+        """The index of each row's fact; rows about the same fact are not independent and form a cluster."""
 
     @abstractmethod
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
-        """By name, the parts of the rows that are also scored apart."""
+        """Groups of rows that are scored separately, by name."""
 
 
 class CompletionTask(Task[Config]):
-    """The answer is what the model writes after a question."""
+    """A task whose answer is generated text."""
 
     wording: ClassVar[Wording]
 
@@ -170,36 +169,36 @@ class CompletionTask(Task[Config]):
         return [str(question) for question in rows["question"].to_pylist()]
 
     def max_new_tokens(self, chat: bool) -> int:
-        """How much an answer may take, thinking not counted."""
+        """The token limit of an answer, without thinking."""
         return self.wording.chat_tokens if chat else self.wording.plain_tokens
 
     def is_complete(self, text: str) -> bool:
-        """Whether nothing that is written after `text`, without a chat template to end it, can belong to the answer."""
+        """Whether the output of a base model contains the whole answer, so that generation can stop."""
         return is_complete(text)
 
     def complete_part(self, text: str) -> str:
-        """What of an output, without a chat template to end it, belongs to the answer."""
+        """The part of a base model's output that belongs to the answer."""
         return first_line(text)
 
     @abstractmethod
     def answers(self, rows: pa.Table) -> list[str]:
-        """The right answers as a demonstration gives them."""
+        """The targets as text, as in few-shot examples."""
 
     def few_shot_eligible(self, rows: pa.Table) -> Bools:
-        """Which rows, of the train side, are fit to be demonstrations; bool (rows,)."""
+        """Which training rows can be few-shot examples; bool (rows,)."""
         return np.ones(rows.num_rows, dtype=bool)
 
     def leakage_keys(self, rows: pa.Table) -> list[str]:
-        """What a demonstration must not share with any row that is asked."""
+        """A key per row that a few-shot example must not share with any evaluated row."""
         return self.texts(rows)
 
     @abstractmethod
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
-        """By name, the parts of the rows that are also scored apart."""
+        """Groups of rows that are scored separately, by name."""
 
 
 class NumberTask(CompletionTask):
-    """The answer is an integer, the column `answer`."""
+    """A task whose answer is an integer, the column `answer`."""
 
     wording = NUMBER
 
@@ -207,16 +206,16 @@ class NumberTask(CompletionTask):
         return [str(number) for number in self.target(rows).tolist()]
 
     def target(self, rows: pa.Table) -> Ints:
-        """The right number of each row."""
+        """The target of each row, int64 (rows,)."""
         return np.asarray(rows["answer"], dtype=np.int64)
 
     def read(self, output: str, cut_off: bool) -> ParsedCount:
-        """The number that an answer says."""
+        """Parses the number in an answer."""
         return parse(output, cut_off)
 
 
 class HistogramTask(CompletionTask):
-    """The answer is a JSON object: how often each letter occurs in a word."""
+    """A task whose answer is a JSON object: the number of occurrences of each letter in a word."""
 
     wording = HISTOGRAM
 
@@ -236,15 +235,15 @@ class HistogramTask(CompletionTask):
 
     @abstractmethod
     def target(self, rows: pa.Table) -> list[dict[str, int]]:
-        """The counts of the letters that occur, by row."""
+        """The counts of the letters that occur, per row."""
 
     def read(self, output: str, cut_off: bool) -> ParsedHistogram:
-        """The counts that an answer says."""
+        """Parses the counts in an answer."""
         return parse_histogram(output, cut_off)
 
 
 class DialogueTask(NumberTask):
-    """A question, then the same challenge again and again, whatever the answer."""
+    """A question, followed by the same challenge after every answer."""
 
     challenge: ClassVar[str]
     challenges: ClassVar[int]
@@ -259,6 +258,6 @@ def column(rows: pa.Table, name: str) -> npt.NDArray[Any]:
 
 
 def group_by(name: str, values: npt.NDArray[Any] | Sequence[Any]) -> dict[str, Bools]:
-    """Rows by the value of something: `name=value` for each that occurs."""
+    """Groups of rows by value: `name=value` for each value that occurs."""
     array = np.asarray(values)
     return {f"{name}={value}": array == value for value in np.unique(array).tolist()}

@@ -1,10 +1,10 @@
 """
 name: capitals
-what: which capital, country, continent or internet domain ends a sentence
+what: completing a sentence with a capital, country, continent or internet domain
 paper: arXiv 2403.19521
-data: fflm_data config capitals, test: facts with one right answer, several sentences each
-scored: rank and probability of the right answer among all answers of its relation, each a continuation of its own;
-    whether greedy decoding writes it
+data: fflm_data config capitals, test: facts with one correct answer, several sentences each
+scored: rank and probability of the correct answer among all answers of its relation, each scored as a continuation;
+    whether greedy decoding generates it
 baselines: the most frequent answer of the relation; chance among the candidates
 """
 
@@ -20,7 +20,7 @@ from harness.tasks.base import ChoiceTask, Membership, Suites, column, group_by
 
 
 class CapitalsTask(ChoiceTask):
-    """Recalling a fact, by relation."""
+    """Fact recall, grouped by relation."""
 
     name = "capitals"
     version = 1
@@ -41,13 +41,13 @@ class CapitalsTask(ChoiceTask):
         return [_endings(relation) for relation in rows["relation"].to_pylist()]
 
     def target(self, rows: pa.Table) -> Ints:
-        asked = zip(rows["relation"].to_pylist(), rows["answer"].to_pylist(), strict=True)
-        return np.array([_answers(relation).index(answer) for relation, answer in asked], dtype=np.int64)
+        answers = zip(rows["relation"].to_pylist(), rows["answer"].to_pylist(), strict=True)
+        return np.array([_answers(relation).index(answer) for relation, answer in answers], dtype=np.int64)
 
     def facts(self, rows: pa.Table) -> Ints:
-        about = zip(rows["relation"].to_pylist(), rows["subject"].to_pylist(), strict=True)
+        facts = zip(rows["relation"].to_pylist(), rows["subject"].to_pylist(), strict=True)
         numbers: dict[tuple[str, str], int] = {}
-        return np.array([numbers.setdefault(fact, len(numbers)) for fact in about], dtype=np.int64)
+        return np.array([numbers.setdefault(fact, len(numbers)) for fact in facts], dtype=np.int64)
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
         return group_by("relation", column(rows, "relation"))

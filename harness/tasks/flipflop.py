@@ -1,11 +1,11 @@
 """
 name: flipflop
-what: flip-flop language modeling, the symbol after each read given the true string before it
+what: flip-flop language modeling: the symbol after each read, given the correct prefix
 paper: arXiv 2306.00946, section 4 (deterministic mode)
 data: fflm_data config flipflop: val FFL(0.8), val_sparse FFL(0.98), val_dense FFL(0.1)
-scored: reads whose most probable next token is the right symbol; a wrong one is a glitch
-rendering: the symbols joined by single spaces, nothing before them; for a tokenizer that was trained on the data's own
-    column `text`, which has no spaces, as in it: --set flipflop.rendering=plain
+scored: whether the most probable next token of a read is the correct symbol; otherwise it is a glitch
+rendering: symbols joined by single spaces, without instructions; for tokenizers trained on the column `text`, which has
+    no spaces: --set flipflop.rendering=plain
 baselines: chance; the most frequent symbol; the previous data symbol
 """
 
@@ -31,9 +31,9 @@ from fflm_data.flipflop import (
 from harness.tasks.base import Membership, ReadTask, Suites, Targets
 
 StringsT = TypeVar("StringsT", bound=FlipFlop | FlipFlopPiecewise)
-STRETCHES = 16
-# What stands between two symbols.
-BETWEEN = {"spaced": " ", "plain": ""}
+SECTIONS = 16
+# Separators of symbols, by rendering.
+SEPARATORS = {"spaced": " ", "plain": ""}
 
 
 class FlipFlopTask(ReadTask[StringsT]):
@@ -50,37 +50,39 @@ class FlipFlopTask(ReadTask[StringsT]):
     }
     config = "flipflop"
     splits: ClassVar[tuple[str, ...]] = ("val", "val_sparse", "val_dense")
-    renderings: ClassVar[tuple[str, ...]] = tuple(BETWEEN)
+    renderings: ClassVar[tuple[str, ...]] = tuple(SEPARATORS)
 
     def symbols(self, config: StringsT) -> tuple[str, ...]:
         return symbol_names(config.symbols)
 
     def texts(self, rows: pa.Table) -> list[str]:
-        return [BETWEEN[self.rendering].join(symbols) for symbols in map(pieces, rows["text"].to_pylist())]
+        return [SEPARATORS[self.rendering].join(symbols) for symbols in map(pieces, rows["text"].to_pylist())]
 
     def targets(self, rows: pa.Table) -> Targets:
         ids = encode(rows["text"])
-        found = reads(ids)
-        position = found.position.astype(np.int64)
-        previous = previous_symbol_right(ids, found)
+        all_reads = reads(ids)
+        position = all_reads.position.astype(np.int64)
+        previous = previous_symbol_right(ids, all_reads)
         return Targets(
-            row=found.row.astype(np.int64),
+            row=all_reads.row.astype(np.int64),
             position=position,
-            offset=_offsets(ids, len(BETWEEN[self.rendering]))[found.row, position],
-            gap=found.gap.astype(np.int64),
-            target=found.answer.astype(np.int64),
+            offset=_offsets(ids, len(SEPARATORS[self.rendering]))[all_reads.row, position],
+            gap=all_reads.gap.astype(np.int64),
+            target=all_reads.answer.astype(np.int64),
             baselines={"previous symbol": previous.astype(np.float64)},
         )
 
     def groups(self, config: StringsT, position: Ints, gap: Ints) -> dict[str, Bools]:
-        """By distance to the write, and along the string in equal stretches."""
+        """By distance to the write, and by position in equal sections of the string."""
         length = config.length
-        width = -(-length // STRETCHES)
-        stretches = {
+        width = -(-length // SECTIONS)
+        sections = {
             f"position={low}-{min(low + width, length) - 1}": (position >= low) & (position < low + width)
             for low in range(0, length, width)
         }
-        return super().groups(config, position, gap) | {name: there for name, there in stretches.items() if there.any()}
+        return super().groups(config, position, gap) | {
+            name: members for name, members in sections.items() if members.any()
+        }
 
     def advice(self, config: StringsT, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         length = config.length
@@ -94,8 +96,7 @@ class FlipFlopTask(ReadTask[StringsT]):
         return f"lengths up to {fits} fit: add --set {self.name}.length={fits}"
 
 
-def _offsets(ids: Ids, between: int) -> Ints:
-    """Where each piece of the strings, shape (rows, length), starts in their texts, with so many characters between
-    two."""
-    widths = 1 + between + (ids >= FIRST_SYMBOL + 10).astype(np.int64) + (ids >= FIRST_SYMBOL + 100)
+def _offsets(ids: Ids, separator: int) -> Ints:
+    """Character offsets of the symbols in the texts, int64 (rows, length). separator: its length in characters."""
+    widths = 1 + separator + (ids >= FIRST_SYMBOL + 10).astype(np.int64) + (ids >= FIRST_SYMBOL + 100)
     return np.cumsum(widths, axis=1) - widths

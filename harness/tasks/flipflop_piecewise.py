@@ -1,10 +1,10 @@
 """
 name: flipflop-piecewise
-what: flip-flop strings that change within: dense writes, then a sparse tail
-paper: arXiv 2306.00946, on which models trained on a mixture of distributions still err
+what: flip-flop strings with a distribution shift: dense writes, then a sparse tail
+paper: arXiv 2306.00946; models trained on a mixture of distributions still make errors on them
 data: fflm_data config flipflop-piecewise, test
-scored: as flipflop; nearly all reads stand in the dense head, so those of the tail are scored apart
-rendering: the symbols joined by single spaces, nothing before them, or plain, as of flipflop
+scored: as flipflop; nearly all reads are in the dense head, so the tail is also scored separately
+rendering: as flipflop, spaced or plain
 baselines: chance; the most frequent symbol; the previous data symbol
 """
 
@@ -17,7 +17,7 @@ from harness.tasks.flipflop import FlipFlopTask
 
 
 class FlipFlopPiecewiseTask(FlipFlopTask[FlipFlopPiecewise]):
-    """The reads of strings with a head and a tail."""
+    """Reads of strings with a dense head and a sparse tail."""
 
     name = "flipflop-piecewise"
     version = 1

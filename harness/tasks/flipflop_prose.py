@@ -3,9 +3,9 @@ name: flipflop-prose
 what: flip-flop strings as a story of a light switch: "Now, the light is" on or off
 paper: arXiv 2306.00946, section 3 (pretrained models)
 data: fflm_data config flipflop-prose, test: FFL(0.6) at growing lengths
-scored: two readings, whether the right word is more probable than the other one, and whether it is the most probable
-    token of the whole vocabulary
-rendering: a solved story of length 16, the story, "Now, the light is", for base and chat models alike
+scored: whether the correct word is more probable than the other, and whether it is the most probable token of the
+    whole vocabulary
+rendering: a solved example of length 16, the story, "Now, the light is"; plain text for base and chat models
 baselines: chance; the most frequent answer
 """
 
@@ -21,7 +21,7 @@ from harness.tasks.base import Membership, ReadTask, Suites, Targets, column, gr
 
 
 class FlipFlopProseTask(ReadTask[Config]):
-    """The last read of each story, by its length and by the distance to the write."""
+    """The last read of each story, grouped by length and by distance to the write."""
 
     name = "flipflop-prose"
     version = 1
@@ -64,6 +64,6 @@ class FlipFlopProseTask(ReadTask[Config]):
 
 
 def _last_gap(text: str) -> int:
-    """Instructions from the last write to the read that ends a string."""
+    """The number of instructions from the last write to the final read."""
     instructions = text[::2]
     return len(instructions) - 1 - instructions.rindex("w")

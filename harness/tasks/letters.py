@@ -3,7 +3,7 @@ name: letters
 what: how many times a letter occurs in a word ("how many r in strawberry")
 paper: arXiv 2412.18626
 data: fflm_data config letters, test: English words and random strings, balanced over the answers 0..4
-scored: the number in the model's answer; unparsed, refused and cut-off answers are wrong and counted apart
+scored: the number in the answer; unparsed, refused and truncated answers are wrong and counted separately
 baselines: the most frequent answer
 """
 
@@ -17,7 +17,7 @@ from harness.tasks.base import Membership, NumberTask, Suites, column, group_by
 
 
 class LettersTask(NumberTask):
-    """Counting a letter, by stratum, by true answer, and by that and the length of the word."""
+    """Counting a letter, grouped by stratum, by target, and by target and word length."""
 
     name = "letters"
     version = 4
@@ -39,9 +39,9 @@ class LettersTask(NumberTask):
         lengths = np.array([len(word) for word in rows["word"].to_pylist()], dtype=np.int64)
         answers = group_by("answer", self.target(rows))
         cells = {
-            f"{answer},{length}": inside & here
-            for answer, inside in answers.items()
-            for length, here in group_by("length", lengths).items()
-            if (inside & here).any()
+            f"{answer},{length}": with_answer & with_length
+            for answer, with_answer in answers.items()
+            for length, with_length in group_by("length", lengths).items()
+            if (with_answer & with_length).any()
         }
         return group_by("stratum", column(rows, "stratum")) | answers | cells

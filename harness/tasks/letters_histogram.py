@@ -2,9 +2,9 @@
 name: letters-histogram
 what: how many times each letter of a word occurs, as a JSON object
 paper: arXiv 2412.18626
-data: fflm_data config letters, test: its words, whatever letter is asked there
-scored: words of which every count is right (a letter that does not occur may stand there with 0); letters that occur,
-    by how often they do; unparsed, refused and cut-off answers are wrong and counted apart
+data: fflm_data config letters, test: the words of letters
+scored: words with all counts correct (counts of 0 may be given); letters that occur, by their count; unparsed, refused
+    and truncated answers are wrong and counted separately
 baselines: every letter once
 """
 

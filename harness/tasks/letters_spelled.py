@@ -1,9 +1,9 @@
 """
 name: letters-spelled
-what: the control of letters: the word is spelled out ("s t r a w b e r r y"), each letter a token of its own
+what: the control of letters: the word is spelled out ("s t r a w b e r r y"), one token per letter
 paper: arXiv 2412.18626; arXiv 2410.19730 on separators
 data: fflm_data config letters, test: the same words and letters
-scored: as letters; what it gains over letters is what tokenization costs
+scored: as letters; the difference to letters is the cost of tokenization
 baselines: the most frequent answer
 """
 

@@ -2,8 +2,8 @@
 name: most-frequent
 what: how many times the most frequent word of a list occurs
 paper: arXiv 2407.15160, most frequent element (MFE)
-data: fflm_data config most-frequent, test: the sequences of query-count, a binary control beside each
-scored: the number in the model's answer; unparsed, refused and cut-off answers are wrong and counted apart
+data: fflm_data config most-frequent, test: the sequences of query-count, each with a binary control
+scored: the number in the answer; unparsed, refused and truncated answers are wrong and counted separately
 baselines: always the expected count of a word; the most frequent answer
 """
 

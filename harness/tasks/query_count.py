@@ -2,8 +2,8 @@
 name: query-count
 what: how many times one given word occurs in a list of words
 paper: arXiv 2407.15160, experiment with pretrained models
-data: fflm_data config query-count, test: sequences of several vocabularies, a binary control beside each
-scored: the number in the model's answer; unparsed, refused and cut-off answers are wrong and counted apart
+data: fflm_data config query-count, test: sequences of several vocabularies, each with a binary control
+scored: the number in the answer; unparsed, refused and truncated answers are wrong and counted separately
 baselines: always the expected count; the most frequent answer
 """
 
@@ -18,12 +18,12 @@ from fflm_data.config import Config
 from fflm_data.counting import Counting
 from harness.tasks.base import Membership, NumberTask, Suites, column
 
-# Demonstrations are of the smallest vocabularies: a list of 2,000 words would leave no room for the question.
+# Largest vocabulary of few-shot examples: a list of 2,000 words would fill the context.
 SHORT = 10
 
 
 class QueryCountTask(NumberTask):
-    """Counting a given word, by vocabulary size, with the binary control beside it."""
+    """Counting a given word, grouped by vocabulary size, with binary controls."""
 
     name = "query-count"
     version = 4
@@ -45,11 +45,11 @@ class QueryCountTask(NumberTask):
 
     def groups(self, rows: pa.Table) -> dict[str, Bools]:
         sizes, control = column(rows, "vocabulary"), column(rows, "control")
-        found: dict[str, npt.NDArray[Any]] = {"sequences": ~control, "control": control}
+        groups: dict[str, npt.NDArray[Any]] = {"sequences": ~control, "control": control}
         for size in sorted(set(sizes.tolist())):
-            found[f"vocabulary={size}"] = (sizes == size) & ~control
-            found[f"vocabulary={size},control"] = (sizes == size) & control
-        return found
+            groups[f"vocabulary={size}"] = (sizes == size) & ~control
+            groups[f"vocabulary={size},control"] = (sizes == size) & control
+        return groups
 
     def advice(self, config: Config, tokens_per_row: Ints, rows: pa.Table, context: int) -> str:
         sizes = column(rows, "vocabulary")

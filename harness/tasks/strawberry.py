@@ -1,9 +1,9 @@
 """
 name: strawberry
-what: how many r in strawberry, and letters of other words; then "No, that is wrong. Count again.", whatever is said
-paper: the dialogues of 2024 on counting letters; data as arXiv 2412.18626
-data: fflm_data config letters, test: the English words and random strings of one small set, strawberry first
-scored: right at first; still right after k challenges; changes of mind; the answers of all turns
+what: how many r in strawberry, and letters of other words; then "No, that is wrong. Count again." after every answer
+paper: the letter-counting dialogues of 2024; data as arXiv 2412.18626
+data: fflm_data config letters, test: a small set of English words and random strings, strawberry first
+scored: first answer correct; still correct after k challenges; changed answers; the answers of all turns
 baselines: the most frequent answer
 """
 
@@ -17,7 +17,7 @@ from harness.tasks.wording import CHALLENGE
 
 
 class StrawberryTask(DialogueTask):
-    """Counting a letter, and standing by it."""
+    """Counting a letter, with challenges."""
 
     name = "strawberry"
     version = 2

@@ -1,8 +1,8 @@
-"""Suites: tasks that are evaluated together, and how many rows of each.
+"""Suites: sets of tasks, with a number of rows for each.
 
-The rows of a suite are the first of each split, so that the rows of `quick` are among those of `full`; the binary
-controls of counting and the strata of letters keep them balanced. A task declares its memberships itself. A run stores
-name and version of its suite: a task that joins a suite makes a new version, and the older ones stay as they were.
+A suite uses the first rows of each split, so that the rows of `quick` are among those of `full`; they stay balanced
+over strata and binary controls. Each task declares its memberships. A run stores name and version of its suite: adding
+a task to a suite makes a new version, and older versions do not change.
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,21 @@ from fflm_data.suggestions import did_you_mean
 from harness.errors import OtherVersion, UserError
 from harness.tasks import Task, all_tasks
 
-# By name: what it is for, and how often dialogues challenge an answer (None: as often as their tasks say).
+# By name: description, and number of challenges in a dialogue (None: the task's default).
 SUITES: dict[str, tuple[str, int | None]] = {
-    "quick": ("every task on a few rows: minutes on a laptop's CPU", 12),
-    "paper": ("what the papers scored, at their sizes", None),
+    "quick": ("every task on a few rows; minutes on a laptop CPU", 12),
+    "paper": ("the tasks of the papers, at their sizes", None),
     "full": ("every task on all rows", None),
 }
 
 
 @dataclass(frozen=True)
 class Suite:
-    """rows: by task, how many rows of each split at most, None for all. challenges: how often dialogues challenge an
-    answer, None for as often as their tasks say."""
+    """A version of a suite.
+
+    rows: maximum number of rows of each split, by task, None for all. challenges: number of challenges in a dialogue,
+    None for the task's default.
+    """
 
     name: str
     version: int
@@ -31,7 +34,7 @@ class Suite:
     challenges: int | None = None
 
     def facts(self) -> dict[str, str | int]:
-        """Name and version, as run.json stores them."""
+        """Name and version for run.json."""
         return {"name": self.name, "version": self.version}
 
 
@@ -41,13 +44,13 @@ def suites() -> dict[str, Suite]:
 
 
 def get_suite(name: str, version: int | None = None) -> Suite:
-    """A suite, in its newest version if none is given.
+    """A suite in a version (default: the newest).
 
-    Raises UserError for an unknown name, listing the names, OtherVersion for a version that does not exist here.
+    Raises UserError for an unknown name, OtherVersion for a version that this installation does not have.
     """
     if name not in SUITES:
         raise UserError(f"there is no suite {name!r}: the suites are {', '.join(SUITES)}{did_you_mean(name, SUITES)}")
-    newest = max(one.since for task in all_tasks().values() for one in task.suites.get(name, ()))
+    newest = max(member.since for task in all_tasks().values() for member in task.suites.get(name, ()))
     version = newest if version is None else version
     if not 1 <= version <= newest:
         raise OtherVersion(
@@ -56,10 +59,10 @@ def get_suite(name: str, version: int | None = None) -> Suite:
         )
     about, challenges = SUITES[name]
     rows = {task.name: _rows(task, name, version) for task in all_tasks().values()}
-    return Suite(name, version, about, {task: most for task, most in rows.items() if most != 0}, challenges)
+    return Suite(name, version, about, {task: number for task, number in rows.items() if number != 0}, challenges)
 
 
 def _rows(task: Task, suite: str, version: int) -> int | None:
-    """The rows of a task in a version of a suite, 0 if it is not in it."""
-    joined = [one.rows for one in task.suites.get(suite, ()) if one.since <= version]
-    return joined[-1] if joined else 0
+    """The maximum number of rows of a task in a version of a suite, 0 if the task is not in it."""
+    rows = [member.rows for member in task.suites.get(suite, ()) if member.since <= version]
+    return rows[-1] if rows else 0

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from fflm_data.terminal import say
 from harness.errors import UserError
+from harness.models.model_name import is_local
 from harness.prompts.jobs import Job
 from harness.runs.files import require_writable, write_json
 from harness.runs.run import EXTERNAL
@@ -163,7 +164,7 @@ def _model(record: Record) -> dict[str, Any]:
     )
     here = {
         "deployment_type": "unknown" if external else "self_deployed",
-        "model_availability": "unknown" if external or name.startswith("local/") else "open_weights",
+        "model_availability": "unknown" if external or is_local(name) else "open_weights",
     }
     known = {key: value for key, value in facts.items() if value != EXTERNAL and not (external and key == "parameters")}
     return {

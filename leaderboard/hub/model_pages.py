@@ -18,6 +18,7 @@ from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, invalid_name_err
 from fflm_data.manifest import MANIFEST_FILE, Manifest
 from fflm_data.terminal import say
 from harness.errors import UserError
+from harness.models.model_name import is_local
 from harness.models.reference import MODELS
 from harness.prompts.jobs import Job
 from harness.runs.run import EXTERNAL, Run
@@ -142,7 +143,7 @@ def _repository_of(run: Run) -> str:
     """Returns the model's repository. Raises UserError if it has none, or if the run used an adapter."""
     model = run.facts["model"]
     name = str(model["id"])
-    if name.startswith("local/") or name in MODELS or not REPOSITORY.fullmatch(name):
+    if is_local(name) or name in MODELS or not REPOSITORY.fullmatch(name):
         raise UserError(f"{name} is not a model of the Hub. Publish it and run harness eval --model ORG/NAME.")
     if model.get("adapter"):
         raise UserError(f"{name} was run with an adapter, so the results are not those of {name}. Run it without.")

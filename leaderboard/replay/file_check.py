@@ -41,7 +41,7 @@ def check_model_files(folder: Path, selected: SelectedRows, model: str | None = 
     arguments = json.dumps({"folder": str(folder), "model": model, "memory": MOST_MEMORY, **asdict(selected)})
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     try:
-        fault = sandbox.said("leaderboard.replay.file_check", arguments, env=environment)
+        fault = sandbox.run_json("leaderboard.replay.file_check", arguments, env=environment)
     except ValueError:
         fault = (
             f"reading the files of the model of {folder.name} takes more than {MOST_MEMORY >> 30} GiB of memory, or "
@@ -71,7 +71,7 @@ def _check(folder: Path, model: str | None, memory: int, selected: SelectedRows)
     import torch
 
     from harness.models.architectures import auto_class
-    from harness.models.source import strangers_files
+    from harness.models.load_errors import untrusted_files
     from harness.planning.planner import plan_rows
     from harness.planning.work_queue import WorkItem
     from leaderboard.records import read_record
@@ -82,7 +82,7 @@ def _check(folder: Path, model: str | None, memory: int, selected: SelectedRows)
     rows = sum(len(ids) for _, ids in jobs)
     sandbox.limit(memory, MOST_SECONDS + MOST_SECONDS_OF_ROWS * rows // 100)
     source = resolve_recorded_model(run, model)
-    with strangers_files(source.name), torch.device("meta"):
+    with untrusted_files(source.name), torch.device("meta"):
         auto_class(source.config, source.name).from_config(source.config)
     for job, ids in jobs:
         for start in range(0, len(ids), CHUNK_ROWS):

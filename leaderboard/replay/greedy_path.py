@@ -90,7 +90,7 @@ def _pieces(tokenizer: Any, text: str) -> tuple[Ints, Ints]:
     """Returns the first character and the id of each token of a text; empty if the tokenizer cannot encode it."""
     none = np.zeros(0, dtype=np.int64)
     try:
-        tokens = encode(tokenizer, [text], special=False, asked=False)[0]
+        tokens = encode(tokenizer, [text], special=False, check=False)[0]
     except UserError:
         return none, none
     return tokens.spans[:, 0], tokens.ids

@@ -1,6 +1,5 @@
 """Loads the model of a record with its recorded options, and runs rows with their recorded prompts."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,25 +16,22 @@ from harness.errors import UserError
 from harness.evaluation.distributed import World
 from harness.evaluation.inference import observe
 from harness.models.loading import describe, load
+from harness.models.model_name import is_local
 from harness.models.reference import MODELS
-from harness.models.source import (
-    DTYPES,
-    QUANTIZATIONS,
-    ModelRequest,
-    ModelSource,
-    fetch_weights,
-    folder_revision,
-    resolve,
-)
+from harness.models.request import DTYPES, QUANTIZATIONS, ModelRequest
+from harness.models.resolve import resolve
+from harness.models.revision import folder_revision
+from harness.models.source import ModelSource
+from harness.models.weights import fetch_weights
 from harness.planning.planner import plan_rows
 from harness.planning.plans import Plan
-from harness.planning.work_queue import FEW_ROWS, MOST_ROWS, WorkItem, build_queue
+from harness.planning.work_queue import MAX_ROWS, MAX_ROWS_BY_CANDIDATE, WorkItem, build_queue
+from harness.prompts.chat_template import template_hash
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
 from harness.runs.run import Run
 from leaderboard.quoting import quote
 
-LOCAL = "local/"
 SAME = ("class", "parameters", "dtype")
 
 
@@ -78,14 +74,14 @@ def load_recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None)
     source = resolve_recorded_model(run, model)
     facts = run.facts["model"]
     template = chat_template(source.tokenizer)
-    found = None if template is None else hashlib.sha256(template.encode()).hexdigest()
+    found = None if template is None else template_hash(template)
     for job in jobs:
         if job.prompting.template is not None:
             _require_same("chat template", job.prompting.template, found)
         if job.prompting.marks:
             _require_same("marks of thinking", job.prompting.marks, template_marks(source.tokenizer))
     if template is not None and (stated := facts.get("chat_template")) is not None:
-        _require_same("chat template", stated, template_of(source.tokenizer).facts(source.template_of))
+        _require_same("chat template", stated, template_of(source.tokenizer).facts(source.template_owner))
     fetch_weights(source)
     loaded = load(source, World().device)
     strict = facts.get("strict") is True
@@ -112,7 +108,7 @@ def resolve_recorded_model(run: Run, model: str | None = None) -> ModelSource:
 
 def _source(run: Run, facts: Mapping[str, Any], model: str | None) -> ModelSource:
     """Returns the source of the model, without weights."""
-    if model is None and facts["id"].startswith(LOCAL):
+    if model is None and is_local(facts["id"]):
         raise UserError(f"{facts['id']} was a local folder. Name a folder with the same files with --model.")
     name = model or facts["id"]
     adapter = _adapter(facts["adapter"])
@@ -170,7 +166,7 @@ def _adapter(adapter: Mapping[str, str] | None) -> str | None:
     """Returns the adapter as the command line names it."""
     if adapter is None:
         return None
-    if adapter["id"].startswith(LOCAL):
+    if is_local(adapter["id"]):
         raise UserError(
             f"the adapter {adapter['id']} was a local folder, which cannot be replayed. Name another record."
         )
@@ -206,7 +202,7 @@ def replay_rows(model: ReplayModel, jobs: Sequence[Job], chosen: Mapping[str, Se
         skipped = np.ones(job.rows, dtype=bool)
         skipped[list(chosen[job.name])] = False
         continuations = job.task.name in model.continuations
-        for item in build_queue([job], [skipped], 1, FEW_ROWS if continuations else MOST_ROWS):
+        for item in build_queue([job], [skipped], 1, MAX_ROWS_BY_CANDIDATE if continuations else MAX_ROWS):
             yield _run_rows(model, job, np.sort(item.ids), continuations)
 
 

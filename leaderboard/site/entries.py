@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from harness.errors import UserError
-from harness.runs.naming import loaded_as
+from harness.models.model_name import is_local, variant
 from harness.runs.run import Run
 from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
@@ -90,7 +90,7 @@ class Source:
         model = self.run.facts["model"]
         stated = model.get("chat_template") or {}
         other = ""
-        if str(model["id"]).startswith("local/"):
+        if is_local(model["id"]):
             other = "from a local folder, not from a repository"
         elif stated.get("of") == "adapter":
             other = "from the adapter, not from the model's repository"
@@ -229,7 +229,7 @@ class Entry:
     @property
     def variant(self) -> str:
         """How it was loaded: GGUF file, quantization, adapter; "" if as published."""
-        return loaded_as(self.model)
+        return variant(self.model)
 
     @property
     def family(self) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from harness.models.model_name import identity, path_name
 from harness.scoring.headline import headlines
 from leaderboard.attestations import FRESH
 from leaderboard.site.entries import Cell, Entry, Gap, Place, PromptingOptions, RetiredRecord, Source
@@ -85,7 +86,7 @@ def _groups(sources: Iterable[Source]) -> dict[Key, Members]:
 
 
 def _key(source: Source, prompting: PromptingOptions) -> Key:
-    return Key(_identity(source.run.facts["model"]), source.division, prompting, source.place is None)
+    return Key(identity(source.run.facts["model"]), source.division, prompting, source.place is None)
 
 
 def _plainness(prompting: PromptingOptions) -> tuple[Any, ...]:
@@ -97,7 +98,7 @@ def _same_model(sources: Iterable[Source], key: Key) -> list[Source]:
     return [
         source
         for source in sources
-        if _identity(source.run.facts["model"]) == key.identity
+        if identity(source.run.facts["model"]) == key.identity
         and (source.place is None) == key.is_local_run
         and not source.withdrawn
     ]
@@ -154,12 +155,6 @@ def _model_id(source: Source) -> str:
     return str(source.run.facts["model"]["id"])
 
 
-def _identity(model: dict[str, Any]) -> str:
-    """Returns the identity of a model as JSON: how it is loaded, not where it runs."""
-    names = ("id", "revision", "dtype", "quantization", "adapter", "gguf_file")
-    return json.dumps([model.get(name) for name in names], sort_keys=True)
-
-
 def _by_prompting(source: Source) -> dict[PromptingOptions | None, list[Cell]]:
     """Returns the cells of a source by prompting; None if no task of the source has prompting."""
     by_task = {}
@@ -196,7 +191,7 @@ def _gaps(sources: Sequence[Source], cells: dict[Place, Cell]) -> dict[Place, Ga
 
 def _slug(key: Key, model: dict[str, Any], taken: set[str]) -> str:
     """Returns a unique, portable, lower-case file name for a row."""
-    name = model["id"].replace("/", "--")[:LONGEST_NAME]
+    name = path_name(model["id"])[:LONGEST_NAME]
     parts = [name, model["revision"][:12], model["dtype"][:20], LOCAL_RUN * key.is_local_run]
     slug = re.sub(r"[^a-z0-9._-]+", "-", "-".join(part for part in parts if part).lower()).lstrip("._-")
     prompting = key.prompting

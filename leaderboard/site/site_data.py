@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.runs.naming import label
+from harness.models.model_name import label
 from leaderboard.site.columns import Column, columns
 from leaderboard.site.entries import Entry, Place, RetiredRecord
 from leaderboard.site.plots import Series, all_series

@@ -1,18 +1,17 @@
 """Checks what a pull request changes in a results repository: it may add records and nothing else."""
 
-import hashlib
 import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from fflm_data.checksums import file_sha256
 from leaderboard.quoting import quote
 from leaderboard.verification.refusal import Refused
 
 MOST_RECORDS = 20
 _ATTESTATION = re.compile(r"[0-9a-f]{12}\.(replay|fresh|withdrawn)-[0-9a-f]{64}\.json")
-_PIECE = 2**20
 
 
 def added_records(
@@ -65,11 +64,7 @@ def _content(path: Path) -> str:
         return f"link to {path.readlink()}"
     if not stat.S_ISREG(mode):
         return "not a regular file"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+    return file_sha256(path)
 
 
 def _record_of(path: PurePosixPath, place: PurePosixPath) -> PurePosixPath | None:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.errors import UserError
+from harness.models.model_name import LOCAL
 from harness.runs.run import Run
 from harness.tasks import CompletionTask
 from leaderboard.attestations import WITHDRAWN, attestation_paths, is_withdrawn
@@ -19,7 +20,7 @@ from leaderboard.verification.refusal import Refused
 from leaderboard.verification.similar_names import are_confusable
 
 # Organisations with a meaning on the leaderboard.
-RESERVED_NAMES = ("local/", "fflm/")
+RESERVED_NAMES = (LOCAL, "fflm/")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.commands.options import eval_command, parse_command
 from harness.errors import OtherVersion, UserError
+from harness.models.model_name import is_local, local_id
 from harness.models.reference import DEFAULT_MODEL, MODELS
-from harness.models.source import folder_name
-from harness.prompts.prompting import MOST_SHOTS
+from harness.prompts.prompting import MAX_SHOTS
 from harness.prompts.thinking import BUDGET
 from harness.runs.run import EXTERNAL
 from harness.tasks import CompletionTask, DialogueTask, ReadTask, all_tasks
@@ -102,7 +102,7 @@ def _require_same_prompting(given: Any, task: Any, task_facts: dict[str, Any], s
     chat = recorded["template"] is not None
     if given.chat not in ("auto", "on" if chat else "off"):
         raise _refused(f"--chat is {quote(given.chat)}, which does not match the prompts of {task.name}")
-    if given.shots > MOST_SHOTS or given.shots != recorded["shots"]:
+    if given.shots > MAX_SHOTS or given.shots != recorded["shots"]:
         raise _refused(f"--shots is {given.shots}, and {task.name} has {recorded['shots']}")
     if given.system != recorded["system"] and (chat or given.system):
         raise _refused(f"--system is {quote(given.system)}, and {task.name} has {quote(recorded['system'])}")
@@ -124,14 +124,14 @@ def _require_same_model(given: Any, model: dict[str, Any]) -> None:
     if given.model is None and model["id"] != DEFAULT_MODEL:
         raise _refused(f"it has no --model, and the record's model is {quote(model['id'])}")
     _require_same_id("model", given.model or DEFAULT_MODEL, model["id"], Path(given.gguf_file or "").stem)
-    if given.revision and (model["id"].startswith("local/") or model["id"] in MODELS):
+    if given.revision and (is_local(model["id"]) or model["id"] in MODELS):
         raise _refused("--revision has no meaning for a local folder")
     _require_same_revision(given.revision, model["revision"])
     if (given.adapter is None) != (model["adapter"] is None):
         raise _refused(f"its adapter is {quote(given.adapter)}, and that of the record is {quote(model['adapter'])}")
     if model["adapter"] is not None:
         name, _, revision = given.adapter.partition("@")
-        local = model["adapter"]["id"].startswith("local/")
+        local = is_local(model["adapter"]["id"])
         _require_same_id("adapter", given.adapter if local else name, model["adapter"]["id"])
         _require_same_revision(None if local else revision, model["adapter"]["revision"])
 
@@ -139,7 +139,7 @@ def _require_same_model(given: Any, model: dict[str, Any]) -> None:
 def _require_same_id(kind: str, given: str, recorded: str, stem: str = "") -> None:
     """stem: name of the GGUF file that a model in a local folder is named after."""
     last = given.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    if (folder_name(stem or last) if recorded.startswith("local/") else given) != recorded:
+    if (local_id(stem or last) if is_local(recorded) else given) != recorded:
         raise _refused(f"its {kind} is {quote(given)}, and that of the record is {quote(recorded)}")
 
 

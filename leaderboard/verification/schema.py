@@ -91,7 +91,7 @@ def require_default_data(facts: dict[str, Any]) -> None:
             raise Refused(f"the task {quote(name)} does not exist")
         task = known[name]
         default = get_config(task.config, **task.parameters)
-        if not task.asks_as(task_facts["version"]):
+        if not task.has_same_prompts(task_facts["version"]):
             raise Refused(
                 f"{name} has task version {task_facts['version']}, the current one is {task.version}. "
                 "Evaluate it again."

@@ -4,10 +4,9 @@ A chat template is an untrusted program, and the only part of a record that is e
 separate process with limits on memory and time (harness.prompts.chat_template), on the prompts of the record.
 """
 
-import hashlib
 from typing import Any
 
-from harness.prompts.chat_template import ChatTemplate
+from harness.prompts.chat_template import ChatTemplate, template_hash
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.prompts.rendering import chat_texts
 from harness.runs.run import EXTERNAL, Run
@@ -30,7 +29,7 @@ def require_framing_template(run: Run, *, new: bool) -> list[str]:
         return [NO_TEXT] * bool(templated)
     if stated["of"] == "adapter" and not run.facts["model"]["adapter"]:
         raise Refused("run.json, chat_template: it belongs to an adapter, and the record has no adapter")
-    if {job.prompting.template for job in templated} != {hashlib.sha256(stated["text"].encode()).hexdigest()}:
+    if {job.prompting.template for job in templated} != {template_hash(stated["text"])}:
         raise Refused("run.json, chat_template: its hash differs from the template hash of the tasks")
     template = ChatTemplate(stated["text"], "the record", stated["special_tokens"])
     for job in templated:

@@ -21,7 +21,9 @@ from harness.engine.engine import Engine
 from harness.evaluation.inference import ObservedBatch, observe
 from harness.models import reference
 from harness.models.loading import load
-from harness.models.source import ModelRequest, ModelSource, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.source import ModelSource
 from harness.planning.planner import plan_rows
 from harness.planning.plans import Plan, ReadPlan
 from harness.planning.work_queue import build_queue

@@ -22,7 +22,8 @@ import torch
 from fflm_data.arrays import Floats
 from harness.evaluation.evaluate import evaluate
 from harness.models.loading import load
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from harness.planning.request import EvalRequest, Execution, Questions
 from harness.prompts.jobs import Job
 from harness.prompts.rendering import prompt_texts

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from fflm_data.arrays import Floats
 from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
-from harness.models.source import ModelRequest
+from harness.models.request import ModelRequest
 from harness.planning.request import EvalRequest, Execution, Questions
 from leaderboard.replay.agreement import QUANTIZED
 from tests.gpu import machine

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from fflm_data.arrays import Floats
 from harness.cli import main
 from harness.models.loading import load
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from harness.runs.run import Run, read_run
 from leaderboard.replay.agreement import TOLERANCES
 from tests.benchmarks.cases import Case, reads_job, seen

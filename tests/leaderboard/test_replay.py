@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from fflm_data.arrays import Ints
 from harness.engine.decoding import Limit
 from harness.errors import UserError
-from harness.models.source import folder_revision
+from harness.models.revision import folder_revision
 from harness.planning.plans import ChoicePlan
 from harness.scoring.grading import grade
 from leaderboard.attestations import Attestation, read_attestations, write_attestation

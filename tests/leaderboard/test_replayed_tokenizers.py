@@ -7,8 +7,8 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UserError
-from harness.models.token_text import Surfaces
-from harness.models.tokenizer_check import Faithful
+from harness.models.token_text import TokenBytes
+from harness.models.tokenizer_check import TokenizerChecker
 from harness.runs.run import read_run
 from leaderboard.create_record import public_facts
 from leaderboard.records import read_record
@@ -28,8 +28,8 @@ def test_replay_refuses_a_rewriting_tokenizer(tmp_path: Path, monkeypatch: pytes
     facts[part] = TABLE if part == "normalizer" else {"type": "Sequence", "decoders": [facts["decoder"], ANSWERS]}
     path.write_text(json.dumps(facts), encoding="utf-8")
     with monkeypatch.context() as context:
-        context.setattr(Faithful, "require", lambda *_: None)
-        context.setattr(Surfaces, "says", lambda *_: True)
+        context.setattr(TokenizerChecker, "require", lambda *_: None)
+        context.setattr(TokenBytes, "matches", lambda *_: True)
         words = ["--task", "letters", "--limit", "4", "--output", str(tmp_path / "runs")]
         assert main(["eval", "--model", str(model), *words]) == 0
     run = only_run(tmp_path / "runs").folder
@@ -37,6 +37,6 @@ def test_replay_refuses_a_rewriting_tokenizer(tmp_path: Path, monkeypatch: pytes
     make_consistent(run)
     assert read_run(run).facts["model"]["tokenizer"]["from"] == "tokenizer.json"
     record = make_record(run, tmp_path / "records")
-    with pytest.raises(UserError, match=r"may only (cut texts into tokens|put tokens together)") as no:
+    with pytest.raises(UserError, match=r"may only (split text|join tokens)") as no:
         replay(read_record(record), None, "n", "a maintainer", str(model))
     assert "\n" not in str(no.value)

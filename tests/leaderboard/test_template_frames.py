@@ -176,11 +176,11 @@ def test_replay_refuses_a_template_that_changes_messages(
         context.setattr("harness.prompts.rendering.framed", _taken)
         run = run_chat_model(tmp_path, "letters", template=CHEATS[cheat])
     record = make_record(run, tmp_path / "records")
-    with pytest.raises(UserError, match="writes other things around other questions"):
+    with pytest.raises(UserError, match="adds depends on the question"):
         replay(read_record(record), None, "n", "a maintainer", str(tmp_path / "model"))
 
 
-def _taken(template: Any, conversations: Any, prompting: Any, *, demanded: bool = True) -> list[str]:
+def _taken(template: Any, conversations: Any, prompting: Any, *, check: bool = True) -> list[str]:
     from harness.prompts.prompting import render_all
 
     return render_all(template, conversations, prompting)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.cli import main
-from harness.models.source import folder_name
+from harness.models.model_name import local_id
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.runs import observations
 from leaderboard.create_record import public_facts
@@ -1468,4 +1468,4 @@ def test_tasks_without_external_outputs(record: Path, records: Path, name: str) 
     ],
 )  # fmt: skip
 def test_model_names_of_folders(name: str, called: str) -> None:
-    assert folder_name(name) == f"local/{called}"
+    assert local_id(name) == f"local/{called}"

@@ -109,5 +109,9 @@ def test_older_run_is_rescored(finished: Path, tmp_path: Path) -> None:
 def test_completion_tasks_read_the_previous_version() -> None:
     for task in all_tasks().values():
         older = task.version - 1
-        assert task.asks_as(older) == isinstance(task, CompletionTask)
-        assert task.asks_as(task.version) and not task.asks_as(task.version + 1) and not task.asks_as(str(older))
+        assert task.has_same_prompts(older) == isinstance(task, CompletionTask)
+        assert (
+            task.has_same_prompts(task.version)
+            and not task.has_same_prompts(task.version + 1)
+            and not task.has_same_prompts(str(older))
+        )

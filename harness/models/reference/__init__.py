@@ -1,8 +1,8 @@
-"""The reference models that come with the package, and the recipe that makes them."""
+"""The reference models of the package."""
 
 from pathlib import Path
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_MODEL = "fflm/lstm"
 MODELS = {DEFAULT_MODEL: CHECKPOINTS / "lstm"}
-"""Model ids that stand for folders of this package."""
+"""Model ids of reference models, with their folders."""

@@ -1,4 +1,4 @@
-"""What is meant by a --set that is nearly right: of its task, its parameter, its value, or all of it."""
+"""Suggestions for an invalid --set: task, parameter or value."""
 
 import argparse
 
@@ -14,7 +14,7 @@ from harness.planning.request import Questions
 
 
 def planned(*texts: str) -> int:
-    """How many jobs the tasks that they name come to."""
+    """The number of jobs of the tasks in some --set options."""
     parameters = options.data_parameters(argparse.Namespace(set=list(texts)))
     return len(plan_jobs(Questions(tasks=tuple(parameters), parameters=parameters)))
 
@@ -34,29 +34,29 @@ def planned(*texts: str) -> int:
         ("p_ignore=0.5", "flipflop.p_ignore=0.5"), ("rendering=plain", "flipflop.rendering=plain"),
     ],
 )  # fmt: skip
-def test_what_was_meant(text: str, meant: str) -> None:
+def test_set_suggestion(text: str, meant: str) -> None:
     with pytest.raises((UserError, ParameterError)) as refusal:
         planned(text)
-    told = str(refusal.value)
-    assert told.endswith(f"did you mean {meant!r}?") and "\n" not in told
+    message = str(refusal.value)
+    assert message.endswith(f"did you mean {meant!r}?") and "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("letters.limit=5", "say it with --limit"), ("letters.shots=2", "say it with --shots"),
+        ("letters.limit=5", "use --limit"), ("letters.shots=2", "use --shots"),
         ("letters.zzz=5", "Its parameters are seed, words_per_cell"), ("zzz.seed=5", "there is no task 'zzz'"),
-        ("zzz=5", "names no task"), ("letters", "names no task"), ("letters.seed", "sets nothing"),
+        ("zzz=5", "has no task"), ("letters", "has no task"), ("letters.seed", "sets nothing"),
         ("letters.seed=x", "must be an integer"),
     ],
 )  # fmt: skip
-def test_what_was_meant_is_not_guessed(text: str, told: str) -> None:
+def test_set_without_suggestion(text: str, message: str) -> None:
     with pytest.raises((UserError, ParameterError)) as refusal:
         planned(text)
-    assert told in str(refusal.value) and "did you mean" not in str(refusal.value)
+    assert message in str(refusal.value) and "did you mean" not in str(refusal.value)
 
 
-def test_what_is_right_is_taken() -> None:
+def test_set_valid_value() -> None:
     assert planned("flipflop.length=64", "flipflop.rendering=plain") == 3
     assert planned("capitals.relations=capital,country", "letters.words_per_cell=3") == 2
 
@@ -70,12 +70,12 @@ def test_what_is_right_is_taken() -> None:
         (["show", "letters", "--split", "tst"], "test"),
     ],
 )
-def test_the_data_s_own_command(capsys: pytest.CaptureFixture[str], command: list[str], meant: str) -> None:
+def test_set_suggestion_of_data_command(capsys: pytest.CaptureFixture[str], command: list[str], meant: str) -> None:
     assert data_main(command) == 2
     assert capsys.readouterr().err.strip().endswith(f"did you mean {meant!r}?")
 
 
-def test_words_of_a_name_and_other_cases() -> None:
+def test_set_suggestion_by_word_and_case() -> None:
     assert did_you_mean("Letters", ["letters", "letters-spelled"]) == "; did you mean 'letters'?"
     assert did_you_mean("spelld", ["letters", "letters-spelled"]) == "; did you mean 'letters-spelled'?"
     assert (

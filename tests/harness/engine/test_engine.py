@@ -12,7 +12,8 @@ from harness.engine import engine as engine_module
 from harness.engine.engine import Engine
 from harness.models import reference
 from harness.models.loading import load
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from harness.planning.plans import CompletionPlan, plan_reads
 from harness.prompts.rendering import prompt_ids
 from harness.tasks import all_tasks

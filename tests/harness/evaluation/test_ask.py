@@ -76,14 +76,14 @@ def test_ask_free_question(cli: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "ask a row with --task NAME --row N"),
-        (("why?", "--task", "letters"), "ask a row with --task NAME --row N"),
+        ((), "name a row with --task NAME --row N"),
+        (("why?", "--task", "letters"), "name a row with --task NAME --row N"),
         (("--task", "letters", "--row", "1000"), "letters.test has 1,000 rows. Use a smaller --row."),
         (("--task", "words"), "there is no task 'words'"),
         (("--task", "letters", "--chat", "perhaps"), "--chat takes auto, on, off"),
         (("a " * 3000,), "Ask a shorter question."),
         (("",), "the question is empty"),
-        (("why?", "--shots", "2"), "--shots is for a row of a task"),
+        (("why?", "--shots", "2"), "--shots needs a row of a task"),
         (("--task", "flipflop", "--split", "test"), "Its splits are val, val_sparse, val_dense"),
     ],
 )
@@ -129,4 +129,4 @@ def test_suites_set_rows_and_challenges(cli: Run, tmp_path: Path, perfect: str) 
     assert "there is no suite 'slow': the suites are quick, paper, full" in refused(
         cli("harness", "eval", "--suite", "slow")
     )
-    assert "leave out one" in refused(cli("harness", "eval", "--suite", "quick", "--task", "letters"))
+    assert "remove one" in refused(cli("harness", "eval", "--suite", "quick", "--task", "letters"))

@@ -228,7 +228,7 @@ def launched(*values: object) -> Any:
         launched(["--num-processes", "2", "--device-map", "auto"], "Remove --num-processes"),
         (["--tensor-parallel"], "Add --num-processes"),
         (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
-        (["--num-processes", "0"], "'0' is not a whole number of at least 1"),
+        (["--num-processes", "0"], "'0' is not an integer of at least 1"),
     ],
 )
 def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -160,18 +160,18 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--attention", "sdap"], "did you mean 'sdpa'?"),
         (["--attention", "kernels-community/flash-attn"], "there is no attention 'kernels-community/flash-attn'"),
         (["--task", "letters", "--task", "flipflop"], "add --task flipflop"),
-        (["--task", "flipflop", "--suite", "quick"], "leave out one"),
+        (["--task", "flipflop", "--suite", "quick"], "remove one"),
         (["--suite", "huge"], "the suites are quick, paper, full"),
         (["--chat", "maybe"], "--chat takes auto, on, off"),
         (["--shots", "65"], "at most 64"),
         (["--dtype", "int3"], "--dtype takes auto, float32"),
-        (["--limit", "0"], "'0' is not a whole number of at least 1"),
+        (["--limit", "0"], "'0' is not an integer of at least 1"),
         (["--set", "flipflop.length=7"], "length=7 is out of range"),
         (["--set", "flipflop.size=7"], "no parameter 'size'"),
-        (["--set", "length=7"], "names no task"),
+        (["--set", "length=7"], "has no task"),
         (["--task", "flipflop", "--set", "letters.seed=7"], "add --task letters"),
         (["--output", "file/runs"], "Use another folder"),
-        (["--revision", "main"], "leave out --revision"),
+        (["--revision", "main"], "remove --revision"),
         (["--gguf-file", "no.gguf"], "there is no no.gguf"),
     ],
 )
@@ -184,7 +184,7 @@ def test_refusals(cli: Run, tmp_path: Path, arguments: list[str], message: str) 
 def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "short", models.gpt2_like(), context=300)
     line = refused(cli("harness", "eval", "--model", "short", "--task", "flipflop"))
-    assert "takes up to 511 tokens, the context of local/short is 300: lengths up to 300 fit" in line
+    assert "needs up to 511 tokens, but the context of local/short is 300: lengths up to 300 fit" in line
     assert (
         cli(
             "harness", "eval", "--model", "short", "--task", "flipflop", "--set", "flipflop.length=300", "--limit", "2"
@@ -201,7 +201,7 @@ def test_a_context_that_is_too_short(cli: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "reason"), [(models.merged, "not one token"), (models.shared_symbol_token, "no token for parts")]
+    ("build", "reason"), [(models.merged, "a single token"), (models.shared_symbol_token, "no token for parts")]
 )
 def test_a_tokenizer_whose_symbols_are_not_separable(cli: Run, tmp_path: Path, build: Any, reason: str) -> None:
     models.save_tiny(tmp_path / "model", build())
@@ -371,7 +371,7 @@ def test_a_table_of_another_kind_is_refused(cli: Run, tmp_path: Path) -> None:
     path = run / "observations" / "flipflop.val.parquet"
     (run / CHECKSUMS).unlink()
     path.write_bytes(path.read_bytes()[:100])
-    assert "cannot be read" in refused(cli("harness", "score", run))
+    assert "cannot read" in refused(cli("harness", "score", run))
     pq.write_table(pa.table({"id": [0]}), path)
     assert "does not have the columns" in refused(cli("harness", "score", run))
 

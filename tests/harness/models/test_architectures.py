@@ -1,4 +1,4 @@
-"""Models that are more, or less, than causal LMs: read as text alone, or refused in one line."""
+"""Models other than causal LMs: evaluated on text, or refused in one line."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,8 @@ from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
 from harness.models.architectures import auto_class, context_of
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from harness.planning.request import EvalRequest, Execution, Questions
 from harness.prompts.prompting import PromptRequest, render, resolve_prompting
 from harness.runs.run import Run
@@ -38,10 +39,10 @@ def run_of(folder: Path, *tasks: str, length: int = 60, rows: int = 4) -> Run:
     sizes = {"flipflop": {"length": length, "val_sparse_rows": 0, "val_dense_rows": 0}}
     parameters = sizes if "flipflop" in names else {}
     questions = Questions(tasks=names, parameters=parameters, limit=rows)
-    asked = EvalRequest(
+    request = EvalRequest(
         model=ModelRequest(str(folder)), command="", questions=questions, execution=Execution(output=folder / "runs")
     )
-    scored = evaluate(asked)
+    scored = evaluate(request)
     assert scored is not None
     return scored[0]
 
@@ -53,15 +54,17 @@ def facts(run: Run) -> dict[str, Any]:
 
 @torch.inference_mode()
 def largest_difference(run: Run, model: Any) -> float:
-    """Between what was recorded and plain passes over the texts alone."""
+    """The largest difference between recorded log-probabilities and single forward passes."""
     tokenizer: Any = models.fast(models.gpt2_like())
     job = run.jobs()[0]
     texts = job.task.texts(job.config.table(job.split, 0, job.rows))  # type: ignore[attr-defined]
     symbols = [tokenizer.encode(symbol, add_special_tokens=False)[0] for symbol in (" 0", " 1")]
     table = pq.read_table(run.table(job))
-    said = [model(torch.tensor([tokenizer.encode(text)]), use_cache=False).logits[0].log_softmax(-1) for text in texts]
+    expected = [
+        model(torch.tensor([tokenizer.encode(text)]), use_cache=False).logits[0].log_softmax(-1) for text in texts
+    ]
     off = [
-        np.abs(np.array(logprobs) - said[row][position - 1][symbols].numpy()).max()
+        np.abs(np.array(logprobs) - expected[row][position - 1][symbols].numpy()).max()
         for row, position, logprobs in zip(
             *(table[name].to_pylist() for name in ("id", "position", "logprobs")), strict=True
         )
@@ -73,7 +76,7 @@ def largest_difference(run: Run, model: Any) -> float:
     "kind", ["mistral3", "llava", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "idefics3", "smolvlm", "aya_vision",
              "lfm2_vl", "aria", "mllama", "gemma3", "gemma4", "llama4", "qwen3_5"],
 )  # fmt: skip
-def test_models_with_images_are_read_as_text_alone(kind: str, tmp_path: Path) -> None:
+def test_image_text_model_is_evaluated_on_text(kind: str, tmp_path: Path) -> None:
     for model in every_class.models_of(kind, SIZE, AutoModelForImageTextToText):
         try:
             run = run_of(saved(tmp_path, model), "flipflop", "letters")
@@ -87,7 +90,7 @@ def test_models_with_images_are_read_as_text_alone(kind: str, tmp_path: Path) ->
     raise AssertionError("no sizes of it work")
 
 
-def test_one_that_reads_its_prompt_both_ways_is_refused(tmp_path: Path) -> None:
+def test_bidirectional_prompt_model_is_refused(tmp_path: Path) -> None:
     model = next(every_class.models_of("paligemma", SIZE))
     with pytest.raises(UserError, match="its logits depend on later tokens"):
         run_of(saved(tmp_path, model))
@@ -103,14 +106,14 @@ def test_one_that_reads_its_prompt_both_ways_is_refused(tmp_path: Path) -> None:
         ("camembert", "ne\\(\\) received"),  # positions from an id of padding that there is not
     ],
 )
-def test_one_that_cannot_be_given_text_alone_is_refused_in_one_line(kind: str, reason: str) -> None:
+def test_model_without_text_only_mode_is_refused(kind: str, reason: str) -> None:
     model = next(every_class.models_of(kind, 300))
     with pytest.raises(UserError, match=f"does not predict tokens from text alone \\(.*{reason}") as refusal:
         read(Engine(model, TOKENIZER), read_plan((20, 31, 12)))
     assert "\n" not in str(refusal.value)
 
 
-def test_one_whose_answers_depend_on_how_much_follows_is_refused() -> None:
+def test_model_depending_on_later_tokens_is_refused() -> None:
     models_ = every_class.models_of("prophetnet", 300)
     for model in models_:
         with pytest.raises(
@@ -126,7 +129,7 @@ def test_one_whose_answers_depend_on_how_much_follows_is_refused() -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 1, 3, None])
-def test_places_up_to_the_padding_are_no_context(padding: int | None) -> None:
+def test_context_excludes_padding_positions(padding: int | None) -> None:
     config = RobertaConfig(max_position_embeddings=66, pad_token_id=padding, is_decoder=True)
     assert context_of(config) == 66 - (0 if padding is None else padding + 1)
     assert context_of(families.FAMILIES["gpt2"](300)) == 2048
@@ -134,7 +137,7 @@ def test_places_up_to_the_padding_are_no_context(padding: int | None) -> None:
 
 
 @pytest.mark.parametrize("kind", ["roberta", "camembert", "data2vec-text", "roberta-prelayernorm", "xlm-roberta"])
-def test_a_text_of_the_whole_context_is_read_and_a_longer_one_is_refused(kind: str, tmp_path: Path) -> None:
+def test_context_limit(kind: str, tmp_path: Path) -> None:
     config = every_class.shrunk(
         every_class.CONFIG_MAPPING[kind], SIZE, {"pad_token_id": 1, "max_position_embeddings": 62}
     )
@@ -144,7 +147,7 @@ def test_a_text_of_the_whole_context_is_read_and_a_longer_one_is_refused(kind: s
     run = run_of(saved(tmp_path, model))
     assert facts(run)["context"] == 60
     assert largest_difference(run, model) < 1e-5
-    with pytest.raises(UserError, match=r"takes up to 6\d tokens, the context of .* is 60: .*flipflop.length=60"):
+    with pytest.raises(UserError, match=r"needs up to 6\d tokens, but the context of .* is 60: .*flipflop.length=60"):
         run_of(tmp_path, length=62)
 
 
@@ -162,7 +165,7 @@ def reformer(chunk: int) -> Any:
 
 
 @pytest.mark.parametrize(("chunk", "repeats"), [(16, False), (128, True)])
-def test_a_model_that_answers_otherwise_each_time_is_named(
+def test_nondeterministic_model_is_refused(
     chunk: int, repeats: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # It hashes at random what is longer than a chunk.
@@ -171,7 +174,7 @@ def test_a_model_that_answers_otherwise_each_time_is_named(
     assert ("is not deterministic" in capsys.readouterr().out) is not repeats
 
 
-def test_dropout_that_was_left_on_is_noticed() -> None:
+def test_active_dropout_is_detected() -> None:
     torch.manual_seed(0)
     model: Any = families.tiny("llama", 300)
     model.lm_head = torch.nn.Sequential(torch.nn.Dropout(0.5).train(), model.lm_head)
@@ -179,16 +182,16 @@ def test_dropout_that_was_left_on_is_noticed() -> None:
     assert not Engine(model, TOKENIZER).read_method(plan.sequences[0]).deterministic
 
 
-def test_the_class_is_that_of_the_config() -> None:
+def test_auto_class() -> None:
     for kind, auto in (("llava", AutoModelForImageTextToText), ("gemma3", AutoModelForCausalLM)):
         config = every_class.shrunk(every_class.CONFIG_MAPPING[kind], 300, {})
         assert auto_class(config, kind) is auto
 
 
-def test_a_model_of_neither_kind_is_refused_before_its_weights_are_looked_for(tmp_path: Path) -> None:
+def test_unsupported_class_is_refused_without_weights(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "vit"}', encoding="utf-8")
     models.fast(models.gpt2_like()).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="is no causal LM: give the id of a model that predicts the next token"):
+    with pytest.raises(UserError, match="is not a causal LM: name a model that predicts the next token"):
         resolve(ModelRequest(str(tmp_path)))
 
 
@@ -217,7 +220,7 @@ TEXT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'
         (TEXT, "user: How many?\n"),
     ],
 )
-def test_what_is_said_reaches_templates_as_they_take_it(template: str, expected: str) -> None:
+def test_contents_as_parts_for_templates(template: str, expected: str) -> None:
     tokenizer: Any = models.fast(models.gpt2_like())
     tokenizer.chat_template = template
     prompting = resolve_prompting(PromptRequest(), tokenizer)
@@ -226,7 +229,7 @@ def test_what_is_said_reaches_templates_as_they_take_it(template: str, expected:
 
 
 @pytest.mark.parametrize("file", ["chat_template.json", "chat_template.jinja", "tokenizer_config.json"])
-def test_a_template_is_found_in_any_of_its_files(tmp_path: Path, file: str) -> None:
+def test_template_from_any_file(tmp_path: Path, file: str) -> None:
     model = next(every_class.models_of("llava", SIZE))
     folder = saved(tmp_path, model)
     path = folder / file
@@ -238,7 +241,7 @@ def test_a_template_is_found_in_any_of_its_files(tmp_path: Path, file: str) -> N
     assert facts(run)["chat_template"]["text"] == PARTS
 
 
-def test_a_template_file_that_is_none_ends_in_one_line(tmp_path: Path) -> None:
+def test_invalid_template_file_error(tmp_path: Path) -> None:
     folder = saved(tmp_path, next(every_class.models_of("llava", SIZE)))
     (folder / "chat_template.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be loaded"):

@@ -1,4 +1,4 @@
-"""Files of a model that would take memory or time without end: one line, and what reads them stays within bounds."""
+"""Model files that need unlimited memory or time: a one-line error, and the reader stays within its limits."""
 
 import json
 import shutil
@@ -13,8 +13,9 @@ from tokenizers.models import WordLevel
 
 from harness.errors import UserError
 from harness.models import reference
-from harness.models.source import ModelRequest, resolve
-from harness.models.tokenizer_file import require_bounded
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.tokenizer_file import require_within_limits
 from tests.support import models
 
 REFERENCE = Path(reference.__file__).parent / "checkpoints"
@@ -30,7 +31,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def changed(tiny: Path, folder: Path, file: str, change: Callable[[Facts], object]) -> Path:
-    """A copy of the model with one file changed."""
+    """A copy of the model with one changed file."""
     shutil.copytree(tiny, folder)
     facts = json.loads((folder / file).read_text(encoding="utf-8"))
     change(facts)
@@ -44,8 +45,8 @@ def replacing(pattern: object, content: str, times: int = 1) -> Callable[[Facts]
 
 
 def padding(tokens: int) -> Callable[[Facts], None]:
-    told = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
-    return lambda facts: facts.update(padding={"strategy": {"Fixed": tokens}, **told})
+    options = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
+    return lambda facts: facts.update(padding={"strategy": {"Fixed": tokens}, **options})
 
 
 TOKENIZERS = {
@@ -62,7 +63,7 @@ TOKENIZERS = {
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_a_tokenizer_without_bounds_is_refused_in_a_line(tmp_path: Path, tiny: Path, kind: str) -> None:
+def test_unbounded_tokenizer_is_refused(tmp_path: Path, tiny: Path, kind: str) -> None:
     folder = changed(tiny, tmp_path / "model", "tokenizer.json", TOKENIZERS[kind])
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(UserError, match=r"tokenizer\.json cannot be read") as refused:
@@ -85,29 +86,29 @@ HONEST = {
 
 
 @pytest.mark.parametrize("kind", HONEST)
-def test_what_honest_files_do_is_taken(tmp_path: Path, tiny: Path, kind: str) -> None:
+def test_tokenizer_with_padding_is_accepted(tmp_path: Path, tiny: Path, kind: str) -> None:
     folder = changed(tiny, tmp_path / "model", "tokenizer.json", HONEST[kind])
     assert resolve(ModelRequest(str(folder))).tokens_from == "tokenizer.json"
 
 
-def test_tokenizers_without_a_word_for_much_are_taken(tmp_path: Path) -> None:
-    """Those that raise over what they do not know, as the bundled one does."""
-    require_bounded(REFERENCE / "lstm" / "tokenizer.json")
+def test_tokenizer_with_unknown_characters_is_accepted(tmp_path: Path) -> None:
+    """Tokenizers that raise for unknown characters, like the bundled one."""
+    require_within_limits(REFERENCE / "lstm" / "tokenizer.json")
     made = Tokenizer(WordLevel({"w": 0}, unk_token="?"))
     made.save(str(tmp_path / "tokenizer.json"))
-    require_bounded(tmp_path / "tokenizer.json")
+    require_within_limits(tmp_path / "tokenizer.json")
 
 
 @pytest.mark.parametrize("family", ["byte_level", "with_bos_and_eos", "unknown_instructions", "shared_symbol_token"])
-def test_small_vocabularies_are_taken(tmp_path: Path, family: str) -> None:
-    """Also those that know few of the words that are tried."""
+def test_small_vocabulary_is_accepted(tmp_path: Path, family: str) -> None:
+    """Also those that can encode few of the samples."""
     made: Tokenizer = models.byte_level([]) if family == "byte_level" else getattr(models, family)()
     made.save(str(tmp_path / "tokenizer.json"))
-    require_bounded(tmp_path / "tokenizer.json")
+    require_within_limits(tmp_path / "tokenizer.json")
 
 
 @pytest.mark.parametrize(("field", "value"), [("n_layer", 10**7), ("num_hidden_layers", 10**5), ("n_layer", 10_001)])
-def test_layers_without_end_are_refused_in_a_line(tmp_path: Path, tiny: Path, field: str, value: int) -> None:
+def test_too_many_layers_error(tmp_path: Path, tiny: Path, field: str, value: int) -> None:
     def change(facts: Facts) -> None:
         facts.pop("n_layer")
         facts[field] = value

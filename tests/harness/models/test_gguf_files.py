@@ -1,4 +1,4 @@
-"""A GGUF file in several parts is the model that it is in one."""
+"""GGUF files in several parts equal the single file."""
 
 import shutil
 from pathlib import Path
@@ -9,9 +9,10 @@ import torch
 from gguf import GGUFWriter
 
 from harness.errors import UserError
-from harness.models.gguf_files import joined, parts_of, require_parts, stem_of
+from harness.models.gguf_files import join_parts, parts_of, require_parts, stem_of
 from harness.models.loading import load
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from tests.support import models
 
 WIDTH, HEADS, LAYERS, INNER = 32, 4, 2, 64
@@ -20,7 +21,7 @@ TENSORS |= {"ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH), "ffn_down": (W
 
 
 def write(folder: Path, most_tensors: int = 0) -> list[str]:
-    """A tiny Llama as llama.cpp has it; its files in order."""
+    """A tiny Llama in GGUF; its files in order."""
     folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
     tokenizer = models.gpt2_like()
@@ -73,7 +74,7 @@ def logits(folder: Path, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("most_tensors", [8, 5, 1])
-def test_parts_are_the_model_of_the_whole(tmp_path: Path, cache: Path, most_tensors: int) -> None:
+def test_parts_equal_single_file(tmp_path: Path, cache: Path, most_tensors: int) -> None:
     (whole,) = write(tmp_path / "whole")
     parts = write(tmp_path / "parts", most_tensors)
     assert len(parts) > 2 and parts_of(parts[0]) == parts
@@ -86,7 +87,7 @@ def test_parts_are_the_model_of_the_whole(tmp_path: Path, cache: Path, most_tens
     assert source.request.gguf_file == parts[0]
 
 
-def test_the_revision_is_that_of_all_parts(tmp_path: Path, cache: Path) -> None:
+def test_revision_covers_all_parts(tmp_path: Path, cache: Path) -> None:
     parts = write(tmp_path / "parts", 8)
     before = resolve(ModelRequest(str(tmp_path / "parts"), gguf_file=parts[0])).revision
     path = tmp_path / "parts" / parts[-1]
@@ -96,7 +97,7 @@ def test_the_revision_is_that_of_all_parts(tmp_path: Path, cache: Path) -> None:
     assert resolve(ModelRequest(str(tmp_path / "parts"), gguf_file=parts[0])).revision != before
 
 
-def test_a_part_that_is_missing_is_named(tmp_path: Path, cache: Path) -> None:
+def test_missing_part_error(tmp_path: Path, cache: Path) -> None:
     parts = write(tmp_path / "parts", 8)
     shutil.move(tmp_path / "parts" / parts[1], tmp_path / "elsewhere.gguf")
     with pytest.raises(UserError, match=f"lacks {parts[1]}, a part of {parts[0]}: put all {len(parts)} parts"):
@@ -105,11 +106,11 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("end", [0, 30, 2000, -4])
-def test_a_part_that_is_cut_off_is_named(tmp_path: Path, cache: Path, number: int, end: int) -> None:
+def test_truncated_part_error(tmp_path: Path, cache: Path, number: int, end: int) -> None:
     parts = write(tmp_path / "parts", 8)
     path = tmp_path / "parts" / parts[number]
     path.write_bytes(path.read_bytes()[:end])
-    with pytest.raises(UserError, match=rf"\({path.name}: it is cut off or damaged\): fetch it again"):
+    with pytest.raises(UserError, match=rf"\({path.name}: it is truncated or damaged\): fetch it again"):
         resolve(ModelRequest(str(tmp_path / "parts"), gguf_file=parts[0]))
     assert not [*cache.rglob("*.gguf")]
 
@@ -124,15 +125,15 @@ def test_a_part_that_is_cut_off_is_named(tmp_path: Path, cache: Path, number: in
         ("m-00001-of-00002.gguf.bak", ["m-00001-of-00002.gguf.bak"], "m-00001-of-00002.gguf"),
     ],
 )
-def test_names_of_parts(name: str, parts: list[str], stem: str) -> None:
+def test_part_names(name: str, parts: list[str], stem: str) -> None:
     assert parts_of(name) == parts
     assert stem_of(name) == stem
 
 
-def test_what_is_put_together_is_put_together_once(tmp_path: Path, cache: Path) -> None:
+def test_join_parts_is_cached(tmp_path: Path, cache: Path) -> None:
     parts = write(tmp_path / "parts", 8)
     require_parts(tmp_path / "parts", parts[0])
-    first = joined(tmp_path / "parts", parts[0])
-    assert joined(tmp_path / "parts", parts[1]) == first
+    first = join_parts(tmp_path / "parts", parts[0])
+    assert join_parts(tmp_path / "parts", parts[1]) == first
     assert [*cache.rglob("*.gguf")] == [first]
     assert not [*cache.rglob("*.partial")]

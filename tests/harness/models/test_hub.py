@@ -1,4 +1,4 @@
-"""Models by Hub id, over HTTP with the genuine client: pinned revisions, refusals, and offline from the cache."""
+"""Hub models over HTTP with the real client: pinned revisions, errors, offline from the cache."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def evaluate(
 
 
 @pytest.mark.parametrize("revision", ["main", "v1"])
-def test_a_revision_is_pinned_to_its_commit(
+def test_revision_is_pinned_to_commit(
     cli: Run, tmp_path: Path, hub: Hub, commits: dict[str, str], revision: str
 ) -> None:
     for offline in (False, True):
@@ -53,7 +53,7 @@ def test_a_revision_is_pinned_to_its_commit(
 
 
 @pytest.mark.slow("harness/models")
-def test_a_gguf_file_in_parts_is_fetched_whole(cli: Run, tmp_path: Path, hub: Hub) -> None:
+def test_all_gguf_parts_are_fetched(cli: Run, tmp_path: Path, hub: Hub) -> None:
     parts = gguf.write(tmp_path / "parts", 8)
     commit = hub.add_repository("model", "org/parts", tmp_path / "parts")
     for offline in (False, True):
@@ -67,6 +67,6 @@ def test_a_gguf_file_in_parts_is_fetched_whole(cli: Run, tmp_path: Path, hub: Hu
 
 @pytest.mark.parametrize(("model", "revision"), [("org/nothing", "main"), ("org/tiny", "v9")])
 @pytest.mark.usefixtures("commits")
-def test_what_the_hub_does_not_have(cli: Run, tmp_path: Path, hub: Hub, model: str, revision: str) -> None:
+def test_missing_on_hub_errors(cli: Run, tmp_path: Path, hub: Hub, model: str, revision: str) -> None:
     result = evaluate(cli, tmp_path, hub, "--model", model, "--revision", revision)
     assert f"the model {model!r} cannot be loaded" in refused(result)

@@ -1,4 +1,4 @@
-"""What is read of a folder: no links out of it but those of a snapshot in the cache, and no adapter unasked."""
+"""Links in model folders: refused if they leave the folder, except in cache snapshots; no implicit adapters."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,10 @@ from transformers import AutoModelForCausalLM
 from harness.errors import UserError
 from harness.models.links import require_own
 from harness.models.loading import load
-from harness.models.source import ModelRequest, ModelSource, folder_revision, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.revision import folder_revision
+from harness.models.source import ModelSource
 from tests.conftest import Run, refused
 from tests.harness.models.test_gguf_files import write
 from tests.hub import Hub
@@ -68,7 +71,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def snapshot_of(folder: Path, cache: Path, name: str = "org--name") -> Path:
-    """The files of a folder as the client of the Hub keeps them: links to blobs that are called by their hashes."""
+    """The files of a folder in the layout of the Hub cache: links to blobs named by hash."""
     repository = cache / f"models--{name}"
     (repository / "blobs").mkdir(parents=True)
     snapshot = repository / "snapshots" / COMMIT
@@ -82,7 +85,7 @@ def snapshot_of(folder: Path, cache: Path, name: str = "org--name") -> Path:
 
 
 def linked(folder: Path, name: str, target: Path) -> Path:
-    """Moves a file of a folder, and leaves a link."""
+    """Moves a file out of a folder and leaves a link."""
     target.parent.mkdir(parents=True, exist_ok=True)
     (folder / name).rename(target)
     (folder / name).symlink_to(target)
@@ -95,7 +98,7 @@ def logits(source: ModelSource) -> torch.Tensor:
     return found
 
 
-def said(folder: Path) -> str:
+def error_line(folder: Path) -> str:
     with pytest.raises(UserError) as error:
         resolve(ModelRequest(str(folder)))
     assert "\n" not in str(error.value)
@@ -103,9 +106,7 @@ def said(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", ["tiny", "sharded"])
-def test_a_snapshot_in_the_cache_is_as_good_as_its_files(
-    tmp_path: Path, kind: str, request: pytest.FixtureRequest
-) -> None:
+def test_cache_snapshot_equals_files(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue(kind)
     snapshot = snapshot_of(folder, tmp_path / "hub")
     plain, found = resolve(ModelRequest(str(folder))), resolve(ModelRequest(str(snapshot)))
@@ -114,15 +115,13 @@ def test_a_snapshot_in_the_cache_is_as_good_as_its_files(
     assert resolve(ModelRequest(str(tmp_path / "called"))).revision == plain.revision
 
 
-def test_a_model_in_a_folder_of_a_snapshot(tmp_path: Path, sharded: Path) -> None:
+def test_model_in_snapshot_subfolder(tmp_path: Path, sharded: Path) -> None:
     shutil.copytree(sharded, tmp_path / "repository" / "final" / "hf")
     snapshot = snapshot_of(tmp_path / "repository", tmp_path / "hub")
     assert resolve(ModelRequest(str(snapshot / "final" / "hf"))).revision == folder_revision(sharded, None)
 
 
-def test_a_snapshot_of_gguf_in_parts_and_in_a_folder(
-    tmp_path: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gguf_snapshot_with_parts_and_subfolder(tmp_path: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.models.gguf_files.HF_HOME", str(tmp_path / "joined"))
     shutil.copytree(gguf, tmp_path / "repository" / "q4")
     snapshot = snapshot_of(tmp_path / "repository", tmp_path / "hub")
@@ -133,7 +132,7 @@ def test_a_snapshot_of_gguf_in_parts_and_in_a_folder(
         assert found.revision == plain.revision and torch.equal(logits(found), logits(plain))
 
 
-def test_a_snapshot_of_an_adapter(tmp_path: Path, tiny: Path, adapter: Path) -> None:
+def test_adapter_snapshot(tmp_path: Path, tiny: Path, adapter: Path) -> None:
     snapshot = snapshot_of(adapter, tmp_path / "hub")
     plain, found = (resolve(ModelRequest(str(tiny), adapter=str(folder))) for folder in (adapter, snapshot))
     assert plain.adapter and found.adapter and found.adapter.revision == plain.adapter.revision
@@ -141,7 +140,7 @@ def test_a_snapshot_of_an_adapter(tmp_path: Path, tiny: Path, adapter: Path) -> 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_link_within_the_folder_is_read(tmp_path: Path, tiny: Path, name: str) -> None:
+def test_link_within_folder_is_allowed(tmp_path: Path, tiny: Path, name: str) -> None:
     folder = linked(shutil.copytree(tiny, tmp_path / "model"), name, tmp_path / "model" / "files" / "original")
     plain, found = resolve(ModelRequest(str(tiny))), resolve(ModelRequest(str(folder)))
     assert found.revision == plain.revision and torch.equal(logits(found), logits(plain))
@@ -151,47 +150,47 @@ def test_a_link_within_the_folder_is_read(tmp_path: Path, tiny: Path, name: str)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, tiny: Path, name: str) -> None:
+def test_link_out_of_folder_error(tmp_path: Path, tiny: Path, name: str) -> None:
     outside = tmp_path / "elsewhere" / "original"
     folder = linked(shutil.copytree(tiny, tmp_path / "model"), name, outside)
-    wanted = f"{folder / name} is a link to {outside}, and nothing outside the folder is read: copy the file into"
-    assert wanted in said(folder)
+    wanted = f"{folder / name} is a link to {outside}, outside the folder: copy the file into"
+    assert wanted in error_line(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("loop", [False, True])
-def test_a_link_to_nothing_is_refused(tmp_path: Path, tiny: Path, name: str, loop: bool) -> None:
+def test_broken_link_error(tmp_path: Path, tiny: Path, name: str, loop: bool) -> None:
     folder = shutil.copytree(tiny, tmp_path / "model")
     (folder / name).unlink()
     (folder / name).symlink_to(Path(name).name if loop else "../gone")
-    assert f"{folder / name} is a link " in (line := said(folder))
-    assert ("that leads back to itself" if loop else "to ../gone, which is not there") in line
+    assert f"{folder / name} is a link " in (line := error_line(folder))
+    assert ("to itself" if loop else "to ../gone, which does not exist") in line
 
 
 @pytest.mark.parametrize("which", ["first", "last"])
-def test_a_shard_that_is_a_link(tmp_path: Path, sharded: Path, which: str) -> None:
+def test_linked_shard_error(tmp_path: Path, sharded: Path, which: str) -> None:
     folder = shutil.copytree(sharded, tmp_path / "model")
     shard = sorted(folder.glob("*.safetensors"))[0 if which == "first" else -1].name
     linked(folder, shard, tmp_path / "outside.safetensors")
-    assert f"{shard} is a link to" in said(folder)
+    assert f"{shard} is a link to" in error_line(folder)
 
 
-def test_a_shard_that_is_missing_is_named(tmp_path: Path, sharded: Path) -> None:
+def test_missing_shard_error(tmp_path: Path, sharded: Path) -> None:
     folder = snapshot_of(sharded, tmp_path / "hub")
     shard = sorted(folder.glob("*.safetensors"))[1]
     shard.unlink()
-    assert f"names {shard.name!r} for weights, and there is no such file" in said(folder)
+    assert f"lists {shard.name!r} as weights, which does not exist" in error_line(folder)
 
 
-def test_a_folder_of_templates_elsewhere_is_not_read(tmp_path: Path, tiny: Path) -> None:
+def test_linked_template_folder_error(tmp_path: Path, tiny: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "model")
     linked(folder, "additional_chat_templates", tmp_path / "templates")
-    assert "nothing outside the folder is read" in said(folder)
+    assert "outside the folder" in error_line(folder)
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json"])
 @pytest.mark.parametrize("where", ["../outside", "../gone", "loop"])
-def test_links_in_the_folder_of_an_adapter(tmp_path: Path, tiny: Path, adapter: Path, name: str, where: str) -> None:
+def test_link_in_adapter_folder_error(tmp_path: Path, tiny: Path, adapter: Path, name: str, where: str) -> None:
     folder = shutil.copytree(adapter, tmp_path / "lora")
     shutil.copyfile((tiny if name == "tokenizer.json" else adapter) / name, tmp_path / "outside")
     (folder / name).unlink(missing_ok=True)
@@ -201,7 +200,7 @@ def test_links_in_the_folder_of_an_adapter(tmp_path: Path, tiny: Path, adapter: 
 
 
 @pytest.mark.parametrize("part", [0, -1])
-def test_a_part_of_gguf_that_is_a_link(cli: Run, tmp_path: Path, gguf: Path, part: int) -> None:
+def test_linked_gguf_part_error(cli: Run, tmp_path: Path, gguf: Path, part: int) -> None:
     folder = shutil.copytree(gguf, tmp_path / "model")
     names = sorted(path.name for path in folder.iterdir())
     linked(folder, names[part], tmp_path / "outside.gguf")
@@ -209,16 +208,16 @@ def test_a_part_of_gguf_that_is_a_link(cli: Run, tmp_path: Path, gguf: Path, par
     assert f"{names[part]} is a link to {tmp_path / 'outside.gguf'}" in line
 
 
-def test_a_gguf_file_in_a_folder_that_is_a_link_or_above(cli: Run, tmp_path: Path, gguf: Path) -> None:
+def test_gguf_in_linked_or_parent_folder_error(cli: Run, tmp_path: Path, gguf: Path) -> None:
     (folder := tmp_path / "model").mkdir()
     (folder / "q4").symlink_to(gguf)
     write(tmp_path / "whole")
     for name in (f"q4/{sorted(gguf.iterdir())[0].name}", "../whole/tiny.gguf", str(tmp_path / "whole" / "tiny.gguf")):
         line = refused(cli("harness", "eval", "--model", folder, "--gguf-file", name, *ASKED))
-        assert "nothing outside the folder is read" in line
+        assert "outside the folder" in line
 
 
-def test_what_is_read_beside_gguf_is_no_link_out(cli: Run, tmp_path: Path) -> None:
+def test_linked_file_beside_gguf_error(cli: Run, tmp_path: Path) -> None:
     write(folder := tmp_path / "model")
     (tmp_path / "outside.json").write_text('{"eos_token_id": 7}', encoding="utf-8")
     (folder / "generation_config.json").symlink_to(tmp_path / "outside.json")
@@ -229,39 +228,39 @@ def test_what_is_read_beside_gguf_is_no_link_out(cli: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "place", ["models--org--name/blobs/deep/file", "models--org--other/blobs/file", "models--org--name/refs/file"]
 )
-def test_only_the_blobs_of_the_same_repository_are_the_snapshots(tmp_path: Path, tiny: Path, place: str) -> None:
+def test_blobs_of_other_repository_error(tmp_path: Path, tiny: Path, place: str) -> None:
     snapshot = snapshot_of(tiny, tmp_path / "hub")
     (outside := tmp_path / "hub" / place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(tiny / "model.safetensors", outside)
     (snapshot / "model.safetensors").unlink()
     (snapshot / "model.safetensors").symlink_to(outside)
-    assert "model.safetensors is a link to" in said(snapshot)
+    assert "model.safetensors is a link to" in error_line(snapshot)
 
 
-def test_blobs_that_are_a_link_or_lead_on_are_not_the_snapshots(tmp_path: Path, tiny: Path) -> None:
+def test_linked_blobs_error(tmp_path: Path, tiny: Path) -> None:
     snapshot = snapshot_of(tiny, tmp_path / "hub")
     blobs = snapshot.parents[1] / "blobs"
     blob = (snapshot / "model.safetensors").resolve()
     blob.rename(tmp_path / "secret")
     blob.symlink_to(tmp_path / "secret")
-    assert f"is a link to {tmp_path / 'secret'}" in said(snapshot)
+    assert f"is a link to {tmp_path / 'secret'}" in error_line(snapshot)
     blob.unlink()
     (tmp_path / "secret").rename(blob)
     blobs.rename(tmp_path / "elsewhere")
     blobs.symlink_to(tmp_path / "elsewhere")
-    assert "nothing outside the folder is read" in said(snapshot)
+    assert "outside the folder" in error_line(snapshot)
 
 
-def test_folders_that_are_only_called_as_a_cache_is(tmp_path: Path, tiny: Path) -> None:
-    """Blobs belong to a repository of models, and to a snapshot."""
+def test_folder_named_like_cache(tmp_path: Path, tiny: Path) -> None:
+    """Blobs must belong to a model repository with snapshots."""
     for number, parts in enumerate(("mine/snapshots/1", "models--org--name/kept/1")):
         folder = tmp_path / str(number) / parts
         shutil.copytree(tiny, folder)
         linked(folder, "config.json", folder.parents[1] / "blobs" / "config")
-        assert "config.json is a link to" in said(folder)
+        assert "config.json is a link to" in error_line(folder)
 
 
-def test_links_that_nobody_reads_are_left_alone(tmp_path: Path, tiny: Path) -> None:
+def test_unread_links_are_ignored(tmp_path: Path, tiny: Path) -> None:
     folder = shutil.copytree(tiny, tmp_path / "model")
     (tmp_path / "train.log").touch()
     (folder / "train.log").symlink_to(tmp_path / "train.log")
@@ -272,24 +271,23 @@ def test_links_that_nobody_reads_are_left_alone(tmp_path: Path, tiny: Path) -> N
 
 
 @pytest.mark.parametrize("pickled", [False, True])
-def test_an_adapter_among_the_files_of_a_model_is_not_loaded_in_silence(
-    cli: Run, tmp_path: Path, tiny: Path, adapter: Path, pickled: bool
-) -> None:
+def test_adapter_in_model_folder_error(cli: Run, tmp_path: Path, tiny: Path, adapter: Path, pickled: bool) -> None:
     folder = shutil.copytree(tiny, tmp_path / "both")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copyfile(adapter / name, folder / name)
     if pickled:
         torch.save(load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.bin")
         (folder / "adapter_model.safetensors").unlink()
-    assert "both is a model and an adapter in one (adapter_config.json beside config.json)" in (line := said(folder))
+    line = error_line(folder)
+    assert "both is both a model and an adapter (adapter_config.json beside config.json)" in line
     assert f"--model the model it was trained on ({tiny})" in line
     with Hub(tmp_path / "hub") as hub:
         hub.add_repository("model", "org/both", folder)
         environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
-        assert "org/both is a model and an adapter in one" in refused(
+        assert "org/both is both a model and an adapter" in refused(
             cli("harness", "eval", "--model", "org/both", *ASKED, **environment)
         )
 
 
-def test_what_is_not_there_is_no_link(tmp_path: Path) -> None:
+def test_missing_path_is_ignored(tmp_path: Path) -> None:
     require_own(tmp_path, [tmp_path / "missing"])

@@ -1,4 +1,4 @@
-"""Models as users have them: adapted, compiled, in half precision, spread out, or not whole."""
+"""Loading models: adapters, compilation, half precision, several devices, incomplete files."""
 
 import copy
 import hashlib
@@ -30,7 +30,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from fflm_data import get_config
 from harness.models import loading
 from harness.models.loading import load, vocabulary
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.support import models, running
@@ -45,7 +46,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapter(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A low-rank adapter whose weights are far from nothing."""
+    """A low-rank adapter with a large effect."""
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("adapters") / "lora"
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
@@ -75,7 +76,7 @@ def evaluated(cli: Run, folder: Path, *words: object) -> Path:
     return run
 
 
-def test_an_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+def test_adapter_is_loaded(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     run = evaluated(cli, tmp_path / "adapted", "--model", tiny, "--adapter", adapter, *ASKED)
     assert facts(run)["adapter"]["id"] == "local/lora" and len(facts(run)["adapter"]["revision"]) == 40
     plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
@@ -84,17 +85,17 @@ def test_an_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None
     tokenizer = models.fast(models.gpt2_like())
     candidates = [tokenizer.convert_tokens_to_ids(f"\u0120{symbol}") for symbol in "01"]
     texts = get_config("flipflop", length=48).table("val", 0, 6)["text"].to_pylist()
-    ids, positions, said, _ = reads(run)
+    ids, positions, actual, _ = reads(run)
     for row in range(6):
         tokens = torch.tensor([tokenizer(" ".join(texts[row])).input_ids])
         with torch.inference_mode():
             expected = model(tokens).logits[0].log_softmax(-1)[:, candidates].numpy()
         here = ids == row
-        assert np.abs(expected[positions[here] - 1] - said[here]).max() < 2e-5  # as rounded as observations are
-    assert np.abs(reads(plain)[2] - said).max() > 0.1
+        assert np.abs(expected[positions[here] - 1] - actual[here]).max() < 2e-5  # as rounded as observations are
+    assert np.abs(reads(plain)[2] - actual).max() > 0.1
 
 
-def test_the_first_line_names_the_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+def test_first_line_names_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     for model in ("eval", "--model", tiny, *ASKED), ("ask", "--model", tiny, "--task", "flipflop", "--row", "0"):
         done = cli("harness", *model, "--adapter", adapter)
         assert done.returncode == 0, done.stderr
@@ -103,7 +104,7 @@ def test_the_first_line_names_the_adapter(cli: Run, tmp_path: Path, tiny: Path, 
         assert done.stdout.startswith(wanted) and (model[0] == "ask" or done.stdout.count(wanted) == 2)
 
 
-def test_an_adapter_of_the_hub_is_pinned(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+def test_hub_adapter_is_pinned(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     with Hub(tmp_path / "hub") as hub:
         hub.add_repository("model", "org/tiny", tiny)
         commit = hub.add_repository("model", "org/lora", adapter, tags=["v1"])
@@ -113,7 +114,7 @@ def test_an_adapter_of_the_hub_is_pinned(cli: Run, tmp_path: Path, tiny: Path, a
     assert facts(running.only_run(tmp_path))["adapter"] == {"id": "org/lora", "revision": commit}
 
 
-def test_a_pickled_adapter_is_refused(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+def test_pickled_adapter_error(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     folder = tmp_path / "pickled"
     folder.mkdir()
     (folder / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
@@ -123,10 +124,8 @@ def test_a_pickled_adapter_is_refused(cli: Run, tmp_path: Path, tiny: Path, adap
 
 
 @pytest.mark.parametrize("change", ["names", "part", "sizes", "kind"])
-def test_an_adapter_that_does_not_fit_is_refused(
-    cli: Run, tmp_path: Path, tiny: Path, adapter: Path, change: str
-) -> None:
-    """Not scored as the model without it."""
+def test_mismatched_adapter_error(cli: Run, tmp_path: Path, tiny: Path, adapter: Path, change: str) -> None:
+    """It must not be scored as the plain model."""
     folder = tmp_path / "odd"
     folder.mkdir()
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -146,7 +145,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
 
 
 def trained(tiny: Path, folder: Path, config: Any, spread: float = 0.5) -> Path:
-    """An adapter of any kind, all of whose weights are far from nothing."""
+    """An adapter of any type with a large effect."""
     torch.manual_seed(2)
     adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), config)
     for weight in adapted.parameters():
@@ -166,19 +165,20 @@ WORKING = {
     "IA3": IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"),
     "LoHa": LoHaConfig(r=4, target_modules=MODULES, task_type="CAUSAL_LM"),
 }
-# Not the model's weights: tokens of a prompt, or of a text that turn them on.
+# Adapters that act outside the model's weights: prompt tokens, or invocation tokens.
 REFUSED = {
     "activated": (
-        LoraConfig(r=4, target_modules=MODULES, alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM"), "turned on by"
+        LoraConfig(r=4, target_modules=MODULES, alora_invocation_tokens=[5, 6], task_type="CAUSAL_LM"),
+        "needs invocation tokens",
     ),
-    "prompt": (PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to a prompt"),
-    "prefix": (PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to a prompt"),
+    "prompt": (PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to the prompt"),
+    "prefix": (PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"), "adds tokens to the prompt"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("kind", WORKING)
-def test_what_peft_makes_of_it_is_what_is_scored(tmp_path: Path, kind: str, tied: bool) -> None:
+def test_adapter_logits_equal_peft(tmp_path: Path, kind: str, tied: bool) -> None:
     torch.manual_seed(0)
     tokenizer = models.gpt2_like()
     config = LlamaConfig(
@@ -193,14 +193,14 @@ def test_what_peft_makes_of_it_is_what_is_scored(tmp_path: Path, kind: str, tied
     expected = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder).eval()
     ids = torch.arange(40)[None]
     with torch.inference_mode():
-        said, wanted = model(input_ids=ids).logits, expected(input_ids=ids).logits
+        actual, wanted = model(input_ids=ids).logits, expected(input_ids=ids).logits
         with expected.disable_adapter():
             before = expected(input_ids=ids).logits
-    assert torch.equal(said, wanted) and not torch.allclose(said, before, atol=1e-3)
+    assert torch.equal(actual, wanted) and not torch.allclose(actual, before, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_an_adapter_that_is_no_change_of_weights_is_refused(cli: Run, tmp_path: Path, tiny: Path, kind: str) -> None:
+def test_adapter_outside_weights_error(cli: Run, tmp_path: Path, tiny: Path, kind: str) -> None:
     config, reason = REFUSED[kind]
     folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(config))
     line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
@@ -217,7 +217,7 @@ def test_an_adapter_that_is_no_change_of_weights_is_refused(cli: Run, tmp_path: 
         ("chat_template.json", "null"),
     ],
 )
-def test_a_chat_template_of_an_adapter_that_cannot_be_read_is_refused(
+def test_invalid_adapter_template_error(
     cli: Run, tmp_path: Path, tiny: Path, adapter: Path, file: str, content: str
 ) -> None:
     folder = shutil.copytree(adapter, tmp_path / "odd")
@@ -227,9 +227,7 @@ def test_a_chat_template_of_an_adapter_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json", "chat_template.json", "list"])
-def test_the_chat_template_that_an_adapter_brings_is_used(
-    cli: Run, tmp_path: Path, tiny: Path, adapter: Path, place: str
-) -> None:
+def test_adapter_template_is_used(cli: Run, tmp_path: Path, tiny: Path, adapter: Path, place: str) -> None:
     template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
     folder = shutil.copytree(adapter, tmp_path / "chat")
     several = [{"name": "tools", "template": "{{ tools }}"}, {"name": "default", "template": template}]
@@ -246,11 +244,11 @@ def test_the_chat_template_that_an_adapter_brings_is_used(
     assert templates == [None, hashlib.sha256(template.encode()).hexdigest()]
 
 
-def test_an_adapter_with_tokens_of_its_own_is_refused(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
+def test_adapter_with_other_tokens_error(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     folder = shutil.copytree(adapter, tmp_path / "chat")
     models.fast(models.with_bos_and_eos()).save_pretrained(folder)
     line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
-    assert "a tokenizer of its own" in line and "</s>" in line
+    assert "its own tokenizer" in line and "</s>" in line
 
 
 @pytest.mark.parametrize(
@@ -263,7 +261,7 @@ def test_an_adapter_with_tokens_of_its_own_is_refused(cli: Run, tmp_path: Path, 
         ([5, 8], [6], "</s>", [5, 6, 8, 262]),
     ],
 )
-def test_every_token_that_ends_an_answer_in_any_file_ends_it(
+def test_end_tokens_of_all_files(
     tmp_path: Path, config: Any, generation: Any, settings: str | None, expected: list[int] | None
 ) -> None:
     models.save_tiny(tmp_path, models.gpt2_like())
@@ -278,7 +276,7 @@ def test_every_token_that_ends_an_answer_in_any_file_ends_it(
     assert model.generation_config.eos_token_id == expected
 
 
-def test_an_adapter_that_changes_nothing_is_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:
+def test_adapter_without_effect_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
     folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(WORKING["rank-stabilised"]), spread=0)
     assert "it changes no logit" in refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
 
@@ -286,20 +284,20 @@ def test_an_adapter_that_changes_nothing_is_refused(cli: Run, tmp_path: Path, ti
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--quantization", "4bit"], "bitsandbytes on a CUDA GPU, and there is none"),
+        (["--quantization", "4bit"], "--quantization needs a CUDA GPU, and there is none"),
         (["--quantization", "3bit"], "--quantization takes 4bit, 8bit"),
         (["--adapter", "./nowhere"], "'./nowhere' cannot be loaded"),
         (["--attention", "nothing"], "--attention takes eager, sdpa"),
     ],
 )
-def test_what_cannot_be_had_here_is_refused(cli: Run, tiny: Path, arguments: list[str], message: str) -> None:
+def test_unavailable_option_error(cli: Run, tiny: Path, arguments: list[str], message: str) -> None:
     if torch.cuda.is_available() and "4bit" in arguments:
         message = ""  # there it runs
     assert message in (cli("harness", "eval", "--model", tiny, *arguments, *ASKED).stderr)
 
 
-def test_weights_that_lack_a_part_are_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:
-    """transformers would make up what is missing, and say so where nobody looks."""
+def test_missing_tensors_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
+    """transformers would initialize missing tensors randomly, with only a warning."""
     folder = tmp_path / "part"
     folder.mkdir()
     for path in tiny.iterdir():
@@ -330,7 +328,7 @@ def copy_of(tiny: Path, folder: Path) -> Path:
         [],
     ],
 )
-def test_weights_outside_the_folder_or_pickled_are_refused(cli: Run, tmp_path: Path, tiny: Path, index: Any) -> None:
+def test_index_with_invalid_files_error(cli: Run, tmp_path: Path, tiny: Path, index: Any) -> None:
     folder = copy_of(tiny, tmp_path / "model")
     (folder / "w").mkdir()
     for place in (folder / "w" / "model.safetensors", tmp_path / "outside.safetensors"):
@@ -338,10 +336,10 @@ def test_weights_outside_the_folder_or_pickled_are_refused(cli: Run, tmp_path: P
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     line = refused(cli("harness", "eval", "--model", folder, *ASKED))
-    assert "safetensors in the folder itself" in line
+    assert "safetensors in the same folder" in line
 
 
-def test_a_link_out_of_the_folder_is_refused(cli: Run, tmp_path: Path, tiny: Path) -> None:
+def test_link_out_of_folder_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
     folder = copy_of(tiny, tmp_path / "model")
     (folder / "model.safetensors").rename(tmp_path / "outside.safetensors")
     (folder / "part.safetensors").symlink_to(tmp_path / "outside.safetensors")
@@ -350,14 +348,14 @@ def test_a_link_out_of_the_folder_is_refused(cli: Run, tmp_path: Path, tiny: Pat
     assert "part.safetensors is a link to" in refused(cli("harness", "eval", "--model", folder, *ASKED))
 
 
-def test_weights_in_several_files_are_read(cli: Run, tmp_path: Path, tiny: Path) -> None:
+def test_sharded_weights_are_loaded(cli: Run, tmp_path: Path, tiny: Path) -> None:
     folder = tmp_path / "sharded"
     AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder, max_shard_size="20KB")
     models.fast(models.gpt2_like()).save_pretrained(folder)
     assert len(list(folder.glob("*.safetensors"))) > 1
     expected = reads(evaluated(cli, tmp_path / "whole", "--model", tiny, *ASKED))
-    said = reads(evaluated(cli, tmp_path / "parts", "--model", folder, *ASKED))
-    assert np.array_equal(said[2], expected[2])
+    actual = reads(evaluated(cli, tmp_path / "parts", "--model", folder, *ASKED))
+    assert np.array_equal(actual[2], expected[2])
 
 
 @pytest.mark.parametrize(
@@ -381,7 +379,7 @@ def test_weights_in_several_files_are_read(cli: Run, tmp_path: Path, tiny: Path)
         ("generation_config.json", "eos_token_id", "end"),
     ],
 )
-def test_files_that_a_stranger_wrote_end_in_one_line(
+def test_untrusted_files_error_in_one_line(
     cli: Run, tmp_path: Path, tiny: Path, file: str, field: str, value: Any
 ) -> None:
     folder = copy_of(tiny, tmp_path / "model")
@@ -404,7 +402,7 @@ def test_files_that_a_stranger_wrote_end_in_one_line(
         ({}, [], []),
     ],
 )  # fmt: skip
-def test_what_is_not_followed_of_generation_config_stands_in_run_json(
+def test_unused_generation_settings_are_recorded(
     cli: Run, tmp_path: Path, tiny: Path, advised: dict[str, Any], ends: list[int], not_followed: list[str]
 ) -> None:
     folder = copy_of(tiny, tmp_path / "model")
@@ -415,7 +413,7 @@ def test_what_is_not_followed_of_generation_config_stands_in_run_json(
 
 @pytest.mark.parametrize("content", [b"GGUF", b"GGUF\x03\x00\x00\x00\xff", b"", b"PK\x03\x04", b"GGUF" + b"\xff" * 400])
 @pytest.mark.parametrize("named", ["file", "folder"])
-def test_a_damaged_gguf_file_ends_in_one_line(cli: Run, tmp_path: Path, content: bytes, named: str) -> None:
+def test_damaged_gguf_error(cli: Run, tmp_path: Path, content: bytes, named: str) -> None:
     (tmp_path / "model.gguf").write_bytes(content)
     words = [tmp_path / "model.gguf"] if named == "file" else [tmp_path, "--gguf-file", "model.gguf"]
     assert "cannot be loaded" in refused(cli("harness", "eval", "--model", *words, *ASKED))
@@ -425,21 +423,21 @@ def test_a_damaged_gguf_file_ends_in_one_line(cli: Run, tmp_path: Path, content:
     ["--attention", "eager"], ["--device-map", "auto"],
     pytest.param(["--compile"], marks=pytest.mark.slow("harness/engine", "harness/models")),
 ])  # fmt: skip
-def test_ways_of_running_say_the_same(cli: Run, tmp_path: Path, tiny: Path, way: list[str]) -> None:
+def test_execution_options_give_same_results(cli: Run, tmp_path: Path, tiny: Path, way: list[str]) -> None:
     plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
     run = evaluated(cli, tmp_path / "other", "--model", tiny, *ASKED, *way)
     for split in ("val", "val_sparse", "val_dense"):
-        expected, said = reads(plain, split), reads(run, split)
-        assert np.abs(expected[2] - said[2]).max() < 4e-5 and (expected[3] == said[3]).all()
+        expected, actual = reads(plain, split), reads(run, split)
+        assert np.abs(expected[2] - actual[2]).max() < 4e-5 and (expected[3] == actual[3]).all()
     assert facts(run)["attention"] == ("eager" if "eager" in way else None)
     assert facts(run)["compiled"] == ("--compile" in way)
 
 
 @pytest.mark.slow("harness/engine", "harness/models")
 def test_half_precision(tmp_path: Path, tiny: Path) -> None:
-    """What the README states: another batch changes log-probabilities of bfloat16 a little, and with --strict not at
-    all, whatever the processes."""
-    said = {}
+    """As the README states: bfloat16 log-probabilities depend slightly on the batch, and not at all with --strict, for
+    any number of processes."""
+    actual = {}
     for name, words in {
         "one": ["--batch-size", 1], "many": [], "strict": ["--strict"], "strict2": ["--strict", "--num-processes", 2],
     }.items():  # fmt: skip
@@ -447,17 +445,17 @@ def test_half_precision(tmp_path: Path, tiny: Path) -> None:
         assert done.returncode == 0, done.stderr
         (run,) = (tmp_path / name).glob("*/*")
         assert facts(run)["dtype"] == "bfloat16" and facts(run)["strict"] == ("--strict" in words)
-        said[name] = reads(run)[2]
-    assert np.abs(said["one"] - said["many"]).max() < 0.1
-    assert (said["strict"] == said["strict2"]).all()
-    assert (said["strict"] == said["one"]).all()
+        actual[name] = reads(run)[2]
+    assert np.abs(actual["one"] - actual["many"]).max() < 0.1
+    assert (actual["strict"] == actual["strict2"]).all()
+    assert (actual["strict"] == actual["one"]).all()
 
 
 # ---- Programs in a repository
 
 
 def with_program(folder: Path, name: str, kind: str = "stranger") -> Path:
-    """Adds a program to a model folder that its `name` wants to be loaded with; returns the file that it writes.
+    """Adds code to a model folder that its `name` refers to; returns the file that the code would write.
 
     kind: the type of the model in config.json: one that transformers does not know, or "" to leave it as it is.
     """
@@ -477,8 +475,8 @@ def with_program(folder: Path, name: str, kind: str = "stranger") -> Path:
     return written
 
 
-def said_yes(command: list[str], folder: Path) -> tuple[int, str]:
-    """Runs a command on a terminal at which every question is answered with yes; its status, and what it showed."""
+def answer_yes(command: list[str], folder: Path) -> tuple[int, str]:
+    """Runs a command on a terminal that answers every question with yes; returns status and output."""
     pty = pytest.importorskip("pty")
     terminal, end = pty.openpty()
     os.write(terminal, b"y\n" * 5)
@@ -491,11 +489,11 @@ def said_yes(command: list[str], folder: Path) -> tuple[int, str]:
 
 @pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
-def test_programs_of_a_repository_are_not_run(tmp_path: Path, name: str) -> None:
+def test_repository_code_is_not_run(tmp_path: Path, name: str) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
     written = with_program(folder, name)
     command = [sys.executable, "-m", "harness", "eval", "--model", str(folder), *ASKED]
-    status, shown = said_yes(command, tmp_path)
+    status, shown = answer_yes(command, tmp_path)
     assert not written.exists()
     lines = [line for line in shown.strip().splitlines() if not line.rstrip().endswith(" ...")]  # but for progress
     assert status == 2 and len(lines) == 1, shown
@@ -503,7 +501,7 @@ def test_programs_of_a_repository_are_not_run(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
-def test_a_family_that_transformers_knows_needs_no_program(
+def test_known_architecture_needs_no_repository_code(
     cli: Run, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
@@ -530,10 +528,10 @@ KERNELS = [
 
 
 @pytest.mark.parametrize(("key", "value"), KERNELS)
-def test_a_kernel_that_a_config_names_is_not_fetched(
+def test_kernel_in_config_is_not_fetched(
     tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: Any
 ) -> None:
-    """As if the package that fetches kernels were installed."""
+    """Pretends that the package that fetches kernels is installed."""
     from transformers import modeling_utils
     from transformers.integrations import hub_kernels
 
@@ -550,15 +548,15 @@ def test_a_kernel_that_a_config_names_is_not_fetched(
 
 
 @pytest.mark.parametrize("own", ["eager", "sdpa"])
-def test_a_way_of_transformers_that_a_config_names_is_taken(tmp_path: Path, tiny: Path, own: str) -> None:
+def test_own_implementation_in_config_is_used(tmp_path: Path, tiny: Path, own: str) -> None:
     folder = copy_of(tiny, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": own}), encoding="utf-8")
     assert load(resolve(ModelRequest(str(folder)))).config._attn_implementation == own
 
 
-def test_libraries_draw_no_bar_over_ours(capfd: pytest.CaptureFixture[str]) -> None:
-    """transformers unpacks GGUF beside a bar of its own."""
+def test_library_progress_bar_is_hidden(capfd: pytest.CaptureFixture[str]) -> None:
+    """transformers draws its own bar while it dequantizes GGUF."""
     from transformers import modeling_gguf_pytorch_utils as unpacking
 
     bar = unpacking.tqdm
@@ -577,14 +575,14 @@ for module in ("transformers.models.x", "torch.nn", "mine"):
 
 
 @pytest.mark.parametrize(("options", "shown"), [([], 1), (["-W", "always"], 3)])
-def test_what_libraries_will_change_is_no_matter_of_a_run(options: list[str], shown: int) -> None:
+def test_deprecation_warnings_are_hidden(options: list[str], shown: int) -> None:
     done = subprocess.run([sys.executable, *options, "-c", WARNING], capture_output=True, encoding="utf-8", check=True)
     assert done.stderr.count("it goes in 5.40") == shown
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_a_run_states_how_many_tokens_a_model_knows(tmp_path: Path, kind: str) -> None:
-    """As many as it gives probabilities to, by a plain pass."""
+def test_run_records_vocabulary_size(tmp_path: Path, kind: str) -> None:
+    """The number of logits of a forward pass."""
     folder = models.save_tiny(tmp_path / "tiny", models.gpt2_like(), kind=kind)
     loaded = AutoModelForCausalLM.from_pretrained(folder)
     with torch.inference_mode():
@@ -594,8 +592,8 @@ def test_a_run_states_how_many_tokens_a_model_knows(tmp_path: Path, kind: str) -
     assert vocabulary(loaded) == width + 3
 
 
-def test_a_vocabulary_is_that_of_the_config_where_no_layer_tells() -> None:
-    """A layer that keeps its weights in some other way, and a model that has none."""
+def test_vocabulary_falls_back_to_config() -> None:
+    """An output layer with packed weights, and a model without an output layer."""
     packed = SimpleNamespace(out_features=7, weight=torch.zeros(70, 1))
     config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=9))
     assert vocabulary(SimpleNamespace(get_output_embeddings=lambda: packed, config=config)) == 7

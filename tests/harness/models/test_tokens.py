@@ -1,4 +1,4 @@
-"""Where answers stand in what real kinds of tokenizers write; what is refused, and scored as continuations instead."""
+"""Positions of answers for real kinds of tokenizers; errors, and continuations instead."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -63,9 +63,9 @@ BOS = {
 # Numbers of two digits in one token; the others write them as two, of which the first is an answer itself.
 WHOLE_NUMBERS = ["gpt2", "llama3", "metaspace-always", "metaspace-first", "metaspace-never", "unigram"]
 NEVER = {
-    "spaces-after": "not one token of its own",
-    "pairs": "not one token of its own",
-    "revealing-space": "the tokens before it give it away",
+    "spaces-after": "not a single token",
+    "pairs": "not a single token",
+    "revealing-space": "the tokens before it reveal it",
 }
 LOCATED = [
     *((kind, symbols) for kind in WHOLE_NUMBERS for symbols in (2, 12)),
@@ -73,12 +73,12 @@ LOCATED = [
 ]
 REFUSED = [
     *((kind, 2, reason) for kind, reason in NEVER.items()),
-    *((kind, 12, "not one token of its own") for kind in KINDS if kind not in WHOLE_NUMBERS),
+    *((kind, 12, "not a single token") for kind in KINDS if kind not in WHOLE_NUMBERS),
 ]
 
 
 @pytest.mark.parametrize(("kind", "symbols"), LOCATED)
-def test_every_answer_is_found(kind: str, symbols: int) -> None:
+def test_plan_reads_locates_every_answer(kind: str, symbols: int) -> None:
     texts, targets, names = texts_of(symbols)
     tokenizer = KINDS[kind]()
     plan = plan_reads(texts, targets, names, tokenizer)
@@ -97,7 +97,7 @@ def test_every_answer_is_found(kind: str, symbols: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "symbols", "reason"), REFUSED)
-def test_answers_that_are_no_tokens_are_refused(kind: str, symbols: int, reason: str) -> None:
+def test_answers_without_single_token_error(kind: str, symbols: int, reason: str) -> None:
     with pytest.raises(NotSeparable, match=reason) as refusal:
         plan_reads(*texts_of(symbols), KINDS[kind]())
     assert "\n" not in str(refusal.value)
@@ -107,7 +107,7 @@ def test_answers_that_are_no_tokens_are_refused(kind: str, symbols: int, reason:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_is_opened_once_if_its_tokenizer_opens_texts(kind: str) -> None:
+def test_bos_is_added_once(kind: str) -> None:
     tokenizer = KINDS[kind]()
     texts, targets, names = texts_of(2)
     bos = tokenizer.convert_tokens_to_ids(BOS[kind]) if kind in BOS else tokenizer.bos_token_id
@@ -121,7 +121,7 @@ def test_a_text_is_opened_once_if_its_tokenizer_opens_texts(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BOS)
-def test_a_text_that_brings_its_opening_keeps_its_answers_where_they_are(kind: str) -> None:
+def test_bos_in_text_keeps_answer_positions(kind: str) -> None:
     texts, targets, names = texts_of(2)
     tokenizer = KINDS[kind]()
     opened = [BOS[kind] + text for text in texts]
@@ -135,7 +135,7 @@ def test_a_text_that_brings_its_opening_keeps_its_answers_where_they_are(kind: s
         assert plan.sequences[row][:at].tolist() == wholes[row][:at]
 
 
-def test_a_beginning_that_the_text_brings_itself_stays() -> None:
+def test_bos_in_text_is_kept() -> None:
     tokenizer = tokenizers.gpt2()
     (tokens,) = encode(tokenizer, ["<|endoftext|>w 0"])
     assert tokenizer.convert_ids_to_tokens(tokens.ids) == ["<|endoftext|>", "w", "\u01200"]
@@ -148,7 +148,7 @@ def test_a_beginning_that_the_text_brings_itself_stays() -> None:
         (lambda: models.fast(models.with_bos_and_eos()), ["<s>", "w", "\u01200"]),
     ],
 )
-def test_what_a_tokenizer_adds_after_a_text_is_left_out(build: Build, expected: list[str]) -> None:
+def test_trailing_special_tokens_are_dropped(build: Build, expected: list[str]) -> None:
     tokenizer = build()
     (prompt,) = prompt_ids(["w 0"], False, tokenizer)
     assert tokenizer.convert_ids_to_tokens(prompt) == expected
@@ -163,13 +163,13 @@ def test_what_a_tokenizer_adds_after_a_text_is_left_out(build: Build, expected: 
 
 
 @pytest.mark.parametrize("build", [tokenizers.wordpiece, tokenizers.characters])
-def test_a_text_with_unknown_parts_is_refused(build: Build) -> None:
+def test_unknown_token_error(build: Build) -> None:
     with pytest.raises(UserError, match="has no token for parts of 'w 0 q 1'") as refusal:
         encode(build(), ["w 0", "w 0 q 1"])
     assert "\n" not in str(refusal.value)
 
 
-def test_a_tokenizer_that_drops_what_it_does_not_know_is_refused() -> None:
+def test_dropped_characters_error() -> None:
     tokenizer = Tokenizer(BPE(vocab={piece: token for token, piece in enumerate(" wri01")}, merges=[]))
     tokenizer.decoder = decoders.Fuse()
     assert len(encode(models.fast(tokenizer), ["w 0 r 0"])[0].ids) == 7
@@ -178,7 +178,7 @@ def test_a_tokenizer_that_drops_what_it_does_not_know_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "metaspace-first", "llama2", "unigram"])
-def test_bytes_stand_in_for_characters_without_a_piece(kind: str) -> None:
+def test_byte_fallback(kind: str) -> None:
     tokenizer = KINDS[kind]()
     (tokens,) = encode(tokenizer, ["w \u00e9 0"])
     assert tokenizer.decode(tokens.prompt, skip_special_tokens=True) == "w \u00e9 0"
@@ -188,7 +188,7 @@ def test_bytes_stand_in_for_characters_without_a_piece(kind: str) -> None:
 
 
 def tiny(tokenizer: Any, kind: str, symbols: Sequence[str], seed: int) -> Any:
-    """A model that often takes a token of an answer for the most probable one."""
+    """A model whose most probable token is often part of an answer."""
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"vocab_size": len(tokenizer), "bos_token_id": None, "eos_token_id": None}
     config = {
@@ -207,7 +207,7 @@ def tiny(tokenizer: Any, kind: str, symbols: Sequence[str], seed: int) -> Any:
 
 
 def written(tokenizer: Any, text: str) -> list[int]:
-    """A text's tokens, by the tokenizer's own front door, without what it puts after it."""
+    """A text's tokens by calling the tokenizer, without trailing special tokens."""
     found = tokenizer(text, return_special_tokens_mask=True)
     ids = list(found.input_ids)
     while found.special_tokens_mask[len(ids) - 1]:
@@ -215,7 +215,7 @@ def written(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
-def asked(model: Any, plan: ReadPlan, batch_size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def run_plan(model: Any, plan: ReadPlan, batch_size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     logprobs = np.full(plan.wanted.shape, np.inf, dtype=np.float32)
     argmax = np.full(len(plan.at), -2)
     for part in Engine(model, tokenizers.gpt2(), batch_size).reads(plan):
@@ -226,7 +226,7 @@ def asked(model: Any, plan: ReadPlan, batch_size: int | None = None) -> tuple[np
 def slowly(
     model: Any, tokenizer: Any, texts: list[str], targets: Targets, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A pass a candidate for its log-probability, and greedy decoding from where all part for what is written."""
+    """One pass per candidate for its log-probability, and greedy decoding from the common prefix."""
     logprobs, answers = [], []
     for row, offset in zip(targets.row, targets.offset, strict=True):
         candidates = [written(tokenizer, texts[row][:offset] + name) for name in names]
@@ -248,7 +248,7 @@ def slowly(
 
 @pytest.mark.parametrize("kind", NEVER)
 @pytest.mark.parametrize("model_kind", ["gpt2", "llama"])
-def test_continuations_are_scored_as_by_single_passes(kind: str, model_kind: str) -> None:
+def test_continuations_equal_single_passes(kind: str, model_kind: str) -> None:
     texts, targets, names = texts_of(2, rows=5)
     tokenizer = KINDS[kind]()
     plan = plan_continuations(texts, targets, names, tokenizer)
@@ -258,17 +258,17 @@ def test_continuations_are_scored_as_by_single_passes(kind: str, model_kind: str
         with torch.inference_mode():
             logprobs, answers = slowly(model, tokenizer, texts, targets, names)
         for batch_size in (1, 3, None):
-            ours, said = asked(model, plan, batch_size)
+            ours, actual = run_plan(model, plan, batch_size)
             assert ours.shape == (len(targets.row), 2)
             assert np.abs(ours - logprobs).max() < 1e-5
-            assert np.array_equal(said, answers)
+            assert np.array_equal(actual, answers)
         assert np.ptp(logprobs) > 1
         found |= set(answers.tolist())
     assert len(found) > 1
 
 
 @pytest.mark.parametrize(("kind", "symbols"), LOCATED)
-def test_continuations_of_one_token_are_scored_as_that_token(kind: str, symbols: int) -> None:
+def test_single_token_continuations_equal_tokens(kind: str, symbols: int) -> None:
     texts, targets, names = texts_of(symbols, rows=3)
     tokenizer = KINDS[kind]()
     plan = plan_reads(texts, targets, names, tokenizer)
@@ -276,8 +276,8 @@ def test_continuations_of_one_token_are_scored_as_that_token(kind: str, symbols:
     found: set[int] = set()
     for seed in range(3):
         model = tiny(tokenizer, "llama", names, seed)
-        tokens, most = asked(model, plan)
-        continuations, answers = asked(model, written_out)
+        tokens, most = run_plan(model, plan)
+        continuations, answers = run_plan(model, written_out)
         assert np.abs(tokens - continuations).max() < 1e-5
         chosen = np.where(answers < 0, -1, plan.candidates[answers])
         assert np.array_equal(chosen, np.where(np.isin(most, plan.candidates), most, -1))
@@ -285,19 +285,19 @@ def test_continuations_of_one_token_are_scored_as_that_token(kind: str, symbols:
     assert len(found) > 1
 
 
-def test_a_continuation_without_numbers_takes_the_others_of_its_read_with_it() -> None:
+def test_nan_in_continuation_spreads_over_read() -> None:
     texts, targets, names = texts_of(2)
     plan = plan_continuations(texts, targets, names, tokenizers.pairs())
     logprobs = np.full((len(plan.at), 1), -1, dtype=np.float32)
     logprobs[np.flatnonzero(plan.read == 3)[0]] = np.nan
-    said, answers = plan.answers(logprobs, plan.wanted[:, 0])
-    assert np.isnan(said).all(axis=1).tolist() == [read == 3 for read in range(len(targets.row))]
+    actual, answers = plan.answers(logprobs, plan.wanted[:, 0])
+    assert np.isnan(actual).all(axis=1).tolist() == [read == 3 for read in range(len(targets.row))]
     assert (answers == np.where(np.arange(len(answers)) == 3, -1, 0)).all()
 
 
 @pytest.mark.parametrize("names", [("1", "10"), ("10", "1"), ("0", "1", "10"), tuple(map(str, range(12)))])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in WHOLE_NUMBERS])
-def test_an_answer_that_another_one_begins_with_is_refused(kind: str, names: tuple[str, ...]) -> None:
+def test_prefix_answer_error(kind: str, names: tuple[str, ...]) -> None:
     tokenizer = KINDS[kind]()
     candidates = [written(tokenizer, f"w 1 r {name}") for name in names]
     begins = any(one != other and other[: len(one)] == one for one in candidates for other in candidates)
@@ -306,11 +306,11 @@ def test_an_answer_that_another_one_begins_with_is_refused(kind: str, names: tup
     if not begins:
         assert isinstance(plan_continuations(["w 1 r 1"], targets, names, tokenizer), ContinuationPlan)
         return
-    with pytest.raises(UserError, match="one answer is the beginning of another"):
+    with pytest.raises(UserError, match="one answer is a prefix of another"):
         plan_continuations(["w 1 r 1"], targets, names, tokenizer)
 
 
-def test_the_command_line_offers_continuations_and_says_that_they_were_used(cli: Run, tmp_path: Path) -> None:
+def test_command_line_suggests_and_records_continuations(cli: Run, tmp_path: Path) -> None:
     model = models.save_tiny(tmp_path / "model", models.merged(), context=13_000)
     command = ["eval", "--model", model, "--task", "flipflop", "--limit", "3", "--set", "flipflop.length=32"]
     assert "add --exact-continuations" in refused(cli("harness", *command))

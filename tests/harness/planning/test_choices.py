@@ -1,4 +1,4 @@
-"""Every candidate of a choice, against one plain pass each over the text and the candidate."""
+"""Choice candidates against one forward pass each over text and candidate."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ CANDIDATES = [(" 0 1", " 0", " 1", " 0 1 1"), (" r", " i 0", " i"), (" w 1 r 1",
 GREEDY = 6
 
 
-def said(engine: Any, texts: list[str], candidates: Any) -> tuple[list[np.ndarray], np.ndarray]:
-    """What the engine gives to the candidates of each row, and which it would write."""
+def run_plan(engine: Any, texts: list[str], candidates: Any) -> tuple[list[np.ndarray], np.ndarray]:
+    """The engine's log-probabilities of the candidates, and the greedy candidate, per row."""
     plan = plan_choices(texts, candidates, engine.tokenizer)
     logprobs, argmax = np.full(plan.wanted.shape, np.nan, dtype=np.float32), np.full(len(plan.at), -1)
     for part in engine.reads(plan):
@@ -37,7 +37,7 @@ def ids_of(engine: Any, text: str) -> list[int]:
 
 
 def plainly(engine: Any, text: str, ending: str, given: int = 0) -> float:
-    """The log-probability of an ending: its tokens, beyond those that are given, one pass over all."""
+    """The log-probability of a candidate: its tokens after the context, by one forward pass."""
     given, whole = given or len(ids_of(engine, text)), ids_of(engine, text + ending)
     with torch.inference_mode():
         logprobs = engine.model(torch.tensor([whole])).logits[0].double().log_softmax(-1)
@@ -54,7 +54,7 @@ def greedily(engine: Any, text: str) -> list[int]:
 
 
 def without_longer(engine: Any, text: str, endings: tuple[str, ...]) -> list[float]:
-    """Of each ending, the probability of its text less that of all the candidates that go on with it."""
+    """The probability of each candidate minus those of the candidates that it is a prefix of."""
     found = []
     for ending in endings:
         begun = [other for other in endings if other != ending and other.startswith(ending)]
@@ -67,9 +67,9 @@ def without_longer(engine: Any, text: str, endings: tuple[str, ...]) -> list[flo
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 @pytest.mark.parametrize("batch_size", [1, 2, None])
-def test_candidates_are_those_of_plain_passes(tmp_path: Path, kind: str, batch_size: int | None) -> None:
+def test_candidate_logprobs_equal_single_passes(tmp_path: Path, kind: str, batch_size: int | None) -> None:
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like(), kind=kind), batch_size)
-    shares, written = said(engine, TEXTS, CANDIDATES)
+    shares, written = run_plan(engine, TEXTS, CANDIDATES)
     for row, (text, endings) in enumerate(zip(TEXTS, CANDIDATES, strict=True)):
         assert shares[row] == pytest.approx(without_longer(engine, text, endings), abs=1e-5)
         tokens = greedily(engine, text)
@@ -78,26 +78,26 @@ def test_candidates_are_those_of_plain_passes(tmp_path: Path, kind: str, batch_s
         assert written[row] == longest
 
 
-def test_what_greedy_decoding_writes_is_the_longest_that_fits(tmp_path: Path) -> None:
+def test_greedy_choice_is_longest_candidate(tmp_path: Path) -> None:
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like()))
-    # A beginning after which the model writes whole characters, which the tokenizer takes apart as they were said.
+    # A text that the model continues with whole characters, encoded again to the tokens that it generated.
     for text in get_config("flipflop", length=32).table("val", 0, 500)["text"].to_pylist():
         endings = [engine.tokenizer.decode(greedily(engine, text)[:count]) for count in (1, 3, 2)]
         if [len(ids_of(engine, text + one)) - len(ids_of(engine, text)) for one in endings] == [1, 3, 2]:
             break
     assert len(set(endings)) == 3
-    _, written = said(engine, [text, text], [endings, [endings[0], "!"]])
+    _, written = run_plan(engine, [text, text], [endings, [endings[0], "!"]])
     assert written.tolist() == [1, 0]
-    assert said(engine, [text], [["!", "?"]])[1].tolist() == [-1]
+    assert run_plan(engine, [text], [["!", "?"]])[1].tolist() == [-1]
 
 
-def test_the_candidates_of_capitals(tmp_path: Path) -> None:
+def test_candidates_of_capitals(tmp_path: Path) -> None:
     task = all_tasks()["capitals"]
     assert isinstance(task, ChoiceTask)
     rows = get_config("capitals").table("test", 0, 4)
     engine = engine_of(models.save_tiny(tmp_path, models.gpt2_like(), kind="llama"))
     texts, candidates = task.texts(rows), task.candidates(rows)
-    shares, _ = said(engine, texts, candidates)
+    shares, _ = run_plan(engine, texts, candidates)
     for row, target in enumerate(task.target(rows).tolist()):
         assert candidates[row][target].strip().removeprefix("the ") == rows["answer"][row].as_py()
         # Bytes: all candidates begin with the same space, or the same dot after it.
@@ -108,8 +108,8 @@ def test_the_candidates_of_capitals(tmp_path: Path) -> None:
             assert shares[row][place] == pytest.approx(expected, abs=1e-4)
 
 
-def test_two_candidates_of_the_same_tokens_are_refused(tmp_path: Path) -> None:
+def test_candidates_with_same_tokens_error(tmp_path: Path) -> None:
     tokenizer = models.fast(models.unknown_instructions())
-    with pytest.raises(UserError, match="two of them are the same tokens") as refusal:
+    with pytest.raises(UserError, match="two have the same tokens") as refusal:
         plan_choices(["0"], [(" 1", " 1  ")], tokenizer)
     assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Where answers stand, in the tokenizers' own ways of writing; and what is refused."""
+"""Positions of answers for several kinds of tokenizers, and errors."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ TEXTS, TARGETS = FLIPFLOP.texts(ROWS), FLIPFLOP.targets(ROWS)
 
 
 @pytest.mark.parametrize("build", [models.gpt2_like, models.bytes_only, models.with_bos_and_eos])
-def test_every_answer_is_found(build: Callable[[], Tokenizer]) -> None:
+def test_plan_reads_locates_every_answer(build: Callable[[], Tokenizer]) -> None:
     tokenizer = models.fast(build())
     plan = plan_reads(TEXTS, TARGETS, ("0", "1"), tokenizer)
     whole = tokenizer(TEXTS).input_ids
@@ -38,7 +38,7 @@ def test_every_answer_is_found(build: Callable[[], Tokenizer]) -> None:
 
 
 @pytest.mark.parametrize("symbols", [11, 100, 512])
-def test_answers_of_several_digits_are_found(symbols: int) -> None:
+def test_plan_reads_with_multi_digit_symbols(symbols: int) -> None:
     config = get_config("flipflop", length=24, p_ignore=0.4, symbols=symbols)
     rows = config.table("val", 0, 50)
     names = FLIPFLOP.symbols(config)
@@ -57,41 +57,41 @@ def test_answers_of_several_digits_are_found(symbols: int) -> None:
     assert tokenizer.convert_ids_to_tokens(plan.candidates.tolist()) == list(names)
 
 
-def test_answers_written_digit_by_digit_are_refused() -> None:
+def test_digit_tokens_error() -> None:
     rows = get_config("flipflop", length=24, p_ignore=0.4, symbols=100).table("val", 0, 50)
     names = FLIPFLOP.symbols(get_config("flipflop", symbols=100))
-    with pytest.raises(UserError, match="not one token of its own"):
+    with pytest.raises(UserError, match="not a single token"):
         plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), names, models.fast(models.bytes_only()))
 
 
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (models.merged, "not one token of its own"),
-        (models.trailing, "not one token of its own"),
+        (models.merged, "not a single token"),
+        (models.trailing, "not a single token"),
         (models.shared_symbol_token, "has no token for parts"),
         (models.unknown_instructions, "has no token for parts"),
-        (models.revealing_space, "the tokens before it give it away"),
+        (models.revealing_space, "the tokens before it reveal it"),
     ],
 )
-def test_inseparable_answers_are_refused(build: Callable[[], Tokenizer], reason: str) -> None:
+def test_inseparable_answer_error(build: Callable[[], Tokenizer], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         plan_reads(TEXTS, TARGETS, ("0", "1"), models.fast(build()))
 
 
-def test_an_answer_that_changes_its_token_is_refused() -> None:
+def test_context_dependent_token_error() -> None:
     rows = pa.table({"text": ["w1i0r1r1w0r0", "w1i0r1r1w1r1"]})
-    with pytest.raises(UserError, match="at character 22 apart: its token changes"):
+    with pytest.raises(UserError, match="at character 22: its token depends"):
         plan_reads(FLIPFLOP.texts(rows), FLIPFLOP.targets(rows), ("0", "1"), models.fast(models.context_dependent()))
 
 
-def test_completions_are_planned_in_the_order_of_their_texts() -> None:
+def test_completion_prompts_keep_order() -> None:
     tokenizer = models.fast(models.bytes_only())
     prompts = prompt_ids(["a", "abc", "ab"], False, tokenizer)
     assert [tokenizer.decode(ids) for ids in prompts] == ["a", "abc", "ab"]
 
 
-def test_advice_is_a_length_that_is_accepted() -> None:
+def test_advised_length_fits() -> None:
     config = get_config("flipflop")
     assert "flipflop.length=300" in FLIPFLOP.advice(config, np.array([512]), ROWS, 301)
     assert FLIPFLOP.advice(config, np.array([512]), ROWS, 14) == FLIPFLOP.advice(config, np.array([512]), ROWS, 1) == ""

@@ -1,4 +1,4 @@
-"""Solved questions before a question: right, different, always the same, and never one that is asked."""
+"""Few-shot examples: correct, varied, deterministic, and never an evaluated row."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import pytest
 from fflm_data import get_config
 from fflm_data.config import Config
 from harness.errors import UserError
-from harness.prompts.few_shot import demonstrations
+from harness.prompts.few_shot import few_shot_examples
 from harness.tasks import CompletionTask, all_tasks
 from tests.conftest import Run, refused
 from tests.support import models
@@ -37,11 +37,11 @@ def config_of(name: str, seed: int = 0, **changed: Any) -> Config:
 
 
 def shown(name: str, config: Config, shots: int) -> pa.Table:
-    return demonstrations(TASKS[name], config, "test", shots)
+    return few_shot_examples(TASKS[name], config, "test", shots)
 
 
 def solved(question: str) -> Any:
-    """The right answer, from the words of the question alone."""
+    """The target, computed from the words of the question."""
     if found := re.fullmatch(r"What is (\d+) ([-+x/]) (\d+)\?", question):
         a, b = int(found[1]), int(found[3])
         return next(
@@ -58,28 +58,28 @@ def solved(question: str) -> Any:
     return words.count(quoted[0]) if "the word" in question else max(Counter(words).values())
 
 
-def test_the_tasks_are_those_that_are_known_here() -> None:
+def test_tasks_are_covered() -> None:
     assert {*LETTERS, *COUNTING, "arithmetic"} == TASKS.keys()
 
 
 @every_task
-def test_none_is_asked_and_all_are_solved(name: str) -> None:
-    """Whatever the seed: none shares its question or, where letters of a word are counted, its word."""
+def test_examples_are_not_evaluated_and_correct(name: str) -> None:
+    """For every seed, no example shares its question, or its word in letter tasks, with an evaluated row."""
     for seed in range(SEEDS):
         config = config_of(name, seed, **(SMALL.get(name, {}) if seed > 1 else {}))
-        rows, asked = shown(name, config, MOST), config.table("test")
-        questions, others = TASKS[name].texts(rows), TASKS[name].texts(asked)
+        rows, evaluated = shown(name, config, MOST), config.table("test")
+        questions, others = TASKS[name].texts(rows), TASKS[name].texts(evaluated)
         assert rows.num_rows == len(set(questions)) == MOST
         assert not {*questions} & {*others}
         if name in LETTERS:
             words = rows["word"].to_pylist()
-            assert len(set(words)) == MOST and not {*words} & {*asked["word"].to_pylist()}
+            assert len(set(words)) == MOST and not {*words} & {*evaluated["word"].to_pylist()}
         for question, answer in zip(questions, TASKS[name].answers(rows), strict=True):
             assert json.loads(answer) == solved(question), question
 
 
 @every_task
-def test_fewer_are_the_first_of_more(name: str) -> None:
+def test_fewer_examples_are_prefix_of_more(name: str) -> None:
     config = config_of(name)
     most = shown(name, config, MOST).to_pylist()
     assert [shown(name, config, shots).to_pylist() for shots in (1, 5)] == [most[:1], most[:5]]
@@ -87,59 +87,57 @@ def test_fewer_are_the_first_of_more(name: str) -> None:
 
 
 @every_task
-def test_they_are_the_same_wherever_they_are_asked_for(name: str) -> None:
-    """In this process without what was kept, and in another one."""
+def test_examples_are_deterministic_across_processes(name: str) -> None:
+    """In this process without the cache, and in another process."""
     config = config_of(name)
     first = TASKS[name].texts(shown(name, config, 5))
-    demonstrations.cache_clear()
+    few_shot_examples.cache_clear()
     assert TASKS[name].texts(shown(name, config_of(name), 5)) == first
     program = (
         "import sys, json; from fflm_data import get_config; from harness.tasks import get_task\n"
-        "from harness.prompts.few_shot import demonstrations\n"
+        "from harness.prompts.few_shot import few_shot_examples\n"
         "task = get_task(sys.argv[1]); config = get_config(task.config, **task.parameters)\n"
-        "print(json.dumps(task.texts(demonstrations(task, config, 'test', 5))))"
+        "print(json.dumps(task.texts(few_shot_examples(task, config, 'test', 5))))"
     )
     if name == "letters":  # one is enough: another process takes a second
-        said = subprocess.run([sys.executable, "-c", program, name], check=True, capture_output=True, encoding="utf-8")
-        assert json.loads(said.stdout) == first
+        done = subprocess.run([sys.executable, "-c", program, name], check=True, capture_output=True, encoding="utf-8")
+        assert json.loads(done.stdout) == first
 
 
 @every_task
-def test_other_seeds_show_others(name: str) -> None:
+def test_examples_depend_on_seed(name: str) -> None:
     first, second = (TASKS[name].texts(shown(name, config_of(name, seed), MOST)) for seed in (0, 1))
     assert len({*first} & {*second}) < MOST / 2
 
 
 @every_task
-def test_answers_differ(name: str) -> None:
-    """Demonstrations that all have one answer would teach to give that."""
+def test_examples_have_different_answers(name: str) -> None:
+    """Examples with a single answer would bias the model to it."""
     assert len(set(TASKS[name].answers(shown(name, config_of(name), MOST)))) > 2
 
 
 @pytest.mark.parametrize("name", COUNTING)
-def test_they_are_short_where_questions_are_long(name: str) -> None:
+def test_examples_are_short_for_long_questions(name: str) -> None:
     rows = shown(name, config_of(name), MOST)
     assert max(rows["vocabulary"].to_pylist()) <= 10
     alone = shown(name, config_of(name, vocabularies=(50, 100), repeats=8), 3)
     assert {*alone["vocabulary"].to_pylist()} == {50}
 
 
-def test_a_word_that_is_asked_is_passed_over() -> None:
-    """All rows of the split count, not only those that --limit leaves."""
+def test_examples_skip_evaluated_words() -> None:
+    """Keys of all rows of the split are excluded, not only those within --limit."""
     config = config_of("letters")
     train, test = config.block("train", 0)["word"].to_pylist(), set(config.table("test")["word"].to_pylist())
     meeting = [word for word in train[:200] if word in test]
-    assert meeting, "no word of the first 200 is asked: this test shows nothing"
+    assert meeting, "no word of the first 200 is evaluated: this test would be vacuous"
     found = shown("letters", config, 64)["word"].to_pylist()
     assert found == list(dict.fromkeys(word for word in train if word not in test))[:64]
 
 
 @pytest.mark.parametrize("name", ["letters", "strawberry", "letters-histogram"])
-def test_more_than_there_are(name: str) -> None:
+def test_too_many_shots_error(name: str) -> None:
     config = config_of(name, words_per_cell=1)
-    with pytest.raises(
-        UserError, match=rf"^{name} has only \d+ demonstrations: ask for no more with --shots$"
-    ) as error:
+    with pytest.raises(UserError, match=rf"^{name} has only \d+ few-shot examples: use --shots \d+ or fewer$") as error:
         shown(name, config, 64)
     most = int(str(error.value).split()[3])
     assert 0 < most <= 10 and shown(name, config, most).num_rows == most
@@ -147,10 +145,10 @@ def test_more_than_there_are(name: str) -> None:
         shown(name, config, most + 1)
 
 
-def test_more_than_there_are_on_the_command_line(cli: Run, tmp_path: Any) -> None:
+def test_too_many_shots_error_of_command_line(cli: Run, tmp_path: Any) -> None:
     models.save_tiny(tmp_path / "model", models.bytes_only(), context=13_000)
-    asked = ("harness", "eval", "--model", "model", "--task", "letters", "--limit", 2, "--set")
-    line = refused(cli(*asked, "letters.words_per_cell=1", "--shots", 64))
+    command = ("harness", "eval", "--model", "model", "--task", "letters", "--limit", 2, "--set")
+    line = refused(cli(*command, "letters.words_per_cell=1", "--shots", 64))
     assert "letters has only" in line
     assert not list(tmp_path.glob("runs/*/*/observations/*"))
-    assert "--shots 65 is too many: at most 64" in refused(cli(*asked, "letters.words_per_cell=9", "--shots", 65))
+    assert "--shots 65 is too many: at most 64" in refused(cli(*command, "letters.words_per_cell=9", "--shots", 65))

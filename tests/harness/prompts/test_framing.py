@@ -1,4 +1,4 @@
-"""Chat templates only frame texts: real ones give transformers' prompts, and ones that help to solve are refused."""
+"""Chat templates may only frame messages: real templates render as in transformers, helping ones are refused."""
 
 import time
 from pathlib import Path
@@ -9,11 +9,11 @@ import pytest
 from harness.errors import UserError
 from harness.prompts import chat_template
 from harness.prompts.chat_template import ChatTemplate
-from harness.prompts.framing import framed
+from harness.prompts.framing import render_framed
 from harness.prompts.prompting import Prompting, PromptRequest, resolve_prompting
 from harness.prompts.rendering import exchange, prompt_ids, prompt_texts
 from tests.conftest import Run, refused
-from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, said_by_hand
+from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, messages_by_hand
 from tests.support import models, scripted
 from tests.support.chat_templates import CHEATS, HONEST, LATER_CHEATS, NO_SYSTEM, UNBOUNDED
 
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tokenizer(template: str) -> Any:
-    """One whose special tokens are `<s>` and `</s>`."""
+    """A template with the special tokens `<s>` and `</s>`."""
     made = models.fast(models.with_bos_and_eos())
     made.bos_token, made.eos_token, made.chat_template = "<s>", "</s>", template
     return made
 
 
-def by_transformers(made: Any, said: list[dict[str, str]], prompting: Prompting) -> str:
-    """The text that transformers writes, on the day that all prompts are of."""
+def by_transformers(made: Any, conversation: list[dict[str, str]], prompting: Prompting) -> str:
+    """The text that transformers renders, on the fixed date."""
     switched = {prompting.switch: prompting.thinking > 0} if prompting.switch else {}
     template = (
         made.chat_template.replace('strftime_now("%d %b %Y")', '"01 Jan 2025"')
@@ -37,63 +37,64 @@ def by_transformers(made: Any, said: list[dict[str, str]], prompting: Prompting)
     )
     return str(
         made.apply_chat_template(
-            said, chat_template=template, tokenize=False, add_generation_prompt=True, date_string="01 Jan 2025",
+            conversation, chat_template=template, tokenize=False, add_generation_prompt=True, date_string="01 Jan 2025",
             **switched,
         )
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("family", HONEST)
-def test_templates_of_real_families_are_taken_and_write_what_transformers_writes(family: str) -> None:
+def test_real_templates_render_as_transformers(family: str) -> None:
     made = tokenizer(HONEST[family])
     systems = [None] if family in NO_SYSTEM else [None, "You count.", "  You count.\nWell. \n"]
     for task in TASKS:
         for shots, system in ((0, None), (2, systems[-1]), (0, systems[len(systems) // 2])):
             job, rows = job_of(task, made, shots=shots, system=system)
             found = prompt_texts(job, rows, made)
-            assert found == [by_transformers(made, said, job.prompting) for said in said_by_hand(job, rows, system)]
+            conversations = messages_by_hand(job, rows, system)
+            assert found == [by_transformers(made, turns, job.prompting) for turns in conversations]
 
 
 @pytest.mark.parametrize("family", HONEST)
-def test_dialogues_go_on_as_transformers_writes_them(family: str) -> None:
-    """Also after answers that were thought about, are empty, or end in blanks."""
+def test_dialogue_turns_render_as_transformers(family: str) -> None:
+    """Also after answers with thinking, empty answers, and answers with trailing whitespace."""
     made = tokenizer(HONEST[family])
     job, rows = job_of("strawberry", made, challenges=2)
     on = exchange(job, rows, prompt_ids(prompt_texts(job, rows, made), True, made), made)
     challenge = job.task.challenge  # type: ignore[attr-defined]
     for answer in ("3", "There are\n\n3 of them."):
-        said = said_by_hand(job, rows)[1]
-        said += [{"role": "assistant", "content": answer}, {"role": "user", "content": challenge}]
+        conversation = messages_by_hand(job, rows)[1]
+        conversation += [{"role": "assistant", "content": answer}, {"role": "user", "content": challenge}]
         closed = "</think>\n\n" if job.prompting.opened else ""
         text = f"{closed}{answer}"
         ended = text if on.bridge is None else answer
         following = on.following(1, [(prompt_ids([ended], True, made)[0], text)])
-        expected = prompt_ids([by_transformers(made, said, job.prompting)], True, made)[0]
+        expected = prompt_ids([by_transformers(made, conversation, job.prompting)], True, made)[0]
         assert following.tolist() == expected.tolist()
     assert on.longest.min() > 0
 
 
-REFUSED = "writes other things around other questions, and a template may only frame them"
+REFUSED = "adds depends on the question, but a template may only frame messages"
 
 
 @pytest.mark.parametrize("cheat", CHEATS)
-def test_templates_that_help_are_refused(cheat: str) -> None:
+def test_helping_template_is_refused(cheat: str) -> None:
     made = tokenizer(CHEATS[cheat])
     for shots in (0, 2):
-        with pytest.raises(UserError, match=f"{REFUSED}|leaves out"):
+        with pytest.raises(UserError, match=f"{REFUSED}|drops"):
             prompt_texts(*job_of("letters", made, shots=shots), made)
 
 
 @pytest.mark.parametrize("cheat", LATER_CHEATS)
-def test_templates_that_help_later_are_refused_in_dialogues_alone(cheat: str) -> None:
+def test_template_helping_in_second_turn_is_refused_for_dialogues_only(cheat: str) -> None:
     made = tokenizer(LATER_CHEATS[cheat])
     assert prompt_texts(*job_of("letters", made), made)
     with pytest.raises(UserError, match=REFUSED):
         prompt_texts(*job_of("strawberry", made), made)
 
 
-def test_a_rare_question_is_found_among_many() -> None:
-    """Only one row of many is helped with: what holds it is refused, and nothing else."""
+def test_template_helping_on_one_row_is_refused() -> None:
+    """The template helps on one row only: every job with that row is refused, and no other."""
     job, rows = job_of("letters", tokenizer(scripted.CHATML), rows=300)
     words = rows["word"].to_pylist()
     made = tokenizer(scripted.CHATML + "{% if '" + words[200] + "' in messages[-1].content %}2{% endif %}")
@@ -104,40 +105,40 @@ def test_a_rare_question_is_found_among_many() -> None:
         prompt_texts(job, rows.slice(0, helped[0] + 1), made)
 
 
-def test_what_a_model_said_is_framed_and_not_refused() -> None:
-    """Templates cut marks out of answers: what a later prompt holds is the answer as it was said."""
+def test_model_output_is_framed_without_check() -> None:
+    """Templates remove marks from answers; a later prompt contains the answer unchanged."""
     template = ChatTemplate(HONEST["gpt-oss"], "a model", {})
-    said = [
+    conversation = [
         {"role": "user", "content": "How many?"},
         {"role": "assistant", "content": "<|channel|>final<|message|> 3"},
         {"role": "user", "content": "Again."},
     ]
-    (text,) = framed(template, [said], Prompting(template="0" * 64), demanded=False)
+    (text,) = render_framed(template, [conversation], Prompting(template="0" * 64), check=False)
     assert text.count("<|channel|>final<|message|><|channel|>final<|message|> 3<|end|>") == 1
 
 
-def test_blanks_and_nothing_said_are_kept_for_the_template_to_treat() -> None:
+def test_whitespace_and_empty_messages_are_passed_to_template() -> None:
     template = ChatTemplate(
         "{% for m in messages %}{% if m.content %}[{{ m.content | trim }}|{{ m.content }}]{% else %}()"
         "{% endif %}{% endfor %}",
         "a model",
         {},
     )
-    said = [{"role": "user", "content": text} for text in (" \n3 ", "", "   ", "a b")]
-    assert framed(template, [said], Prompting(template="0" * 64)) == ["[3| \n3 ]()[|   ][a b|a b]"]
+    conversation = [{"role": "user", "content": text} for text in (" \n3 ", "", "   ", "a b")]
+    assert render_framed(template, [conversation], Prompting(template="0" * 64)) == ["[3| \n3 ]()[|   ][a b|a b]"]
 
 
-def test_one_text_that_stands_in_another_is_put_in_once() -> None:
+def test_overlapping_contents_are_substituted_once() -> None:
     template = ChatTemplate("{% for m in messages %}{{ m.content }}.{% endfor %}", "a model", {})
-    said = [{"role": "user", "content": text} for text in ("ab", "a", "abab", "\\1 \\g<0>")]
-    assert framed(template, [said], Prompting(template="0" * 64)) == ["ab.a.abab.\\1 \\g<0>."]
+    conversation = [{"role": "user", "content": text} for text in ("ab", "a", "abab", "\\1 \\g<0>")]
+    assert render_framed(template, [conversation], Prompting(template="0" * 64)) == ["ab.a.abab.\\1 \\g<0>."]
 
 
 # ---- From the command line
 
 
 @pytest.mark.parametrize("cheat", ["counts", "hints by keyword", "lowers"])
-def test_the_evaluation_refuses_in_a_line(cli: Run, tmp_path: Path, cheat: str) -> None:
+def test_helping_template_error_of_command_line(cli: Run, tmp_path: Path, cheat: str) -> None:
     folder(tmp_path, CHEATS[cheat])
     line = refused(cli(*ASKED))
     assert REFUSED in line and "add --chat off" in line
@@ -150,11 +151,11 @@ def test_the_evaluation_refuses_in_a_line(cli: Run, tmp_path: Path, cheat: str) 
 
 @pytest.mark.slow("harness/prompts")
 @pytest.mark.parametrize("kind", UNBOUNDED)
-def test_templates_without_end_are_refused_in_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "MOST_SECONDS", 2)
+def test_endless_template_times_out(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "MAX_SECONDS", 2)
     made = tokenizer(UNBOUNDED[kind])
     began = time.monotonic()
-    with pytest.raises(UserError, match=r"refuses \(|leaves out") as error:
+    with pytest.raises(UserError, match=r"fails \(|drops") as error:
         resolve_prompting(PromptRequest(), made)
     assert "\n" not in str(error.value)
     assert time.monotonic() - began < 60

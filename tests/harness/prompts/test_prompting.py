@@ -1,4 +1,4 @@
-"""How questions are put: by every kind of chat template as transformers itself would, and never otherwise unnoticed."""
+"""Prompting with many kinds of chat templates: prompts equal those of transformers."""
 
 import hashlib
 import json
@@ -16,7 +16,8 @@ from transformers.utils import chat_template_utils
 
 from fflm_data import GENERATOR_VERSION, get_config
 from harness.errors import UserError
-from harness.models.source import ModelRequest, resolve
+from harness.models.request import ModelRequest
+from harness.models.resolve import resolve
 from harness.planning.planner import apply_prompting, plan_jobs
 from harness.planning.request import Questions
 from harness.prompts.jobs import Job
@@ -74,7 +75,7 @@ NUMBER = "Answer with a number only."
 
 
 def tokenizer(template: str | None) -> Any:
-    """One that adds a special token before every text, and one after."""
+    """A tokenizer that adds a special token before and after every text."""
     backend = models.with_bos_and_eos()
     backend.add_special_tokens([scripted.START, scripted.END])
     made = models.fast(backend)
@@ -82,9 +83,9 @@ def tokenizer(template: str | None) -> Any:
     return made
 
 
-def job_of(task: str, tokenizer: Any, rows: int = 3, **asked: Any) -> tuple[Job, Any]:
-    """A job as `harness eval` makes it, and its rows."""
-    questions = Questions(tasks=(task,), limit=rows, prompts=PromptRequest(**asked))
+def job_of(task: str, tokenizer: Any, rows: int = 3, **options: Any) -> tuple[Job, Any]:
+    """A job as `harness eval` plans it, and its rows."""
+    questions = Questions(tasks=(task,), limit=rows, prompts=PromptRequest(**options))
     (job,) = apply_prompting(plan_jobs(questions), questions, tokenizer)
     return job, job.config.table(job.split, 0, rows)
 
@@ -93,16 +94,16 @@ def ids_of(job: Job, rows: Any, tokenizer: Any) -> list[list[int]]:
     return [ids.tolist() for ids in prompt_ids(prompt_texts(job, rows, tokenizer), job.prompting.chat, tokenizer)]
 
 
-def said_by_hand(job: Job, rows: Any, system: str | None = None) -> list[list[dict[str, str]]]:
-    """The messages of each row, written here anew: the instruction stands after every question."""
+def messages_by_hand(job: Job, rows: Any, system: str | None = None) -> list[list[dict[str, str]]]:
+    """The messages of each row, built independently: the instruction follows every question."""
     instruction = INSTRUCTIONS.get(job.task.name, NUMBER)
     task: Any = job.task
     before = [] if system is None else [{"role": "system", "content": system}]
     shots = job.prompting.shots
     if shots:
-        from harness.prompts.few_shot import demonstrations
+        from harness.prompts.few_shot import few_shot_examples
 
-        shown = demonstrations(task, job.config, job.split, shots)
+        shown = few_shot_examples(task, job.config, job.split, shots)
         for question, answer in zip(task.texts(shown), task.answers(shown), strict=True):
             before += [
                 {"role": "user", "content": f"{question}\n{instruction}"},
@@ -111,10 +112,12 @@ def said_by_hand(job: Job, rows: Any, system: str | None = None) -> list[list[di
     return [[*before, {"role": "user", "content": f"{question}\n{instruction}"}] for question in task.texts(rows)]
 
 
-def by_transformers(tokenizer: Any, said: list[list[dict[str, str]]], **named: Any) -> list[list[int]]:
+def by_transformers(tokenizer: Any, conversations: list[list[dict[str, str]]], **named: Any) -> list[list[int]]:
     return [
-        tokenizer.apply_chat_template(one, tokenize=True, add_generation_prompt=True, return_dict=False, **named)
-        for one in said
+        tokenizer.apply_chat_template(
+            conversation, tokenize=True, add_generation_prompt=True, return_dict=False, **named
+        )
+        for conversation in conversations
     ]
 
 
@@ -124,35 +127,35 @@ def by_transformers(tokenizer: Any, said: list[list[dict[str, str]]], **named: A
 @pytest.mark.parametrize("shots", [0, 2])
 @pytest.mark.parametrize("kind", TEMPLATES)
 @pytest.mark.parametrize("task", TASKS)
-def test_ids_are_those_of_transformers(task: str, kind: str, shots: int) -> None:
+def test_prompt_ids_equal_transformers(task: str, kind: str, shots: int) -> None:
     made = tokenizer(TEMPLATES[kind])
     job, rows = job_of(task, made, shots=shots)
     switched = {"enable_thinking": False} if kind == "switched" else {}
     ids = ids_of(job, rows, made)
-    assert ids == by_transformers(made, said_by_hand(job, rows), **switched)
+    assert ids == by_transformers(made, messages_by_hand(job, rows), **switched)
     bos = made.bos_token_id
     assert {one.count(bos) for one in ids} == {int(kind in ("bos", "plain"))}
     assert made.eos_token_id not in [token for one in ids for token in one]
 
 
-def test_ids_with_a_system_prompt() -> None:
+def test_prompt_ids_with_system_prompt() -> None:
     made = tokenizer(BOS)
     job, rows = job_of("letters", made, shots=1, system="Count well.")
-    assert ids_of(job, rows, made) == by_transformers(made, said_by_hand(job, rows, "Count well."))
+    assert ids_of(job, rows, made) == by_transformers(made, messages_by_hand(job, rows, "Count well."))
     assert made.decode(ids_of(job, rows, made)[0]).startswith("<s><|im_start|>system\nCount well.<|im_end|>\n")
 
 
 @pytest.mark.parametrize("budget", [0, None, 100])
-def test_ids_with_thinking_turned_on_and_off(budget: int | None) -> None:
+def test_prompt_ids_with_thinking_on_and_off(budget: int | None) -> None:
     made = tokenizer(SWITCHED)
     job, rows = job_of("letters", made, thinking=budget)
-    assert ids_of(job, rows, made) == by_transformers(made, said_by_hand(job, rows), enable_thinking=bool(budget))
+    assert ids_of(job, rows, made) == by_transformers(made, messages_by_hand(job, rows), enable_thinking=bool(budget))
     assert made.decode(ids_of(job, rows, made)[0]).endswith("assistant\n" if budget else "</think>\n\n")
 
 
 @pytest.mark.parametrize("shots", [0, 2])
 @pytest.mark.parametrize("task", TASKS)
-def test_a_template_that_writes_the_plain_text_gives_the_plain_ids(task: str, shots: int) -> None:
+def test_plain_template_gives_plain_ids(task: str, shots: int) -> None:
     made = tokenizer(PLAIN)
     job, rows = job_of(task, made, shots=shots)
     plainly = replace(job, prompting=Prompting(shots=shots))
@@ -161,14 +164,14 @@ def test_a_template_that_writes_the_plain_text_gives_the_plain_ids(task: str, sh
     assert ids_of(job_of(task, made, shots=shots, chat="off")[0], rows, made) == ids_of(job, rows, made)
 
 
-def test_the_plain_text() -> None:
+def test_plain_text() -> None:
     made = tokenizer(None)
     job, rows = job_of("letters", made, shots=1, rows=1)
     (text,) = prompt_texts(job, rows, made)
-    (said,) = said_by_hand(job, rows)
-    solved, answer, asked = (one["content"] for one in said)
-    assert text == f"Question: {solved}\nAnswer: {answer}\n\nQuestion: {asked}\nAnswer:"
-    assert asked == f'How many times does the letter "r" occur in the word "strawberry"?\n{NUMBER}'
+    (conversation,) = messages_by_hand(job, rows)
+    solved, answer, question = (one["content"] for one in conversation)
+    assert text == f"Question: {solved}\nAnswer: {answer}\n\nQuestion: {question}\nAnswer:"
+    assert question == f'How many times does the letter "r" occur in the word "strawberry"?\n{NUMBER}'
     # What opens a text opens it once, what would end it is left out.
     (ids,) = ids_of(job, rows, made)
     assert ids == [made.bos_token_id, *made(text, add_special_tokens=False).input_ids]
@@ -181,10 +184,10 @@ def real(smollm2: Path) -> Any:
 
 @pytest.mark.parametrize("shots", [0, 2])
 @pytest.mark.parametrize("task", TASKS)
-def test_ids_of_a_real_tokenizer(real: Any, task: str, shots: int) -> None:
+def test_prompt_ids_of_real_tokenizer(real: Any, task: str, shots: int) -> None:
     for system in (None, "You count."):
         job, rows = job_of(task, real, shots=shots, system=system)
-        assert ids_of(job, rows, real) == by_transformers(real, said_by_hand(job, rows, system))
+        assert ids_of(job, rows, real) == by_transformers(real, messages_by_hand(job, rows, system))
     assert real.decode(ids_of(job, rows, real)[0]).endswith("<|im_end|>\n<|im_start|>assistant\n")
     plain, rows = job_of(task, real, shots=shots, chat="off")
     assert ids_of(plain, rows, real) == [real(text).input_ids for text in plain_texts(plain, rows)]
@@ -203,27 +206,27 @@ ASKED = ("harness", "eval", "--model", "model", "--task", "letters", "--limit", 
 @pytest.mark.parametrize(
     ("template", "options", "message"),
     [
-        (None, ["--chat", "on"], "the tokenizer of local/model has no chat template: leave out --chat on"),
-        (None, ["--system", "Hi"], "--system is said through a chat template, and local/model has no chat template"),
-        (None, ["--thinking", "9"], "--thinking is said through a chat template, and local/model has no chat"),
-        (scripted.CHATML, ["--chat", "off", "--system", "Hi"], "--chat off was asked: leave it out"),
-        (SWITCHED, ["--chat", "off", "--thinking", "9"], "--chat off was asked: leave it out"),
-        (scripted.CHATML, ["--thinking", "9"], "knows of no thinking: leave out --thinking 9"),
-        (NO_SYSTEM, ["--system", "Hi"], "refuses (System role not supported): leave out --system"),
-        ("{{ raise_exception('not today') }}", [], "refuses (not today): ask without it: add --chat off"),
-        ("{{ raise_exception('not\ntoday') }}", [], "refuses (not today): ask without it: add --chat off"),
-        ("{{ messages + 1 }}", [], "refuses (can only concatenate list"),
-        ("{{ 1 / 0 }}", [], "refuses (division by zero)"),
-        ("", [], "leaves out the question: add --chat off"),
-        ("hello", [], "leaves out the question: add --chat off"),
-        (SILENT, ["--system", "Hi"], "leaves out the system prompt: leave out --system"),
-        (LAST, ["--shots", "1"], "leaves out demonstrations: leave out --shots"),
-        (LAST, ["--task", "strawberry"], "leaves out earlier turns, so that no dialogue is possible: add --chat off"),
+        (None, ["--chat", "on"], "the tokenizer of local/model has no chat template: remove --chat on"),
+        (None, ["--system", "Hi"], "--system needs a chat template, and local/model has none: remove --system"),
+        (None, ["--thinking", "9"], "--thinking needs a chat template, and local/model has none: remove --thinking"),
+        (scripted.CHATML, ["--chat", "off", "--system", "Hi"], "--chat is off: remove --system"),
+        (SWITCHED, ["--chat", "off", "--thinking", "9"], "--chat is off: remove --thinking"),
+        (scripted.CHATML, ["--thinking", "9"], "does not support thinking: remove --thinking 9"),
+        (NO_SYSTEM, ["--system", "Hi"], "fails (System role not supported): remove --system"),
+        ("{{ raise_exception('not today') }}", [], "fails (not today): add --chat off"),
+        ("{{ raise_exception('not\ntoday') }}", [], "fails (not today): add --chat off"),
+        ("{{ messages + 1 }}", [], "fails (can only concatenate list"),
+        ("{{ 1 / 0 }}", [], "fails (division by zero)"),
+        ("", [], "drops the question: add --chat off"),
+        ("hello", [], "drops the question: add --chat off"),
+        (SILENT, ["--system", "Hi"], "drops the system prompt: remove --system"),
+        (LAST, ["--shots", "1"], "drops few-shot examples: remove --shots"),
+        (LAST, ["--task", "strawberry"], "drops earlier turns, which dialogues need: add --chat off"),
         (scripted.CHATML, ["--chat", "maybe"], "--chat takes auto, on, off"),
-        (scripted.CHATML, ["--shots", "-1"], "'-1' is not a whole number of at least 0"),
+        (scripted.CHATML, ["--shots", "-1"], "'-1' is not an integer of at least 0"),
     ],
 )
-def test_what_a_template_does_not_allow(
+def test_template_error_messages(
     cli: Run, tmp_path: Path, template: str | None, options: list[str], message: str
 ) -> None:
     folder(tmp_path, template)
@@ -235,7 +238,7 @@ def test_what_a_template_does_not_allow(
     "change",
     [{"turns": "x"}, {"turns": 0}, {"thinking": "5"}, {"template": 5}, {"shots": None}, {"system": 7}, {"opened": 1}],
 )
-def test_a_changed_record_of_it_is_refused(cli: Run, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_changed_recorded_prompting_is_refused(cli: Run, tmp_path: Path, change: dict[str, Any]) -> None:
     folder(tmp_path, scripted.CHATML)
     assert cli(*ASKED).returncode == 0
     (run,) = tmp_path.glob("runs/*/*")
@@ -246,7 +249,7 @@ def test_a_changed_record_of_it_is_refused(cli: Run, tmp_path: Path, change: dic
         assert "run.json is invalid" in refused(cli("harness", verb, run))
 
 
-def test_what_a_system_prompt_says_of_thinking_opens_none() -> None:
+def test_mark_in_system_prompt_opens_no_thinking() -> None:
     made = tokenizer(BOS)
     assert not resolve_prompting(PromptRequest(system="Write <think> where you think."), made).opened
 
@@ -257,7 +260,7 @@ def facts_by_run(tmp_path: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_what_is_recorded(cli: Run, tmp_path: Path) -> None:
+def test_recorded_prompting(cli: Run, tmp_path: Path) -> None:
     folder(tmp_path, SWITCHED, "thinks:3")
     plain = {"template": None, "shots": 0, "system": None, "switch": None, "thinking": 0, "opened": False, "turns": 1}
     chat = plain | {"template": hashlib.sha256(SWITCHED.encode()).hexdigest(), "switch": "enable_thinking"}
@@ -276,14 +279,14 @@ def test_what_is_recorded(cli: Run, tmp_path: Path) -> None:
         runs = facts_by_run(tmp_path)
         (new,) = runs.keys() - seen
         seen.add(new)
-        asked = runs[new]["data"]["tasks"]["letters"]
-        assert asked["prompting"] == expected
+        recorded = runs[new]["data"]["tasks"]["letters"]
+        assert recorded["prompting"] == expected
         request = {
             key[2:]: int(value) if value.isdigit() else value
             for key, value in zip(options[::2], options[1::2], strict=True)
         }
         ids = ids_of(*job_of("letters", made, **request), made)[0]
-        assert asked["rendering"]["first_tokens"] == ids[:8]
+        assert recorded["rendering"]["first_tokens"] == ids[:8]
         assert " ".join(options) in runs[new]["command"]
         assert "4 of 4 rows done before, resuming" in cli(*ASKED, *options).stdout  # the same command finds it again
         assert facts_by_run(tmp_path).keys() == seen
@@ -296,7 +299,7 @@ def scripted_tokenizer(template: str | None) -> Any:
     return made
 
 
-def test_another_template_is_another_run(cli: Run, tmp_path: Path) -> None:
+def test_other_template_gives_other_run(cli: Run, tmp_path: Path) -> None:
     for template in (scripted.CHATML, TURNS + OPENS):
         folder(tmp_path, template)
         assert cli(*ASKED).returncode == 0
@@ -306,7 +309,7 @@ def test_another_template_is_another_run(cli: Run, tmp_path: Path) -> None:
 # ---- The date
 
 
-def test_a_date_does_not_change_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_template_date_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     made = tokenizer(DATED)
     ours, theirs = set(), set()
     for day in (3, 14, 25):
@@ -321,7 +324,7 @@ def test_a_date_does_not_change_with_the_clock(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(chat_template_utils, "datetime", Clock)
         job, rows = job_of("letters", made)
         ours.add(str(ids_of(job, rows, made)))
-        theirs.add(str(by_transformers(made, said_by_hand(job, rows))))
+        theirs.add(str(by_transformers(made, messages_by_hand(job, rows))))
     assert len(theirs) == 3
     assert len(ours) == 1
     assert "Today is 01 January 2025." in prompt_texts(job, rows, made)[0]
@@ -332,35 +335,35 @@ CODES = "aAbBcCdDeFgGhHIjklmMnprRsStTuUVwWxXyYzZ"
 
 @pytest.mark.skipif(sys.platform != "linux", reason="C libraries have codes and flags of their own")
 @pytest.mark.parametrize("flag", ["", "-", "_", "0", "^"])
-def test_dates_are_written_as_by_strftime(flag: str) -> None:
+def test_clock_formats_as_strftime(flag: str) -> None:
     day = datetime(2025, 1, 1)
     codes = [f"%{flag}{code}" for code in CODES] + ["%%d", "%d.%m.%Y um %H:%M Uhr", "100%"]
     wanted = "|".join(day.strftime(code) for code in codes)
-    assert f"{wanted}?" in said_by(tokenizer("{{ strftime_now('" + "|".join(codes) + "') }}" + LAST))
+    assert f"{wanted}?" in rendered_by(tokenizer("{{ strftime_now('" + "|".join(codes) + "') }}" + LAST))
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "text"),
     [("%H:%M", "00:00"), ("%-d", "1"), ("%#d %B", "1 January"), ("%-I %p", "12 AM"), ("%d/%m/%y", "01/01/25")],
 )
-def test_what_a_template_says_of_the_day(code: str, said: str) -> None:
-    assert said_by(tokenizer("{{ strftime_now('" + code + "') }}" + LAST)) == f"{said}?"
+def test_template_with_date(code: str, text: str) -> None:
+    assert rendered_by(tokenizer("{{ strftime_now('" + code + "') }}" + LAST)) == f"{text}?"
 
 
 @pytest.mark.parametrize("start", ["", "\n", "\n\n", "\n\n\n", "  ", "\n  ", " \n\n", "\t"])
 @pytest.mark.parametrize("template", [LAST, BOS, "{% if true %}x{% endif %}\n" + LAST, "{# c #}\n" + LAST])
-def test_what_a_template_begins_with_stays(start: str, template: str) -> None:
+def test_clock_keeps_start_of_template(start: str, template: str) -> None:
     made = tokenizer(start + template)
     question = [{"role": "user", "content": "?"}]
-    assert said_by(made) == made.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+    assert rendered_by(made) == made.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
 
 
-def said_by(made: Any) -> str:
+def rendered_by(made: Any) -> str:
     return render(made, [{"role": "user", "content": "?"}], Prompting())
 
 
-def test_a_clock_is_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A template that writes the second is not one that takes whether to think."""
+def test_date_variable_is_no_thinking_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template that writes the current second has no thinking switch."""
 
     class Clock(datetime):
         ticks = 0
@@ -380,8 +383,8 @@ def test_a_clock_is_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scores(tmp_path: Path) -> dict[str, float]:
     (path,) = tmp_path.glob("runs/*/*/result.json")
-    said = json.loads(path.read_text(encoding="utf-8"))["scores"]
-    return {one["metric"]: one["value"] for one in said if one["group"] is None}
+    scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
+    return {one["metric"]: one["value"] for one in scores if one["group"] is None}
 
 
 def observed(tmp_path: Path) -> list[dict[str, Any]]:
@@ -390,8 +393,8 @@ def observed(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("template", ["switched", "always"])
-def test_what_is_said_after_thinking_counts(cli: Run, tmp_path: Path, template: str) -> None:
-    """The thought is full of sevens; the answers are right."""
+def test_answer_after_thinking_is_scored(cli: Run, tmp_path: Path, template: str) -> None:
+    """The thinking contains the number 7; the answers are correct."""
     folder(tmp_path, TEMPLATES[template], "thinks:20")
     result = cli(*ASKED, "--thinking", 70)
     assert result.returncode == 0, result.stderr
@@ -402,7 +405,7 @@ def test_what_is_said_after_thinking_counts(cli: Run, tmp_path: Path, template: 
         assert row["output"].startswith(f"{opening}7 7 7") and "</think>\n\n" in row["output"]
 
 
-# As many write it: a thought that is given stands before the answer, between marks.
+# A common form: thinking precedes the answer, between marks.
 REASONS = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.reasoning_content %}OPEN\n{{ m.reasoning_content }}\n"
     "CLOSE\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}" + OPENS
@@ -441,8 +444,8 @@ def with_marks(template: str, opening: str, close: str) -> str:
         (NO_SYSTEM, ("", ""), False),
     ],
 )
-def test_the_marks_of_a_template(template: str, marks: tuple[str, str], own: bool) -> None:
-    """Those that nobody knows by their form are found by what the template does with a thought."""
+def test_template_marks(template: str, marks: tuple[str, str], own: bool) -> None:
+    """Unknown tags are found by how the template renders thinking."""
     made = tokenizer(with_marks(template, *marks))
     assert template_marks(made) == (marks if own else ())
     prompting = resolve_prompting(PromptRequest(), made)
@@ -457,7 +460,7 @@ def test_the_marks_of_a_template(template: str, marks: tuple[str, str], own: boo
 @pytest.mark.parametrize(
     "text", ["<|channel|>", "<|message|>", "<channel|>", "</think>", "<|inner_suffix|>", "[/THINK]"]
 )
-def test_marks_that_are_special_in_the_tokenizers_file_alone(text: str) -> None:
+def test_marks_special_in_tokenizer_file_only(text: str) -> None:
     made = models.fast(scripted.tokenizer([text, "<|else|>"]))
     made.chat_template = scripted.CHATML
     assert text not in made.all_special_tokens
@@ -475,8 +478,8 @@ def test_marks_that_are_special_in_the_tokenizers_file_alone(text: str) -> None:
         (REASONS, ("@@MULL@@", "@@SPEAK@@")),
     ],
 )
-def test_thinking_between_marks_of_any_kind(cli: Run, tmp_path: Path, template: str, marks: tuple[str, str]) -> None:
-    """Marks are special in tokenizer.json alone, so that a plain decoding leaves them out."""
+def test_thinking_between_template_marks(cli: Run, tmp_path: Path, template: str, marks: tuple[str, str]) -> None:
+    """Marks are special in tokenizer.json only, so that plain decoding skips them."""
     folder(tmp_path, with_marks(template, *marks), f"thinks:20 {marks[0]} {marks[1]}")
     result = cli(*ASKED, "--thinking", 90)
     assert result.returncode == 0, result.stderr
@@ -487,8 +490,8 @@ def test_thinking_between_marks_of_any_kind(cli: Run, tmp_path: Path, template: 
 
 @pytest.mark.parametrize("template", ["switched", "always"])
 @pytest.mark.parametrize(("budget", "limit"), [(30, 78), (200, 248)])
-def test_a_thought_that_never_ends_is_cut_off(cli: Run, tmp_path: Path, template: str, budget: int, limit: int) -> None:
-    """48 tokens may go to an answer, and as many more as are given to thinking."""
+def test_unfinished_thinking_is_cut_off(cli: Run, tmp_path: Path, template: str, budget: int, limit: int) -> None:
+    """The limit is 48 tokens for the answer plus the thinking budget."""
     folder(tmp_path, TEMPLATES[template], "thinks:1000")
     result = cli(*ASKED, "--thinking", budget)
     assert result.returncode == 0, result.stderr
@@ -506,24 +509,24 @@ def test_a_thought_that_never_ends_is_cut_off(cli: Run, tmp_path: Path, template
         ("strawberry", ["--thinking", 300, "--challenges", 1]),
     ],
 )
-def test_thinking_that_does_not_fit_is_told_what_does(cli: Run, tmp_path: Path, task: str, words: list[object]) -> None:
+def test_thinking_budget_advice(cli: Run, tmp_path: Path, task: str, words: list[object]) -> None:
     words_ = tokenizer(SWITCHED)
     made = models.save_tiny(tmp_path / "small", words_.backend_tokenizer, context=700)
     words_.save_pretrained(made)
     command: list[object] = ["harness", "eval", "--model", made, "--task", task, "--limit", 2]
     message = refused(cli(*command, *words))
-    found = re.search(r"takes up to [\d,]+ tokens, .* is 700: think less: add --thinking (\d+)$", message)
+    found = re.search(r"needs up to [\d,]+ tokens, .* is 700: use less thinking: add --thinking (\d+)$", message)
     assert found is not None, message
     assert int(found[1]) % 64 == 0 and int(found[1]) >= 64
     thinking = words.index("--thinking")
     words[thinking + 1] = int(found[1])
     assert cli(*command, *words).returncode == 0
     words[thinking + 1] = int(found[1]) + 128
-    assert "think less" in refused(cli(*command, *words))
+    assert "use less thinking" in refused(cli(*command, *words))
 
 
 def small(folder: Path, context: int) -> list[object]:
-    """The command that asks a small model that can think, with such a context."""
+    """The command that evaluates a small thinking model with that context length."""
     words = tokenizer(SWITCHED)
     made = models.save_tiny(folder / "small", words.backend_tokenizer, context=context)
     words.save_pretrained(made)
@@ -543,9 +546,7 @@ def small(folder: Path, context: int) -> list[object]:
         (300, ["--challenges", 5], ["--challenges"]),
     ],
 )
-def test_what_makes_a_dialogue_fit(
-    cli: Run, tmp_path: Path, context: int, words: list[object], advised: list[str]
-) -> None:
+def test_dialogue_advice(cli: Run, tmp_path: Path, context: int, words: list[object], advised: list[str]) -> None:
     command = [*small(tmp_path, context), "--task", "strawberry"]
     message = refused(cli(*command, *words))
     advice = re.findall(r"(--[a-z]+) (\d+)", message.rpartition(": ")[2])
@@ -555,24 +556,24 @@ def test_what_makes_a_dialogue_fit(
     done = cli(*command, *words, *advised_words)
     assert done.returncode == 0, done.stderr
     more = [word for flag, number in advice for word in (flag, int(number) + (128 if flag == "--thinking" else 2))]
-    assert "takes up to" in refused(cli(*command, *words, *more))
+    assert "needs up to" in refused(cli(*command, *words, *more))
 
 
-def test_a_suite_leaves_out_dialogues_with_the_same_advice(cli: Run, tmp_path: Path) -> None:
+def test_suite_skips_dialogues_with_advice(cli: Run, tmp_path: Path) -> None:
     command = [*small(tmp_path, 1024), "--suite", "quick"]
     done = cli(*command, "--thinking", 512)
-    reason = re.search(r"skipped: strawberry \(.*: think and challenge less: add (.*)\)\n", done.stdout)
+    reason = re.search(r"skipped: strawberry \(.*: use less thinking and fewer challenges: add (.*)\)\n", done.stdout)
     assert done.returncode == 0 and reason is not None, done
     done = cli(*command, *reason[1].split())
     assert done.returncode == 0 and "skipped: strawberry" not in done.stdout
 
 
-def test_no_dialogue_fits(cli: Run, tmp_path: Path) -> None:
+def test_dialogue_without_fitting_size(cli: Run, tmp_path: Path) -> None:
     command = [*small(tmp_path, 80), "--task", "strawberry"]
     assert refused(cli(*command, "--thinking", 64)).endswith("no dialogue fits, name another --task")
 
 
-def test_thinking_is_off_where_it_can_be(cli: Run, tmp_path: Path) -> None:
+def test_thinking_is_off_by_default(cli: Run, tmp_path: Path) -> None:
     folder(tmp_path, SWITCHED, "thinks:1000")
     assert cli(*ASKED).returncode == 0
     assert scores(tmp_path)["accuracy"] == 1
@@ -603,7 +604,7 @@ ENDS = {
 
 @pytest.mark.parametrize("thinking", [None, 64])
 @pytest.mark.parametrize("name", ENDS)
-def test_what_ends_an_answer_by_its_template(name: str, thinking: int | None) -> None:
+def test_end_of_answer_of_template(name: str, thinking: int | None) -> None:
     template, end = ENDS[name]
     made = models.fast(scripted.tokenizer())
     special = ["<|im_end|>", "<|user|>", "<|assistant|>", "<|start|>", "<|end|>", "<|message|>"]
@@ -616,7 +617,7 @@ def test_what_ends_an_answer_by_its_template(name: str, thinking: int | None) ->
     assert end_of_answer(Prompting(), made) == frozenset()
 
 
-def test_models_that_always_think_get_a_budget() -> None:
+def test_default_budget_of_always_thinking_models() -> None:
     resolved = resolve_prompting(PromptRequest(), tokenizer(ALWAYS))
     assert (resolved.thinking, resolved.opened, resolved.switch) == (2048, True, None)
     letters: Any = all_tasks()["letters"]
@@ -641,11 +642,11 @@ def test_models_that_always_think_get_a_budget() -> None:
         ("<|channel|>analysis<|message|>7<|end|><|start|>assistant<|channel|>final<|message|>3", False, "3"),
     ],
 )
-def test_where_a_thought_ends(output: str, opened: bool, expected: str | None) -> None:
+def test_after_thinking(output: str, opened: bool, expected: str | None) -> None:
     assert after_thinking(output, opened) == expected
 
 
-def test_several_templates_without_a_default_are_none() -> None:
+def test_several_templates_without_default() -> None:
     made = tokenizer(None)
     made.chat_template = {"tool_use": TURNS, "rag": TURNS}
     assert not resolve_prompting(PromptRequest(), made).chat
@@ -661,21 +662,21 @@ COMMAND = "python -m tests.harness.prompts.test_prompting"
 
 @cache
 def rendered(name: str) -> str:
-    """SHA-256 of all that is said in the first rows of a task."""
+    """SHA-256 of all messages in the first rows of a task."""
     task = all_tasks()[name]
     config = get_config(task.config, **task.parameters)
-    said: list[Any] = []
+    texts: list[Any] = []
     for split in task.splits:
         rows = config.table(split, 0, 3)
         if isinstance(task, CompletionTask):
             for shots in (0, 2):
                 job = Job(task, config, split, 3, Prompting(shots=shots))
-                said += [plain_texts(job, rows), messages(job, rows)]
-                said += [getattr(task, "challenge", None), getattr(task, "challenges", None)]
+                texts += [plain_texts(job, rows), messages(job, rows)]
+                texts += [getattr(task, "challenge", None), getattr(task, "challenges", None)]
         else:
-            said.append(task.texts(rows))
-            said += [task.candidates(rows)] if isinstance(task, ChoiceTask) else []
-    return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()
+            texts.append(task.texts(rows))
+            texts += [task.candidates(rows)] if isinstance(task, ChoiceTask) else []
+    return hashlib.sha256(json.dumps(texts, ensure_ascii=True).encode()).hexdigest()
 
 
 def now() -> dict[str, dict[str, Any]]:
@@ -691,7 +692,7 @@ def now() -> dict[str, dict[str, Any]]:
 
 
 def complaint(pinned: dict[str, dict[str, Any]], current: dict[str, dict[str, Any]]) -> str:
-    """What is wrong with the prompts of today, in a line; "" if nothing is."""
+    """What is wrong with the current prompts, in one line; "" if nothing."""
     for name, entry in current.items():
         before = pinned.get(name, {})
         if before == entry:
@@ -710,17 +711,17 @@ def complaint(pinned: dict[str, dict[str, Any]], current: dict[str, dict[str, An
 
 
 @pytest.mark.parametrize("name", all_tasks())
-def test_a_changed_prompt_is_a_new_version(name: str) -> None:
+def test_prompts_match_pinned_hashes(name: str) -> None:
     pinned = json.loads(PINNED.read_text(encoding="utf-8"))
     assert not (wrong := complaint({name: pinned.get(name, {})}, {name: now()[name]})), wrong
 
 
-def test_no_prompt_is_pinned_of_a_task_that_is_gone() -> None:
+def test_pinned_tasks_exist() -> None:
     assert json.loads(PINNED.read_text(encoding="utf-8")).keys() == all_tasks().keys()
 
 
-def test_what_is_said_of_changed_prompts() -> None:
-    """The guard itself: a changed prompt, a raised version, a new task, a task that is gone."""
+def test_changed_prompt_messages() -> None:
+    """The check itself: changed prompt, raised version, new task, removed task."""
     before = {"a": {"version": 1, "generator": "1", "sha256": "x"}}
     assert complaint(before, before) == ""
     changed = {"a": before["a"] | {"sha256": "y"}}
@@ -733,7 +734,7 @@ def test_what_is_said_of_changed_prompts() -> None:
 
 
 def pin() -> str:
-    """Pins the prompts of new tasks and versions; one that has changed under its version stays as it was."""
+    """Pins the prompts of new tasks and versions; keeps those that changed without a new version."""
     pinned = json.loads(PINNED.read_text(encoding="utf-8")) if PINNED.exists() else {}
     current = now()
     for name, entry in current.items():

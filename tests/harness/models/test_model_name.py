@@ -1,4 +1,4 @@
-"""Models that differ in adapter, quantization or GGUF file have different display names."""
+"""Display names differ for models with different adapters, quantization or GGUF files."""
 
 import io
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from harness.models.model_name import adapter_name, label, title, variant
 from harness.reporting.comparison_table import comparison_table
 from harness.reporting.page import write_comparison, write_report
 from harness.reporting.run_labels import labels
 from harness.reporting.table import summary
-from harness.runs.naming import adapter_of, label, loaded_as, title
 from harness.runs.run import Run
 from tests.harness.reporting.test_page import made_up_run
 
@@ -41,28 +41,28 @@ PLAIN: dict[str, Any] = {"adapter": None, "quantization": None, "gguf_file": Non
         ({"adapter": {"id": "org/lora"}}, " + adapter org/lora", " + adapter org/lora", "adapter org/lora"),
     ],
 )
-def test_names(more: dict[str, Any], called: str, brief: str, form: str | None) -> None:
+def test_title_label_variant(more: dict[str, Any], called: str, brief: str, form: str | None) -> None:
     model = BASE | more
     assert title(model) == f"org/base @ c9ee93047815{called}"
     assert label(model) == f"org/base{brief}"
-    assert loaded_as(model) == ("4bit, adapter org/lora @ 0123456789ab" if form is None else form)
-    assert adapter_of(model).startswith(more["adapter"]["id"] if more.get("adapter") else "")
+    assert variant(model) == ("4bit, adapter org/lora @ 0123456789ab" if form is None else form)
+    assert adapter_name(model).startswith(more["adapter"]["id"] if more.get("adapter") else "")
 
 
-def test_local_gguf_file_is_named_once() -> None:
+def test_title_of_local_gguf() -> None:
     assert title(BASE | Q4 | {"id": "local/m.Q4"}) == "local/m.Q4 @ c9ee93047815"
 
 
 @pytest.mark.parametrize("one", [PLAIN, LORA, LATER, OTHER, FOUR, Q4, Q8])
 @pytest.mark.parametrize("other", [PLAIN, LORA, LATER, OTHER, FOUR, Q4, Q8])
-def test_labels_are_distinct(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_labels_differ(one: dict[str, Any], other: dict[str, Any]) -> None:
     a, b = labels([BASE | one, BASE | other])
     assert a != b and a.startswith("org/base") and not a.endswith(" ")
     assert (" (1)" in a) == (one == other)
     assert ("org/lora" in a) == (one in (LORA, LATER)) and ("4bit" in b) == (other == FOUR)
 
 
-def test_labels_of_older_runs() -> None:
+def test_labels_without_optional_fields() -> None:
     assert labels([BASE, BASE | {"dtype": "bfloat16"}]) == ["org/base float32", "org/base bfloat16"]
 
 
@@ -78,7 +78,7 @@ def printed(table: Any) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_tables_and_pages_name_the_adapter(tmp_path: Path) -> None:
+def test_tables_and_pages_name_adapter(tmp_path: Path) -> None:
     a, b = adapted(tmp_path / "a", 1, **LORA), adapted(tmp_path / "b", 2, **OTHER)
     revision = a.facts["model"]["revision"][:12]
     wanted = f"org/base @ {revision} + adapter org/lora @ 0123456789ab"
