@@ -36,7 +36,7 @@ class Tolerance:
 
 # By dtype. With other batches, other padding, and one or two threads, log-probabilities of SmolLM2-135M on a CPU change
 # by up to 1.3e-5 per token in float32 and up to 0.25 in bfloat16 (at -3.9). float16 has three more bits, so an eighth
-# of # that. Larger models and GPUs sum more terms in other orders.
+# of that. Larger models and GPUs sum more terms in other orders.
 TOLERANCES: Mapping[str, Tolerance] = {
     "float64": Tolerance(1e-3, 1e-4),
     "float32": Tolerance(1e-3, 1e-4),

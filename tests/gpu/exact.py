@@ -178,7 +178,7 @@ def reads_apart(model: Any, tokenizer: Any, run: Run) -> Apart:
     assert dtype != "float32" or behind.max() < TIE, f"another token is the most probable one, by {behind.max():.2g}"
     expected = expected[:, symbols]
     assert np.isfinite(expected).all() and np.isfinite(recorded).all(), "log-probabilities are no numbers"
-    return Apart(np.abs(recorded - expected).ravel(), TOLERANCES[dtype].of(expected).ravel())
+    return Apart(np.abs(recorded - expected).ravel(), TOLERANCES[dtype].allowed(expected).ravel())
 
 
 def texts_alike(model: Any, tokenizer: Any, run: Run, tie: float) -> tuple[int, int]:

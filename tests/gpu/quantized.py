@@ -58,7 +58,7 @@ def quantized(folder: Path, bits: str, rows: int) -> Figures:
     packed = read_logprobs(folder, rows, quantization=bits)
     alone = read_logprobs(folder, rows, strict=True, quantization=bits)
     off = np.abs(packed - alone)
-    of_tolerance = float((off / QUANTIZED.of(alone)).max())
+    of_tolerance = float((off / QUANTIZED.allowed(alone)).max())
     assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
     moved = float(np.abs(packed - plain).max())
     assert moved > 0, "nothing was packed"

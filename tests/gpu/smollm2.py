@@ -64,7 +64,7 @@ def in_batches(dtype: str, part: Part) -> Figures:
     case = Case(source.name, source, load(source, machine.device()))
     together, alone = (read_logprobs(case, batch_size, part.pick(256, 64)) for batch_size in (None, 1))
     off = np.abs(together - alone)
-    of_tolerance = float((off / TOLERANCES[dtype].of(alone)).max())
+    of_tolerance = float((off / TOLERANCES[dtype].allowed(alone)).max())
     assert of_tolerance <= 1, f"batches move log-probabilities by up to {off.max():.2g}"
     return {
         "largest": float(off.max()),

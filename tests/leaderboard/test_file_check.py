@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.models.source import folder_revision
+from harness.models.revision import folder_revision
 from harness.runs.run import CHECKSUMS
 from leaderboard.create_record import public_facts
 from leaderboard.replay import file_check

@@ -42,7 +42,7 @@ def of_version(version: int, finished: Path, tmp_path: Path, change: Any = None)
     folder = make_record(finished, records)
     edit(folder / "run.json", lambda facts: facts["data"]["tasks"]["letters"].update(version=version))
     edit(folder / "result.json", lambda result: result["data"]["tasks"]["letters"].update(version=version))
-    if LETTERS.asks_as(version):
+    if LETTERS.has_same_prompts(version):
         make_consistent(folder)
     if change:
         edit(folder / "result.json", change)

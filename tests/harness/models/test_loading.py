@@ -560,7 +560,7 @@ def test_library_progress_bar_is_hidden(capfd: pytest.CaptureFixture[str]) -> No
     from transformers import modeling_gguf_pytorch_utils as unpacking
 
     bar = unpacking.tqdm
-    with loading._no_bar_of_its_own():
+    with loading._no_gguf_progress_bar():
         assert list(unpacking.tqdm(range(3), desc="unpacking")) == [0, 1, 2]
     assert unpacking.tqdm is bar and capfd.readouterr().err == ""
 
