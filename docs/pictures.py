@@ -64,8 +64,8 @@ def main() -> None:
             tab.screenshot(path=HERE / "leaderboard-phone.png")
         with open_page(browser, report, REPORT) as tab:
             tab.screenshot(path=HERE / "report-table.png")
-            section(tab, "Holding one bit", "report-memory.png", 1000)
-            section(tab, "Standing by an answer", "report-strawberry.png", 621)
+            section(tab, "Flip-flop", "report-memory.png", 1000)
+            section(tab, "Challenged answers", "report-strawberry.png", 621)
         with open_page(browser, report, PHONE, color_scheme="dark", device_scale_factor=1.5) as tab:
             section(tab, "Counting letters", "report-phone.png", 1000)
         browser.close()

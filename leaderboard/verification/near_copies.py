@@ -44,7 +44,7 @@ _SAME_SHARE, _SAME_WITHIN = 0.3, 1e-3
 # the correlation (0.9998). With noise of 0.05 nats the margins of wrong reads still correlate (0.98).
 _CLOSE, _CORRELATED, _CORRELATED_WRONG = 0.02, 0.998, 0.95
 # The same for the closest twentieth of wrong symbols, which survives in a copy whose other numbers were changed by
-# much. # Among the LSTMs it is at least 0.1 times as far apart as by chance.
+# much. Among the LSTMs it is at least 0.1 times as far apart as by chance.
 _KEPT_SHARE = 0.05
 # Minimum number of values that are equal to the last bit, and their share beyond chance.
 _FEWEST_EQUAL, _EQUAL_SHARE = 16, 0.02

@@ -312,7 +312,7 @@ def test_pull_request_that_adds_a_record() -> None:
         ({"README.md": "a"}, "deleted"),
         ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/run.json": "x"}, "changed"),
         ({**BEFORE, "records/a--b/" + "0" * 12 + "/" + "1" * 12 + "/note.json": "x"}, "not part of a new record"),
-        ({**BEFORE, ".github/workflows/judge.yml": "x"}, "not part of a new record"),
+        ({**BEFORE, ".github/workflows/verify.yml": "x"}, "not part of a new record"),
         ({**BEFORE, "records/a--b/run.json": "x"}, "not part of a new record"),
         ({**BEFORE, f"leaderboard/{NEW}/run.json": "x"}, "not part of a new record"),
         ({**BEFORE, f"{NEW}/run.json": "x", "setup.py": "x"}, "'setup.py' is not part"),

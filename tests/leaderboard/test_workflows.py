@@ -20,9 +20,9 @@ from playwright._impl._driver import compute_driver_executable
 
 from harness import cli
 
-NAMES = ("judge", "comment", "publish")
+NAMES = ("verify", "comment", "publish")
 RIGHTS = {
-    "judge": {"judge": {"contents": "read", "pull-requests": "read"}},
+    "verify": {"verify": {"contents": "read", "pull-requests": "read"}},
     "comment": {"comment": {"actions": "read", "contents": "read", "pull-requests": "write"}},
     "publish": {
         "build": {"contents": "read"},
@@ -73,11 +73,11 @@ def test_workflow_permissions(name: str) -> None:
 
 
 def test_workflow_triggers() -> None:
-    asked = workflow("judge")["on"]
+    asked = workflow("verify")["on"]
     assert set(asked) == {"pull_request"} and asked["pull_request"]["branches"] == ["main"]
     # The base branch may change without a new commit.
     assert set(asked["pull_request"]["types"]) == {"opened", "synchronize", "reopened", "edited"}
-    assert workflow("comment")["on"] == {"workflow_run": {"workflows": ["judge"], "types": ["completed"]}}
+    assert workflow("comment")["on"] == {"workflow_run": {"workflows": ["verify"], "types": ["completed"]}}
     assert workflow("publish")["on"] == {"push": {"branches": ["main"]}}
     assert not any("pull_request_target" in text(name) for name in NAMES)
 
@@ -118,7 +118,7 @@ CHECK = "printf %s "
 def installing() -> list[str]:
     """Returns the lines of each step that installs the package without a token: check and installation."""
     runs = [
-        step["run"] for name in ("judge", "publish") for step in steps(name) if "FFLM_SOURCE" in step.get("run", "")
+        step["run"] for name in ("verify", "publish") for step in steps(name) if "FFLM_SOURCE" in step.get("run", "")
     ]
     assert len(runs) == 2 and len(set(runs)) == 1
     return runs[0].splitlines()
@@ -161,7 +161,7 @@ def test_package_source_is_pinned(source: str, taken: bool) -> None:
 def test_package_is_not_installed_from_an_index() -> None:
     """The package is on no index, so its name there may be anybody's. The first lines list valid sources."""
     assert not any(re.search(r"fflm(\[\w+\])?\s*==|FFLM_VERSION", text(name)) for name in NAMES)
-    message = re.findall(r"^# +(fflm\[eval\] @ \S+)", text("judge"), re.MULTILINE)
+    message = re.findall(r"^# +(fflm\[eval\] @ \S+)", text("verify"), re.MULTILINE)
     assert len(message) == 2
     pattern = re.search(r"grep -qxE '(.*?)'", installing()[0])
     assert pattern is not None
@@ -192,15 +192,15 @@ def test_wheel_is_pinned_by_hash(tmp_path: Path, right: bool) -> None:
 
 
 def test_untrusted_files_have_no_secret_and_no_write_permission() -> None:
-    assert "secrets." not in text("judge") and "secrets." not in text("comment")
+    assert "secrets." not in text("verify") and "secrets." not in text("comment")
     assert "checkout" not in text("comment")
-    for name in ("judge", "publish"):
+    for name in ("verify", "publish"):
         for step in steps(name):
             if step.get("uses", "").startswith("actions/checkout"):
                 assert step["with"]["persist-credentials"] == "false"
-    judge = steps("judge")
-    (install,) = (number for number, step in enumerate(judge) if "pip install" in step.get("run", ""))
-    (first, *_) = (number for number, step in enumerate(judge) if "checkout" in step.get("uses", ""))
+    verification = steps("verify")
+    (install,) = (number for number, step in enumerate(verification) if "pip install" in step.get("run", ""))
+    (first, *_) = (number for number, step in enumerate(verification) if "checkout" in step.get("uses", ""))
     assert install < first
     install = r'pip install ("\$FFLM_SOURCE"|--require-hashes .*)'
     ours = re.compile(rf'({install}|{CHECK}.*|harness .*|echo "commit=.*|git -C head rev-parse .*)')
@@ -364,7 +364,7 @@ def test_hostile_verdict_is_escaped(tmp_path: Path, verdict: str | bytes | None)
     assert head.count("<!--") == 1 and tail == "\n````"
 
 
-OTHERS = [".github/workflows/judge.yml", "leaderboard/records/a", "records.md", "`\u202e", ""]
+OTHERS = [".github/workflows/verify.yml", "leaderboard/records/a", "records.md", "`\u202e", ""]
 
 
 @pytest.mark.parametrize("other", OTHERS)
@@ -469,7 +469,7 @@ def owned(folder: Path, submission: str, user: object) -> list[str]:
     new = folder / "head" / place / ("f" * 12)
     new.mkdir()
     (new / "submission.json").write_text(submission, encoding="utf-8")
-    (script,) = (step["with"]["script"] for step in steps("judge") if "script" in step.get("with", {}))
+    (script,) = (step["with"]["script"] for step in steps("verify") if "script" in step.get("with", {}))
     program = SENDERS.replace("USER", json.dumps(user)).replace("BROUGHT", json.dumps(BROUGHT))
     program = program.replace("COMMITS", json.dumps({f"{place}/{digest}/run.json": digest for digest in BROUGHT}))
     ((name, value),) = run_script(folder, program.replace("SCRIPT", script), BASE="base")

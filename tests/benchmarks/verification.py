@@ -1,6 +1,6 @@
 """Time and peak memory of verifying a record with the paper's full read set.
 
-    python tests/benchmarks/judging.py
+    python tests/benchmarks/verification.py
 
 Verifies the LSTM's record (0.73M reads of three splits) in a separate process, as `harness verify` does, and measures
 its parts: process start, and reading and regenerating the rows, which is the lower bound.
@@ -41,7 +41,7 @@ def main() -> None:
                 job.task.targets(rows)
         floor.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)
-    print(f"judged, process included: {min(whole):.1f} s; peak memory {peak:.2f} GiB")
+    print(f"verified, with process start: {min(whole):.1f} s; peak memory {peak:.2f} GiB")
     print(f"of which the process starts in {min(started):.1f} s, tables and rows alone take {min(floor):.1f} s")
 
 

@@ -1,6 +1,6 @@
 """Fuzz test of the verification: damaged records must be accepted or refused with a reason, without a crash.
 
-    python tests/benchmarks/fuzz_judge.py --minutes 10
+    python tests/benchmarks/fuzz_verification.py --minutes 10
 
 Each case takes an honest record, changes bytes of a file, values of its JSON (drawn by hypothesis) or of a table,
 updates id, scores and name if possible, and verifies it in this process, or sometimes in a separate one. Cases that
@@ -47,7 +47,7 @@ JSON = strategies.recursive(
     lambda inner: strategies.lists(inner, max_size=4) | strategies.dictionaries(strategies.text(), inner, max_size=4),
     max_leaves=8,
 )
-APART = 50  # of so many cases one is judged in a process of its own
+APART = 50  # of so many cases one is verified in a process of its own
 
 
 def change_bytes(record: Path, draw: random.Random) -> None:
@@ -131,7 +131,7 @@ def case(honest: Path, records: Path, draw: random.Random) -> Path:
         if draw.random() < 0.3:
             make_consistent(folder)
     except (UserError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException, RecursionError, OSError):
-        pass  # too damaged for that: the judge gets it all the same
+        pass  # too damaged for that: it is verified all the same
     try:
         return resign_if_possible(folder, records)
     except (KeyError, TypeError, AttributeError, ValueError):
