@@ -14,7 +14,7 @@ from fflm_data.build import build
 from fflm_data.config import Config, ParameterError
 from fflm_data.registry import CONFIGS, STREAMS, get_config, parse_assignment
 from fflm_data.suggestions import did_you_mean
-from fflm_data.terminal import say, visible
+from fflm_data.terminal import echo, visible
 from fflm_data.version import PACKAGE_VERSION
 
 
@@ -24,17 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options) or 0
     except ParameterError as error:
-        say(f"fflm-data: {error}", file=sys.stderr)
+        echo(f"fflm-data: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the final flush fails too
         return 1
     except OSError as error:
         where = error.filename or ("free some space" if error.errno == errno.ENOSPC else "try again")
-        say(f"fflm-data: {error.strerror or error}: {where}", file=sys.stderr)
+        echo(f"fflm-data: {error.strerror or error}: {where}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        say("fflm-data: interrupted", file=sys.stderr)
+        echo("fflm-data: interrupted", file=sys.stderr)
         return 130
 
 
@@ -125,7 +125,7 @@ def _list(options: argparse.Namespace) -> None:
     width = max(map(len, CONFIGS | STREAMS))
     for name in CONFIGS | STREAMS:
         config = get_config(name)
-        say(f"{name:<{width}}  {config.title} ({config.paper})\n{'':<{width}}  {_format_splits(config)}", lines=True)
+        echo(f"{name:<{width}}  {config.title} ({config.paper})\n{'':<{width}}  {_format_splits(config)}", lines=True)
 
 
 def _format_splits(config: Config) -> str:
@@ -139,18 +139,18 @@ def _show(options: argparse.Namespace) -> None:
     config = get_config(options.config, **dict(parse_assignment(text) for text in options.set))
     split = options.split or next(iter(config.splits()))
     rows = config.table(split, 0, options.rows)
-    say(f"{config.name}: {config.title} ({config.paper})\n", lines=True)
-    say(inspect.cleandoc(type(config).__doc__ or "") + "\n", lines=True)
+    echo(f"{config.name}: {config.title} ({config.paper})\n", lines=True)
+    echo(inspect.cleandoc(type(config).__doc__ or "") + "\n", lines=True)
     for key, value in config.parameters().items():
-        say(f"  {key} = {json.dumps(value)}")
-    say(f"\n  rows: {_format_splits(config)}\n\nfirst rows of {split}:", lines=True)
+        echo(f"  {key} = {json.dumps(value)}")
+    echo(f"\n  rows: {_format_splits(config)}\n\nfirst rows of {split}:", lines=True)
     for row in rows.to_pylist():
-        say(json.dumps(row, ensure_ascii=False))
+        echo(json.dumps(row, ensure_ascii=False))
 
 
 def _build(options: argparse.Namespace) -> None:
     build(options.folder, _selected(options))
-    say(f'{options.folder}: load it with load_dataset("{options.folder.resolve().as_posix()}")')
+    echo(f'{options.folder}: load it with load_dataset("{options.folder.resolve().as_posix()}")')
 
 
 def _push(options: argparse.Namespace) -> None:
@@ -167,22 +167,22 @@ def _push(options: argparse.Namespace) -> None:
     )
     would = "would be " if options.dry_run else ""
     for path, size in result.files.items():
-        say(f"{size:>14,} bytes  {path}")
+        echo(f"{size:>14,} bytes  {path}")
     for path in result.deleted:
-        say(f"{'deleted':>20}  {path}")
+        echo(f"{'deleted':>20}  {path}")
     if result.unchanged:
-        say(f"unchanged: {', '.join(result.unchanged)}")
+        echo(f"unchanged: {', '.join(result.unchanged)}")
     if result.deleted and not result.files:
-        say(f"nothing to upload, {len(result.deleted)} files {would}deleted")
+        echo(f"nothing to upload, {len(result.deleted)} files {would}deleted")
     elif result.files:
         files = "1 file" if len(result.files) == 1 else f"{len(result.files)} files"
-        say(f"{files}, {sum(result.files.values()):,} bytes, {would}uploaded")
+        echo(f"{files}, {sum(result.files.values()):,} bytes, {would}uploaded")
     else:
-        say(f"nothing to upload: {options.repository} is up to date")
+        echo(f"nothing to upload: {options.repository} is up to date")
     if result.tagged:
-        say(f"tag {options.tag} {would}set")
+        echo(f"tag {options.tag} {would}set")
     if result.url:
-        say(result.url)
+        echo(result.url)
 
 
 def _quiet_libraries() -> None:
@@ -208,11 +208,11 @@ def _check(options: argparse.Namespace) -> int:
     failures = 0
     if manifest is None:
         for estimate in estimate_splits(source, options.revision, options.limit):
-            say(format_estimate(estimate), lines=True)
+            echo(format_estimate(estimate), lines=True)
             failures += bool(estimate.fault)
         return 1 if failures else 0
     for finding in check(source, manifest, options.revision):
-        say(f"{finding.config}/{finding.split}: {finding.fault or f'{finding.rows:,} rows match'}")
+        echo(f"{finding.config}/{finding.split}: {finding.fault or f'{finding.rows:,} rows match'}")
         failures += bool(finding.fault)
     return 1 if failures else 0
 

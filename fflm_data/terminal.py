@@ -1,6 +1,6 @@
 """Safe terminal output: escapes control characters in names and texts that come from files.
 
-The commands print every line with `say`, escape every table cell with `visible`, and show progress with `Bar`.
+The commands print every line with `echo`, escape every table cell with `visible`, and show progress with `Bar`.
 """
 
 import os
@@ -45,7 +45,7 @@ def visible(text: object, lines: bool = False) -> str:
     )
 
 
-def say(text: object, *, lines: bool = False, file: TextIO | None = None) -> None:
+def echo(text: object, *, lines: bool = False, file: TextIO | None = None) -> None:
     """Prints a text escaped by `visible`, and flushes. lines: whether newlines are allowed."""
     stream = sys.stdout if file is None else file
     encoding = getattr(stream, "encoding", None) or "utf-8"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 
-from harness.console import Parser, ShowVersion, refuse, say
+from harness.console import Parser, ShowVersion, echo, refuse
 from harness.engine import threads
 from harness.errors import LostProcess, UserError
 from harness.models import packages
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(_reason(error))
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":
-            say("harness: interrupted; the same command resumes this run", file=sys.stderr)
+            echo("harness: interrupted; the same command resumes this run", file=sys.stderr)
         return 130
 
 

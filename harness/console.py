@@ -7,16 +7,16 @@ import warnings
 from typing import Any, NoReturn
 
 
-def say(text: object, **how: Any) -> None:
-    """Calls `fflm_data.terminal.say`, imported late because `--help` must not import anything heavy."""
-    from fflm_data.terminal import say
+def echo(text: object, **how: Any) -> None:
+    """Calls `fflm_data.terminal.echo`, imported late because `--help` must not import anything heavy."""
+    from fflm_data.terminal import echo
 
-    say(text, **how)
+    echo(text, **how)
 
 
 def refuse(reason: str) -> int:
     """Prints an error in one line; returns the exit status 2."""
-    say(f"harness: {reason}", file=sys.stderr)
+    echo(f"harness: {reason}", file=sys.stderr)
     return 2
 
 
@@ -53,7 +53,7 @@ class ShowVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from fflm_data.version import PACKAGE_VERSION
 
-        say(f"fflm {PACKAGE_VERSION}")
+        echo(f"fflm {PACKAGE_VERSION}")
         parser.exit()
 
 

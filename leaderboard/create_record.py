@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from fflm_data.number_formats import percent
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from harness.models.model_name import LOCAL, is_local, local_id
 from harness.reporting import table
@@ -61,12 +61,12 @@ def command(folder: Path, target: str | None, submission: Submission, dry_run: b
         if dry_run:
             send = "run the command without --dry-run"
             send = send if target else f"add --to ORG/NAME or --to CHECKOUT, and {send}"
-            say(f"the record would be accepted as {ready.record.place}. To send it, {send}.")
+            echo(f"the record would be accepted as {ready.record.place}. To send it, {send}.")
         elif records is not None:
             path = add_record(ready.record, records)
             _print_git_commands(path.relative_to(checkout), checkout, ready.record)
         else:
-            say(f"opened pull request {repository.propose(str(target), ready.record, _description(ready))}")
+            echo(f"opened pull request {repository.propose(str(target), ready.record, _description(ready))}")
 
 
 def require_places(folder: Path, target: str | None) -> None:
@@ -187,9 +187,9 @@ def today() -> str:
 def _show(ready: Prepared) -> None:
     submission = ready.record.submission
     table.show(ready.result)
-    say(f"division: {submission.division}; licence: {submission.licence}; contact: {submission.contact}")
+    echo(f"division: {submission.division}; licence: {submission.licence}; contact: {submission.contact}")
     for remark in ready.remarks:
-        say(f"note: {remark}")
+        echo(f"note: {remark}")
 
 
 def _description(ready: Prepared) -> str:
@@ -206,11 +206,11 @@ def _description(ready: Prepared) -> str:
 
 def _print_git_commands(place: Path, checkout: Path, record: Record) -> None:
     name = shlex.quote(f"Record {record.run.facts['model']['id']}")
-    say(f"wrote {checkout / place}. To send it as a pull request, run in {checkout}:")
+    echo(f"wrote {checkout / place}. To send it as a pull request, run in {checkout}:")
     for line in (
         f"git checkout -b record-{place.name}",
         f"git add {shlex.quote(place.as_posix())}",
         f"git commit -m {name}",
         "git push -u origin HEAD",
     ):
-        say(f"  {line}")
+        echo(f"  {line}")

@@ -3,7 +3,7 @@
 from datetime import datetime, timezone
 from pathlib import Path
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from leaderboard.attestations import WITHDRAWN, Attestation, write_attestation
 from leaderboard.records import read_record
@@ -15,4 +15,4 @@ def command(folder: Path, reason: str, by: str) -> None:
     if record.withdrawn:
         raise UserError(f"{folder} was already withdrawn on {record.withdrawn.at[:10]}. There is nothing to do.")
     at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    say(write_attestation(folder, Attestation(record.digest, WITHDRAWN, at, by, None, None, {"reason": reason})))
+    echo(write_attestation(folder, Attestation(record.digest, WITHDRAWN, at, by, None, None, {"reason": reason})))

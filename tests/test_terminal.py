@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fflm_data.terminal import say, visible
+from fflm_data.terminal import echo, visible
 from tests.conftest import Run, refused
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def test_visible_escapes_all_control_characters() -> None:
 
 def test_say_on_ascii_terminal() -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    say("naïve \x1b", file=out)
+    echo("naïve \x1b", file=out)
     assert out.buffer.getvalue() == b"na\\xefve \\x1b\n"  # type: ignore[attr-defined]
 
 
@@ -173,7 +173,7 @@ def test_closed_pipe_is_silent(tmp_path: Path) -> None:
     assert len(result.stdout.splitlines()) == 1 and result.stderr == ""
 
 
-# terminal.py implements `say`, sandbox.py writes ASCII JSON for its parent process, make.py is a maintenance script.
+# terminal.py implements `echo`, sandbox.py writes ASCII JSON for its parent process, make.py is a maintenance script.
 MAY_PRINT = {"fflm_data/terminal.py", "leaderboard/verification/sandbox.py", "fflm_data/facts/make.py"}
 # Subprocesses whose output is read by their parent process.
 SUBPROCESSES = {
@@ -185,7 +185,7 @@ TABLES = {"harness/reporting/table.py", "harness/reporting/comparison_table.py"}
 
 
 def test_all_output_goes_through_say() -> None:
-    """No print() except in `say`, and rich prints only tables."""
+    """No print() except in `echo`, and rich prints only tables."""
     for package in ("fflm_data", "harness", "leaderboard"):
         for path in (ROOT / package).rglob("*.py"):
             name = path.relative_to(ROOT).as_posix()

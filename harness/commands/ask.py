@@ -3,7 +3,7 @@
 import argparse
 
 from harness.commands import options
-from harness.console import quiet_libraries, say
+from harness.console import echo, quiet_libraries
 from harness.errors import UserError
 
 HELP = "ask one question, with tokens and probabilities"
@@ -43,6 +43,6 @@ def run(args: argparse.Namespace) -> None:
             questions = Questions(tasks=(args.task,), parameters=options.data_parameters(args), prompts=prompts)
             lines = ask_row(model, questions, args.split, args.row)
         first = next(lines)
-    say(first)
+    echo(first)
     for line in lines:
-        say(line)
+        echo(line)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.commands import options
-from harness.console import say
+from harness.console import echo
 from harness.errors import UserError
 
 HELP = "compare runs on the same rows: differences, plots"
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         stream = sys.stdout if args.format is None else sys.stderr
         _write_rows(compared, args.out, stream)
-        say(write_comparison([first, *(other.run for other in compared)], args.out), file=stream)
+        echo(write_comparison([first, *(other.run for other in compared)], args.out), file=stream)
     elif args.format is None:
-        say("for plots and differing rows: add --out DIR")
+        echo("for plots and differing rows: add --out DIR")
 
 
 def _compared(first: Any, others: Sequence[Any]) -> list[Compared]:
@@ -71,7 +71,7 @@ def _compared(first: Any, others: Sequence[Any]) -> list[Compared]:
     if not compared:
         raise errors[0]
     for reason in errors:
-        say(f"skipped: {reason}", file=sys.stderr)
+        echo(f"skipped: {reason}", file=sys.stderr)
     return compared
 
 
@@ -82,10 +82,10 @@ def _print_as(form: str, first: Any, compared: Sequence[Compared]) -> None:
 
     a, *b = labels([run.facts["model"] for run in (first, *(other.run for other in compared))])
     pairs = [((a, first), (name, other.run), other.jobs) for name, other in zip(b, compared, strict=True)]
-    say(comparison_table.as_text(form, pairs).rstrip("\n"), lines=True)
+    echo(comparison_table.as_text(form, pairs).rstrip("\n"), lines=True)
     for name, other in zip(b, compared, strict=True):
         for sentence in remarks(first, other.run, (a, name)):
-            say(sentence, file=sys.stderr)
+            echo(sentence, file=sys.stderr)
 
 
 def _write_rows(compared: Sequence[Compared], out: Path, stream: Any) -> None:
@@ -97,6 +97,6 @@ def _write_rows(compared: Sequence[Compared], out: Path, stream: Any) -> None:
         rows = out / f"differences-1-{other.number}.csv"
         write_items(other.jobs, rows)
         written.add(rows)
-        say(f"{rows}: answers that only one of the two runs has right", file=stream)
+        echo(f"{rows}: answers that only one of the two runs has right", file=stream)
     for earlier in set(out.glob("differences-1-*.csv")) - written:
         earlier.unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands import options
-from harness.console import quiet_libraries, say
+from harness.console import echo, quiet_libraries
 from harness.errors import UserError
 
 HELP = "evaluate a model: collect its outputs and score them"
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     request = eval_request(args)
     distributed.end_with_launcher()
     if (args.num_processes or 1) > 1 and not distributed.launched_by_other():
-        say(f"starting {args.num_processes} processes ...", file=sys.stderr)
+        echo(f"starting {args.num_processes} processes ...", file=sys.stderr)
         return distributed.launch(args.num_processes, args.arguments)
 
     with Progress(distributed.is_first()) as progress:
@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     if scored is not None:
         run, result = scored
         table.show(result)
-        say(f"{run.folder}: run.json, observations, result.json")
-        say(f"for plots and examples: harness report {run.folder}")
+        echo(f"{run.folder}: run.json, observations, result.json")
+        echo(f"for plots and examples: harness report {run.folder}")
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 import shlex
 
 from harness.commands import options
-from harness.console import say
+from harness.console import echo
 
 HELP = "write prompts to a file, for models behind an API"
 
@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> None:
         prompts=options.prompt_request(args),
     )
     count = write_prompts(questions, shlex.join(["harness", *args.arguments]), args.out)
-    say(f"{args.out}: {count:,} prompts; write the answers to answers.jsonl, then:")
-    say(f"harness score --outputs answers.jsonl --prompts {args.out} --model ORG/NAME")
+    echo(f"{args.out}: {count:,} prompts; write the answers to answers.jsonl, then:")
+    echo(f"harness score --outputs answers.jsonl --prompts {args.out} --model ORG/NAME")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from harness.commands import options
-from harness.console import say
+from harness.console import echo
 
 HELP = "write report.html and plots of runs"
 
@@ -26,4 +26,4 @@ def run(args: argparse.Namespace) -> None:
         print_scores(for_each_run(args.folders, lambda run: (run, score_run(run))), args.format)
         return
     for page in for_each_run(args.folders, write_report):
-        say(page)
+        echo(page)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from harness.commands import options
-from harness.console import say
+from harness.console import echo
 from harness.errors import UserError
 
 HELP = "recompute result.json of runs, or score external answers"
@@ -59,4 +59,4 @@ def _score_answers(args: argparse.Namespace) -> None:
     prompts = args.prompts or args.outputs.parent / "prompts.jsonl"
     run, result = score_answers(args.outputs, prompts, args.model or "", args.output)
     print_scores([(run, result)], args.format)
-    say(f"{run.folder}: run.json, observations, result.json", file=sys.stderr if args.format else sys.stdout)
+    echo(f"{run.folder}: run.json, observations, result.json", file=sys.stderr if args.format else sys.stdout)

@@ -3,7 +3,7 @@
 import argparse
 
 from harness.commands import options
-from harness.console import say
+from harness.console import echo
 
 HELP = "list tasks and suites; show prompts, scoring and baselines"
 
@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> None:
     if args.show is not None:
         from harness.prompts.preview import show
 
-        say(show(get_task(args.show), args.shots), lines=True)
+        echo(show(get_task(args.show), args.shots), lines=True)
         return
-    say(listing.as_markdown() if args.format == "markdown" else listing.as_text(), lines=True)
+    echo(listing.as_markdown() if args.format == "markdown" else listing.as_text(), lines=True)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from harness.commands import options
-from harness.console import quiet_libraries, say
+from harness.console import echo, quiet_libraries
 
 HELP = "train the bundled LSTM with its recipe"
 
@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> None:
     require_writable(args.output)
     recipe = Recipe(steps=args.steps, data_seed=args.data_seed, weight_seed=args.weight_seed)
     loss = train_lstm(args.output, recipe)
-    say(f"{args.output}: final loss {loss:.4f} nats")
-    say(f"to evaluate it: harness eval --model {args.output} --task flipflop")
+    echo(f"{args.output}: final loss {loss:.4f} nats")
+    echo(f"to evaluate it: harness eval --model {args.output} --task flipflop")

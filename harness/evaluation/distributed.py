@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.engine import threads
 from harness.errors import LostProcess, UserError
 
@@ -285,7 +285,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 
     gpus = devices()
     if processes_per_device(processes, gpus) > 1:
-        say(f"{processes} processes share {gpus} GPU{'s' if gpus > 1 else ''}, each with a copy of the model")
+        echo(f"{processes} processes share {gpus} GPU{'s' if gpus > 1 else ''}, each with a copy of the model")
     threads.divide(processes)
     os.environ[LAUNCHER] = str(os.getpid())
     logging.disable()  # torch would log a page about an error that is reported in one line
@@ -295,7 +295,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            say(
+            echo(
                 f"harness: process {rank} was ended by signal {-failure.exitcode}. Run the same command to resume.",
                 file=sys.stderr,
             )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.distributed import World, is_first
@@ -123,7 +123,7 @@ def _lead(process: "_Process", first_rows: FirstRows, deterministic: bool) -> tu
     jobs = _without(process.jobs, first_rows.skipped)
     with progress.aside():
         if not deterministic:
-            say(f"{process.source.name} is not deterministic: its logits vary between passes. It cannot be ranked.")
+            echo(f"{process.source.name} is not deterministic: its logits vary between passes. It cannot be ranked.")
         facts = _facts(process, jobs, first_rows, deterministic)
         folder = run_folder(request.execution.output, facts)
     with only_writer(folder):
@@ -196,9 +196,9 @@ def _print_request(questions: Questions, source: ModelSource, jobs: list[Job], s
     """Prints the model, the tasks, and the skipped tasks."""
     names = list(dict.fromkeys(job.task.name for job in jobs))
     what = ", ".join(names) if questions.tasks else f"suite {questions.suite}, {len(names)} tasks"
-    say(f"{title(source.facts)}: {what}, {sum(job.rows for job in jobs):,} rows")
+    echo(f"{title(source.facts)}: {what}, {sum(job.rows for job in jobs):,} rows")
     for name, reason in skipped.items():
-        say(f"skipped: {name} ({reason})")
+        echo(f"skipped: {name} ({reason})")
 
 
 def _is_finished(run: Run, job: Job) -> bool:
@@ -209,7 +209,7 @@ def _is_finished(run: Run, job: Job) -> bool:
 def _print_resumed(run: Run, jobs: list[Job], done: Sequence[Any]) -> None:
     for job, rows in zip(jobs, done, strict=True):
         if rows.any():
-            say(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows done before, resuming ({run.folder})")
+            echo(f"{job.name}: {int(rows.sum()):,} of {job.rows:,} rows done before, resuming ({run.folder})")
 
 
 def _without(jobs: list[Job], skipped: Collection[str]) -> list[Job]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TextIO, cast
 
-from fflm_data.terminal import Bar, say
+from fflm_data.terminal import Bar, echo
 from harness.errors import LostProcess
 from harness.evaluation.distributed import World
 from harness.planning.work_queue import WorkItem
@@ -154,7 +154,7 @@ class Progress:
         if self._shown and work.rows:
             took = clock(time.monotonic() - self._since)
             with self.aside():
-                say(f"100%: {work.rows:,} rows in {took}", file=self._stream)
+                echo(f"100%: {work.rows:,} rows in {took}", file=self._stream)
 
     def _draw(self) -> None:
         with suppress(LostProcess):  # the process with the counters has ended, which is reported elsewhere
@@ -190,7 +190,7 @@ class Progress:
         apart = max(LINES_EVERY, LINES_SHARE * (now - self._since))
         if not self._is_terminal and (is_due or now - self._line_at >= apart):
             self._line_at, self._printed_phase = now, self._phase
-            say(text, file=self._stream)
+            echo(text, file=self._stream)
 
 
 def clock(seconds: float) -> str:

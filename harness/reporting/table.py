@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fflm_data.number_formats import percent
-from fflm_data.terminal import say, visible
+from fflm_data.terminal import echo, visible
 from harness.models.model_name import title
 from harness.reporting import table_formats
 from harness.reporting.run_labels import labels
@@ -145,4 +145,4 @@ def print_scores(scored: Sequence[tuple[Run, dict[str, Any]]], form: str | None)
         return
     names = labels([result["model"] for _, result in scored])
     labelled = [(name, run.folder.as_posix(), result) for name, (run, result) in zip(names, scored, strict=True)]
-    say(as_text(form, labelled).rstrip("\n"), lines=True)
+    echo(as_text(form, labelled).rstrip("\n"), lines=True)

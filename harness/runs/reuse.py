@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from harness.runs.differences import changes_between, describe, without_consequences
 from harness.runs.identity import model_identity, run_id
@@ -34,7 +34,7 @@ def _print_reuse_reason(folder: Path, facts: dict[str, Any]) -> None:
         shared = tasks.keys() & before.keys()
         changes = without_consequences(changes_between(_compared(newest.facts, shared), _compared(facts, shared)))
         reasons = [describe(path, *values) for path, values in changes.items()] + _other_tasks(before, tasks)
-        say(f"{newest.folder} is not reused: {'; '.join(reasons) or 'its run id differs'}")
+        echo(f"{newest.folder} is not reused: {'; '.join(reasons) or 'its run id differs'}")
 
 
 def _tasks(run: Run) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from harness.runs.run import Run, read_run
 
@@ -26,7 +26,7 @@ def for_each_run(folders: Sequence[Path], function: Callable[[Run], Result]) -> 
     if not results and errors:
         raise errors[0]
     for reason in errors:
-        say(f"skipped: {reason}", file=sys.stderr)
+        echo(f"skipped: {reason}", file=sys.stderr)
     return results
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.evaluation.glitch_rates import SETS, glitch_rates
 
 
@@ -50,4 +50,4 @@ class GlitchCallback(TrainerCallback):
             return
         state.log_history.append({**logs, "step": state.global_step})
         shown = ", ".join(f"{name} {rate.errors:,} of {rate.reads:,}" for name, rate in rates.items())
-        say(f"step {state.global_step:,}: glitches: {shown}")
+        echo(f"step {state.global_step:,}: glitches: {shown}")

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> None:
         if not args.dataset:
             raise UserError("--hub-results needs the published dataset. Add --dataset ORG/NAME.")
         url = model_pages.propose(read_run(args.folder), args.dataset, args.source_url)
-        from fflm_data.terminal import say
+        from fflm_data.terminal import echo
 
-        say(f"opened pull request {url}")
+        echo(f"opened pull request {url}")
     if args.to or not args.hub_results:
         names = ("contact", "licence", "division", "disclosure", "supersedes")
         terms = submission_file.submission_from_options(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from harness.models.model_name import is_local
 from harness.prompts.jobs import Job
@@ -64,7 +64,7 @@ METRICS = {
 
 def command(record: Path, out: Path) -> None:
     """Exports a record below `out` and prints the file. Raises UserError if the folder has no record."""
-    say(write_export(read_record(record), out))
+    echo(write_export(read_record(record), out))
 
 
 def write_export(record: Record, out: Path) -> Path:

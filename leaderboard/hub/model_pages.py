@@ -16,7 +16,7 @@ from huggingface_hub import CommitOperationAdd, EvalResultEntry, HfApi, eval_res
 from fflm_data.eval_yaml import EVAL_FILE
 from fflm_data.hub import DATASET, MODEL, HubError, hub_errors, invalid_name_error, require_token
 from fflm_data.manifest import MANIFEST_FILE, Manifest
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from harness.models.model_name import is_local
 from harness.models.reference import MODELS
@@ -118,17 +118,17 @@ def import_command(models: list[str], dataset: str, checkout: Path) -> None:
         with hub_errors(model, kind=MODEL):
             imported, skipped = _stated(api, model, dataset)
         for score in imported:
-            say(f"{model}: {score.task}.{score.split} {score.value:.4f}")
+            echo(f"{model}: {score.task}.{score.split} {score.value:.4f}")
         for reason in skipped:
-            say(f"{model}: skipped {reason}")
+            echo(f"{model}: skipped {reason}")
         path = reported_file(folder, model)
         if imported:
-            say(write_reported(folder, Reported(model, tuple(imported))))
+            echo(write_reported(folder, Reported(model, tuple(imported))))
         elif path.exists():
             path.unlink()
-            say(f"{model} no longer states results on {dataset}: deleted {path}")
+            echo(f"{model} no longer states results on {dataset}: deleted {path}")
         else:
-            say(f"{model} states no results on {dataset}")
+            echo(f"{model} states no results on {dataset}")
 
 
 def _require_page(url: str) -> None:

@@ -15,7 +15,7 @@ from fflm_data.hub import (
     invalid_name_error,
     require_token,
 )
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from leaderboard.hub import files as hub_files
 from leaderboard.site.files import INDEX_FILE, is_index, is_site, other_files
@@ -58,7 +58,7 @@ def command(space: str, site: Path) -> None:
     adds = [path for path, content in local.items() if remote.get(path) not in content_ids(content)]
     deleted = sorted(remote.keys() - local.keys() - {ATTRIBUTES})
     if not adds and not deleted:
-        say(f"nothing to upload: {space} already has this site")
+        echo(f"nothing to upload: {space} already has this site")
         return
     with hub_errors(space, f"write to {space}: use one that may", SPACE):
         if commit is None:
@@ -71,8 +71,8 @@ def command(space: str, site: Path) -> None:
             repo_type=SPACE,
             parent_commit=commit,
         )
-    say(f"{len(adds):,} files uploaded, {len(deleted):,} deleted")
-    say(info.commit_url)
+    echo(f"{len(adds):,} files uploaded, {len(deleted):,} deleted")
+    echo(info.commit_url)
 
 
 def _site_files(site: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from fflm_data import get_config
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import OtherVersion, UserError
 from harness.runs.run import Run
 from harness.runs.selection import for_each_run, require_complete
@@ -62,7 +62,7 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     rows = len(site.entries)
     retired = len(recorded) - len({source.digest for entry in site.entries for source in entry.sources})
     message = f"{out / 'index.html'}: {rows} row{'s' if rows != 1 else ''}, every score recomputed"
-    say(message + (f"; {retired} records that no longer count" if retired > 0 else ""))
+    echo(message + (f"; {retired} records that no longer count" if retired > 0 else ""))
 
 
 def write(site: SiteData, sources: Sequence[Source], folder: Path) -> None:

@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from leaderboard.site.formatting import POLICY
 
@@ -87,8 +87,8 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 def command(folder: Path, port: int) -> None:
     """Serves a site until Ctrl-C."""
     with server(folder, port) as running:
-        say(f"http://127.0.0.1:{running.server_address[1]}/ serves {folder}. Press Ctrl-C to stop.")
+        echo(f"http://127.0.0.1:{running.server_address[1]}/ serves {folder}. Press Ctrl-C to stop.")
         try:
             running.serve_forever()
         except KeyboardInterrupt:
-            say("")
+            echo("")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from leaderboard.hub import repository
 from leaderboard.records import PLACES, record_folders, records_of
@@ -43,7 +43,7 @@ def open_target(
             raise UserError("--base needs a local checkout, and PATH is a repository of the Hub. Remove --base.")
         with repository.fetched(path, pull_request, attested) as fetched:
             if pull_request is not None:
-                say(f"{path} at {fetched.revision} (pull request {pull_request})", file=sys.stderr)
+                echo(f"{path} at {fetched.revision} (pull request {pull_request})", file=sys.stderr)
             yield Target(
                 [fetched.root / added for added in fetched.added],
                 fetched.root / repository.RECORDS,

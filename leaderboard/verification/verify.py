@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from fflm_data.terminal import say
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
@@ -74,16 +74,16 @@ def command(
                 written = [result for folder in target.folders for result in _replay_model(folder, options)]
                 attestations = [attestation for _, attestation in written]
                 if target.fetched is not None:
-                    say(repository.push(target.fetched, [file for file, _ in written]), file=sys.stderr)
+                    echo(repository.push(target.fetched, [file for file, _ in written]), file=sys.stderr)
     except Refused as refusal:
         verdicts = [Verdict(path, (str(refusal),))]
         if not as_json:
             _print_verdict(verdicts[0])
     if as_json:
-        say(json.dumps([verdict.to_json() for verdict in verdicts], indent=1), lines=True)
+        echo(json.dumps([verdict.to_json() for verdict in verdicts], indent=1), lines=True)
     elif len(verdicts) > 1:
         accepted = sum(verdict.accepted for verdict in verdicts)
-        say(f"{accepted:,} of {len(verdicts):,} records accepted")
+        echo(f"{accepted:,} of {len(verdicts):,} records accepted")
     agree = all(attestation.agrees is not False for attestation in attestations)
     return 0 if agree and all(verdict.accepted for verdict in verdicts) else 1
 
@@ -107,13 +107,13 @@ def _print_verdict(verdict: Verdict) -> None:
 
     if verdict.accepted and verdict.result is not None and verdict.submission is not None:
         table.show(verdict.result)
-        say(f"accepted: {verdict.place} ({verdict.submission['division']}); every score recomputed")
+        echo(f"accepted: {verdict.place} ({verdict.submission['division']}); every score recomputed")
         for remark in verdict.remarks:
-            say(f"  note: {remark}")
+            echo(f"  note: {remark}")
         return
-    say(f"refused: {verdict.path}")
+    echo(f"refused: {verdict.path}")
     for reason in verdict.reasons:
-        say(f"  {reason}")
+        echo(f"  {reason}")
 
 
 def _replay_model(folder: Path, options: ReplayOptions) -> list[tuple[Path, Attestation]]:
@@ -143,7 +143,7 @@ def _write(record: Record, attestation: Attestation) -> tuple[Path, Attestation]
     """Writes an attestation immediately, because a later step may fail."""
     path = write_attestation(record.folder, attestation)
     for line in [*_summary(attestation), path]:
-        say(line, file=sys.stderr)
+        echo(line, file=sys.stderr)
     return path, attestation
 
 

@@ -20,7 +20,7 @@ from harness.tasks import ReadTask
 from harness.tasks.letters import LettersTask
 from tests.benchmarks import lm_eval_side
 from tests.benchmarks.cases import Case, logprobs_at, otherwise, ours, reads_job
-from tests.benchmarks.measuring import Ratio, say, take_turns
+from tests.benchmarks.measuring import Ratio, echo, take_turns
 
 DEMONSTRATIONS = 8
 
@@ -65,7 +65,7 @@ def reads(case: Case, job: Job, sample: int, repeats: int) -> OfReads:
     def theirs(size: int, contexts: list[str] = contexts) -> tuple[Any, float]:
         return lm_eval_side.choices(case.model, case.source.tokenizer, contexts, symbols, size)
 
-    say(f"lm-eval {job.split}: {job.rows} rows, {len(targets.row)} reads, lm-eval gets {len(drawn)}")
+    echo(f"lm-eval {job.split}: {job.rows} rows, {len(targets.row)} reads, lm-eval gets {len(drawn)}")
     ours(case, reads_job(job.split, 1))
     size = fastest(case, lm_eval_side.CHOICES_BATCH, theirs, contexts)
     (tables, mine), (outputs, other) = take_turns(repeats, partial(cast(Any, ours), case, job), partial(theirs, size))
@@ -88,7 +88,7 @@ def letters(case: Case, rows: int, repeats: int) -> OfLetters:
         model, tokenizer = case.model, case.source.tokenizer
         return lm_eval_side.completions(model, tokenizer, prompts, task.max_new_tokens(chat=False), size)
 
-    say(f"lm-eval letters: {job.rows} rows")
+    echo(f"lm-eval letters: {job.rows} rows")
     ours(case, Job(task, config, "test", 1, shown))
     can_pad = case.source.tokenizer.eos_token is not None
     size = fastest(case, lm_eval_side.COMPLETIONS_BATCH, theirs, prompts) if can_pad else 1

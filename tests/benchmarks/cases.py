@@ -29,7 +29,7 @@ from harness.planning.plans import Plan, ReadPlan
 from harness.planning.work_queue import build_queue
 from harness.prompts.jobs import Job
 from harness.tasks import ReadTask, get_task
-from tests.benchmarks.measuring import Ratio, say, take_turns
+from tests.benchmarks.measuring import Ratio, echo, take_turns
 from tests.conftest import CACHE, SMOLLM2_FILE
 from tests.support import models
 
@@ -74,7 +74,7 @@ def tiny(folder: Path) -> Path:
 
 @cache
 def case_of(name: str, scratch: Path) -> Case:
-    say(f"loading {name}")
+    echo(f"loading {name}")
     if name == "llama64":
         return random_llama(name, vocabulary=300, width=64, layers=4)
     if name == "large":
@@ -176,7 +176,7 @@ def against_bare(
     engine = Engine(case.model, case.source.tokenizer)
     kept, batches = prepare(engine, case, job)
     reads = sum(len(batch.row) for batch in batches)
-    say(f"bare {case.name} {job.split}: {job.rows} rows, {reads} reads")
+    echo(f"bare {case.name} {job.split}: {job.rows} rows, {reads} reads")
     (_, theirs), (tables, mine) = take_turns(
         repeats,
         partial(passes or forward_passes, kept, batches),

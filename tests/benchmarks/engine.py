@@ -51,7 +51,7 @@ from tests.benchmarks.cases import (
     request_of,
     seen,
 )
-from tests.benchmarks.measuring import Ratio, say, short, show, take_turns
+from tests.benchmarks.measuring import Ratio, echo, short, show, take_turns
 
 ROOT = Path(__file__).parents[2]
 # Models of a part, and how many rows each gets.
@@ -190,7 +190,7 @@ def ranks(options: Options) -> None:
 
 def two_and_one(name: str, options: Options, cores: list[int]) -> Sequence[object]:
     request, rows = request_of(name, options.scratch), options.rows or ROWS["ranks"].get(name, 64)
-    say(f"ranks {name}: {rows} rows")
+    echo(f"ranks {name}: {rows} rows")
     (one, _), (two, _) = take_turns(
         options.repeats, partial(run_pinned, request, rows, cores[:1]), partial(run_pinned, request, rows, cores[:2])
     )
@@ -279,7 +279,7 @@ def memory(options: Options) -> None:
 
 
 def memory_line(length: int, vocabulary: int, rows: int, first: list[object]) -> list[object]:
-    say(f"memory: T = {length}, vocabulary {vocabulary}, {rows} rows")
+    echo(f"memory: T = {length}, vocabulary {vocabulary}, {rows} rows")
     command = [sys.executable, __file__, "--child", *map(str, (length, vocabulary, rows))]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
@@ -334,7 +334,7 @@ def rows(options: Options) -> None:
     counts = (500, 2_000, 8_000) if options.rows is None else tuple(options.rows * times for times in (1, 4, 16))
     case = case_of("lstm", options.scratch)
     ours(case, reads_job("val_sparse", 1))
-    say(f"rows: {counts}")
+    echo(f"rows: {counts}")
     sides: list[Callable[[], tuple[Any, float]]] = [partial(ours, case, reads_job("val_sparse", n)) for n in counts]
     turns = take_turns(options.repeats, *sides)
     few = turns[0][0][0]

@@ -34,7 +34,7 @@ def take_turns(repeats: int, *sides: Callable[[], tuple[Answer, float]]) -> list
     for repeat in range(repeats):
         for number, side in enumerate(sides):
             turns[number].append(side())
-            say(f"  turn {repeat + 1} of {repeats}, side {number + 1}: {turns[number][-1][1]:.2f} s")
+            echo(f"  turn {repeat + 1} of {repeats}, side {number + 1}: {turns[number][-1][1]:.2f} s")
     return [([result for result, _ in turn], [seconds for _, seconds in turn]) for turn in turns]
 
 
@@ -43,7 +43,7 @@ def short(number: float) -> str:
     return f"{number:.3g}" if number < 999.5 else f"{number:,.0f}"
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

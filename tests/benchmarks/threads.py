@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.engine import threads
-from tests.benchmarks.measuring import say, show, take_turns
+from tests.benchmarks.measuring import echo, show, take_turns
 
 ROOT = Path(__file__).parents[2]
 BUSY_LOOPS = 2
@@ -97,7 +97,7 @@ def lines(words: str, turns: int, settings: dict[str, dict[str, str]]) -> Iterat
     """Seconds of every setting, and the ratio of the harness's choice to the best, without and with busy loops."""
     for loops in (0, BUSY_LOOPS):
         with busy(loops):
-            say(f"{words}, {loops} busy loops")
+            echo(f"{words}, {loops} busy loops")
             found = take_turns(turns, *(partial(timed, words, setting) for setting in settings.values()))
         fastest = dict(zip(settings, (min(seconds) for _, seconds in found), strict=True))
         best = min(seconds for name, seconds in fastest.items() if name != OWN)
