@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
-from leaderboard.quoting import quote
 from leaderboard.replay.row_sampling import draw, fresh_seed
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.refusal import Refused
 
 # In place of the ids of a table: all rows.
@@ -37,7 +37,7 @@ def require_time(at: str, run: Mapping[str, Any]) -> None:
 def require_replay(run: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Raises Refused unless a replay names rows of the run, all of them sampled by its nonce, and compared them with a
     tolerance no larger than the default of the model."""
-    from leaderboard.replay.agreement import tolerance_of
+    from leaderboard.replay.tolerances import tolerance_of
 
     details = facts["details"]
     rows = _rows(run)

@@ -26,7 +26,7 @@ from harness.reporting import table
 from harness.runs import observations
 from harness.runs.files import write_json
 from harness.runs.run import Run, read_run
-from harness.scoring.headline import headlines
+from harness.scoring.headline_score import headlines
 from harness.scoring.scores import score_run
 from leaderboard.hub import repository
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of

@@ -26,7 +26,7 @@ from leaderboard.repeated_outputs import (
     repeated_disputed_tables,
     repeated_withdrawn_tables,
 )
-from leaderboard.replay.differences import Difference, parse_difference
+from leaderboard.replay.parse_differences import Difference, parse_difference
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification_level import dispute_of

@@ -22,9 +22,9 @@ from fflm_data.arrays import Bools
 from harness.prompts.jobs import Job
 from harness.scoring.grading import Graded, grade_table
 from harness.tasks import ReadTask
-from leaderboard.quoting import quote_output
 from leaderboard.records import Record
-from leaderboard.replay.differences import Difference
+from leaderboard.replay.parse_differences import Difference
+from leaderboard.untrusted_text import quote_output
 from leaderboard.verification.near_copies import find_similarity
 from leaderboard.verification.similar_names import are_confusable
 

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         progress.start_phase(IMPORTING)
         quiet_libraries()
         from harness.evaluation.ask import ask_freely, ask_row
-        from harness.planning.request import Questions
+        from harness.planning.evaluation_request import Questions
 
         progress.start_phase("loading the question and the model")
         if args.question is not None:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from harness.reporting import comparison_table
     from harness.reporting.page import write_comparison
     from harness.runs.files import require_writable
-    from harness.runs.selection import for_each_run, require_complete
+    from harness.runs.several_runs import for_each_run, require_complete
 
     first, *others = for_each_run(args.folders, require_complete)
     if not others:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 def eval_request(args: argparse.Namespace) -> Any:
     """The EvalRequest of these options. Raises UserError for an invalid value."""
-    from harness.planning.request import EvalRequest, Execution, Questions
+    from harness.planning.evaluation_request import EvalRequest, Execution, Questions
 
     model, prompts = options.model_request(args), options.prompt_request(args)
     if args.task and args.suite:

@@ -170,7 +170,7 @@ def add_prompting(parser: argparse.ArgumentParser) -> None:
 def model_request(args: argparse.Namespace) -> Any:
     """The ModelRequest of these options. Raises UserError for an invalid value."""
     from harness.models.attention import ATTENTIONS
-    from harness.models.request import DTYPES, QUANTIZATIONS, ModelRequest
+    from harness.models.model_request import DTYPES, QUANTIZATIONS, ModelRequest
 
     if args.model is not None and args.model.endswith(".gguf") and not args.gguf_file:
         # Commands and records have the folder and the file separately.

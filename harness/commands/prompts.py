@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Writes the prompts; prints how to score the answers."""
     from harness.evaluation.external_outputs import write_prompts
-    from harness.planning.request import Questions
+    from harness.planning.evaluation_request import Questions
 
     questions = Questions(
         tasks=tuple(dict.fromkeys(args.task)),

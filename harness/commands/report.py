@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> None:
     """Writes the pages; with --format, prints the scores instead."""
     from harness.reporting.page import write_report
     from harness.reporting.table import print_scores
-    from harness.runs.selection import for_each_run
+    from harness.runs.several_runs import for_each_run
     from harness.scoring.scores import score_run
 
     if args.format is not None:

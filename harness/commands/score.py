@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
 def _score_runs(folders: list[Path], form: str | None) -> None:
     from harness.reporting.table import print_scores
     from harness.runs.files import write_json
-    from harness.runs.selection import for_each_run
+    from harness.runs.several_runs import for_each_run
     from harness.scoring.scores import score_run
 
     scored = for_each_run(folders, lambda run: (run, score_run(run)))

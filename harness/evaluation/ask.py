@@ -15,13 +15,13 @@ from harness.errors import UserError
 from harness.models.encoding import CannotEncodeError
 from harness.models.loading import load
 from harness.models.model_name import title
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.source import ModelSource
 from harness.models.weights import fetch_weights
+from harness.planning.evaluation_request import Questions
 from harness.planning.planner import apply_prompting, other_tasks, plan_jobs, plan_rows
 from harness.planning.plans import ChoicePlan, CompletionPlan, DialoguePlan, Plan, ReadPlan
-from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import PromptRequest, answer_part, render, resolve_prompting
 from harness.prompts.rendering import end_of_answer, prompt_ids

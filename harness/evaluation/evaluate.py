@@ -18,7 +18,7 @@ from fflm_data.terminal import echo
 from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.distributed import World, is_first
-from harness.evaluation.inference import ObservedBatch, observe
+from harness.evaluation.inference_loop import ObservedBatch, observe
 from harness.evaluation.merge_shards import merge, rows_done, without_duplicates
 from harness.evaluation.progress_bar import Progress, ProgressReporter, WorkWeights
 from harness.evaluation.shards import Record, ShardWriter, records
@@ -26,14 +26,14 @@ from harness.models import in_memory
 from harness.models.in_memory import InMemory
 from harness.models.loading import describe, load
 from harness.models.model_name import title
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.source import ModelSource
 from harness.models.tokenizer_file import keep_processes
 from harness.models.weights import fetch_weights
+from harness.planning.evaluation_request import EvalRequest, Questions
 from harness.planning.planner import FirstRows, apply_prompting, check_first_rows, plan_jobs, plan_rows
 from harness.planning.plans import Plan
-from harness.planning.request import EvalRequest, Questions
 from harness.planning.work_queue import MAX_ROWS, MAX_ROWS_BY_CANDIDATE, WorkItem, build_queue
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import template_of

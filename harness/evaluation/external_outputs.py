@@ -21,8 +21,8 @@ from fflm_data.checksums import file_sha256
 from fflm_data.terminal import Bar
 from harness.errors import UserError
 from harness.models.name_suggestions import shortened
+from harness.planning.evaluation_request import Questions
 from harness.planning.planner import plan_jobs
-from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
 from harness.prompts.rendering import messages, plain_texts

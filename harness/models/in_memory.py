@@ -10,7 +10,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.models.loading import end_tokens
 from harness.models.model_name import local_id
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.source import ModelSource
 
 

@@ -20,8 +20,8 @@ from harness.models.checkpoint import (
 )
 from harness.models.load_errors import untrusted_files
 from harness.models.model_config import CONFIG, FaultyFile, reason_of
+from harness.models.model_request import ModelRequest
 from harness.models.packages import missing
-from harness.models.request import ModelRequest
 from harness.models.source import ModelSource
 from harness.models.weights import stored_weights
 

@@ -28,7 +28,7 @@ from harness.models.model_config import (
     require_generation,
 )
 from harness.models.model_name import model_id
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.revision import files_of_model, folder_revision, hub_revision, snapshot_folder
 from harness.models.source import ADAPTER, MODEL, ModelSource, load_arguments
 from harness.models.tokenizer_file import (

@@ -7,8 +7,8 @@ from fflm_data.checksums import file_sha256
 from harness.models import name_suggestions
 from harness.models.gguf_files import parts_of
 from harness.models.hub import files_of, require_reachable
-from harness.models.links import require_own
 from harness.models.model_config import CONFIG
+from harness.models.symlinks import require_own
 
 MORE_TEMPLATES = "additional_chat_templates"
 # The revision of a local folder is a hash of its files with these suffixes: they decide the model's outputs.

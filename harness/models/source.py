@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.models.adapters import Adapter
 from harness.models.architectures import context_of
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.revision import snapshot_folder
 from harness.models.tokenizer_file import BUILT
 

@@ -14,6 +14,7 @@ from harness.models.encoding import CannotEncodeError, UnusableTokenizer
 from harness.models.source import ModelSource
 from harness.models.tokenizer_check import decode
 from harness.models.tokenizer_file import sandboxed_encoding
+from harness.planning.evaluation_request import Questions
 from harness.planning.plans import (
     CompletionPlan,
     DialoguePlan,
@@ -24,7 +25,6 @@ from harness.planning.plans import (
     plan_continuations,
     plan_reads,
 )
-from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import resolve_prompting
 from harness.prompts.rendering import end_of_answer, exchange, prompt_ids, prompt_texts

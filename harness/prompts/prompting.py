@@ -15,7 +15,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.prompts import thinking
 from harness.prompts.chat_template import ChatTemplate, Message, TemplateFault, render_conversations, template_hash
-from harness.prompts.clock import CLOCK, TODAY
+from harness.prompts.template_date import CLOCK, TODAY
 from harness.tasks.base import CompletionTask, DialogueTask
 
 CHAT = ("auto", "on", "off")

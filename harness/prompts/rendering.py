@@ -13,9 +13,9 @@ from harness.models.tokens import encode
 from harness.prompts import thinking
 from harness.prompts.chat_template import ChatTemplate, Message
 from harness.prompts.few_shot import few_shot_examples
-from harness.prompts.framing import render_framed
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting, render, template_of
+from harness.prompts.template_check import render_framed
 from harness.tasks.base import CompletionTask, DialogueTask
 
 SEPARATOR = "\n\n"  # between few-shot examples in plain text

@@ -18,7 +18,7 @@ from harness.runs.files import require_writable
 from harness.runs.run import Run
 from harness.scoring.comparison import compare_accuracy, remarks
 from harness.scoring.grading import Graded, grade
-from harness.scoring.headline import headline_of
+from harness.scoring.headline_score import headline_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -13,7 +13,7 @@ from harness.models.model_name import title
 from harness.reporting import table_formats
 from harness.reporting.run_labels import labels
 from harness.runs.run import Run
-from harness.scoring.headline import Headline, SplitScores, scores_by_split
+from harness.scoring.headline_score import Headline, SplitScores, scores_by_split
 from harness.tasks import all_tasks
 
 COLUMNS = ("rows", "accuracy %", "95% interval", "errors / n", "baseline %", "skill")

@@ -7,8 +7,8 @@ from typing import Any
 
 from fflm_data.terminal import echo
 from harness.errors import UserError
-from harness.runs.differences import changes_between, describe, without_consequences
 from harness.runs.identity import model_identity, run_id
+from harness.runs.json_differences import changes_between, describe, without_consequences
 from harness.runs.run import Run, read_run
 
 

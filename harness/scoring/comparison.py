@@ -17,7 +17,7 @@ from fflm_data.arrays import Bools, Ints
 from harness.errors import UserError
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting
-from harness.runs.differences import differences
+from harness.runs.json_differences import differences
 from harness.runs.run import Run
 from harness.scoring.grading import Graded, GradedChoices, GradedHistograms, GradedNumbers, GradedReads, grade
 from harness.scoring.statistics import Comparison, paired_comparison

@@ -22,14 +22,14 @@ from harness.models.model_name import is_local
 from harness.models.reference import MODELS
 from harness.prompts.jobs import Job
 from harness.runs.run import EXTERNAL, Run
-from harness.scoring.headline import Headline, headlines
+from harness.scoring.headline_score import Headline, headlines
 from harness.scoring.scores import score_run
 from harness.tasks import CompletionTask, ReadTask
 from leaderboard.hub import eval_results
 from leaderboard.hub import files as hub_files
 from leaderboard.hub.reported import REPOSITORY, Reported, ReportedScore, reportable, reported_file, write_reported
-from leaderboard.quoting import quote
 from leaderboard.records import records_of
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.text_safety import text_fault
 

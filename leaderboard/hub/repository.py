@@ -16,10 +16,10 @@ from huggingface_hub.hf_api import RepoFile
 
 from fflm_data.hub import DATASET, hub_errors
 from harness.errors import UserError
-from leaderboard.quoting import quote
 from leaderboard.records import Record, record_files
 from leaderboard.submission_file import SUBMISSION_FILE
-from leaderboard.verification.diff import added_records
+from leaderboard.untrusted_text import quote
+from leaderboard.verification.pull_request_diff import added_records
 from leaderboard.verification.reading import max_bytes, read_json
 from leaderboard.verification.refusal import Refused
 

@@ -20,8 +20,10 @@ from harness.planning.plans import ChoicePlan, CompletionPlan, ContinuationPlan,
 from harness.prompts.jobs import Job
 from harness.scoring.grading import wrong_rows
 from harness.tasks import CompletionTask, ReadTask
-from leaderboard.quoting import quote_output
-from leaderboard.replay.agreement import (
+from leaderboard.replay.bias_test import Tally, clusters, correct
+from leaderboard.replay.greedy_path import GreedyDecoder, find_greedy_path
+from leaderboard.replay.rerun import ReplayedRows, ReplayModel
+from leaderboard.replay.tolerances import (
     Tolerance,
     absolute_differences,
     could_be_missed,
@@ -30,9 +32,7 @@ from leaderboard.replay.agreement import (
     lead,
     prefix_logprobs,
 )
-from leaderboard.replay.bias_test import Tally, clusters, correct
-from leaderboard.replay.greedy_path import GreedyDecoder, find_greedy_path
-from leaderboard.replay.rerun import ReplayedRows, ReplayModel
+from leaderboard.untrusted_text import quote_output
 
 MOST_DIFFERENCES = 20
 

@@ -95,7 +95,7 @@ def _jobs(folder: Path, selected: SelectedRows) -> Iterator[tuple[Job, Ints]]:
     import numpy as np
 
     from leaderboard.records import read_record
-    from leaderboard.replay.fresh import fresh_job
+    from leaderboard.replay.fresh_rows import fresh_job
     from leaderboard.replay.row_sampling import draw, fresh_seed
 
     record = read_record(folder)

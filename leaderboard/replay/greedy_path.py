@@ -15,7 +15,7 @@ from fflm_data.arrays import Ints
 from harness.engine.decoding import Limit
 from harness.errors import UserError
 from harness.models.tokens import encode
-from leaderboard.replay.agreement import Tolerance, near_best
+from leaderboard.replay.tolerances import Tolerance, near_best
 
 # Forward passes beyond two per token: near ties in a row are rare if a text is correct.
 SPARE_PASSES = 64

@@ -19,12 +19,12 @@ from harness.runs.run import Run
 from leaderboard.attestation_rules import ALL
 from leaderboard.attestations import REPLAY, Attestation, require_valid_author
 from leaderboard.records import Record
-from leaderboard.replay.agreement import tolerance_of
 from leaderboard.replay.bias_test import find_bias, merge
 from leaderboard.replay.compare import MOST_DIFFERENCES, ReplayComparison
 from leaderboard.replay.devices import favours_record, rounds_differently
 from leaderboard.replay.rerun import load_recorded_model, replay_rows, utc_now
 from leaderboard.replay.row_sampling import draw
+from leaderboard.replay.tolerances import tolerance_of
 
 
 def replay(record: Record, count: int | None, nonce: str, by: str, model: str | None = None) -> Attestation:

@@ -14,11 +14,11 @@ from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.distributed import World
-from harness.evaluation.inference import observe
+from harness.evaluation.inference_loop import observe
 from harness.models.loading import describe, load
 from harness.models.model_name import is_local
+from harness.models.model_request import DTYPES, QUANTIZATIONS, ModelRequest
 from harness.models.reference import MODELS
-from harness.models.request import DTYPES, QUANTIZATIONS, ModelRequest
 from harness.models.resolve import resolve
 from harness.models.revision import folder_revision
 from harness.models.source import ModelSource
@@ -30,7 +30,7 @@ from harness.prompts.chat_template import template_hash
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import chat_template, template_marks, template_of
 from harness.runs.run import Run
-from leaderboard.quoting import quote
+from leaderboard.untrusted_text import quote
 
 SAME = ("class", "parameters", "dtype")
 

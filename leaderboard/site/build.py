@@ -17,7 +17,7 @@ from fflm_data import get_config
 from fflm_data.terminal import echo
 from harness.errors import OtherVersion, UserError
 from harness.runs.run import Run
-from harness.runs.selection import for_each_run, require_complete
+from harness.runs.several_runs import for_each_run, require_complete
 from harness.runs.version import HARNESS_VERSION
 from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.hub.reported import read_reported

@@ -13,12 +13,12 @@ from harness.reporting.error_examples import ErrorExample
 from harness.reporting.page import provenance
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import Task, all_tasks
-from leaderboard.quoting import shorten, visible
 from leaderboard.records import record_files
 from leaderboard.site import formatting, plots
 from leaderboard.site.entries import Cell, Entry, Source
 from leaderboard.site.findings import MOST_ROWS
 from leaderboard.site.site_data import LARGEST, NO_SIZE, SIZES, SiteData, size_of
+from leaderboard.untrusted_text import shorten, visible
 from leaderboard.verification_level import LEVELS, REPORTED
 
 DISPUTED = "disputed"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from harness.models.model_name import identity, path_name
-from harness.scoring.headline import headlines
+from harness.scoring.headline_score import headlines
 from leaderboard.attestations import FRESH
 from leaderboard.site.entries import Cell, Entry, Gap, Place, PromptingOptions, RetiredRecord, Source
 

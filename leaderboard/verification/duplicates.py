@@ -12,8 +12,8 @@ from harness.runs.run import Run
 from harness.tasks import CompletionTask
 from leaderboard.attestations import WITHDRAWN, attestation_paths, is_withdrawn
 from leaderboard.inherited_status import inherited_from
-from leaderboard.quoting import quote
 from leaderboard.records import read_record, record_folders
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.near_copies import Similarity, find_similarity
 from leaderboard.verification.reading import read_json
 from leaderboard.verification.refusal import Refused

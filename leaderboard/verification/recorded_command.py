@@ -15,7 +15,7 @@ from harness.prompts.thinking import BUDGET
 from harness.runs.run import EXTERNAL
 from harness.tasks import CompletionTask, DialogueTask, ReadTask, all_tasks
 from harness.tasks.suites import SUITES, Suite, get_suite
-from leaderboard.quoting import quote
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.refusal import Refused
 
 _COMMANDS = (["harness", "eval"], ["harness", "prompts"])

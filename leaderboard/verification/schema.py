@@ -11,7 +11,7 @@ from harness.runs.identity import run_id
 from harness.runs.recorded_jobs import data_facts
 from harness.runs.run import EXTERNAL, Run
 from harness.tasks import ChoiceTask, CompletionTask, DialogueTask, all_tasks
-from leaderboard.quoting import quote
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.reading import canonical
 from leaderboard.verification.recorded_command import require_command
 from leaderboard.verification.refusal import Refused

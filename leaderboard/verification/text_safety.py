@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from leaderboard.quoting import quote
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.secrets import has_secret
 

@@ -18,9 +18,9 @@ from leaderboard.attestations import Attestation, write_attestation
 from leaderboard.hub import repository
 from leaderboard.records import Record, read_record
 from leaderboard.replay.row_sampling import default_count
+from leaderboard.verification.open_target import Target, open_target
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.sandbox import verify_in_sandbox
-from leaderboard.verification.targets import Target, open_target
 from leaderboard.verification.verify_record import Verdict
 
 DEFAULT_COUNT = "usual"
@@ -119,7 +119,7 @@ def _print_verdict(verdict: Verdict) -> None:
 def _replay_model(folder: Path, options: ReplayOptions) -> list[tuple[Path, Attestation]]:
     """Runs a record's model again and returns the attestations with their files."""
     from leaderboard.replay.file_check import SelectedRows, check_model_files
-    from leaderboard.replay.fresh import score_fresh_rows
+    from leaderboard.replay.fresh_rows import score_fresh_rows
     from leaderboard.replay.replay import replay
 
     record = read_record(folder)

@@ -17,10 +17,18 @@ from harness.prompts.jobs import Job
 from harness.runs.run import Run, tasks_of_older_versions
 from harness.scoring.grading import grade_table
 from harness.scoring.scores import Score, result_of, score
-from leaderboard.quoting import quote
 from leaderboard.records import digest_of, place_of, record_files
 from leaderboard.submission_file import SUBMISSION_FILE
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.duplicates import attestation_authors, require_distinct_name, require_no_duplicates
+from leaderboard.verification.observation_tables import (
+    SLACK,
+    SLACK_16_BITS,
+    read_table,
+    require_canonical,
+    require_possible,
+    require_tokens,
+)
 from leaderboard.verification.reading import (
     canonical,
     list_files,
@@ -36,15 +44,7 @@ from leaderboard.verification.schema import (
     require_submission_date,
 )
 from leaderboard.verification.senders import require_same_sender
-from leaderboard.verification.tables import (
-    SLACK,
-    SLACK_16_BITS,
-    read_table,
-    require_canonical,
-    require_possible,
-    require_tokens,
-)
-from leaderboard.verification.template_frames import require_framing_template
+from leaderboard.verification.template_check import require_framing_template
 from leaderboard.verification.terms import require_terms
 
 VERDICT_SCHEMA = "fflm-verdict/1"

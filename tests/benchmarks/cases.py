@@ -18,10 +18,10 @@ from fflm_data.arrays import Floats, Ints
 from harness.engine.batches import pad
 from harness.engine.capabilities import LogitsAt
 from harness.engine.engine import Engine
-from harness.evaluation.inference import ObservedBatch, observe
+from harness.evaluation.inference_loop import ObservedBatch, observe
 from harness.models import reference
 from harness.models.loading import load
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.source import ModelSource
 from harness.planning.planner import plan_rows

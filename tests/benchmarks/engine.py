@@ -34,7 +34,7 @@ import torch
 from harness.engine.engine import Engine
 from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import ShardWriter, records
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.prompts.jobs import Job
 from tests.benchmarks.cases import (
     LENGTH,

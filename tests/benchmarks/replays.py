@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from fflm_data.arrays import Floats, Ints
 from leaderboard.records import RECORDS
-from leaderboard.replay.agreement import QUANTIZED, TOLERANCES, Tolerance, exceeds
 from leaderboard.replay.bias_test import Tally, find_bias
+from leaderboard.replay.tolerances import QUANTIZED, TOLERANCES, Tolerance, exceeds
 
 COUNTS = (32, 64, 96, 128, 192, 256, 512)
 # Of what is allowed, as a root mean square: what SmolLM2-135M uses in other batches (leaderboard.replay.bias_test).

@@ -22,15 +22,15 @@ import torch
 from fflm_data.arrays import Floats
 from harness.evaluation.evaluate import evaluate
 from harness.models.loading import load
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
-from harness.planning.request import EvalRequest, Execution, Questions
+from harness.planning.evaluation_request import EvalRequest, Execution, Questions
 from harness.prompts.jobs import Job
 from harness.prompts.rendering import prompt_texts
 from harness.runs.observations import ROUNDING
 from harness.runs.run import Run
 from harness.tasks import CompletionTask, ReadTask
-from leaderboard.replay.agreement import TOLERANCES
+from leaderboard.replay.tolerances import TOLERANCES
 from tests.gpu import machine
 from tests.gpu.results import Figures, Part
 from tests.support import families, models

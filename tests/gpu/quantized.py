@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from fflm_data.arrays import Floats
 from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
-from harness.models.request import ModelRequest
-from harness.planning.request import EvalRequest, Execution, Questions
-from leaderboard.replay.agreement import QUANTIZED
+from harness.models.model_request import ModelRequest
+from harness.planning.evaluation_request import EvalRequest, Execution, Questions
+from leaderboard.replay.tolerances import QUANTIZED
 from tests.gpu import machine
 from tests.gpu.results import Figures, NotMeasuredError, Part
 from tests.support import models

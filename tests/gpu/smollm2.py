@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from fflm_data.arrays import Floats
 from harness.cli import main
 from harness.models.loading import load
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.runs.run import Run, read_run
-from leaderboard.replay.agreement import TOLERANCES
+from leaderboard.replay.tolerances import TOLERANCES
 from tests.benchmarks.cases import Case, reads_job, seen
 from tests.conftest import CACHE, SMOLLM2_FILE
 from tests.gpu import machine

@@ -49,7 +49,7 @@ def test_replay_is_written_before_later_failures(
     def fail(*_: object) -> None:
         raise UserError("no memory is left: take a larger machine")
 
-    monkeypatch.setattr("leaderboard.replay.fresh.score_fresh_rows", fail)
+    monkeypatch.setattr("leaderboard.replay.fresh_rows.score_fresh_rows", fail)
     record = make_record(finished, tmp_path / "records")
     assert "no memory" in cli("harness", "verify", record, "--replay", 3, "--fresh").stderr
     (attestation,) = read_record(record).attestations

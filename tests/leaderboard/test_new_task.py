@@ -9,8 +9,8 @@ import pytest
 
 import harness.tasks
 from harness.errors import OtherVersion
+from harness.planning.evaluation_request import Questions
 from harness.planning.planner import plan_jobs
-from harness.planning.request import Questions
 from harness.tasks import all_tasks, get_task
 from harness.tasks.suites import get_suite, suites
 from leaderboard.records import RECORDS, record_folders

@@ -16,7 +16,7 @@ from harness.cli import main
 from leaderboard.attestations import WITHDRAWN
 from leaderboard.inherited_status import inherited_findings
 from leaderboard.records import RECORDS, read_record
-from leaderboard.replay.differences import Difference, parse_difference
+from leaderboard.replay.parse_differences import Difference, parse_difference
 from tests.leaderboard.record_edits import SUBMISSION as TERMS
 from tests.leaderboard.record_edits import edit, make_consistent, make_record, only_run, replace_column, resign, rewrite
 from tests.leaderboard.site_fixtures import attest, make_answers_record

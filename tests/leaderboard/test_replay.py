@@ -29,12 +29,12 @@ from leaderboard.attestations import Attestation, read_attestations, write_attes
 from leaderboard.records import Record, read_record
 from leaderboard.replay import replay as module
 from leaderboard.replay import rerun
-from leaderboard.replay.agreement import Tolerance, exceeds, prefix_logprobs, tolerance_of
 from leaderboard.replay.bias_test import Tally, clusters, find_bias
-from leaderboard.replay.fresh import score_fresh_rows
+from leaderboard.replay.fresh_rows import score_fresh_rows
 from leaderboard.replay.greedy_path import GreedyDecoder, find_greedy_path
 from leaderboard.replay.replay import replay
 from leaderboard.replay.row_sampling import draw
+from leaderboard.replay.tolerances import Tolerance, exceeds, prefix_logprobs, tolerance_of
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.harness.models.test_loading import with_program
 from tests.leaderboard.model_records import copy_record, edit_run_json, edit_table, make_model_record

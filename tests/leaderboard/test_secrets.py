@@ -14,7 +14,7 @@ import pytest
 from harness.cli import main
 from harness.errors import UserError
 from leaderboard.attestations import require_valid_author
-from leaderboard.quoting import quote
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.schema import require_schema
 from leaderboard.verification.secrets import has_secret, mask_secrets

@@ -21,7 +21,7 @@ from leaderboard import create_record
 from leaderboard.commands.submit import add_arguments
 from leaderboard.records import find_records, read_record
 from leaderboard.submission_file import submission_from_options
-from leaderboard.verification.diff import added_records, contents
+from leaderboard.verification.pull_request_diff import added_records, contents
 from leaderboard.verification.refusal import Refused
 from leaderboard.verification.verify_record import verify_record
 from tests.conftest import Run, refused

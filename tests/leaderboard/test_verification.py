@@ -20,8 +20,8 @@ from harness.models.model_name import local_id
 from harness.prompts.jobs import CHUNK_ROWS
 from harness.runs import observations
 from leaderboard.create_record import public_facts
-from leaderboard.verification import tables
-from leaderboard.verification.diff import contents
+from leaderboard.verification import observation_tables
+from leaderboard.verification.pull_request_diff import contents
 from leaderboard.verification.sandbox import verify_in_sandbox
 from leaderboard.verification.similar_names import are_confusable, skeleton
 from leaderboard.verification.text_safety import text_fault
@@ -1095,7 +1095,7 @@ def _of_another_version(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None
     def write(*arguments: Any, **options: Any) -> Any:
         return usual(*arguments, **(options | changed))
 
-    monkeypatch.setattr(tables.pq, "ParquetWriter", write)
+    monkeypatch.setattr(observation_tables.pq, "ParquetWriter", write)
 
 
 def test_tables_by_another_zstd_version_are_accepted(

@@ -8,8 +8,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from harness.planning.evaluation_request import Questions
 from harness.planning.planner import plan_jobs
-from harness.planning.request import Questions
 from harness.prompts.rendering import plain_texts
 from harness.tasks import CompletionTask
 from tests.support.tokenizers import LLAMA3_CUTS

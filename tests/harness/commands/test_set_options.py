@@ -9,8 +9,8 @@ from fflm_data.config import ParameterError
 from fflm_data.suggestions import did_you_mean
 from harness.commands import options
 from harness.errors import UserError
+from harness.planning.evaluation_request import Questions
 from harness.planning.planner import plan_jobs
-from harness.planning.request import Questions
 
 
 def planned(*texts: str) -> int:

@@ -12,7 +12,7 @@ from harness.engine import engine as engine_module
 from harness.engine.engine import Engine
 from harness.models import reference
 from harness.models.loading import load
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.planning.plans import CompletionPlan, plan_reads
 from harness.prompts.rendering import prompt_ids

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from fflm_data.arrays import Ints
 from harness.engine.engine import Engine
 from harness.errors import UserError
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.planning.plans import CompletionPlan, ReadPlan
 from tests.support import families, models

@@ -28,7 +28,7 @@ from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import Record, ShardWriter, records
 from harness.models.reference.lstm import LSTMForCausalLM
 from harness.prompts.jobs import Job
-from harness.runs.differences import changes_between, differences, without_consequences
+from harness.runs.json_differences import changes_between, differences, without_consequences
 from harness.runs.observations import COMPLETIONS
 from harness.runs.version import HARNESS_VERSION
 from harness.tasks import get_task

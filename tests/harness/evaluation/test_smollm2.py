@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from fflm_data import get_config
 from fflm_data.words import items
 from harness.models.loading import load
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from tests.conftest import SMOLLM2_FILE, Run
 from tests.support import running

@@ -14,9 +14,9 @@ from harness.engine.engine import Engine
 from harness.errors import UserError
 from harness.evaluation.evaluate import evaluate
 from harness.models.architectures import auto_class, context_of
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
-from harness.planning.request import EvalRequest, Execution, Questions
+from harness.planning.evaluation_request import EvalRequest, Execution, Questions
 from harness.prompts.prompting import PromptRequest, render, resolve_prompting
 from harness.runs.run import Run
 from tests.harness.engine import every_class

@@ -13,7 +13,7 @@ from tokenizers.models import WordLevel
 
 from harness.errors import UserError
 from harness.models import reference
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.tokenizer_file import require_within_limits
 from tests.support import models

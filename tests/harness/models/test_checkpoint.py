@@ -17,7 +17,7 @@ from harness.models import checkpoint
 from harness.models.checkpoint import require_all_layers_used, stored_gguf, stored_safetensors
 from harness.models.loading import load
 from harness.models.model_config import FaultyFile
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from tests.conftest import Run, refused
 from tests.harness.models.test_gguf_files import write

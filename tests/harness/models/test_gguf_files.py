@@ -11,7 +11,7 @@ from gguf import GGUFWriter
 from harness.errors import UserError
 from harness.models.gguf_files import join_parts, parts_of, require_parts, stem_of
 from harness.models.loading import load
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from tests.support import models
 

@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from fflm_data import get_config
 from harness.models import loading
 from harness.models.loading import load, vocabulary
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from tests.conftest import Run, refused
 from tests.hub import Hub

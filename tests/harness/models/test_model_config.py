@@ -11,7 +11,7 @@ from transformers import CONFIG_MAPPING, LlamaConfig
 
 from harness.errors import UserError
 from harness.models.model_config import FaultyFile, read_object, require_config, require_fields, require_generation
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from tests.conftest import Run, refused
 from tests.harness.engine import every_class

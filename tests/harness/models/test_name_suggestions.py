@@ -15,8 +15,8 @@ from transformers import AutoConfig
 from harness.errors import UserError
 from harness.models import attention, hub, packages
 from harness.models.hub import require_reachable
+from harness.models.model_request import ModelRequest
 from harness.models.name_suggestions import MAX_NAMED, gguf_file_required, runs_in, shortened
-from harness.models.request import ModelRequest
 from harness.models.revision import hub_revision
 from tests.conftest import Run, refused
 from tests.hub import Hub

@@ -17,8 +17,8 @@ from harness.models import encoding, tokenizer_file
 from harness.models.encoding import UnusableTokenizer
 from harness.models.tokenizer_check import checker_of, decode
 from harness.models.tokens import encode
+from harness.planning.evaluation_request import Questions
 from harness.planning.planner import plan_jobs
-from harness.planning.request import Questions
 from harness.prompts.rendering import messages, plain_texts
 from harness.tasks import ChoiceTask, CompletionTask
 from tests.conftest import Run, refused

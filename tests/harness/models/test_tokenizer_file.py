@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from harness.errors import UserError
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.tokenizer_file import use_tokenizer_file
 from tests.conftest import Run

@@ -16,10 +16,10 @@ from transformers.utils import chat_template_utils
 
 from fflm_data import GENERATOR_VERSION, get_config
 from harness.errors import UserError
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
+from harness.planning.evaluation_request import Questions
 from harness.planning.planner import apply_prompting, plan_jobs
-from harness.planning.request import Questions
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import Prompting, PromptRequest, render, resolve_prompting, template_marks
 from harness.prompts.rendering import end_of_answer, messages, plain_texts, prompt_ids, prompt_texts

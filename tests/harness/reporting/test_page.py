@@ -23,7 +23,7 @@ from harness.runs.recorded_jobs import data_facts
 from harness.runs.run import RUN_SCHEMA, Run
 from harness.scoring.comparison import compare_accuracy
 from harness.scoring.grading import GradedChoices, GradedNumbers, GradedReads, grade
-from harness.scoring.headline import headline_of
+from harness.scoring.headline_score import headline_of
 from harness.scoring.scores import score
 from harness.scoring.statistics import mean_interval, proportion_interval
 from harness.tasks import ChoiceTask, DialogueTask, HistogramTask, NumberTask, ReadTask, all_tasks

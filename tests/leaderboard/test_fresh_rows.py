@@ -16,7 +16,7 @@ from harness.tasks import all_tasks
 from harness.tasks.letters import LettersTask
 from leaderboard.attestations import Attestation, read_attestations, write_attestation
 from leaderboard.records import read_record
-from leaderboard.replay.fresh import score_fresh_rows, share_of_public_rows
+from leaderboard.replay.fresh_rows import score_fresh_rows, share_of_public_rows
 from leaderboard.replay.row_sampling import fresh_seed
 from tests.harness.conftest import one_thread  # noqa: F401
 from tests.leaderboard.model_records import copy_record, edit_run_json, make_model_record

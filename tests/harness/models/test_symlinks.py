@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from harness.errors import UserError
-from harness.models.links import require_own
 from harness.models.loading import load
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.revision import folder_revision
 from harness.models.source import ModelSource
+from harness.models.symlinks import require_own
 from tests.conftest import Run, refused
 from tests.harness.models.test_gguf_files import write
 from tests.hub import Hub

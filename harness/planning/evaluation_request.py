@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.in_memory import InMemory
-from harness.models.request import ModelRequest
+from harness.models.model_request import ModelRequest
 from harness.prompts.prompting import PromptRequest
 from harness.tasks.suites import get_suite
 

@@ -9,9 +9,9 @@ import pytest
 from harness.errors import UserError
 from harness.prompts import chat_template
 from harness.prompts.chat_template import ChatTemplate
-from harness.prompts.framing import render_framed
 from harness.prompts.prompting import Prompting, PromptRequest, resolve_prompting
 from harness.prompts.rendering import exchange, prompt_ids, prompt_texts
+from harness.prompts.template_check import render_framed
 from tests.conftest import Run, refused
 from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, messages_by_hand
 from tests.support import models, scripted

@@ -18,7 +18,7 @@ from harness.prompts.jobs import Job
 from harness.runs import observations
 from harness.runs.observations import ROUNDING
 from harness.tasks import ChoiceTask, CompletionTask, ReadTask, Task
-from leaderboard.quoting import quote
+from leaderboard.untrusted_text import quote
 from leaderboard.verification.refusal import Refused
 
 # The largest table of the default data has 0.35M reads. harness submit writes 4,096 rows per group.

@@ -12,9 +12,9 @@ from harness.cli import main
 from harness.errors import UserError
 from harness.runs.run import read_run
 from leaderboard.create_record import public_facts
-from leaderboard.quoting import visible
 from leaderboard.records import read_record
 from leaderboard.replay.replay import replay
+from leaderboard.untrusted_text import visible
 from leaderboard.verification.verify_record import Verdict, verify_record
 from tests.leaderboard.record_edits import Json, edit, make_consistent, make_record, only_run, resign
 from tests.leaderboard.site_fixtures import attest, index_of, make_answers_record

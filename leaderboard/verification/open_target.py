@@ -11,7 +11,7 @@ from fflm_data.terminal import echo
 from harness.errors import UserError
 from leaderboard.hub import repository
 from leaderboard.records import PLACES, record_folders, records_of
-from leaderboard.verification.diff import added_records, contents
+from leaderboard.verification.pull_request_diff import added_records, contents
 
 
 @dataclass(frozen=True)
