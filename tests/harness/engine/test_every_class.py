@@ -102,7 +102,8 @@ def test_known_classes_are_complete() -> None:
     counts[EXACT] += len(every_class.kinds_among_families(VOCABULARY))
     text = " ".join((Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8").split())
     match = re.search(
-        r"Of the (\d+) kinds of model .* (\d+) are exact, (\d+) are refused with a reason, and (\d+) do not build", text
+        r"has (\d+) model types .* each: (\d+) are exact, (\d+) are rejected with a reason, and (\d+) cannot be built",
+        text,
     )
     assert match is not None
     expected = [sum(counts.values()), counts[EXACT], counts[REFUSED], counts[DOES_NOT_BUILD]]

@@ -244,7 +244,7 @@ def test_bidirectional_models_are_refused(name: str) -> None:
 def test_encoder_decoders_are_refused_before_weights_are_loaded(name: str, tmp_path: Path) -> None:
     families.ENCODER_DECODERS[name](VOCABULARY).save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="an encoder and a decoder: name a model that predicts") as refusal:
+    with pytest.raises(UserError, match="is an encoder-decoder model: name a model that predicts") as refusal:
         resolve(ModelRequest(str(tmp_path)))
     assert "\n" not in str(refusal.value)
     assert not list(tmp_path.glob("*.safetensors"))

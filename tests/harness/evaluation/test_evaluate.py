@@ -371,7 +371,7 @@ def test_a_table_of_another_kind_is_refused(cli: Run, tmp_path: Path) -> None:
     path = run / "observations" / "flipflop.val.parquet"
     (run / CHECKSUMS).unlink()
     path.write_bytes(path.read_bytes()[:100])
-    assert "cannot read" in refused(cli("harness", "score", run))
+    assert "cannot be read" in refused(cli("harness", "score", run))
     pq.write_table(pa.table({"id": [0]}), path)
     assert "does not have the columns" in refused(cli("harness", "score", run))
 
