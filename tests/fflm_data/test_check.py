@@ -253,6 +253,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     assert 501 not in {status for *_, status in hub.requests}, "the test Hub failed"
 
 
+@pytest.mark.slow("fflm_data")
 def test_check_repository_and_tag(cli: Run, folder: Path, hub: Hub) -> None:
     hub.add_repository("dataset", "org/set", folder, tags=["v1"])
     change(folder / VAL, lambda rows: rows[5].update(text=rows[5]["text"][:-1] + "7"))
@@ -266,6 +267,7 @@ def test_check_repository_and_tag(cli: Run, folder: Path, hub: Hub) -> None:
     assert "no such revision" in refused(cli("fflm-data", "check", "org/set", "--revision", "v9", **environment))
 
 
+@pytest.mark.slow("fflm_data")
 def test_check_external_repository(cli: Run, hub: Hub, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -559,6 +561,7 @@ def test_check_invalid_card(cli: Run, tmp_path: Path) -> None:
     assert "cannot be loaded as a dataset" in refused(cli("fflm-data", "check", "set"))
 
 
+@pytest.mark.slow("fflm_data")
 @pytest.mark.parametrize("source", ["", "..", "./nope", "a b/c"])
 def test_check_invalid_source(cli: Run, source: str) -> None:
     refused(cli("fflm-data", "check", source))

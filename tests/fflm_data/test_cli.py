@@ -16,6 +16,7 @@ from fflm_data.manifest import Manifest
 from tests.conftest import Run, refused
 
 
+@pytest.mark.slow("fflm_data")
 def test_built_folder_loads_generated_rows(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     result = cli("fflm-data", "build", "folder")

@@ -55,6 +55,7 @@ def test_valid_models_pass(honest: Path, tiny: Path) -> None:
         check_model_files(honest, questions, str(tiny))
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
@@ -82,6 +83,7 @@ def test_token_that_exhausts_memory(honest: Path, tiny: Path, tmp_path: Path) ->
         check_model_files(record, ALL, str(model))
 
 
+@pytest.mark.slow("leaderboard/replay", "harness/models")
 def test_file_check_memory_limit(honest: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_check, "MOST_MEMORY", 2**27)
     with pytest.raises(UserError, match=r"memory, or too much time\. Replay another record|cannot be run"):

@@ -62,6 +62,7 @@ def test_unknown_sender_is_a_remark(finished: Path, records: Path) -> None:
 # ---- Two checkouts
 
 
+@pytest.mark.slow("leaderboard/verification", "leaderboard/hub")
 def test_own_option_with_base(cli: Run, finished: Path, records: Path, tmp_path: Path) -> None:
     record = make_record(finished, records)
     head = tmp_path / "head"
@@ -106,6 +107,7 @@ def sent(cli: Run, hub: Hub, results: str, finished: Path, monkeypatch: pytest.M
     return path.split("/")[3]
 
 
+@pytest.mark.slow("leaderboard/verification", "leaderboard/hub")
 @pytest.mark.parametrize(("token", "may"), [("hf_guest", True), ("hf_owner", False)])
 def test_author_of_the_pull_request_may_supersede(
     cli: Run, results: str, finished: Path, sent: str, monkeypatch: pytest.MonkeyPatch, token: str, may: bool
@@ -117,6 +119,7 @@ def test_author_of_the_pull_request_may_supersede(
     assert may or STRANGE in message["reasons"][0]
 
 
+@pytest.mark.slow("leaderboard/verification", "leaderboard/hub")
 def test_deleted_accounts_are_not_the_same_sender(
     cli: Run, hub: Hub, results: str, finished: Path, sent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +140,7 @@ def test_deleted_accounts_are_not_the_same_sender(
     assert verdict(cli, results, 2)["accepted"]
 
 
+@pytest.mark.slow("leaderboard/verification", "leaderboard/hub")
 def test_title_with_another_number_is_ignored(hub: Hub, results: str, sent: str) -> None:
     api = HfApi(endpoint=hub.url, token="hf_owner")
     merged = next(iter(api.list_repo_commits(results, repo_type="dataset")))

@@ -161,7 +161,9 @@ def test_invalid_targets(cli: Run, run_folder: Path, tmp_path: Path) -> None:
     assert "not a checkout" in refused(cli("harness", "submit", run_folder, "--to", "nowhere", *TERMS))
 
 
-@pytest.mark.parametrize("kind", ["clone", "worktree"])
+@pytest.mark.parametrize(
+    "kind", ["clone", pytest.param("worktree", marks=pytest.mark.slow("leaderboard/create_record.py"))]
+)
 def test_first_record_creates_the_records_folder(cli: Run, run_folder: Path, tmp_path: Path, kind: str) -> None:
     """A new results repository, and the pull request with its first record."""
     new, before = tmp_path / "new", tmp_path / "before"
@@ -325,6 +327,7 @@ def test_pull_request_with_other_changes_is_refused(after: dict[str, str], messa
         added_records(BEFORE, after, RECORDS)
 
 
+@pytest.mark.slow("leaderboard/create_record.py", "leaderboard/hub", "leaderboard/verification")
 def test_verify_with_base(cli: Run, run_folder: Path, tmp_path: Path) -> None:
     base, head = tmp_path / "base", tmp_path / "head"
     (base / "records").mkdir(parents=True)
@@ -394,6 +397,7 @@ def test_hub_pull_request(cli: Run, hub: Hub, results: str, run_folder: Path) ->
     assert cli("harness", "verify", results).returncode == 0
 
 
+@pytest.mark.slow("leaderboard/create_record.py", "leaderboard/hub", "leaderboard/verification")
 def test_hub_pull_request_with_other_changes_is_refused(
     cli: Run, hub: Hub, results: str, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -412,6 +416,7 @@ def test_hub_pull_request_with_other_changes_is_refused(
     assert result.returncode == 1 and "the observations give" in result.stdout
 
 
+@pytest.mark.slow("leaderboard/create_record.py", "leaderboard/hub", "leaderboard/verification")
 def test_hub_errors(cli: Run, hub: Hub, results: str, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot find or access the dataset org/nothing" in refused(
         cli("harness", "submit", run_folder, "--to", "org/nothing", *TERMS)

@@ -126,6 +126,7 @@ def test_assumed_budget_of_common_model_sizes() -> None:
     assert assumed_budget(32, 300).tokens == 131_072
 
 
+@pytest.mark.slow("harness/engine")
 @pytest.mark.parametrize(("sizes", "most"), [([8], 1), ([8, 3], 3), ([1, 9, 2], 2), ([4, 4], 4)])
 def test_retry_on_out_of_memory_halves_batches(sizes: list[int], most: int) -> None:
     ends = np.cumsum([0, *sizes])
@@ -149,6 +150,7 @@ def test_retry_on_out_of_memory_halves_batches(sizes: list[int], most: int) -> N
     assert len(failed) == len(set(failed))  # what is waiting is cut too, and does not fail again
 
 
+@pytest.mark.slow("harness/engine")
 def test_retry_on_out_of_memory_fails_for_single_row() -> None:
     def run(batch: Ints) -> None:
         raise MemoryError

@@ -58,7 +58,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 every_family = pytest.mark.parametrize("model", families.FAMILIES, indirect=True, scope="module")
 # Of these kinds every test runs each time; of the others the long ones run when the engine has changed.
-COMMON = {"gpt2", "llama", "gemma3_text", "mixtral", "mamba", "recurrent_gemma", "qwen3_next", "llama4_text", "bloom"}
+COMMON = {"gpt2", "llama", "gemma3_text", "mamba", "bloom"}
 
 
 def slow_unless_common(names: Iterable[str]) -> list[Any]:

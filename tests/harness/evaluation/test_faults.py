@@ -221,6 +221,7 @@ def test_hub_connection_lost_during_download(cli: Run, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow("harness/engine", "harness/evaluation")
 @pytest.mark.parametrize(
     "error",
     [

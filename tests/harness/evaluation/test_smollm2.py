@@ -46,6 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, source: Any, model: Any) -> 
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow("harness/engine", "harness/models", "harness/prompts")
 def test_the_trap(source: Any) -> None:
     """The token before an answer is a bare space, not the instruction."""
     tokens = source.tokenizer.convert_ids_to_tokens(source.tokenizer("w 0 i 1 r 0").input_ids)

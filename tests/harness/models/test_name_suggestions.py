@@ -92,6 +92,7 @@ def test_supported_attention(tiny: Path) -> None:
         attention.require_attention(name, config)
 
 
+@pytest.mark.slow("harness/models")
 def test_unreachable_hub_error(tmp_path: Path, cli: Run) -> None:
     environment = {"HF_ENDPOINT": NOBODY, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
     line = refused(cli("harness", "eval", "--model", "tiny-lama", *ASKED, **environment))
@@ -122,6 +123,7 @@ def test_other_hub_errors_are_left_to_download(tmp_path: Path, monkeypatch: pyte
         _http.close_session()
 
 
+@pytest.mark.slow("harness/models")
 def test_gguf_repository_error(cli: Run, tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()

@@ -43,6 +43,7 @@ def test_left_padding_is_refused() -> None:
     assert torch.allclose(padded, model(ids[:, :2]).logits)
 
 
+@pytest.mark.slow("harness/models/reference", "harness/engine")
 @pytest.mark.parametrize(("split", "rows"), [("val", 1000), ("val_sparse", 2000), ("val_dense", 1000)])
 def test_no_glitches(split: str, rows: int) -> None:
     """Checked on the strings: the symbol after each r, by a plain forward pass."""

@@ -270,6 +270,7 @@ def test_unread_links_are_ignored(tmp_path: Path, tiny: Path) -> None:
     assert resolve(ModelRequest(str(folder))).revision == folder_revision(tiny, None)
 
 
+@pytest.mark.slow("harness/models")
 @pytest.mark.parametrize("pickled", [False, True])
 def test_adapter_in_model_folder_error(cli: Run, tmp_path: Path, tiny: Path, adapter: Path, pickled: bool) -> None:
     folder = shutil.copytree(tiny, tmp_path / "both")

@@ -111,6 +111,7 @@ def test_conflicting_token_ids_error(tmp_path: Path) -> None:
         use_tokenizer_file(loaded, folder)
 
 
+@pytest.mark.slow("harness/models")
 def test_hub_model(cli: Run, tmp_path: Path) -> None:
     """Recorded in run.json, and resolved offline."""
     folder = saved(tmp_path / "model", "qwen2", models.fast(models.gpt2_like()))

@@ -559,6 +559,7 @@ def test_dialogue_advice(cli: Run, tmp_path: Path, context: int, words: list[obj
     assert "needs up to" in refused(cli(*command, *words, *more))
 
 
+@pytest.mark.slow("harness/prompts")
 def test_suite_skips_dialogues_with_advice(cli: Run, tmp_path: Path) -> None:
     command = [*small(tmp_path, 1024), "--suite", "quick"]
     done = cli(*command, "--thinking", 512)

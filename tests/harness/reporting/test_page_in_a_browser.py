@@ -95,7 +95,7 @@ def opened(browser: Any, path: Path, width: int, scheme: str) -> tuple[Any, list
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow("harness/reporting"))])
 @pytest.mark.parametrize("name", ["report", "compare"])
 def test_pages_in_browser(browser: Any, written: dict[str, Path], name: str, width: int, scheme: str) -> None:
     page, problems = opened(browser, written[name], width, scheme)
