@@ -113,7 +113,10 @@ def add_record(record: Record, records: Path) -> Path:
             raise UserError(f"{target} already exists: this run was submitted before. There is nothing to do.")
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(".*.partial"):  # from an interrupted call
-            left.unlink() if left.is_symlink() else shutil.rmtree(left)
+            if left.is_symlink():
+                left.unlink()
+            else:
+                shutil.rmtree(left)
         partial = target.with_name(f".{target.name}.partial")
         for path in record_files(record.run):
             (partial / path).parent.mkdir(parents=True, exist_ok=True)

@@ -256,7 +256,8 @@ def parameters_of(task: Any) -> list[str]:
 
     from fflm_data.registry import CONFIGS
 
-    return [field.name for field in fields(CONFIGS[task.config])] + ["rendering"] * (len(task.renderings) > 1)
+    names = [field.name for field in fields(CONFIGS[task.config])]
+    return [*names, "rendering"] if len(task.renderings) > 1 else names
 
 
 def require_one_of(flag: str, given: str | None, known: tuple[str, ...]) -> None:

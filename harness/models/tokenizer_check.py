@@ -211,7 +211,9 @@ def _is_equivalent(written: str, text: str, openings: set[int]) -> bool:
     pairs, text_pairs = _pairs(written), _pairs(text)
     return len(pairs) == len(text_pairs) and all(
         (character in (expected, expected.lower()))
-        and (blanks in ("", before, " " * bool(before)) or (i in openings and blanks in (f" {before}", f"{before} ")))
+        and (
+            blanks in ("", before, " " if before else "") or (i in openings and blanks in (f" {before}", f"{before} "))
+        )
         for i, ((blanks, character), (before, expected)) in enumerate(zip(pairs, text_pairs, strict=True))
     )
 

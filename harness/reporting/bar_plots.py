@@ -62,8 +62,8 @@ def dot_plot(
     keys = [Key(f"{curve.label}, n = {curve.total:,}", style.SERIES[i % kinds], style.MARKERS[i % kinds], "none")
             for i, curve in enumerate(curves)]  # fmt: skip
     tall = max(LINE_HEIGHT, 10.0 * len(curves) + 8)
-    has_baseline = any(curve.baseline is not None for curve in curves)
-    keys += [Key(baseline_label, style.SOFT, "|", "none")] * has_baseline
+    if any(curve.baseline is not None for curve in curves):
+        keys.append(Key(baseline_label, style.SOFT, "|", "none"))
     with sheet(name, title, "bars: 95% intervals", 24 + BOTTOM + tall * len(names), keys) as page:
         axes = page.axes(BOTTOM, f"{x_label}, %", y_label)
         for index, curve in enumerate(curves):

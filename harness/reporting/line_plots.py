@@ -174,7 +174,9 @@ def _keys(curves: Sequence[Curve], baseline_label: str) -> list[Key]:
         )
         for i, curve in enumerate(curves)
     ]
-    return keys + [Key(baseline_label, style.SOFT)] * any(curve.baseline is not None for curve in curves)
+    if any(curve.baseline is not None for curve in curves):
+        keys.append(Key(baseline_label, style.SOFT))
+    return keys
 
 
 def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[float] | None) -> None:

@@ -122,7 +122,8 @@ def scores(site: SiteData) -> str:
         verification = entry.verification
         fields = [
             entry.slug, model["id"], model["revision"], model["dtype"], entry.variant, entry.prompting.description,
-            entry.division, verification.level, "disputed" * bool(verification.disputed), "external" * entry.external,
+            entry.division, verification.level, "disputed" if verification.disputed else "",
+            "external" if entry.external else "",
         ]  # fmt: skip
         for cell in entry.cells.values():
             rank = site.rank(entry, (cell.task, cell.split)) or ("", "", "")

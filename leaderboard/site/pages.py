@@ -91,9 +91,13 @@ def badge_text(entry: Entry) -> str:
     """Returns the text of a badge: the worst flip-flop split ("memory" if all are whole), else the first cell."""
     cell = _headline(entry)
     name = "memory" if cell is entry.whole_memory else f"{cell.task} {cell.split}"
-    notes = [f"first {cell.rows:,} rows"] * cell.partial + [DISPUTED] * bool(entry.verification.disputed)
-    notes += ["external outputs"] * entry.external
-    return f"fflm {name}: {percent(cell.value)}%" + (f" ({', '.join(notes)})" if notes else "")
+    notes = {
+        f"first {cell.rows:,} rows": cell.partial,
+        DISPUTED: entry.verification.disputed,
+        "external outputs": entry.external,
+    }
+    shown = ", ".join(note for note, applies in notes.items() if applies)
+    return f"fflm {name}: {percent(cell.value)}%" + (f" ({shown})" if shown else "")
 
 
 def record_files_of(source: Source) -> list[PurePosixPath]:
@@ -127,8 +131,8 @@ def _sizes(site: SiteData) -> list[str]:
 
 def _levels(site: SiteData) -> list[str]:
     present = {entry.verification.level for entry in site.entries}
-    disputed = [DISPUTED] * any(entry.verification.disputed for entry in site.entries)
-    return [level for level in LEVELS if level in present and level != REPORTED] + disputed
+    levels = [level for level in LEVELS if level in present and level != REPORTED]
+    return [*levels, DISPUTED] if any(entry.verification.disputed for entry in site.entries) else levels
 
 
 def _task_values(site: SiteData, task: Task) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _gaps(sources: Sequence[Source], cells: dict[Place, Cell]) -> dict[Place, Ga
 def _slug(key: Key, model: dict[str, Any], taken: set[str]) -> str:
     """Returns a unique, portable, lower-case file name for a row."""
     name = path_name(model["id"])[:LONGEST_NAME]
-    parts = [name, model["revision"][:12], model["dtype"][:20], LOCAL_RUN * key.is_local_run]
+    parts = [name, model["revision"][:12], model["dtype"][:20], LOCAL_RUN if key.is_local_run else ""]
     slug = re.sub(r"[^a-z0-9._-]+", "-", "-".join(part for part in parts if part).lower()).lstrip("._-")
     prompting = key.prompting
     chosen = [prompting.shots, prompting.system, prompting.thinking]

@@ -103,7 +103,7 @@ def _compare_with(run: Run, submission: dict[str, Any], other: _OtherRecord, dig
     superseded = name in submission["supersedes"]
     if superseded:
         _require_may_supersede(run, other)
-    remarks = [f"the record supersedes {name}"] * superseded
+    remarks = [f"the record supersedes {name}"] if superseded else []
     try:
         copy = _find_copy(run, other, digest)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError

@@ -135,7 +135,10 @@ def require_consistent(run: Run) -> None:
     """Raises Refused unless data, id, command and dates of run.json are consistent."""
     facts = run.facts
     _require_names(facts["model"])
-    _require_external(facts) if "outputs" in facts else _require_evaluated(facts)
+    if "outputs" in facts:
+        _require_external(facts)
+    else:
+        _require_evaluated(facts)
     bare = {name: {key: value for key, value in task_facts.items() if key != "rendering"}
             for name, task_facts in facts["data"]["tasks"].items()}  # fmt: skip
     if canonical(data_facts(run.jobs())["tasks"]) != canonical(bare):

@@ -26,7 +26,7 @@ def require_framing_template(run: Run, *, new: bool) -> list[str]:
     if stated is None:
         if templated and new:
             raise Refused("run.json lacks the text of the chat template. Run harness eval with a new --output folder.")
-        return [NO_TEXT] * bool(templated)
+        return [NO_TEXT] if templated else []
     if stated["of"] == "adapter" and not run.facts["model"]["adapter"]:
         raise Refused("run.json, chat_template: it belongs to an adapter, and the record has no adapter")
     if {job.prompting.template for job in templated} != {template_hash(stated["text"])}:
