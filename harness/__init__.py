@@ -129,7 +129,8 @@ def evaluate(
     {"flipflop": {"length": 256}}. options: those of the command line, with underscores: shots=4, chat="off",
     thinking=512, dtype="bfloat16", revision=..., batch_size=..., strict=True; and name=... for a model in memory.
 
-    Raises harness.errors.UserError if the model or the settings cannot be evaluated, TypeError for an unknown option.
+    Raises harness.errors.UserError if the model or the settings cannot be evaluated, ValueError for a number out of
+    range, TypeError for an unknown option.
     """
     from harness.commands.eval import call_request
     from harness.evaluation.evaluate import evaluate
@@ -165,7 +166,8 @@ def glitch_rates(
     limit: only the first rows of each. parameters: of that config, such as length=256. Returns, by set, rate, low, high
     (95% interval clustered by sequence), errors, reads, not_a_number.
 
-    Raises harness.errors.UserError if the logits have the wrong shape or depend on later ids.
+    Raises harness.errors.UserError if the logits have the wrong shape or depend on later ids, ValueError for a
+    parameter out of range.
     """
     from harness.evaluation.glitch_rates import glitch_rates
 

@@ -79,7 +79,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         import tomli as tomllib
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). Name another file with --about.") from None
+    except ValueError as error:
         raise UserError(
             f'{path} is not a TOML file ({" ".join(str(error).split())}). Write lines such as name = "value".'
         ) from None

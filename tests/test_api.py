@@ -122,3 +122,22 @@ def test_evaluate_options(tmp_path: Path) -> None:
         harness.evaluate("fflm/lstm", shotz=1)
     with pytest.raises(UserError, match="needs its tokenizer"):
         harness.evaluate(object())
+
+
+@pytest.mark.parametrize("option", ["limit", "batch_size", "shots", "thinking", "challenges"])
+def test_numbers_out_of_range(option: str) -> None:
+    """Without the check, a limit of 0 evaluates all rows."""
+    with pytest.raises(ValueError, match=f"{option}=-1 is out of range"):
+        harness.evaluate("fflm/lstm", tasks=["flipflop"], **{option: -1})
+
+
+def test_tasks_must_be_a_list() -> None:
+    with pytest.raises(UserError, match="tasks must be a list"):
+        harness.evaluate("fflm/lstm", tasks="flipflop")
+
+
+def test_glitch_rates_of_no_rows() -> None:
+    with pytest.raises(ValueError, match="limit=0 is out of range"):
+        harness.glitch_rates(lambda ids: ids, limit=0)
+    with pytest.raises(ValueError, match="every=0 is out of range"):
+        harness.GlitchCallback(every=0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fflm_data.config import require_integer
 from harness.commands import options
 from harness.console import echo, quiet_libraries
 from harness.errors import UserError
@@ -79,6 +80,11 @@ def call_request(
         if not hasattr(args, option) or option in ("model", "set", "num_processes"):
             raise TypeError(f"harness.evaluate has no option {option!r}: use those of harness eval")
         setattr(args, option, value)
+    if any(len(name) == 1 for name in args.task):
+        raise UserError("tasks must be a list of names, such as ['flipflop']")
+    for option, low in options.MINIMUM.items():
+        if (value := getattr(args, option)) is not None:
+            require_integer(option, value, low)
     args.set = [
         f"{task}.{key}={_text(value)}" for task, changed in parameters.items() for key, value in changed.items()
     ]

@@ -22,6 +22,9 @@ STORED: dict[str, Any] = {
     "dtype": "auto", "chat": "auto", "shots": 0, "exact_continuations": False, "strict": False, "compile": False,
 }  # fmt: skip
 
+# Minimum of the integer options of `harness eval`.
+MINIMUM = {"limit": 1, "batch_size": 1, "shots": 0, "thinking": 0, "challenges": 0}
+
 
 def eval_command(args: argparse.Namespace) -> str:
     """The command that reproduces the outputs, without options that do not affect them, such as --output."""

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     if answers := next((path for path in args.folders if path.suffix == ".jsonl"), None):
         raise UserError(f"{answers} is not a run folder: use harness score --outputs {answers} --model ORG/NAME")
     if bool(args.folders) == (args.outputs is not None):
-        raise UserError("name a run folder, or a file of answers with --outputs")
+        raise UserError("name either run folders, or a file of answers with --outputs FILE")
     if args.outputs is None:
         _score_runs(args.folders, args.format)
     else:

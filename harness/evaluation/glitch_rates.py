@@ -9,6 +9,7 @@ import numpy as np
 
 from fflm_data import get_config
 from fflm_data.arrays import Bools, Ints
+from fflm_data.config import require_integer
 from fflm_data.flipflop import FIRST_SYMBOL, Ids, encode, reads
 from harness.errors import UserError
 from harness.scoring.statistics import error_interval
@@ -49,8 +50,12 @@ def glitch_rates(
     sets: splits of the config `flipflop`. limit: number of first rows of each. parameters: of that config, such as
     length=256.
 
-    Raises UserError if the logits have another shape or depend on later ids.
+    Raises UserError if the logits have another shape or depend on later ids, ParameterError for a parameter out of
+    range.
     """
+    require_integer("batch_size", batch_size, 1)
+    if limit is not None:
+        require_integer("limit", limit, 1)
     config: Any = get_config("flipflop", **parameters)
     vocabulary = FIRST_SYMBOL + config.symbols
     rates = {}

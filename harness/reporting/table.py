@@ -124,7 +124,7 @@ def remarks(result: dict[str, Any]) -> Iterator[str]:
         if any(kind["errors"] for kind in unanswered.values()):
             counts = ", ".join(f"{kind['errors']:,} {text}" for text, kind in unanswered.items() if kind["errors"])
             n = max(kind["n"] for kind in unanswered.values())
-            yield f"{name}: of {n:,} answers {counts}, which count as wrong"
+            yield f"{name}: {n:,} answers, of which {counts} (counted as wrong)"
 
 
 def show(result: dict[str, Any]) -> None:

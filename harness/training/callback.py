@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from fflm_data.config import require_integer
 from fflm_data.terminal import echo
 from harness.evaluation.glitch_rates import SETS, glitch_rates
 
@@ -29,6 +30,7 @@ class GlitchCallback(TrainerCallback):
         log: Callable[[dict[str, float]], object] | None = None,
         **parameters: Any,
     ):
+        require_integer("every", every, 1)
         self.every, self.sets, self.limit, self.log, self.parameters = every, tuple(sets), limit, log, parameters
         self._measured_at = -1
 

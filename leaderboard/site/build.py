@@ -60,9 +60,10 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     with _replacing(out) as folder:
         write(site, sources, folder)
     rows = len(site.entries)
-    retired = len(recorded) - len({source.digest for entry in site.entries for source in entry.sources})
+    retired = len({record.digest for record in recorded} - _digests(site))
     message = f"{out / 'index.html'}: {rows} row{'s' if rows != 1 else ''}, every score recomputed"
-    echo(message + (f"; {retired} records that no longer count" if retired > 0 else ""))
+    counts = "record that no longer counts" if retired == 1 else "records that no longer count"
+    echo(message + (f"; {retired} {counts}" if retired else ""))
 
 
 def write(site: SiteData, sources: Sequence[Source], folder: Path) -> None:
@@ -87,6 +88,11 @@ def write(site: SiteData, sources: Sequence[Source], folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # Copied, not linked: editing a file of the site must not edit a record.
                 shutil.copyfile(source.run.folder / file, target)
+
+
+def _digests(site: SiteData) -> set[str]:
+    """Returns the digests of the records and runs that the rows show."""
+    return {source.digest for entry in site.entries for source in entry.sources}
 
 
 def _sources(records: Sequence[Record], given: Sequence[Run], day: str) -> list[Source]:

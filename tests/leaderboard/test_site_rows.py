@@ -185,6 +185,19 @@ def test_local_run_is_shown_unranked(records: Path, tmp_path: Path) -> None:
     assert "Your run" in page and str(tmp_path) not in page
 
 
+def test_records_that_no_longer_count_are_counted(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Local runs do not change the number."""
+    for place, wrong in enumerate((3, 40)):
+        attest(make_answers_record(records, f"org/m{place}", wrong=wrong), "withdrawn", None, reason="another model")
+        mine = make_answers_record(tmp_path / "mine", "org/mine", wrong=2 + place)
+        (mine / "submission.json").unlink()
+        index_of(records, (mine,))
+        number = ("1 record that no longer counts", "2 records that no longer count")[place]
+        assert f"index.html: 1 row, every score recomputed; {number}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("count", [1, 2, 12, 60])
 def test_ranks_by_brute_force(count: int) -> None:
     numbers = random.Random(count)

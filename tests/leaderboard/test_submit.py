@@ -135,6 +135,8 @@ def test_terms_from_a_file(tmp_path: Path) -> None:
     about.write_text("contact", "utf-8")
     with pytest.raises(Exception, match="not a TOML file"):
         submission_from_options(options, about, "2026-11-21")
+    with pytest.raises(Exception, match=r"none\.toml cannot be read \(No such file or directory\)"):
+        submission_from_options(options, tmp_path / "none.toml", "2026-11-21")
 
 
 @pytest.mark.parametrize("terms", [[], [*TERMS, "--contact", "null"], ["--about", "none.toml"]])

@@ -250,7 +250,7 @@ def test_outputs_for_other_data_are_refused(cli: Run, tmp_path: Path, prompts: l
         (("harness", "prompts", "--task", "flipflop", "--out", "p"), "scored from probabilities"),
         (("harness", "prompts", "--task", "capitals", "--out", "p"), "scored from probabilities"),
         (("harness", "prompts", "--task", "letters", "--thinking", "9", "--out", "p"), "is an option of the service"),
-        (("harness", "score"), "name a run folder, or a file of answers"),
+        (("harness", "score"), "name either run folders, or a file of answers"),
         (("harness", "score", "--outputs", ".", "--model", "a/b"), ". is not a file"),
         (("harness", "prompts", "--task", "letters", "--out", "."), ". is a folder. Use a file"),
         (
