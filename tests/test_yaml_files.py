@@ -6,7 +6,13 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-FILES = [path for pattern in ("*.yml", "*.yaml", "*.cff") for path in ROOT.rglob(pattern) if ".venv" not in path.parts]
+FOLDERS = (
+    ROOT,
+    ROOT / ".github" / "ISSUE_TEMPLATE",
+    ROOT / ".github" / "workflows",
+    ROOT / "leaderboard" / "workflows",
+)
+FILES = [path for folder in FOLDERS for path in sorted(folder.iterdir()) if path.suffix in (".yml", ".yaml", ".cff")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())

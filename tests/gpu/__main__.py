@@ -1,6 +1,6 @@
 """Runs the parts of the GPU check, each in a separate process with a time limit, and writes their results.
 
-python -m tests.gpu [PART ...] [--size full|small]     (tests/gpu/check.sh brings packages along)
+python -m tests.gpu [PART ...] [--size full|small]     (tests/gpu/check.sh also installs packages)
 """
 
 import argparse
@@ -20,10 +20,10 @@ import psutil
 from tests.gpu import machine, table
 from tests.gpu.results import FAILED, FILE, OUT_OF_TIME, PASSED, Part, Results, output_folder
 
-# Seconds on a GPU, in all less than nine minutes; a CPU that others use too gets more of them for the small size.
+# Seconds on a GPU, in total less than nine minutes. The small size has longer limits, for a shared CPU.
 PARTS = {"exact": 90, "memory": 50, "speed": 170, "processes": 100, "quantized": 40, "smollm2": 85}
 PATIENCE = {"full": 1, "small": 8}
-# The runs of a part go on where they stopped; what is in this file is brought along as one.
+# Unfinished runs, which the next call resumes.
 RUNS = "runs.tar"
 
 
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all of them)")
     parser.add_argument(
         "--size", choices=["full", "small"], default="full" if machine.has_gpu() else "small",
-        help="full for a GPU, small for the same code in two minutes on a CPU (default: by what there is)",
+        help="full for a GPU, small for the same code in two minutes on a CPU (default: full if there is a GPU)",
     )  # fmt: skip
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()

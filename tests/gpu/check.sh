@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks on a GPU what the README claims for GPUs; see README.md beside this file.
+# Checks the claims about GPUs on a GPU; see README.md beside this file.
 #
 # tests/gpu/check.sh [PART ...] [--size full|small]     results go to $OUT (default: ./gpu-check)
 set -euo pipefail
@@ -10,12 +10,12 @@ here="$(cd "$(dirname "$0")" && pwd)"
 python="${PYTHON:-python3}"
 cd "$here/../.."
 
-# Packages that this Python lacks, out of the folder that wheels.sh fills. Those it has are left as they are.
+# Installs packages that this Python lacks, from the folder that wheels.sh fills. Others are left unchanged.
 site="$here/wheels/installed"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}:$site"
 lacking=$("$python" "$here/lacking.py" "$here/wheels")
 if [ -n "$lacking" ]; then
-  # One wheel a line, since a path may have spaces in it.
+  # One wheel per line, because a path may contain spaces.
   echo "$lacking" | tr '\n' '\0' | xargs -0 "$python" -m pip install --quiet --no-index --no-deps --no-compile \
     --disable-pip-version-check --upgrade --target "$site"
 fi

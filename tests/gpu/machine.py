@@ -56,7 +56,7 @@ def _code() -> str:
     digest = hashlib.sha256()
     for folder in CODE:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if "installed" not in path.parts:  # packages that the check has brought along
+            if "installed" not in path.parts:  # packages that the check installed
                 digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

