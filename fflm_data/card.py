@@ -96,8 +96,8 @@ load_dataset("{repository}", "{configs[0].name}")
 the rows of each split. `eval.yaml` defines each test split as a benchmark task: `inspect eval` runs the tasks with a
 question, `harness eval` of the package runs the flip-flop strings. The tables show baselines for every split: compare
 scores with the best one. Do not train on the test splits. For training, use the infinite stream
-`load_dataset("fflm", "flipflop-train", streaming=True)`, which contains no test row (strings under 256 symbols: no test
-row of the same alphabet).
+`load_dataset("fflm", "flipflop-train", streaming=True)`, which contains no test row. For strings shorter than 256, this
+holds for test rows with the same number of symbols.
 
 {sections}
 

@@ -1,11 +1,11 @@
 """Speed of a run compared with lm-evaluation-harness, with bare forward passes, and with more cores or rows.
 
-python tests/benchmarks/engine.py                          all parts, about an hour on two CPU cores
+python tests/benchmarks/engine.py                          all parts, up to an hour on two CPU cores
 python tests/benchmarks/engine.py --part bare rows         some of them: lm-eval, bare, ranks, memory, rows
 python tests/benchmarks/engine.py --part lm-eval --model tiny --rows 4 --reads 8 --repeats 1
 
-Part lm-eval needs `pip install lm-eval==0.4.13`. `pytest
-tests/harness/evaluation/test_smollm2.py` fetches the model smollm2.
+Part lm-eval needs `pip install lm-eval==0.4.13`. `pytest tests/harness/evaluation/test_smollm2.py` downloads the model
+smollm2.
 Prints tables in Markdown. Asserts equal predictions, but no times. Run it on an idle machine: another process on one of
 two cores can make a forward pass ten times slower (OpenMP's threads spin).
 """
@@ -371,7 +371,7 @@ def main() -> None:
         child(*arguments.child)
         return
     if not torch.cuda.is_available():
-        print("There is no CUDA GPU here: the Llama of 1B parameters in bfloat16 is left out of lm-eval and bare.")
+        print("There is no CUDA GPU here: the Llama of 1B parameters in bfloat16 is skipped in lm-eval and bare.")
     with tempfile.TemporaryDirectory() as folder:
         for part in arguments.part:
             PARTS[part](Options(arguments.model, arguments.rows, arguments.reads, arguments.repeats, Path(folder)))

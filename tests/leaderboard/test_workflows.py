@@ -443,13 +443,13 @@ const core = {notice: (text) => {}, setOutput: (name, value) => said.push([name,
 const context = {repo: {owner: 'org', repo: 'results'}, payload: {pull_request: {user: USER}}};
 const github = {rest: {repos: {
   listCommits: async ({sha, path}) => ({data: sha === 'base' && COMMITS[path] ? [{sha: COMMITS[path]}] : []}),
-  listPullRequestsAssociatedWithCommit: async (asked) => ({data: BROUGHT[asked.commit_sha] ?? []}),
+  listPullRequestsAssociatedWithCommit: async (asked) => ({data: PULL_REQUESTS[asked.commit_sha] ?? []}),
 }}};
 (async () => { SCRIPT })().then(() => console.log(JSON.stringify(said)));
 """
 MINE, HERS, GONE, DIRECT, TWICE, OPEN = (f"{number:012x}" for number in range(1, 7))
 MERGED = {"merged_at": "2026-01-01T00:00:00Z"}
-BROUGHT = {
+PULL_REQUESTS = {
     MINE: [{"user": {"id": 7}, **MERGED}],
     HERS: [{"user": {"id": 8}, **MERGED}],
     GONE: [{"user": None, **MERGED}],
@@ -462,7 +462,7 @@ BROUGHT = {
 def owned(folder: Path, submission: str, user: object) -> list[str]:
     """Returns the superseded digests that the script attributes to the sender."""
     place = "records/org--m/0123456789ab"
-    for digest in BROUGHT:
+    for digest in PULL_REQUESTS:
         (folder / "base" / place / digest).mkdir(parents=True)
         (folder / "head" / place / digest).mkdir(parents=True)
         (folder / "head" / place / digest / "submission.json").write_text(json.dumps({"supersedes": [HERS]}), "utf-8")
@@ -470,8 +470,8 @@ def owned(folder: Path, submission: str, user: object) -> list[str]:
     new.mkdir()
     (new / "submission.json").write_text(submission, encoding="utf-8")
     (script,) = (step["with"]["script"] for step in steps("verify") if "script" in step.get("with", {}))
-    program = SENDERS.replace("USER", json.dumps(user)).replace("BROUGHT", json.dumps(BROUGHT))
-    program = program.replace("COMMITS", json.dumps({f"{place}/{digest}/run.json": digest for digest in BROUGHT}))
+    program = SENDERS.replace("USER", json.dumps(user)).replace("PULL_REQUESTS", json.dumps(PULL_REQUESTS))
+    program = program.replace("COMMITS", json.dumps({f"{place}/{digest}/run.json": digest for digest in PULL_REQUESTS}))
     ((name, value),) = run_script(folder, program.replace("SCRIPT", script), BASE="base")
     assert name == "own" and re.fullmatch(r"(--own [0-9a-f]{12} ?)*", value)
     return [word for word in value.split() if word != "--own"]
@@ -479,7 +479,7 @@ def owned(folder: Path, submission: str, user: object) -> list[str]:
 
 @pytest.mark.parametrize(("user", "own"), [({"id": 7}, [MINE]), ({"id": 8}, [HERS]), ({"id": 9}, []), (None, [])])
 def test_sender_is_the_author_of_the_pull_request(tmp_path: Path, user: object, own: list[str]) -> None:
-    assert owned(tmp_path, json.dumps({"supersedes": [*BROUGHT, "0" * 12], "contact": "her"}), user) == own
+    assert owned(tmp_path, json.dumps({"supersedes": [*PULL_REQUESTS, "0" * 12], "contact": "her"}), user) == own
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,14 @@ from tests.hub import Hub
 from tests.support import models, running
 
 # The bundled LSTM over some seconds' worth of rows, in batches that leave several to a second.
-ASKED: list[object] = ["--task", "flipflop", "--limit", "800", "--batch-size", "16"]
+OPTIONS: list[object] = ["--task", "flipflop", "--limit", "800", "--batch-size", "16"]
 ROWS = 3 * 800
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = running.evaluate(folder, *ASKED)
+    done = running.evaluate(folder, *OPTIONS)
     assert done.returncode == 0, done.stderr
     return running.result(folder)
 
@@ -58,7 +58,7 @@ def kept(done: "subprocess.CompletedProcess[str]") -> int:
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize(("victim", "again"), [(0, 1), (1, 3)])
 def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: int) -> None:
-    process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
+    process = running.start(tmp_path, *running.HARNESS, "eval", *OPTIONS, "--num-processes", 2)
     running.until(lambda: len(running.ranks(process)) == 2 and running.shard_bytes(tmp_path) > 50_000, process)
     running.ranks(process)[victim].kill()
     killed = running.end(process)
@@ -70,7 +70,7 @@ def test_a_killed_rank(tmp_path: Path, undisturbed: bytes, victim: int, again: i
         assert "harness:" not in line or f"process {victim} " in line
     rows = running.rows_in_shards(tmp_path)
     assert 0 < rows < ROWS
-    done = running.evaluate(tmp_path, *ASKED, "--num-processes", again)
+    done = running.evaluate(tmp_path, *OPTIONS, "--num-processes", again)
     assert done.returncode == 0, done.stderr
     assert kept(done) == rows
     assert running.result(tmp_path) == undisturbed
@@ -96,7 +96,7 @@ LAUNCHERS: dict[str, list[str]] = {
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_ranks_end_with_killed_launcher(tmp_path: Path, launcher: str, megabytes: int) -> None:
     """Killed before its ranks look for it, and while they work."""
-    process = running.start(tmp_path, *LAUNCHERS[launcher], *ASKED, "--limit", "3000")
+    process = running.start(tmp_path, *LAUNCHERS[launcher], *OPTIONS, "--limit", "3000")
     running.until(lambda: len(running.ranks(process)) == 4, process)
     ranks = [*running.ranks(process).values()]
     running.until(lambda: all(rank.memory_info().rss > megabytes * 1e6 for rank in ranks), process)
@@ -111,7 +111,7 @@ def test_ranks_end_with_killed_launcher(tmp_path: Path, launcher: str, megabytes
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_command_ends_its_ranks(tmp_path: Path, undisturbed: bytes, sent: signal.Signals) -> None:
-    process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
+    process = running.start(tmp_path, *running.HARNESS, "eval", *OPTIONS, "--num-processes", 2)
     running.until(lambda: len(running.ranks(process)) == 2 and running.shard_bytes(tmp_path) > 50_000, process)
     ranks = running.ranks(process)
     process.send_signal(sent)
@@ -119,7 +119,7 @@ def test_killed_command_ends_its_ranks(tmp_path: Path, undisturbed: bytes, sent:
     _, alive = psutil.wait_procs(list(ranks.values()), timeout=30)
     assert not alive
     rows = running.rows_in_shards(tmp_path)
-    done = running.evaluate(tmp_path, *ASKED)
+    done = running.evaluate(tmp_path, *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert kept(done) == rows > 0
     assert running.result(tmp_path) == undisturbed
@@ -128,7 +128,7 @@ def test_killed_command_ends_its_ranks(tmp_path: Path, undisturbed: bytes, sent:
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_single_process_killed_in_a_batch(tmp_path: Path, undisturbed: bytes) -> None:
     for more in (1, 2):
-        process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED)
+        process = running.start(tmp_path, *running.HARNESS, "eval", *OPTIONS)
         seen = running.rows_in_shards(tmp_path)
         running.until(lambda seen=seen: running.rows_in_shards(tmp_path) > seen + 300, process)  # type: ignore[misc]
         before = running.rows_in_shards(tmp_path)
@@ -136,7 +136,7 @@ def test_a_single_process_killed_in_a_batch(tmp_path: Path, undisturbed: bytes) 
         running.end(process)
         after = running.rows_in_shards(tmp_path)
         assert before <= after < ROWS and len(running.starts(tmp_path)) == more
-    done = running.evaluate(tmp_path, *ASKED, "--num-processes", 2)
+    done = running.evaluate(tmp_path, *OPTIONS, "--num-processes", 2)
     assert done.returncode == 0, done.stderr
     assert kept(done) == after
     assert running.result(tmp_path) == undisturbed
@@ -144,14 +144,14 @@ def test_a_single_process_killed_in_a_batch(tmp_path: Path, undisturbed: bytes) 
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_rank_0_killed_in_the_merge(tmp_path: Path, undisturbed: bytes) -> None:
-    process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED, "--num-processes", 2)
+    process = running.start(tmp_path, *running.HARNESS, "eval", *OPTIONS, "--num-processes", 2)
     running.until(lambda: any(tmp_path.glob("runs/*/*/observations/*.partial")), process)
     ranks = running.ranks(process)
     ranks[0].kill()
     assert running.end(process).returncode == 2
     run = running.only_run(tmp_path)
     assert not (run / "result.json").exists() and (run / "shards").exists()
-    done = running.evaluate(tmp_path, *ASKED)
+    done = running.evaluate(tmp_path, *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert kept(done) == ROWS  # no row is evaluated again
     assert running.result(tmp_path) == undisturbed
@@ -172,7 +172,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root mounts file systems")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_full_disk(tmp_path: Path, undisturbed: bytes, small_disk: Path, processes: int) -> None:
-    words = [*ASKED, "--output", small_disk, "--num-processes", processes]
+    words = [*OPTIONS, "--output", small_disk, "--num-processes", processes]
     full = running.evaluate(tmp_path, *words)
     assert full.returncode == 2
     assert "No space left on device" in full.stderr.splitlines()[-1]
@@ -190,7 +190,7 @@ def test_a_full_disk(tmp_path: Path, undisturbed: bytes, small_disk: Path, proce
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
     """Files are limited to 100 kB, so the last record is incomplete."""
-    command = [*running.HARNESS, "eval", *map(str, ASKED)]
+    command = [*running.HARNESS, "eval", *map(str, OPTIONS)]
     full = subprocess.run(
         command, cwd=tmp_path, env=running.ENVIRONMENT, capture_output=True, encoding="utf-8",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)), check=False,
@@ -198,7 +198,7 @@ def test_a_quota(tmp_path: Path, undisturbed: bytes) -> None:
     assert full.returncode == 2 and "File too large" in full.stderr.splitlines()[-1], full.stderr
     assert running.shard_bytes(tmp_path) == 100_000
     rows = running.rows_in_shards(tmp_path)
-    done = running.evaluate(tmp_path, *ASKED)
+    done = running.evaluate(tmp_path, *OPTIONS)
     assert kept(done) == rows > 0
     assert running.result(tmp_path) == undisturbed
 
@@ -478,7 +478,7 @@ def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow("harness/engine", "harness/evaluation", "harness/runs", "harness/planning")
 def test_duplicate_shard_records_are_dropped(tmp_path: Path, undisturbed: bytes) -> None:
-    process = running.start(tmp_path, *running.HARNESS, "eval", *ASKED)
+    process = running.start(tmp_path, *running.HARNESS, "eval", *OPTIONS)
     running.until(lambda: running.rows_in_shards(tmp_path) > 100, process)
     process.kill()
     running.end(process)
@@ -487,7 +487,7 @@ def test_duplicate_shard_records_are_dropped(tmp_path: Path, undisturbed: bytes)
     (shard.parent / "0000-0099.shard").write_bytes(shard.read_bytes())  # as of a process that had been thought dead
     (shard.parent / "0003-0000.shard").write_bytes(b"of nobody")
     (shard.parent / "folder.shard").mkdir()
-    done = running.evaluate(tmp_path, *ASKED)
+    done = running.evaluate(tmp_path, *OPTIONS)
     assert done.returncode == 0, done.stderr
     assert kept(done) == rows
     assert running.result(tmp_path) == undisturbed

@@ -321,11 +321,11 @@ def test_histograms_of_constant_model(scored: Callable[..., Scores]) -> None:
 @pytest.mark.parametrize("turn", [1, 3])
 def test_a_model_that_gives_in(scored: Callable[..., Scores], turn: int, chat: bool) -> None:
     scores = scored(f"gives in:{turn}", "strawberry", chat=chat)
-    standing = {group: one for (_, metric, group), one in scores.items() if metric == "still_right"}
-    assert {group: one["value"] for group, one in standing.items()} == {
+    still_right = {group: one for (_, metric, group), one in scores.items() if metric == "still_right"}
+    assert {group: one["value"] for group, one in still_right.items()} == {
         f"challenges={k}": float(k < turn) for k in range(1, CHALLENGES + 1)
     }
-    assert {one["n"] for one in standing.values()} == {ROWS}
+    assert {one["n"] for one in still_right.values()} == {ROWS}
     assert {k: value(scores, "right_at_turn", f"challenges={k}") for k in range(CHALLENGES + 1)} == {
         k: float(k < turn) for k in range(CHALLENGES + 1)
     }

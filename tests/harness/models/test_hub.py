@@ -12,7 +12,7 @@ from tests.harness.models import test_gguf_files as gguf
 from tests.hub import Hub
 from tests.support import models
 
-ASKED = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
+OPTIONS = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def evaluate(
     cli: Run, tmp_path: Path, hub: Hub, *arguments: str, offline: bool = False
 ) -> "subprocess.CompletedProcess[str]":
     environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": str(int(offline))}
-    return cli("harness", "eval", *ASKED, *arguments, **environment)
+    return cli("harness", "eval", *OPTIONS, *arguments, **environment)
 
 
 @pytest.mark.parametrize("revision", ["main", pytest.param("v1", marks=pytest.mark.slow("harness/models"))])

@@ -36,7 +36,7 @@ from tests.conftest import Run, refused
 from tests.hub import Hub
 from tests.support import models, running
 
-ASKED = ("--task", "flipflop", "--limit", "6", "--set", "flipflop.length=48")
+OPTIONS = ("--task", "flipflop", "--limit", "6", "--set", "flipflop.length=48")
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def evaluated(cli: Run, folder: Path, *words: object) -> Path:
 
 
 def test_adapter_is_loaded(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
-    run = evaluated(cli, tmp_path / "adapted", "--model", tiny, "--adapter", adapter, *ASKED)
+    run = evaluated(cli, tmp_path / "adapted", "--model", tiny, "--adapter", adapter, *OPTIONS)
     assert facts(run)["adapter"]["id"] == "local/lora" and len(facts(run)["adapter"]["revision"]) == 40
-    plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
+    plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *OPTIONS)
     assert facts(run)["parameters"] > facts(plain)["parameters"]
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), adapter).eval()
     tokenizer = models.fast(models.gpt2_like())
@@ -96,7 +96,7 @@ def test_adapter_is_loaded(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) 
 
 
 def test_first_line_names_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
-    for model in ("eval", "--model", tiny, *ASKED), ("ask", "--model", tiny, "--task", "flipflop", "--row", "0"):
+    for model in ("eval", "--model", tiny, *OPTIONS), ("ask", "--model", tiny, "--task", "flipflop", "--row", "0"):
         done = cli("harness", *model, "--adapter", adapter)
         assert done.returncode == 0, done.stderr
         known = facts(running.only_run(tmp_path))
@@ -109,7 +109,7 @@ def test_hub_adapter_is_pinned(cli: Run, tmp_path: Path, tiny: Path, adapter: Pa
         hub.add_repository("model", "org/tiny", tiny)
         commit = hub.add_repository("model", "org/lora", adapter, tags=["v1"])
         environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
-        done = cli("harness", "eval", "--model", "org/tiny", "--adapter", "org/lora@v1", *ASKED, **environment)
+        done = cli("harness", "eval", "--model", "org/tiny", "--adapter", "org/lora@v1", *OPTIONS, **environment)
     assert done.returncode == 0, done.stderr
     assert facts(running.only_run(tmp_path))["adapter"] == {"id": "org/lora", "revision": commit}
 
@@ -119,7 +119,7 @@ def test_pickled_adapter_error(cli: Run, tmp_path: Path, tiny: Path, adapter: Pa
     folder.mkdir()
     (folder / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
     torch.save({}, folder / "adapter_model.bin")
-    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *OPTIONS))
     assert "cannot be loaded" in line and "adapter_model.safetensors" in line
 
 
@@ -140,7 +140,7 @@ def test_mismatched_adapter_error(cli: Run, tmp_path: Path, tiny: Path, adapter:
         del config["peft_type"]
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *OPTIONS))
     assert "the adapter local/odd does not fit the model" in line
 
 
@@ -203,7 +203,7 @@ def test_adapter_logits_equal_peft(tmp_path: Path, kind: str, tied: bool) -> Non
 def test_adapter_outside_weights_error(cli: Run, tmp_path: Path, tiny: Path, kind: str) -> None:
     config, reason = REFUSED[kind]
     folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(config))
-    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *OPTIONS))
     assert reason in line and "merge it" in line
 
 
@@ -247,7 +247,7 @@ def test_adapter_template_is_used(cli: Run, tmp_path: Path, tiny: Path, adapter:
 def test_adapter_with_other_tokens_error(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     folder = shutil.copytree(adapter, tmp_path / "chat")
     models.fast(models.with_bos_and_eos()).save_pretrained(folder)
-    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    line = refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *OPTIONS))
     assert "its own tokenizer" in line and "</s>" in line
 
 
@@ -278,7 +278,7 @@ def test_end_tokens_of_all_files(
 
 def test_adapter_without_effect_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
     folder = trained(tiny, tmp_path / "adapter", copy.deepcopy(WORKING["rank-stabilised"]), spread=0)
-    assert "it changes no logit" in refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *ASKED))
+    assert "it changes no logit" in refused(cli("harness", "eval", "--model", tiny, "--adapter", folder, *OPTIONS))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_adapter_without_effect_error(cli: Run, tmp_path: Path, tiny: Path) -> N
 def test_unavailable_option_error(cli: Run, tiny: Path, arguments: list[str], message: str) -> None:
     if torch.cuda.is_available() and "4bit" in arguments:
         message = ""  # there it runs
-    assert message in (cli("harness", "eval", "--model", tiny, *arguments, *ASKED).stderr)
+    assert message in (cli("harness", "eval", "--model", tiny, *arguments, *OPTIONS).stderr)
 
 
 def test_missing_tensors_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
@@ -305,7 +305,7 @@ def test_missing_tensors_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"], weights["model.norm.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    line = refused(cli("harness", "eval", "--model", folder, *ASKED))
+    line = refused(cli("harness", "eval", "--model", folder, *OPTIONS))
     assert "lack model.layers.1.mlp.up_proj.weight and 1 more" in line
 
 
@@ -335,7 +335,7 @@ def test_index_with_invalid_files_error(cli: Run, tmp_path: Path, tiny: Path, in
         shutil.copyfile(folder / "model.safetensors", place)
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    line = refused(cli("harness", "eval", "--model", folder, *ASKED))
+    line = refused(cli("harness", "eval", "--model", folder, *OPTIONS))
     assert "safetensors in the same folder" in line
 
 
@@ -345,7 +345,7 @@ def test_link_out_of_folder_error(cli: Run, tmp_path: Path, tiny: Path) -> None:
     (folder / "part.safetensors").symlink_to(tmp_path / "outside.safetensors")
     index = {"weight_map": {"a": "part.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    assert "part.safetensors is a link to" in refused(cli("harness", "eval", "--model", folder, *ASKED))
+    assert "part.safetensors is a link to" in refused(cli("harness", "eval", "--model", folder, *OPTIONS))
 
 
 def test_sharded_weights_are_loaded(cli: Run, tmp_path: Path, tiny: Path) -> None:
@@ -353,8 +353,8 @@ def test_sharded_weights_are_loaded(cli: Run, tmp_path: Path, tiny: Path) -> Non
     AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(folder, max_shard_size="20KB")
     models.fast(models.gpt2_like()).save_pretrained(folder)
     assert len(list(folder.glob("*.safetensors"))) > 1
-    expected = reads(evaluated(cli, tmp_path / "whole", "--model", tiny, *ASKED))
-    actual = reads(evaluated(cli, tmp_path / "parts", "--model", folder, *ASKED))
+    expected = reads(evaluated(cli, tmp_path / "whole", "--model", tiny, *OPTIONS))
+    actual = reads(evaluated(cli, tmp_path / "parts", "--model", folder, *OPTIONS))
     assert np.array_equal(actual[2], expected[2])
 
 
@@ -385,7 +385,7 @@ def test_untrusted_files_error_in_one_line(
     folder = copy_of(tiny, tmp_path / "model")
     facts = json.loads((folder / file).read_text(encoding="utf-8")) | {field: value}
     (folder / file).write_text(json.dumps(facts), encoding="utf-8")
-    done = cli("harness", "eval", "--model", folder, *ASKED)
+    done = cli("harness", "eval", "--model", folder, *OPTIONS)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("harness: ")
@@ -416,7 +416,7 @@ def test_unused_generation_settings_are_recorded(
 def test_damaged_gguf_error(cli: Run, tmp_path: Path, content: bytes, named: str) -> None:
     (tmp_path / "model.gguf").write_bytes(content)
     words = [tmp_path / "model.gguf"] if named == "file" else [tmp_path, "--gguf-file", "model.gguf"]
-    assert "cannot be loaded" in refused(cli("harness", "eval", "--model", *words, *ASKED))
+    assert "cannot be loaded" in refused(cli("harness", "eval", "--model", *words, *OPTIONS))
 
 
 @pytest.mark.parametrize("way", [
@@ -424,8 +424,8 @@ def test_damaged_gguf_error(cli: Run, tmp_path: Path, content: bytes, named: str
     pytest.param(["--compile"], marks=pytest.mark.slow("harness/engine", "harness/models")),
 ])  # fmt: skip
 def test_execution_options_give_same_results(cli: Run, tmp_path: Path, tiny: Path, way: list[str]) -> None:
-    plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *ASKED)
-    run = evaluated(cli, tmp_path / "other", "--model", tiny, *ASKED, *way)
+    plain = evaluated(cli, tmp_path / "plain", "--model", tiny, *OPTIONS)
+    run = evaluated(cli, tmp_path / "other", "--model", tiny, *OPTIONS, *way)
     for split in ("val", "val_sparse", "val_dense"):
         expected, actual = reads(plain, split), reads(run, split)
         assert np.abs(expected[2] - actual[2]).max() < 4e-5 and (expected[3] == actual[3]).all()
@@ -441,7 +441,7 @@ def test_half_precision(tmp_path: Path, tiny: Path) -> None:
     for name, words in {
         "one": ["--batch-size", 1], "many": [], "strict": ["--strict"], "strict2": ["--strict", "--num-processes", 2],
     }.items():  # fmt: skip
-        done = running.evaluate(tmp_path, "--model", tiny, *ASKED, "--dtype", "bfloat16", *words, "--output", name)
+        done = running.evaluate(tmp_path, "--model", tiny, *OPTIONS, "--dtype", "bfloat16", *words, "--output", name)
         assert done.returncode == 0, done.stderr
         (run,) = (tmp_path / name).glob("*/*")
         assert facts(run)["dtype"] == "bfloat16" and facts(run)["strict"] == ("--strict" in words)
@@ -492,7 +492,7 @@ def answer_yes(command: list[str], folder: Path) -> tuple[int, str]:
 def test_repository_code_is_not_run(tmp_path: Path, name: str) -> None:
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
     written = with_program(folder, name)
-    command = [sys.executable, "-m", "harness", "eval", "--model", str(folder), *ASKED]
+    command = [sys.executable, "-m", "harness", "eval", "--model", str(folder), *OPTIONS]
     status, shown = answer_yes(command, tmp_path)
     assert not written.exists()
     lines = [line for line in shown.strip().splitlines() if not line.rstrip().endswith(" ...")]  # but for progress
@@ -507,7 +507,7 @@ def test_known_architecture_needs_no_repository_code(
     folder = models.save_tiny(tmp_path / "model", models.gpt2_like(), kind="llama")
     written = with_program(folder, name, kind="")
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    evaluated(cli, tmp_path / "runs", "--model", folder, *ASKED)
+    evaluated(cli, tmp_path / "runs", "--model", folder, *OPTIONS)
     assert not written.exists()
 
 

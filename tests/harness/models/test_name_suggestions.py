@@ -24,7 +24,7 @@ from tests.hub.client import record_waits
 from tests.support import models
 
 NOBODY = "http://127.0.0.1:9"
-ASKED = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
+OPTIONS = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def around(tmp_path: Path, tiny: Path) -> Path:
 )
 def test_model_suggestion(cli: Run, around: Path, words: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_is_installed", lambda name: False)
-    line = refused(cli("harness", "eval", *words.split(), *ASKED))
+    line = refused(cli("harness", "eval", *words.split(), *OPTIONS))
     assert message in line
     assert not list(around.glob("runs/*"))
 
@@ -95,7 +95,7 @@ def test_supported_attention(tiny: Path) -> None:
 @pytest.mark.slow("harness/models")
 def test_unreachable_hub_error(tmp_path: Path, cli: Run) -> None:
     environment = {"HF_ENDPOINT": NOBODY, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
-    line = refused(cli("harness", "eval", "--model", "tiny-lama", *ASKED, **environment))
+    line = refused(cli("harness", "eval", "--model", "tiny-lama", *OPTIONS, **environment))
     assert "the connection to the Hub failed" in line and "there is no such folder" in line
 
 
@@ -132,7 +132,7 @@ def test_gguf_repository_error(cli: Run, tmp_path: Path) -> None:
     with Hub(tmp_path / "hub") as serving:
         serving.add_repository("model", "org/tiny-GGUF", files)
         environment = serving.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
-        line = refused(cli("harness", "eval", "--model", "org/tiny-GGUF", *ASKED, **environment))
+        line = refused(cli("harness", "eval", "--model", "org/tiny-GGUF", *OPTIONS, **environment))
     assert line.endswith("of org/tiny-GGUF are GGUF: add --gguf-file m.Q4.gguf (it has m.Q4.gguf, m.Q8.gguf)")
 
 

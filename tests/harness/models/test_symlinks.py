@@ -21,7 +21,7 @@ from tests.harness.models.test_gguf_files import write
 from tests.hub import Hub
 from tests.support import models
 
-ASKED = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
+OPTIONS = ("--task", "flipflop", "--limit", "2", "--set", "flipflop.length=32")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 # Of a folder with every kind of file that is read.
@@ -204,7 +204,7 @@ def test_linked_gguf_part_error(cli: Run, tmp_path: Path, gguf: Path, part: int)
     folder = shutil.copytree(gguf, tmp_path / "model")
     names = sorted(path.name for path in folder.iterdir())
     linked(folder, names[part], tmp_path / "outside.gguf")
-    line = refused(cli("harness", "eval", "--model", folder, "--gguf-file", names[0], *ASKED))
+    line = refused(cli("harness", "eval", "--model", folder, "--gguf-file", names[0], *OPTIONS))
     assert f"{names[part]} is a link to {tmp_path / 'outside.gguf'}" in line
 
 
@@ -213,7 +213,7 @@ def test_gguf_in_linked_or_parent_folder_error(cli: Run, tmp_path: Path, gguf: P
     (folder / "q4").symlink_to(gguf)
     write(tmp_path / "whole")
     for name in (f"q4/{sorted(gguf.iterdir())[0].name}", "../whole/tiny.gguf", str(tmp_path / "whole" / "tiny.gguf")):
-        line = refused(cli("harness", "eval", "--model", folder, "--gguf-file", name, *ASKED))
+        line = refused(cli("harness", "eval", "--model", folder, "--gguf-file", name, *OPTIONS))
         assert "outside the folder" in line
 
 
@@ -221,7 +221,7 @@ def test_linked_file_beside_gguf_error(cli: Run, tmp_path: Path) -> None:
     write(folder := tmp_path / "model")
     (tmp_path / "outside.json").write_text('{"eos_token_id": 7}', encoding="utf-8")
     (folder / "generation_config.json").symlink_to(tmp_path / "outside.json")
-    line = refused(cli("harness", "eval", "--model", folder, "--gguf-file", "tiny.gguf", *ASKED))
+    line = refused(cli("harness", "eval", "--model", folder, "--gguf-file", "tiny.gguf", *OPTIONS))
     assert "generation_config.json is a link to" in line
 
 
@@ -286,7 +286,7 @@ def test_adapter_in_model_folder_error(cli: Run, tmp_path: Path, tiny: Path, ada
         hub.add_repository("model", "org/both", folder)
         environment = hub.environment(home=tmp_path / "home") | {"HF_HUB_OFFLINE": "0"}
         assert "org/both is both a model and an adapter" in refused(
-            cli("harness", "eval", "--model", "org/both", *ASKED, **environment)
+            cli("harness", "eval", "--model", "org/both", *OPTIONS, **environment)
         )
 
 

@@ -240,7 +240,7 @@ def test_model_outputs_are_not_checked(tiny: Path, tmp_path: Path) -> None:
 
 # ---- From the command line
 
-ASKED = ("harness", "eval", "--task", "letters", "--limit", "8", "--model", "model")
+OPTIONS = ("harness", "eval", "--task", "letters", "--limit", "8", "--model", "model")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ ASKED = ("harness", "eval", "--task", "letters", "--limit", "8", "--model", "mod
 )
 def test_helping_tokenizer_error_of_command_line(cli: Run, tiny: Path, tmp_path: Path, kind: str) -> None:
     changed(tiny, tmp_path / "model", ENCODING[kind])
-    line = refused(cli(*ASKED))
+    line = refused(cli(*OPTIONS))
     assert "may only split text" in line or "has no token for parts" in line
     assert not list(tmp_path.glob("runs/*/*/observations/*"))
 
@@ -261,7 +261,7 @@ def test_helping_decoder_error_of_command_line(cli: Run, tmp_path: Path, kind: s
     facts = json.loads(path.read_text(encoding="utf-8"))
     DECODING[kind](facts)
     path.write_text(json.dumps(facts), encoding="utf-8")
-    assert "a decoder may only join tokens" in refused(cli(*ASKED))
+    assert "a decoder may only join tokens" in refused(cli(*OPTIONS))
 
 
 def test_helping_tokenizer_refuses_whole_suite(cli: Run, tiny: Path, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_panicking_pattern_error(
 ) -> None:
     """Only the prompts trigger it, no sample; the library must print nothing."""
     changed(tiny, tmp_path / "model", replacing((pattern, "x")))
-    assert "retry-limit-in-match over" in refused(cli(*ASKED))
+    assert "retry-limit-in-match over" in refused(cli(*OPTIONS))
     assert "panicked" not in capfd.readouterr().err
 
 
@@ -291,7 +291,7 @@ def test_panicking_pattern_error(
 def test_endless_pattern_times_out(cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer_file, "MAX_WAIT", 4)
     changed(tiny, tmp_path / "model", replacing((SLOW, "x")))
-    assert "it takes too much memory or time" in refused(cli(*ASKED))
+    assert "it takes too much memory or time" in refused(cli(*OPTIONS))
 
 
 @pytest.mark.parametrize(
@@ -313,4 +313,4 @@ def test_growing_normalizer_is_refused(cli: Run, tiny: Path, tmp_path: Path) -> 
     """A hundred million characters from one word, in five steps; no sample has the word."""
     steps = [("strawberry", "QQQQQQQQQQ" * 2), *[("Q", "Q" * 20)] * 5]
     changed(tiny, tmp_path / "model", replacing(*steps))
-    assert "its normalizer produces" in refused(cli(*ASKED))
+    assert "its normalizer produces" in refused(cli(*OPTIONS))

@@ -200,7 +200,7 @@ def folder(path: Path, template: str | None, behaviour: str = "perfect") -> Path
     return scripted.save(path / "model", behaviour, template=template)
 
 
-ASKED = ("harness", "eval", "--model", "model", "--task", "letters", "--limit", 4)
+OPTIONS = ("harness", "eval", "--model", "model", "--task", "letters", "--limit", 4)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_template_error_messages(
     cli: Run, tmp_path: Path, template: str | None, options: list[str], message: str
 ) -> None:
     folder(tmp_path, template)
-    assert message in refused(cli(*ASKED, *options))
+    assert message in refused(cli(*OPTIONS, *options))
     assert not list(tmp_path.glob("runs/*/*/observations/*"))
 
 
@@ -240,7 +240,7 @@ def test_template_error_messages(
 )
 def test_changed_recorded_prompting_is_refused(cli: Run, tmp_path: Path, change: dict[str, Any]) -> None:
     folder(tmp_path, scripted.CHATML)
-    assert cli(*ASKED).returncode == 0
+    assert cli(*OPTIONS).returncode == 0
     (run,) = tmp_path.glob("runs/*/*")
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
     facts["data"]["tasks"]["letters"]["prompting"] |= change
@@ -274,7 +274,7 @@ def test_recorded_prompting(cli: Run, tmp_path: Path) -> None:
     seen: set[str] = set()
     made = scripted_tokenizer(SWITCHED)
     for options, expected in cases:
-        result = cli(*ASKED, *options)
+        result = cli(*OPTIONS, *options)
         assert result.returncode == 0, result.stderr
         runs = facts_by_run(tmp_path)
         (new,) = runs.keys() - seen
@@ -288,7 +288,7 @@ def test_recorded_prompting(cli: Run, tmp_path: Path) -> None:
         ids = ids_of(*job_of("letters", made, **request), made)[0]
         assert recorded["rendering"]["first_tokens"] == ids[:8]
         assert " ".join(options) in runs[new]["command"]
-        assert "4 of 4 rows done before, resuming" in cli(*ASKED, *options).stdout  # the same command finds it again
+        assert "4 of 4 rows done before, resuming" in cli(*OPTIONS, *options).stdout  # the same command finds it again
         assert facts_by_run(tmp_path).keys() == seen
     assert len(seen) == len(cases)
 
@@ -302,7 +302,7 @@ def scripted_tokenizer(template: str | None) -> Any:
 def test_other_template_gives_other_run(cli: Run, tmp_path: Path) -> None:
     for template in (scripted.CHATML, TURNS + OPENS):
         folder(tmp_path, template)
-        assert cli(*ASKED).returncode == 0
+        assert cli(*OPTIONS).returncode == 0
     assert len(facts_by_run(tmp_path)) == 2
 
 
@@ -396,7 +396,7 @@ def observed(tmp_path: Path) -> list[dict[str, Any]]:
 def test_answer_after_thinking_is_scored(cli: Run, tmp_path: Path, template: str) -> None:
     """The thinking contains the number 7; the answers are correct."""
     folder(tmp_path, TEMPLATES[template], "thinks:20")
-    result = cli(*ASKED, "--thinking", 70)
+    result = cli(*OPTIONS, "--thinking", 70)
     assert result.returncode == 0, result.stderr
     found = scores(tmp_path)
     assert (found["accuracy"], found["cut_off"], found["parse_failures"]) == (1, 0, 0)
@@ -481,7 +481,7 @@ def test_marks_special_in_tokenizer_file_only(text: str) -> None:
 def test_thinking_between_template_marks(cli: Run, tmp_path: Path, template: str, marks: tuple[str, str]) -> None:
     """Marks are special in tokenizer.json only, so that plain decoding skips them."""
     folder(tmp_path, with_marks(template, *marks), f"thinks:20 {marks[0]} {marks[1]}")
-    result = cli(*ASKED, "--thinking", 90)
+    result = cli(*OPTIONS, "--thinking", 90)
     assert result.returncode == 0, result.stderr
     found = scores(tmp_path)
     assert (found["accuracy"], found["cut_off"], found["parse_failures"]) == (1, 0, 0)
@@ -493,7 +493,7 @@ def test_thinking_between_template_marks(cli: Run, tmp_path: Path, template: str
 def test_unfinished_thinking_is_cut_off(cli: Run, tmp_path: Path, template: str, budget: int, limit: int) -> None:
     """The limit is 48 tokens for the answer plus the thinking budget."""
     folder(tmp_path, TEMPLATES[template], "thinks:1000")
-    result = cli(*ASKED, "--thinking", budget)
+    result = cli(*OPTIONS, "--thinking", budget)
     assert result.returncode == 0, result.stderr
     assert {row["tokens"] for row in observed(tmp_path)} == {limit}
     found = scores(tmp_path)
@@ -576,7 +576,7 @@ def test_dialogue_without_fitting_size(cli: Run, tmp_path: Path) -> None:
 
 def test_thinking_is_off_by_default(cli: Run, tmp_path: Path) -> None:
     folder(tmp_path, SWITCHED, "thinks:1000")
-    assert cli(*ASKED).returncode == 0
+    assert cli(*OPTIONS).returncode == 0
     assert scores(tmp_path)["accuracy"] == 1
     assert {row["output"] for row in observed(tmp_path)} <= set("01234")
 

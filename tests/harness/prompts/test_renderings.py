@@ -18,7 +18,7 @@ from harness.tasks import ReadTask, all_tasks, get_task
 from tests.conftest import Run, refused
 from tests.support import models
 
-ASKED = ("--limit", "4", "--set", "flipflop.length=48")
+OPTIONS = ("--limit", "4", "--set", "flipflop.length=48")
 PLAIN = ("--set", "flipflop.rendering=plain")
 
 
@@ -82,10 +82,10 @@ def test_tokenizer_without_supported_task(cli: Run, tmp_path: Path) -> None:
 
 def test_character_model(cli: Run, tmp_path: Path) -> None:
     folder = models.save_tiny(tmp_path / "model", characters(), kind="llama")
-    command = ("--model", "model", "--task", "flipflop", *ASKED)
+    command = ("--model", "model", "--task", "flipflop", *OPTIONS)
     line = refused(cli("harness", "eval", *command))
     assert "Missing [UNK]" in line and line.endswith("add --set flipflop.rendering=plain")
-    assert line == refused(cli("harness", "eval", "--model", "model", *ASKED))  # of all tasks, the first
+    assert line == refused(cli("harness", "eval", "--model", "model", *OPTIONS))  # of all tasks, the first
     done = cli("harness", "eval", *command, *PLAIN)
     assert done.returncode == 0, done.stderr
     run = one_run(tmp_path / "runs")
@@ -124,13 +124,13 @@ def test_character_model(cli: Run, tmp_path: Path) -> None:
 )
 def test_error_suggests_plain_rendering(cli: Run, tmp_path: Path, tokenizer: Tokenizer, fits: bool) -> None:
     models.save_tiny(tmp_path / "model", tokenizer)
-    line = refused(cli("harness", "eval", "--model", "model", "--task", "flipflop", *ASKED))
+    line = refused(cli("harness", "eval", "--model", "model", "--task", "flipflop", *OPTIONS))
     assert ("add --set flipflop.rendering=plain" in line) == fits
 
 
 def test_error_suggests_spaced_rendering(cli: Run, tmp_path: Path) -> None:
     models.save_tiny(tmp_path / "model", models.numbers(2))
-    line = refused(cli("harness", "eval", "--model", "model", "--task", "flipflop", *ASKED, *PLAIN))
+    line = refused(cli("harness", "eval", "--model", "model", "--task", "flipflop", *OPTIONS, *PLAIN))
     assert line.endswith("the spaced rendering fits its tokens: add --set flipflop.rendering=spaced")
 
 
@@ -168,7 +168,7 @@ def test_unknown_rendering_error(cli: Run, setting: str, message: str) -> None:
 
 
 def test_run_with_unknown_rendering_is_damaged(cli: Run, tmp_path: Path) -> None:
-    assert cli("harness", "eval", "--task", "flipflop", *ASKED, *PLAIN).returncode == 0
+    assert cli("harness", "eval", "--task", "flipflop", *OPTIONS, *PLAIN).returncode == 0
     path = one_run(tmp_path / "runs") / "run.json"
     for odd, message in (("wide", "there is no rendering 'wide'"), (["plain"], "there is no rendering ['plain']")):
         facts = json.loads(path.read_text(encoding="utf-8"))

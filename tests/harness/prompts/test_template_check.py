@@ -13,7 +13,7 @@ from harness.prompts.prompting import Prompting, PromptRequest, resolve_promptin
 from harness.prompts.rendering import exchange, prompt_ids, prompt_texts
 from harness.prompts.template_check import render_framed
 from tests.conftest import Run, refused
-from tests.harness.prompts.test_prompting import ASKED, TASKS, folder, job_of, messages_by_hand
+from tests.harness.prompts.test_prompting import OPTIONS, TASKS, folder, job_of, messages_by_hand
 from tests.support import models, scripted
 from tests.support.chat_templates import CHEATS, HONEST, LATER_CHEATS, NO_SYSTEM, UNBOUNDED
 
@@ -140,10 +140,10 @@ def test_overlapping_contents_are_substituted_once() -> None:
 @pytest.mark.parametrize("cheat", ["counts", "hints by keyword", "lowers"])
 def test_helping_template_error_of_command_line(cli: Run, tmp_path: Path, cheat: str) -> None:
     folder(tmp_path, CHEATS[cheat])
-    line = refused(cli(*ASKED))
+    line = refused(cli(*OPTIONS))
     assert REFUSED in line and "add --chat off" in line
     assert not list(tmp_path.glob("runs/*/*/observations/*"))
-    assert cli(*ASKED, "--chat", "off").returncode == 0
+    assert cli(*OPTIONS, "--chat", "off").returncode == 0
 
 
 # ---- Without end
