@@ -1,9 +1,9 @@
 """Selection of slow tests by changes, and the record of passed slow tests.
 
 A test marked `slow` runs if a covered file has changed since it last passed: its own file, or the folders and files in
-the marker (default: harness/engine and harness/evaluation). Otherwise `pytest` deselects it. `pytest -m slow` runs
-all slow tests, and tests named on the command line always run. If all slow tests of a file pass in one call, a digest of the
-covered files is written to `PASSED`, which is committed with the change.
+the marker (default: harness/engine and harness/evaluation). Otherwise `pytest` deselects it. `pytest -m slow` runs all
+slow tests, and tests named on the command line always run. If all slow tests of a file pass in one call, a digest of
+the covered files is written to `PASSED`, which is committed with the change.
 """
 
 import hashlib
