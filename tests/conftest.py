@@ -59,39 +59,48 @@ def unpacked(requirement: str, folder: Path, only: str = "", options: Sequence[s
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselects the slow tests that are not due, unless markers or tests are named on the command line."""
-    digests = config.stash[SLOW] = slow.digests_of(items)
+    groups = config.stash[SLOW] = slow.groups_of(items)
     if hasattr(config, "workeroutput"):
-        config.workeroutput["slow"] = digests
-    if config.option.markexpr or not _is_whole(config):
+        config.workeroutput["slow"] = groups
+    if config.option.markexpr or config.option.keyword or not _is_whole(config):
         return
     passed = slow.passed()
-    if skipped := [item for item in items if not slow.is_due(item, digests, passed)]:
+    if skipped := [item for item in items if not slow.is_due(item, groups, passed)]:
         config.hook.pytest_deselected(items=skipped)
-        items[:] = [item for item in items if slow.is_due(item, digests, passed)]
+        items[:] = [item for item in items if slow.is_due(item, groups, passed)]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Copies the digests of a pytest-xdist worker, which collects the tests instead of the main process."""
+    """Copies the groups of a pytest-xdist worker, which collects the tests instead of the main process."""
     if not error:
         node.config.stash[SLOW] = node.workeroutput["slow"]
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Records that the slow tests passed, if all of them ran."""
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Notes the outcome of every test; called in the main process for those of all workers."""
+    if report.failed:
+        FAILED.add(report.nodeid)
+    elif report.when == "call" or report.skipped:
+        DONE.add(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Records each file whose slow tests all ran and passed."""
     config = session.config
-    is_main = not hasattr(config, "workerinput")
-    all_ran = config.option.markexpr == "slow" and _is_whole(config) and not config.option.collectonly
-    if is_main and all_ran and exitstatus == 0:
-        slow.record(config.stash[SLOW])
+    is_partial = config.getoption("lf", False) or any("::" in argument for argument in config.args)
+    if not hasattr(config, "workerinput") and not is_partial:
+        slow.record(config.stash.get(SLOW, {}), DONE - FAILED)
 
 
-SLOW = pytest.StashKey[dict[str, str]]()
+SLOW = pytest.StashKey[slow.Groups]()
+DONE: set[str] = set()
+FAILED: set[str] = set()
 
 
 def _is_whole(config: pytest.Config) -> bool:
-    """Whether pytest was called without paths, names of tests or a keyword."""
-    return not config.option.keyword and [Path(argument).name for argument in config.args] == config.getini("testpaths")
+    """Whether pytest was called without paths or names of tests."""
+    return [Path(argument).name for argument in config.args] == config.getini("testpaths")
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

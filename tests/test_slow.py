@@ -1,5 +1,6 @@
 """Selection of slow tests: they run if a covered file has changed, and are recorded only if all of them passed."""
 
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,8 @@ PROJECT = {
     "package/code.py": "",
     "tests/test_one.py": 'import pytest\n\ndef test_fast():\n    pass\n\n@pytest.mark.slow("package")\n'
     "def test_slow():\n    pass\n",
-    "tests/test_two.py": "import pytest\n\n@pytest.mark.slow()\ndef test_slow():\n    pass\n",
+    "tests/test_two.py": "import pytest\n\n@pytest.mark.slow()\ndef test_slow():\n    pass\n\n"
+    "@pytest.mark.slow()\ndef test_slow_more():\n    pass\n",
 }
 Counts = dict[str, int]
 
@@ -57,19 +59,20 @@ def run(project: Path) -> Callable[..., Counts]:
 def test_slow_tests_run_after_covered_changes(
     project: Path, run: Callable[..., Counts], workers: tuple[str, ...]
 ) -> None:
-    assert run("-m", "slow", *workers)["passed"] == 2
-    assert run(*workers) == {"passed": 1} | ({} if workers else {"deselected": 2})
-    assert run("tests/test_two.py", *workers) == {"passed": 1}  # tests named on the command line always run
+    assert run("-m", "slow", *workers)["passed"] == 3
+    assert run(*workers) == {"passed": 1} | ({} if workers else {"deselected": 3})
+    assert run("tests/test_two.py", *workers) == {"passed": 2}  # tests named on the command line always run
     (project / "package" / "new.py").write_text("", encoding="utf-8")
     assert run(*workers)["passed"] == 2
+    assert run(*workers)["passed"] == 1
     (project / "harness" / "engine" / "engine.py").write_text("# changed\n", encoding="utf-8")
-    assert run(*workers) == {"passed": 3}
+    assert run(*workers)["passed"] == 3
 
 
 @pytest.mark.slow("tests/conftest.py", "tests/support/slow.py")
 @pytest.mark.parametrize(
     "arguments",
-    [("-m", "slow", "-k", "slow"), ("-m", "slow", "tests/test_one.py"), ("-m", "slow", "--collect-only"), ()],
+    [("-k", "test_slow_more"), ("tests/test_two.py::test_slow",), ("--collect-only",), ("-m", "not slow")],
 )
 def test_partial_runs_are_not_recorded(project: Path, run: Callable[..., Counts], arguments: tuple[str, ...]) -> None:
     run(*arguments)
@@ -79,7 +82,7 @@ def test_partial_runs_are_not_recorded(project: Path, run: Callable[..., Counts]
 @pytest.mark.slow("tests/conftest.py", "tests/support/slow.py")
 def test_failed_runs_are_not_recorded(project: Path, run: Callable[..., Counts]) -> None:
     file = project / "tests" / "test_two.py"
-    file.write_text(PROJECT["tests/test_two.py"].replace("pass", "assert False"), encoding="utf-8")
-    assert run("-m", "slow") == {"passed": 1, "failed": 1, "deselected": 1}
-    assert not (project / "tests" / "slow_passed.json").exists()
-    assert run() == {"passed": 2, "failed": 1}
+    file.write_text(PROJECT["tests/test_two.py"].replace("pass", "assert False", 1), encoding="utf-8")
+    assert run("-m", "slow") == {"passed": 2, "failed": 1, "deselected": 1}
+    assert [*json.loads((project / "tests" / "slow_passed.json").read_text(encoding="utf-8"))] == ["tests/test_one.py"]
+    assert run() == {"passed": 2, "failed": 1, "deselected": 1}

@@ -2,8 +2,8 @@
 
 A test marked `slow` runs if a covered file has changed since it last passed: its own file, or the folders and files in
 the marker (default: harness/engine and harness/evaluation). Otherwise `pytest` deselects it. `pytest -m slow` runs all
-slow tests and, if they pass, writes digests of the covered files to `PASSED`, which is committed with the change.
-Tests named on the command line always run.
+slow tests, and tests named on the command line always run. If all slow tests of a file pass in one call, a digest of
+the covered files is written to `PASSED`, which is committed with the change.
 """
 
 import hashlib
@@ -20,23 +20,30 @@ COVERED_BY_DEFAULT = ("harness/engine", "harness/evaluation")
 SUFFIXES = {".py", ".sh", ".json", ".jinja", ".html"}
 
 
-def digests_of(items: Iterable[pytest.Item]) -> dict[str, str]:
-    """Returns, for each file with slow tests (relative to the repository), a digest of all files they cover."""
+# By test file, relative to the repository: the digest of all covered files, and the node ids of its slow tests. Plain
+# types, because workers of pytest-xdist send it.
+Groups = dict[str, tuple[str, list[str]]]
+
+
+def groups_of(items: Iterable[pytest.Item]) -> Groups:
+    """Returns the slow tests among collected ones, by file."""
     covered: dict[str, set[str]] = {}
+    tests: dict[str, list[str]] = {}
     for item in items:
         if marker := item.get_closest_marker("slow"):
             file = item.path.relative_to(ROOT).as_posix()
             covered.setdefault(file, {file}).update(marker.args or COVERED_BY_DEFAULT)
-    return {file: digest(frozenset(paths)) for file, paths in covered.items()}
+            tests.setdefault(file, []).append(item.nodeid)
+    return {file: (digest(frozenset(covered[file])), tests[file]) for file in covered}
 
 
-def is_due(item: pytest.Item, digests: dict[str, str], passed: dict[str, str]) -> bool:
+def is_due(item: pytest.Item, groups: Groups, passed: dict[str, str]) -> bool:
     """Whether a test runs by default: fast tests, and slow tests if a file covered by their test file has changed.
 
-    digests: current digests. passed: digests when the slow tests last passed.
+    passed: digests when the slow tests last passed.
     """
     file = item.path.relative_to(ROOT).as_posix()
-    return item.get_closest_marker("slow") is None or digests[file] != passed.get(file)
+    return item.get_closest_marker("slow") is None or groups[file][0] != passed.get(file)
 
 
 @cache
@@ -63,6 +70,12 @@ def passed() -> dict[str, str]:
     return json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
 
 
-def record(digests: dict[str, str]) -> None:
-    """Writes PASSED. Called after all slow tests have passed."""
-    PASSED.write_text(json.dumps(dict(sorted(digests.items())), indent=1) + "\n", encoding="utf-8", newline="\n")
+def record(groups: Groups, done: set[str]) -> None:
+    """Updates PASSED with the files whose slow tests are all in `done`, node ids of tests that passed or were skipped.
+    Forgets files without slow tests."""
+    before = passed()
+    after = {file: digest for file, digest in before.items() if file in groups or not (ROOT / file).exists()}
+    after |= {file: digest for file, (digest, tests) in groups.items() if done.issuperset(tests)}
+    if after != before:
+        text = json.dumps(dict(sorted(after.items())), indent=1) + "\n"
+        PASSED.write_text(text, encoding="utf-8", newline="\n")
