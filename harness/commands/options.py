@@ -173,7 +173,7 @@ def add_prompting(parser: argparse.ArgumentParser) -> None:
 def model_request(args: argparse.Namespace) -> Any:
     """The ModelRequest of these options. Raises UserError for an invalid value."""
     from harness.models.attention import ATTENTIONS
-    from harness.models.model_request import DTYPES, QUANTIZATIONS, ModelRequest
+    from harness.models.model_request import DEVICE_MAPS, DTYPES, QUANTIZATIONS, ModelRequest
 
     if args.model is not None and args.model.endswith(".gguf") and not args.gguf_file:
         # Commands and records have the folder and the file separately.
@@ -182,6 +182,7 @@ def model_request(args: argparse.Namespace) -> Any:
     values = {"dtype": DTYPES, "quantization": QUANTIZATIONS, "attention": ATTENTIONS}
     for flag, known in values.items():
         require_one_of(flag, getattr(args, flag, None), known)
+    require_one_of("device-map", getattr(args, "device_map", None), DEVICE_MAPS)
     model = {} if args.model is None else {"model": args.model}
     execution = {
         name: getattr(args, name)

@@ -159,6 +159,7 @@ def test_dtype(cli: Run, tmp_path: Path, tiny: Path) -> None:
         (["--model", "nobody/nothing"], "'nobody/nothing' cannot be loaded"),
         (["--attention", "sdap"], "did you mean 'sdpa'?"),
         (["--attention", "kernels-community/flash-attn"], "there is no attention 'kernels-community/flash-attn'"),
+        (["--device-map", "cuda"], "there is no device-map 'cuda': --device-map takes auto, balanced"),
         (["--task", "letters", "--task", "flipflop"], "add --task flipflop"),
         (["--task", "flipflop", "--suite", "quick"], "remove one"),
         (["--suite", "huge"], "the suites are quick, paper, full"),

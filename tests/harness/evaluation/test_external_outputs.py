@@ -136,7 +136,7 @@ def test_outputs_cut_off_are_counted(cli: Run, tmp_path: Path, prompts: list[dic
     lines = [anthropic(one["id"], "Let me see. The letters are", place > 4) for place, one in enumerate(prompts)]
     write(tmp_path / "answers.jsonl", lines)
     done = cli(*SCORE)
-    assert "letters.test: of 12 answers 7 not parsed, 5 cut off" in done.stdout
+    assert "letters.test: 12 answers, of which 7 not parsed, 5 cut off (counted as wrong)" in done.stdout
 
 
 def test_prompts_are_those_of_harness_eval(cli: Run, tmp_path: Path, prompts: list[dict[str, Any]]) -> None:
@@ -217,7 +217,7 @@ def test_refusals_in_all_service_formats(cli: Run, tmp_path: Path, prompts: list
         for place, one in enumerate(prompts)
     ]
     write(tmp_path / "answers.jsonl", lines)
-    assert "letters.test: of 12 answers 12 refused" in cli(*SCORE).stdout
+    assert "letters.test: 12 answers, of which 12 refused" in cli(*SCORE).stdout
 
 
 @pytest.mark.parametrize(
