@@ -79,7 +79,7 @@ def test_token_that_exhausts_memory(honest: Path, tiny: Path, tmp_path: Path) ->
     """No sample of texts for the tokenizer would contain it."""
     growing = {"type": "Replace", "pattern": {"String": "strawberry"}, "content": "a" * 10**8}
     record, model = hostile(honest, tiny, tmp_path, "tokenizer.json", lambda facts: facts.update(normalizer=growing))
-    with pytest.raises(UserError, match="its normalizer makes 10,000,000 characters of one"):
+    with pytest.raises(UserError, match="its normalizer produces 10,000,000 characters from one"):
         check_model_files(record, ALL, str(model))
 
 
@@ -106,4 +106,4 @@ def test_file_check_from_the_command_line(cli: Run, honest: Path, tiny: Path, tm
     record = resign(record, tmp_path / "records")
     result = cli("harness", "verify", record, "--replay", 4, "--model", model)
     assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert "it has the id 4,294,967,294" in result.stderr.strip().splitlines()[-1]
+    assert "it has the token id 4,294,967,294" in result.stderr.strip().splitlines()[-1]

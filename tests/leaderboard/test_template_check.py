@@ -106,7 +106,7 @@ def test_templates_that_change_messages_are_refused(finished: Path, records: Pat
 @pytest.mark.parametrize("kind", ["powers", "repeats", "doubles", "writes much"])
 def test_endless_templates_are_refused(finished: Path, records: Path, kind: str) -> None:
     (message,) = verdict_of(forged(finished, records, with_template(UNBOUNDED[kind])), records).reasons
-    assert "refuses (it " in message and "\n" not in message
+    assert "fails (it" in message and "\n" not in message
 
 
 def _other_text(facts: Json) -> None:

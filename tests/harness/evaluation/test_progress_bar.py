@@ -207,15 +207,15 @@ def test_is_first(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fi
 @pytest.mark.parametrize(("processes", "rows", "columns"), [(1, 40, 110), (2, 40, 110), (1, 0, 0), (2, 1, 0)])
 def test_progress_bar_on_terminal(tmp_path: Path, processes: int, rows: int, columns: int) -> None:
     """Something is drawn every second, from importing to the last row."""
-    words = ["eval", "--task", "flipflop", "--limit", "120", "--batch-size", "4", "--num-processes", processes]
+    words = ["eval", "--task", "flipflop", "--limit", "400", "--batch-size", "4", "--num-processes", processes]
     drawn = on_a_terminal(tmp_path, rows, columns, *running.HARNESS, *map(str, words))
     phases = [line for line in drawn if re.fullmatch(r"[a-z ]+ \.\.\. \d\d:\d\d", line)]
     assert any(line.startswith("loading the tokenizer") for line in phases)
     assert any(line.startswith("importing torch") for line in phases)
-    bars = [re.match(r"(\d+)% \|.*\| ([\d,]+) of 360 rows, \d\d:\d\d, ", line) for line in drawn]
+    bars = [re.match(r"(\d+)% \|.*\| ([\d,]+) of 1,200 rows, \d\d:\d\d, ", line) for line in drawn]
     percents = [int(bar.group(1)) for bar in bars if bar]
     assert len(percents) >= 2 and percents == sorted(percents)
-    assert sum("100%: 360 rows in" in line for line in drawn) == 1
+    assert sum("100%: 1,200 rows in" in line for line in drawn) == 1
     assert max(map(len, filter(None, [bar and bar.string for bar in bars]))) < (columns or 80)
 
 
