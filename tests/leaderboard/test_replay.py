@@ -234,6 +234,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/replay")
 @pytest.mark.parametrize(("table", "change", "difference"), CHANGES)
 def test_replay_detects_changed_records(folder: Path, tiny: Path, table: str, change: Change, difference: str) -> None:
     found = run_replay(edit_table(folder, table, change), tiny)
@@ -399,6 +400,7 @@ def claimed(lines: list[dict[str, Any]]) -> None:
 FLIPFLOPS = ("flipflop.val", "flipflop.val_sparse", "flipflop.val_dense")
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/replay")
 @pytest.mark.parametrize(
     ("tables", "change", "phrases"),
     [
@@ -525,6 +527,7 @@ def tied(monkeypatch: pytest.MonkeyPatch, nats: float) -> None:
     monkeypatch.setattr(module, "tolerance_of", lambda model: Tolerance(nats / 2, 0.0))
 
 
+@pytest.mark.slow("harness/engine", "leaderboard/replay")
 @pytest.mark.parametrize(
     ("table", "change", "flips"),
     [

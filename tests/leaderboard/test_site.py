@@ -104,6 +104,7 @@ def test_build_refuses_other_folders(records: Path, tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == ["chapter.txt"]
 
 
+@pytest.mark.slow("leaderboard/site")
 @pytest.mark.parametrize("where", ["pages", "index", "feed"])
 def test_interrupted_build_keeps_the_old_site(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -164,6 +165,7 @@ def test_findings_cache(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert kept.read_bytes() == whole
 
 
+@pytest.mark.slow("leaderboard/site")
 def test_findings_with_several_processes(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         make_answers_record(records, f"org/m{number}", wrong=3 + number)

@@ -58,6 +58,7 @@ def test_pages_without_javascript(browser: Any, address: str, site: Built) -> No
         )
 
 
+@pytest.mark.slow("leaderboard/site")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["index", "model", "task", "compare"])
 def test_accessibility(browser: Any, address: str, site: Built, kind: str, scheme: str) -> None:

@@ -386,6 +386,7 @@ def test_single_record_is_verified_alone(cli: Run, run_folder: Path, tmp_path: P
 # The Hub.
 
 
+@pytest.mark.slow("leaderboard/create_record.py", "leaderboard/hub", "leaderboard/verification")
 def test_hub_pull_request(cli: Run, hub: Hub, results: str, run_folder: Path) -> None:
     """Submitted by a guest, verified, merged by an owner; other changes are refused."""
     result = cli("harness", "submit", run_folder, "--to", results, *TERMS)

@@ -56,13 +56,15 @@ def model(request: pytest.FixtureRequest) -> Any:
     return tiny(request.param)
 
 
-every_family = pytest.mark.parametrize("model", families.FAMILIES, indirect=True, scope="module")
-# Of these kinds every test runs each time; of the others the long ones run when the engine has changed.
+# The tests of all families run each time for these, and for the others if the engine has changed.
 COMMON = {"gpt2", "llama", "gemma3_text", "mamba", "bloom"}
 
 
 def slow_unless_common(names: Iterable[str]) -> list[Any]:
     return [name if name in COMMON else pytest.param(name, marks=pytest.mark.slow("harness/engine")) for name in names]
+
+
+all_families = pytest.mark.parametrize("model", slow_unless_common(families.FAMILIES), indirect=True, scope="module")
 
 
 def drawn(random: np.random.Generator, length: int) -> Ints:
@@ -107,7 +109,7 @@ def same(ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarr
     return bool(np.abs(ours[0] - theirs[0]).max() < 1e-5) and np.array_equal(ours[1], theirs[1])
 
 
-@every_family
+@all_families
 def test_reads_equal_plain_passes(model: Any) -> None:
     # One engine for all of a run: what it found out with the first text must hold for the others.
     plans = [read_plan(lengths) for lengths in ((12, 33, 9, 60, 59, 60), (60, 60, 45, 2, 31, 17, 1))]
@@ -193,7 +195,7 @@ def complete(engine: Engine, prompts: list[Ints], ends: Ends) -> list[list[int]]
     return [found[row] for row in range(len(prompts))]
 
 
-@pytest.mark.parametrize("model", slow_unless_common(families.FAMILIES), indirect=True, scope="module")
+@all_families
 def test_completions_equal_plain_passes(model: Any) -> None:
     few = prompts_with(model, (3, 5), shared=0)
     apart = prompts_with(model, (20, 31, 25, 20, 7), shared=0)
@@ -339,6 +341,7 @@ def test_nonfinite_logits_of_reads(name: str, value: float) -> None:
         assert np.array_equal(most, argmax)
 
 
+@pytest.mark.slow("harness/engine")
 @pytest.mark.parametrize("shared", [0, 40])
 @pytest.mark.parametrize("name", LAST_NORMS)
 def test_nonfinite_logits_do_not_affect_other_rows(name: str, shared: int) -> None:
@@ -403,6 +406,7 @@ def test_reads_out_of_memory_use_smaller_batches(device: str) -> None:
     assert max(sizes) <= 200 and len(sizes) < len(LENGTHS)
 
 
+@pytest.mark.slow("harness/engine")
 @pytest.mark.parametrize(
     ("name", "device", "shared"),
     [("llama", "cuda", 0), ("llama", "cpu", 0), ("llama", "cuda", 40), ("recurrent_gemma", "cuda", 40)],

@@ -72,6 +72,7 @@ def largest_difference(run: Run, model: Any) -> float:
     return float(max(off))
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 @pytest.mark.parametrize(
     "kind", ["mistral3", "llava", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "idefics3", "smolvlm", "aya_vision",
              "lfm2_vl", "aria", "mllama", "gemma3", "gemma4", "llama4", "qwen3_5"],

@@ -500,6 +500,7 @@ def test_unfinished_thinking_is_cut_off(cli: Run, tmp_path: Path, template: str,
     assert (found["accuracy"], found["cut_off"], found["parse_failures"]) == (0, 1, 0)
 
 
+@pytest.mark.slow("harness/prompts")
 @pytest.mark.parametrize(
     ("task", "words"),
     [
@@ -533,6 +534,7 @@ def small(folder: Path, context: int) -> list[object]:
     return ["harness", "eval", "--model", made, "--limit", 2]
 
 
+@pytest.mark.slow("harness/prompts")
 @pytest.mark.parametrize(
     ("context", "words", "advised"),
     [
