@@ -62,6 +62,7 @@ def test_slow_tests_run_after_covered_changes(
     assert run("-m", "slow", *workers)["passed"] == 3
     assert run(*workers) == {"passed": 1} | ({} if workers else {"deselected": 3})
     assert run("tests/test_two.py", *workers) == {"passed": 2}  # tests named on the command line always run
+    assert run(*workers)["passed"] == 1  # and the other file is still recorded
     (project / "package" / "new.py").write_text("", encoding="utf-8")
     assert run(*workers)["passed"] == 2
     assert run(*workers)["passed"] == 1

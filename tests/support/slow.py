@@ -72,9 +72,9 @@ def passed() -> dict[str, str]:
 
 def record(groups: Groups, done: set[str]) -> None:
     """Updates PASSED with the files whose slow tests are all in `done`, node ids of tests that passed or were skipped.
-    Forgets files without slow tests."""
+    Removes files that no longer exist."""
     before = passed()
-    after = {file: digest for file, digest in before.items() if file in groups or not (ROOT / file).exists()}
+    after = {file: digest for file, digest in before.items() if (ROOT / file).exists()}
     after |= {file: digest for file, (digest, tests) in groups.items() if done.issuperset(tests)}
     if after != before:
         text = json.dumps(dict(sorted(after.items())), indent=1) + "\n"
