@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fflm_data.config import require_integer
 from harness.commands import options
 from harness.console import echo, quiet_libraries
 from harness.errors import UserError
@@ -74,6 +73,8 @@ def call_request(
 
     Raises TypeError for an unknown option, UserError for an invalid value.
     """
+    from fflm_data.config import require_integer
+
     args = options.parse_command(["eval"])
     name = values.pop("name", None)
     for option, value in values.items():
