@@ -1,30 +1,174 @@
-"""`harness train`: trains the bundled LSTM with its recipe."""
+"""`harness train`: trains a model with a recipe, several seeds side by side, or a sweep of recipes."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 from harness.commands import options
 from harness.console import echo, quiet_libraries
+from harness.errors import UserError
 
-HELP = "train the bundled LSTM with its recipe"
+HELP = "train a model with a recipe, or a sweep of recipes"
+REPORTERS = ("tensorboard", "trackio", "wandb")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this verb."""
-    parser.add_argument("output", metavar="FOLDER", type=Path, help="folder for model and tokenizer")
-    parser.add_argument("--steps", type=options.positive, default=500, help="training steps (default: 500)")
-    parser.add_argument("--data-seed", type=int, default=0, help="seed of the training data (default: 0)")
-    parser.add_argument("--weight-seed", type=int, default=0, help="seed of the initial weights (default: 0)")
+    what = parser.add_argument_group("what to train")
+    what.add_argument("recipe", metavar="RECIPE", nargs="?", help="name of a recipe, or a recipe.json")
+    what.add_argument("--list", action="store_true", help="list the recipes and exit")
+    what.add_argument("--show", action="store_true", help="show all values of the recipe and exit")
+    what.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value, such as model.layers=4 (repeatable)",
+    )
+    what.add_argument("--seeds", type=options.positive, metavar="N", help="train N seeds side by side, as one model")
+    what.add_argument(
+        "--architecture", metavar="NAME", help="train a model class of transformers from scratch: llama, mamba, ..."
+    )
+    what.add_argument("--from", dest="source", metavar="ID", help="fine-tune a pretrained model, a Hub id or a folder")
+    what.add_argument("--revision", help="branch, tag or commit of the pretrained model (default: main)")
+    what.add_argument("--sweep", type=Path, metavar="FILE", help="train all members of a sweep, a TOML file")
+    where = parser.add_argument_group("output")
+    where.add_argument("--output", type=Path, metavar="FOLDER", help="folder of the model, seeds or sweep")
+    where.add_argument("--push", metavar="ORG/NAME", help="push the trained model to the Hub")
+    where.add_argument(
+        "--report-to",
+        action="append",
+        default=[],
+        choices=REPORTERS,
+        metavar="NAME",
+        help=f"log to {', '.join(REPORTERS)}",
+    )
+    where.add_argument(
+        "--evaluations",
+        type=options.not_negative,
+        default=10,
+        metavar="N",
+        help="evaluations during training (default: 10)",
+    )
+    speed = parser.add_argument_group("hardware and speed")
+    speed.add_argument(
+        "--num-processes", type=options.positive, metavar="N", help="processes, one per GPU (default: 1)"
+    )
+    speed.add_argument("--bf16", action="store_true", help="train in bfloat16 mixed precision")
+    speed.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
+    speed.add_argument(
+        "--gradient-accumulation", type=options.positive, default=1, metavar="N", help="parts of a batch (default: 1)"
+    )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Trains the model; prints the final loss."""
+def run(args: argparse.Namespace) -> int:
+    """Lists or shows recipes, or trains."""
+    if args.list:
+        return _list()
+    if args.sweep:
+        return _sweep(args)
+    recipe = _recipe(args)
+    if args.show:
+        return _show(recipe)
+    return _train(args, recipe)
+
+
+def _list() -> int:
+    from harness.training.recipes import all_recipes
+
+    for name, recipe in all_recipes().items():
+        echo(f"{name:22} {recipe.title}")
+    echo("to see all values: harness train RECIPE --show")
+    return 0
+
+
+def _show(recipe: Any) -> int:
+    echo(f"{recipe.name}: {recipe.title}")
+    for part, values in recipe.parts().items():
+        for key, value in values.items():
+            if key != "kind":
+                echo(f"  {part}.{key} = {_text(value)}")
+    return 0
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+
+
+def _recipe(args: argparse.Namespace) -> Any:
+    """The recipe of the options. Raises UserError or ParameterError for an invalid one."""
+    from harness.training.recipe_parts import ArchitectureModel, PretrainedModel
+    from harness.training.recipe_values import parse_change
+    from harness.training.recipes import get_recipe
+
+    if args.recipe is None:
+        raise UserError("name a recipe: harness train --list shows them")
+    if args.architecture and args.source:
+        raise UserError("--architecture trains from scratch and --from fine-tunes: remove one of them")
+    if args.revision and not args.source:
+        raise UserError("--revision is that of --from ID: name the pretrained model, or remove --revision")
+    if args.recipe.endswith(".json"):
+        from harness.training.train import read_recipe
+
+        recipe = read_recipe(Path(args.recipe))
+    else:
+        recipe = get_recipe(args.recipe)
+    if args.architecture:
+        model: Any = ArchitectureModel(args.architecture, seed=recipe.model.seed)
+        recipe = recipe.with_model(model, ("model.architecture", args.architecture))
+    if args.source:
+        model = PretrainedModel(args.source, args.revision, seed=recipe.model.seed)
+        recipe = recipe.with_model(model, ("model.source", args.source))
+    return recipe.changed(dict(map(parse_change, args.set)))
+
+
+def _train(args: argparse.Namespace, recipe: Any) -> int:
+    from harness.evaluation import distributed
+
+    if args.output is None:
+        raise UserError("name the folder of the model with --output FOLDER")
+    if args.push and (args.seeds or 1) > 1:
+        raise UserError("--push takes one model: train one seed, or push a folder with hf upload")
+    recipes = [recipe.with_next_seeds(number) for number in range(args.seeds or 1)]
+    distributed.end_with_launcher()
+    if (args.num_processes or 1) > 1 and not distributed.launched_by_other():
+        echo(f"starting {args.num_processes} processes ...", file=sys.stderr)
+        return distributed.launch(args.num_processes, args.arguments)
     quiet_libraries()
-    from harness.runs.files import require_writable
-    from harness.training.lstm import Recipe, train_lstm
+    from harness.training.train import train
+    from harness.training.trainer import Execution
 
-    require_writable(args.output)
-    recipe = Recipe(steps=args.steps, data_seed=args.data_seed, weight_seed=args.weight_seed)
-    loss = train_lstm(args.output, recipe)
-    echo(f"{args.output}: final loss {loss:.4f} nats")
-    echo(f"to evaluate it: harness eval --model {args.output} --task flipflop")
+    execution = Execution(
+        bf16=args.bf16,
+        compile=args.compile,
+        gradient_accumulation=args.gradient_accumulation,
+        report_to=tuple(args.report_to),
+        evaluations=args.evaluations,
+    )
+    folders = train(recipes, args.output, execution)
+    if not distributed.is_first():
+        return 0
+    for folder in folders:
+        echo(f"{folder}: {_result(folder)}")
+    if recipe.data.kind == "flipflop":
+        echo(f"to evaluate it: harness eval --model {folders[0]} --task flipflop")
+    if args.push:
+        from harness.training.push import push
+
+        echo(f"pushed to {push(folders[0], args.push)}")
+    return 0
+
+
+def _result(folder: Path) -> str:
+    """The last numbers of a training curve, in words."""
+    from harness.training.curve import last_numbers, read_curve
+    from harness.training.validation import summary
+
+    numbers = last_numbers(read_curve(folder))
+    texts = {"loss": f"{numbers['loss']:.4g} nats"} | summary(numbers)
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    raise UserError("not there yet")

@@ -54,8 +54,6 @@ def resolve(request: ModelRequest, local_files_only: bool = False) -> ModelSourc
     """
     from transformers import AutoConfig
 
-    import harness.models.reference.lstm  # noqa: F401  registers the reference models with transformers
-
     location = str(reference.MODELS.get(request.model, request.model))
     folder = Path(location)
     _require_exists(request, folder)

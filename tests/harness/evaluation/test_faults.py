@@ -26,7 +26,7 @@ from fflm_data import get_config
 from harness.errors import UserError
 from harness.evaluation.merge_shards import merge
 from harness.evaluation.shards import Record, ShardWriter, records
-from harness.models.reference.lstm import LSTMForCausalLM
+from harness.models.classes.recurrent import LSTMForCausalLM
 from harness.prompts.jobs import Job
 from harness.runs.json_differences import changes_between, differences, without_consequences
 from harness.runs.observations import COMPLETIONS

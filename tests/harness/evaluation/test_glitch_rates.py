@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-import harness.models.reference.lstm  # noqa: F401  makes the class known to transformers
 from fflm_data import get_config
 from harness.errors import UserError
 from harness.evaluation.glitch_rates import SETS, glitch_rates
+from harness.models.classes import register
 from harness.models.reference import CHECKPOINTS
 from tests.conftest import Run
 
@@ -59,6 +59,7 @@ def test_errors_are_those_counted_by_hand(batch_size: int) -> None:
 
 def test_glitch_rates_equal_harness_eval(cli: Run, tmp_path: Path) -> None:
     """The bundled LSTM with a rotated output layer, which makes errors."""
+    register()
     model = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / "lstm")
     with torch.no_grad():
         model.head.weight.mul_(-1)

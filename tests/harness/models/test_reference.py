@@ -1,24 +1,23 @@
-"""The bundled LSTM: architecture, no glitches, training recipe."""
-
-from pathlib import Path
+"""The bundled LSTM: architecture and no glitches."""
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import harness.models.reference.lstm  # registers the model
 from fflm_data import get_config
-from fflm_data.flipflop import FFL, FlipFlop, sample
+from fflm_data.flipflop import FlipFlop, sample
 from harness.models import reference
-from harness.training.lstm import Recipe, read_labels, train_lstm
+from harness.models.classes import register
+from harness.models.classes.recurrent import LSTMForCausalLM
 
+register()
 FOLDER = reference.MODELS[reference.DEFAULT_MODEL]
 
 
 def test_loads_through_the_auto_classes() -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(FOLDER), AutoTokenizer.from_pretrained(FOLDER)
-    assert isinstance(model, harness.models.reference.lstm.LSTMForCausalLM)
+    assert isinstance(model, LSTMForCausalLM)
     assert sum(parameter.numel() for parameter in model.parameters()) == 133_381
     assert len(tokenizer) == 5
     assert tokenizer("w 0 i 1 r 0").input_ids == tokenizer("w0i1r0").input_ids == [0, 3, 2, 4, 1, 3]
@@ -61,26 +60,3 @@ def test_no_glitches(split: str, rows: int) -> None:
         count += int(read.sum())
     assert wrong == 0
     assert count > rows
-
-
-def test_labels_of_reads_only() -> None:
-    ids = sample(FFL(20, 0.3, 0.3), 50)
-    labels = read_labels(ids)
-    after_read = np.zeros(ids.shape, dtype=bool)
-    after_read[:, 1::2] = ids[:, 0::2] == 1
-    assert (labels[after_read] == ids[after_read]).all() and (labels[~after_read] == -100).all()
-
-
-def test_learning_rate_schedule() -> None:
-    recipe = Recipe()
-    factors = [recipe.learning_rate_factor(step) for step in range(recipe.decay_steps + 1)]
-    assert factors[0] == pytest.approx(1 / 50) and factors[49] == 1 and factors[-2] > 0 and factors[-1] == 0
-    assert max(factors) == 1 and factors[500] == pytest.approx((10_001 - 500) / (10_001 - 50))
-
-
-def test_training_is_deterministic_and_learns(tmp_path: Path) -> None:
-    short = Recipe(steps=60, learning_rate=3e-3, warmup_steps=5)
-    losses = [train_lstm(tmp_path / name, short, FFL(24, 0.3, 0.3)) for name in "ab"]
-    assert losses[0] == losses[1] < 0.6  # ln 2 is chance between the two symbols
-    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in "ab"]
-    assert files[0] == files[1]

@@ -8,7 +8,7 @@ from transformers import Trainer, TrainingArguments
 
 import fflm_data  # noqa: F401  registers the data
 from harness.evaluation.glitch_rates import glitch_rates
-from harness.models.reference.lstm import LSTMConfig, LSTMForCausalLM
+from harness.models.classes.recurrent import LSTMConfig, LSTMForCausalLM
 from harness.training.callback import GlitchCallback
 
 

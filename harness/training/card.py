@@ -1,0 +1,89 @@
+"""The model card of a trained model."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from harness.evaluation.glitch_rates import SETS
+from harness.training.curve import last_numbers
+from harness.training.recipe import Recipe
+from harness.training.recipe_parts import CountingData
+from harness.training.validation import ACCURACY, ERROR, ERRORS, READS
+
+PAPERS = {"flipflop": "2306.00946", "counting": "2407.15160"}
+
+
+def card(recipe: Recipe, content: Mapping[str, Any], curve: pa.Table, model: Any) -> str:
+    """The text of README.md. content: recipe.json as it is stored."""
+    from huggingface_hub import ModelCardData
+
+    paper = PAPERS[recipe.data.kind]
+    data = ModelCardData(library_name="transformers", tags=["fflm", f"arxiv:{paper}"], license="mit")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    changes = "".join(f"- `{key}` = `{_text(value)}`\n" for key, value in recipe.changes)
+    changes = f"Changed:\n\n{changes}\n" if changes else ""
+    settings = "".join(
+        f"| {part} | {', '.join(f'{key} {_text(value)}' for key, value in values.items())} |\n"
+        for part, values in recipe.parts().items()
+    )
+    return f"""---
+{data.to_yaml()}
+---
+
+# {recipe.name}
+
+{type(model).__name__}, {parameters:,} parameters: {recipe.title}. Trained with
+[fflm](https://pypi.org/project/fflm/), from arXiv [{paper}](https://arxiv.org/abs/{paper}).
+
+{changes}To train it again:
+
+```bash
+{content["command"]}
+```
+
+{_usage(recipe)}
+
+## At the end of training
+
+{_results(curve)}
+
+The training curve is in `curve.parquet`.
+
+## Recipe
+
+| part | values |
+|---|---|
+{settings}"""
+
+
+def _usage(recipe: Recipe) -> str:
+    if isinstance(recipe.data, CountingData):
+        return (
+            "The output is a number, the predicted count, for token ids 0, 1, ... of the vocabulary:\n\n"
+            "```python\nfrom harness.models.classes import register\n"
+            "from transformers import AutoModelForSequenceClassification\n\n"
+            'register()\nmodel = AutoModelForSequenceClassification.from_pretrained("FOLDER")\n```'
+        )
+    symbols = recipe.data.symbols
+    task = ["--task", "flipflop", *(["--set", f"flipflop.symbols={symbols}"] if symbols != 2 else [])]
+    task += ["--set", f"flipflop.length={recipe.data.length}"] if recipe.data.length != 512 else []
+    return f"To evaluate it:\n\n```bash\nharness eval --model FOLDER {shlex.join(task)}\n```"
+
+
+def _results(curve: pa.Table) -> str:
+    numbers = last_numbers(curve)
+    lines = ["| | |", "|---|---|", f"| steps | {numbers['step']:,} |", f"| loss, nats | {numbers['loss']:.4g} |"]
+    for name in SETS:
+        if reads := numbers.get(f"{name}/{READS}"):
+            errors = numbers[f"{name}/{ERRORS}"]
+            lines.append(f"| wrong reads of {name}, first rows | {errors:,} of {reads:,} ({errors / reads:.2%}) |")
+    if ACCURACY in numbers:
+        lines.append(f"| accuracy | {numbers[ACCURACY]:.3f} |")
+        lines.append(f"| mean absolute error | {numbers[ERROR]:.3f} |")
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
