@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--num-processes", type=options.positive, metavar="N", help="processes, one per GPU (default: 1)"
     )
     speed.add_argument("--bf16", action="store_true", help="train in bfloat16 mixed precision")
+    speed.add_argument("--tf32", action="store_true", help="compute float32 products in TF32 on a CUDA GPU")
     speed.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
     speed.add_argument(
         "--gradient-accumulation", type=options.positive, default=1, metavar="N", help="parts of a batch (default: 1)"
@@ -141,6 +142,7 @@ def _train(args: argparse.Namespace, recipe: Any) -> int:
 
     execution = Execution(
         bf16=args.bf16,
+        tf32=args.tf32,
         compile=args.compile,
         gradient_accumulation=args.gradient_accumulation,
         report_to=tuple(args.report_to),

@@ -25,11 +25,12 @@ CHECKPOINTS = 20
 class Execution:
     """How a training runs. None of it is part of the recipe.
 
-    bf16, compile, gradient_accumulation, report_to: as in TrainingArguments. evaluations: number of evaluations during
-    training, at equal distances.
+    bf16, tf32, compile, gradient_accumulation, report_to: as in TrainingArguments; without tf32, float32 is exact.
+    evaluations: number of evaluations during training, at equal distances.
     """
 
     bf16: bool = False
+    tf32: bool = False
     compile: bool = False
     gradient_accumulation: int = 1
     report_to: tuple[str, ...] = ()
@@ -38,7 +39,8 @@ class Execution:
     @property
     def options(self) -> list[str]:
         """The command-line arguments that affect the weights."""
-        return [*(["--bf16"] if self.bf16 else []), *(["--compile"] if self.compile else [])]
+        flags = {"--bf16": self.bf16, "--tf32": self.tf32, "--compile": self.compile}
+        return [flag for flag, used in flags.items() if used]
 
 
 def steps_between(steps: int, times: int) -> int:
@@ -175,6 +177,7 @@ def training_arguments(recipe: Recipe, folder: Path, execution: Execution, proce
         save_total_limit=2,
         seed=recipe.model.seed % 2**32,
         bf16=execution.bf16,
+        tf32=None if cpu else execution.tf32,
         torch_compile=execution.compile,
         report_to=list(execution.report_to) or "none",
         run_name=recipe.name,

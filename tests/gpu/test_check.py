@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.gpu import __main__ as check
-from tests.gpu import table
+from tests.gpu import table, train
 from tests.gpu.results import FAILED, PASSED, BrokenClaimError, NotMeasuredError, Part, Results
 
 HERE = Path(__file__).parent
@@ -44,6 +45,19 @@ def test_all_parts_pass_on_a_cpu_and_are_not_run_twice(tmp_path: Path) -> None:
     assert again.stdout.count("passed in an earlier call") == 3
     assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8")) == results
     assert (tmp_path / table.FILE).read_text(encoding="utf-8").count("passed") == len(check.PARTS)
+
+
+@pytest.mark.slow("tests/gpu", "harness/training", "harness/models/classes")
+def test_training_on_a_cpu(tmp_path: Path) -> None:
+    environment = os.environ | {"OUT": str(tmp_path), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    command = ["bash", str(HERE / "train.sh"), "--size", "small"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    part = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["parts"]["train"]
+    assert (part["status"], list(part["not_measured"])) == (PASSED, ["steps, tf32"])
+    assert {"seed 0", "seed 1", "steps, 4 seeds side by side"} <= set(part["figures"])
+    with tarfile.open(tmp_path / train.RECORDS) as archive:
+        assert sum(name.endswith("result.json") for name in archive.getnames()) == 2
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
