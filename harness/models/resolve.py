@@ -14,6 +14,7 @@ from harness.models.adapters import Adapter, require_no_adapter, resolve_adapter
 from harness.models.architectures import auto_class
 from harness.models.attention import require_attention
 from harness.models.checkpoint import reading_gguf, require_layers, require_readable_gguf
+from harness.models.classes import register
 from harness.models.gguf_files import join_parts, parts_of, require_parts
 from harness.models.load_errors import untrusted_files
 from harness.models.model_config import (
@@ -54,6 +55,7 @@ def resolve(request: ModelRequest, local_files_only: bool = False) -> ModelSourc
     """
     from transformers import AutoConfig
 
+    register()
     location = str(reference.MODELS.get(request.model, request.model))
     folder = Path(location)
     _require_exists(request, folder)
