@@ -17,6 +17,7 @@ from harness.evaluation.distributed import World
 from harness.models.classes import register
 from harness.runs.environment import environment
 from harness.runs.files import only_writer, require_writable, write_json
+from harness.training.allocator import keep_freed_memory
 from harness.training.build import build, write_tokenizer
 from harness.training.card import card
 from harness.training.curve import CURVE_FILE, curve_of
@@ -43,6 +44,7 @@ def train(recipes: Sequence[Recipe], output: Path, execution: Execution | None =
     """
     register()
     execution = execution or Execution()
+    keep_freed_memory()
     world = World()
     folders = [output] if len(recipes) == 1 else [output / f"seed-{recipe.model.seed}" for recipe in recipes]
     try:
