@@ -24,25 +24,39 @@ def run(args: argparse.Namespace) -> int:
     from harness.evaluation import distributed
     from harness.evaluation.progress_bar import IMPORTING, Progress
 
-    request = eval_request(args)
+    requests = [eval_request(each) for each in _with_model(args)]
     distributed.end_with_launcher()
     if (args.num_processes or 1) > 1 and not distributed.launched_by_other():
         echo(f"starting {args.num_processes} processes ...", file=sys.stderr)
         return distributed.launch(args.num_processes, args.arguments)
 
-    with Progress(distributed.is_first()) as progress:
-        progress.start_phase(IMPORTING)
-        quiet_libraries()
-        from harness.evaluation.evaluate import evaluate
+    runs = []
+    for request in requests:
+        with Progress(distributed.is_first()) as progress:
+            progress.start_phase(IMPORTING)
+            quiet_libraries()
+            from harness.evaluation.evaluate import evaluate
+
+            scored = evaluate(request, progress)
+        if scored is not None:
+            runs.append(scored)
+            echo(f"{scored[0].folder}: run.json, observations, result.json")
+    if runs:
         from harness.reporting import table
 
-        scored = evaluate(request, progress)
-    if scored is not None:
-        run, result = scored
-        table.show(result)
-        echo(f"{run.folder}: run.json, observations, result.json")
-        echo(f"for plots and examples: harness report {run.folder}")
+        table.show_side_by_side([result for _, result in runs])
+        echo(f"for plots and examples: harness report {' '.join(str(run.folder) for run, _ in runs)}")
     return 0
+
+
+def _with_model(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """The options for each model: without model and task, all reference models on the quick suite."""
+    from harness.models.reference import MODELS
+
+    if args.model is not None or args.task:
+        return [args]
+    suite = args.suite or "quick"
+    return [argparse.Namespace(**{**vars(args), "model": name, "suite": suite}) for name in MODELS]
 
 
 def eval_request(args: argparse.Namespace) -> Any:
@@ -54,7 +68,7 @@ def eval_request(args: argparse.Namespace) -> Any:
         raise UserError("--suite and --task exclude each other: remove one of them")
     questions = Questions(
         tasks=tuple(dict.fromkeys(args.task)),
-        suite=args.suite or ("quick" if args.model is None else "full"),
+        suite=args.suite or "full",
         parameters=options.data_parameters(args),
         limit=args.limit,
         prompts=prompts,
@@ -96,7 +110,6 @@ def call_request(
 
     if tokenizer is None:
         raise UserError("a model in memory needs its tokenizer: harness.evaluate(model, tokenizer)")
-    args.suite = args.suite or (None if args.task else "full")
     request = eval_request(args)
     return replace(
         request,

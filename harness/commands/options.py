@@ -76,7 +76,7 @@ def _at_least(low: int, text: str) -> int:
 
 def add_eval(parser: argparse.ArgumentParser) -> None:
     """Adds all options of `harness eval`."""
-    add_model(parser, "the bundled LSTM on the quick suite")
+    add_model(parser, "fflm/lstm; without --task too, all bundled models on the quick suite")
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="only this task (repeatable)")
     parser.add_argument("--suite", help="quick, paper or full (default: full, every task on all rows)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each split")

@@ -44,6 +44,9 @@ from harness.runs.reuse import run_folder
 from harness.runs.run import Run, open_run, record_start, require_shared_folder
 from harness.scoring.scores import score_run
 
+# Where the reasons of skipped tasks name the texts that a tokenizer has no tokens for.
+CANNOT_ENCODE = " cannot encode "
+
 
 @dataclass(frozen=True)
 class Work:
@@ -197,8 +200,12 @@ def _print_request(questions: Questions, source: ModelSource, jobs: list[Job], s
     names = list(dict.fromkeys(job.task.name for job in jobs))
     what = ", ".join(names) if questions.tasks else f"suite {questions.suite}, {len(names)} tasks"
     echo(f"{title(source.facts)}: {what}, {sum(job.rows for job in jobs):,} rows")
+    by_cause: dict[str, list[str]] = {}
     for name, reason in skipped.items():
-        echo(f"skipped: {name} ({reason})")
+        by_cause.setdefault(reason.partition(CANNOT_ENCODE)[0], []).append(name)
+    for cause, skipped_names in by_cause.items():
+        reason = skipped[skipped_names[0]] if len(skipped_names) == 1 else f"{cause}{CANNOT_ENCODE}their prompts"
+        echo(f"skipped: {', '.join(skipped_names)} ({reason})")
 
 
 def _is_finished(run: Run, job: Job) -> bool:

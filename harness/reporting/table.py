@@ -129,12 +129,41 @@ def remarks(result: dict[str, Any]) -> Iterator[str]:
 
 def show(result: dict[str, Any]) -> None:
     """Prints the compact table; to a pipe, in full width."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
+    console = _console()
     console.print(summary(result))
+    _print_remarks(console, result)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def _print_remarks(console: Console, result: dict[str, Any]) -> None:
     for sentence in remarks(result):
         console.print(cell(sentence), soft_wrap=True)
+
+
+def show_side_by_side(results: Sequence[dict[str, Any]]) -> None:
+    """Prints the compact table of one result; of several, a column per model with accuracies and errors."""
+    if len(results) == 1:
+        show(results[0])
+        return
+    console = _console()
+    table = Table(title="accuracy %, and errors / n", title_justify="left", header_style="bold")
+    for name in ("task", "split", *labels([result["model"] for result in results])):
+        table.add_column(cell(name), justify="left" if name in {"task", "split"} else "right")
+    by_place: dict[tuple[str, str], dict[int, str]] = {}
+    for number, result in enumerate(results):
+        for row in rows(result):
+            if row["group"] is None:
+                text = f"{percent(row['accuracy'])}  {row['errors']:,} / {row['n']:,}"
+                by_place.setdefault((row["task"], row["split"]), {})[number] = text
+    for place, texts in by_place.items():
+        table.add_row(*map(cell, place), *(cell(texts.get(number, "")) for number in range(len(results))))
+    console.print(table)
+    for result in results:
+        _print_remarks(console, result)
 
 
 def print_scores(scored: Sequence[tuple[Run, dict[str, Any]]], form: str | None) -> None:

@@ -1,6 +1,7 @@
 """`harness eval` and `harness score` as a user types them, on models that run in a second."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from datasets import load_dataset
 
 from fflm_data import get_config
+from harness.models.reference import DEFAULT_MODEL, MODELS
 from harness.runs.files import CHECKSUMS, only_writer
 from harness.runs.observations import COMPLETIONS
 from harness.scoring.metrics.exact_count import ExactCount
@@ -36,18 +38,23 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_default_evaluation(cli: Run, tmp_path: Path) -> None:
-    """Without --model, the bundled LSTM runs the tasks of the quick suite that its vocabulary supports."""
+    """Without --model and --task, all bundled models run the supported tasks of the quick suite."""
     result = cli("harness", "eval")
     assert result.returncode == 0, result.stderr
-    # Each with a reason of its own.
-    assert "skipped: flipflop-prose (" in result.stdout and "skipped: query-count (" in result.stdout
-    assert "fflm/lstm" in result.stdout
-    run = only_run(tmp_path / "runs")
-    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    assert facts["command"] == "harness eval" and list(facts["data"]["tasks"]) == ["flipflop", "flipflop-piecewise"]
-    assert set(facts["left_out"]) == set(all_tasks()) - {"flipflop", "flipflop-piecewise"}
-    assert facts["data"]["tasks"]["flipflop"]["splits"]["val_sparse"] == {"rows": 6, "of": 100_000}
-    assert all(score["value"] == 1 for score in scores_of(run).values())
+    skipped = [line for line in result.stdout.splitlines() if line.startswith("skipped: ")]
+    assert len(skipped) == len(MODELS)
+    assert all(re.search(r"flipflop-prose, query-count, .*cannot encode their prompts\)", line) for line in skipped)
+    for name in MODELS:
+        assert name in result.stdout
+        (path,) = (tmp_path / "runs" / name.replace("/", "--")).glob("*/run.json")
+        run = path.parent
+        facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        assert facts["command"] == f"harness eval --model {name} --suite quick"
+        assert list(facts["data"]["tasks"]) == ["flipflop", "flipflop-piecewise"]
+        assert set(facts["left_out"]) == set(all_tasks()) - {"flipflop", "flipflop-piecewise"}
+        assert facts["data"]["tasks"]["flipflop"]["splits"]["val_sparse"] == {"rows": 6, "of": 100_000}
+        if name == DEFAULT_MODEL:
+            assert all(score["value"] == 1 for score in scores_of(run).values())
 
 
 def test_reads_of_the_bundled_model(cli: Run, tmp_path: Path) -> None:
