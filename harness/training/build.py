@@ -68,6 +68,7 @@ def _model(recipe: Recipe) -> Any:
             attention_dropout=recipe.intervention.attention_dropout,
             mlp_dropout=recipe.intervention.mlp_dropout,
             embedding_dropout=recipe.intervention.embedding_dropout,
+            initializer_range=model.init_std,
         )
         return CountingTransformer(config) if counting else TransformerForCausalLM(config)
     if isinstance(model, RecurrentModel):

@@ -83,7 +83,7 @@ class CountingData:
 
 @dataclass(frozen=True)
 class TransformerModel:
-    """A Transformer like GPT-2, from scratch. max_positions: number of learned positions."""
+    """A Transformer like GPT-2, from scratch. max_positions: number of learned positions. init_std: of initial weights."""
 
     kind: ClassVar[str] = "transformer"
 
@@ -92,12 +92,14 @@ class TransformerModel:
     heads: int = 8
     positions: str = "learned"
     max_positions: int = 512
+    init_std: float = 0.02
     seed: int = 0
 
     def validate(self) -> None:
         """Raises ParameterError for a value out of range."""
         for name in ("layers", "width", "heads", "max_positions"):
             require_integer(f"model.{name}", getattr(self, name), 1)
+        _require_number("model.init_std", self.init_std, above=0)
         require(self.positions in POSITIONS, "model.positions", self.positions, f"one of {', '.join(POSITIONS)}")
         even = 2 if self.positions in {"rope", "sinusoidal"} else 1
         what = "an even multiple" if even == 2 else "a multiple"
