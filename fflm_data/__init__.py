@@ -12,11 +12,18 @@ Importing the package registers the dataset `fflm` with `datasets`, which genera
 For arrays instead of text see `fflm_data.flipflop`.
 """
 
+from fflm_data.after_import import after_import
 from fflm_data.config import Config, ParameterError
-from fflm_data.packaged_module import register
 from fflm_data.registry import CONFIGS, get_config
 from fflm_data.version import GENERATOR_VERSION
 
 __all__ = ["CONFIGS", "GENERATOR_VERSION", "Config", "ParameterError", "get_config"]
 
-register()
+
+def _register() -> None:
+    from fflm_data.packaged_module import register
+
+    register()
+
+
+after_import("datasets", _register)

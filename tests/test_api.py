@@ -1,8 +1,6 @@
 """The Python interface, compared with the output of the command line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import harness
+from harness.cli import main
 from harness.errors import UserError
 from tests.conftest import Run as Cli
 from tests.support import models
@@ -19,8 +18,7 @@ from tests.support import models
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns the folder of a run of the bundled model on flip-flop strings."""
     output = tmp_path_factory.mktemp("api")
-    command = [sys.executable, "-m", "harness", "eval", "--task", "flipflop", "--limit", "4", "--output", str(output)]
-    subprocess.run(command, check=True, capture_output=True)
+    assert main(["eval", "--task", "flipflop", "--limit", "4", "--output", str(output)]) == 0
     (run_folder,) = output.glob("*/*")
     return run_folder
 

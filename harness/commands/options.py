@@ -106,7 +106,8 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="write the prompts here, as JSON lines")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of each split")
     add_data(parser)
-    add_prompting(parser)
+    # Both are refused with a reason: a service has its own option for thinking, and dialogues need answers.
+    add_prompting(parser, hidden=("thinking", "challenges"))
 
 
 def add_model(parser: argparse.ArgumentParser, default: str) -> None:
@@ -151,8 +152,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_prompting(parser: argparse.ArgumentParser) -> None:
-    """Adds the prompting options."""
+def add_prompting(parser: argparse.ArgumentParser, hidden: Sequence[str] = ()) -> None:
+    """Adds the prompting options. hidden: names of those that --help leaves out."""
+
+    def shown(name: str, text: str) -> str:
+        return argparse.SUPPRESS if name in hidden else text
+
     group = parser.add_argument_group("prompting (not for flip-flop strings and facts, which are always plain text)")
     group.add_argument("--chat", default="auto", help="use the chat template: auto, on or off (default: auto)")
     group.add_argument(
@@ -163,10 +168,15 @@ def add_prompting(parser: argparse.ArgumentParser) -> None:
         "--thinking",
         type=not_negative,
         metavar="N",
-        help="token budget for thinking before an answer (default: 0; 2048 for models that always think)",
+        help=shown(
+            "thinking", "token budget for thinking before an answer (default: 0; 2048 for models that always think)"
+        ),
     )
     group.add_argument(
-        "--challenges", type=not_negative, metavar="N", help="challenges in a dialogue (default: 36; quick suite: 12)"
+        "--challenges",
+        type=not_negative,
+        metavar="N",
+        help=shown("challenges", "challenges in a dialogue (default: 36; quick suite: 12)"),
     )
 
 

@@ -5,7 +5,7 @@ finds all metrics of result.json there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial, singledispatch
 from itertools import pairwise
 from typing import Any
@@ -320,4 +320,4 @@ def _score(  # noqa: PLR0917
 
 def _rounded(entry: Score) -> dict[str, Any]:
     """The score as JSON, rounded so that it does not depend on the last bits of the arithmetic."""
-    return {key: round(value, DECIMALS) if isinstance(value, float) else value for key, value in asdict(entry).items()}
+    return {key: round(value, DECIMALS) if isinstance(value, float) else value for key, value in vars(entry).items()}

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -211,7 +212,13 @@ class NumberTask(CompletionTask):
 
     def read(self, output: str, cut_off: bool) -> ParsedCount:
         """Parses the number in an answer."""
-        return parse(output, cut_off)
+        return _parsed(output, cut_off)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(output: str, cut_off: bool) -> ParsedCount:
+    """Parses an answer. Cached, because most answers are one of few numbers, and tables are graded repeatedly."""
+    return parse(output, cut_off)
 
 
 class HistogramTask(CompletionTask):

@@ -139,7 +139,7 @@ def _task_values(site: SiteData, task: Task) -> dict[str, Any]:
     """Returns the values of a task's page: header, example prompt, and per split the entries and the plot."""
     values: dict[str, Any] = {
         "header": _header(task),
-        "example": show(task, 0).partition("\nversion: ")[2],
+        "example": _example(task.name),
         "parts": [],
     }
     for split in task.splits:
@@ -154,6 +154,12 @@ def _task_values(site: SiteData, task: Task) -> dict[str, Any]:
             sheet = plots.sheet(split, drawn, site.labels)
             values["parts"].append((split, sorted(entries, key=partial(_best, place)), sheet))
     return values
+
+
+@cache
+def _example(task: str) -> str:
+    """Returns the prompt of a task's first row, below its header. It is the same in every site."""
+    return show(all_tasks()[task], 0).partition("\nversion: ")[2]
 
 
 def _best(place: tuple[str, str], entry: Entry) -> tuple[Any, ...]:

@@ -20,8 +20,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "empty")
 
 
-def test_load_default_config_in_new_process(tmp_path: Path) -> None:
-    code = "import fflm_data; from datasets import load_dataset; print(load_dataset('fflm'))"
+@pytest.mark.parametrize("imports", ["import fflm_data, datasets.load", "import datasets, fflm_data.config"])
+def test_load_default_config_in_new_process(tmp_path: Path, imports: str) -> None:
+    code = f"{imports}; from datasets import load_dataset; print(load_dataset('fflm'))"
     environment = os.environ | {"HF_HOME": str(tmp_path / "home")}
     output = subprocess.run(
         [sys.executable, "-c", code],

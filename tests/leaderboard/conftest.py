@@ -9,7 +9,7 @@ from harness.cli import main
 from tests.hub import Hub
 from tests.hub.client import pointed_at, record_waits
 from tests.leaderboard.browsing import served
-from tests.leaderboard.record_edits import only_run
+from tests.leaderboard.record_edits import make_record, only_run
 from tests.leaderboard.site_fixtures import EPOCH, Built, built
 
 
@@ -31,7 +31,7 @@ def results(hub: Hub, tmp_path: Path) -> str:
     return "org/results"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the LSTM on the first rows of flipflop. Read-only."""
     output = tmp_path_factory.mktemp("finished")
@@ -60,7 +60,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def records(tmp_path: Path, own_cache: None) -> Path:
-    """An empty records folder, with a separate cache."""
+def records(tmp_path: Path) -> Path:
+    """An empty records folder."""
     (tmp_path / "records").mkdir()
     return tmp_path / "records"
+
+
+@pytest.fixture
+def record(finished: Path, records: Path) -> Path:
+    """The record of a finished run."""
+    return make_record(finished, records)

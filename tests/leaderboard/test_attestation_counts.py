@@ -7,24 +7,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cli import main
 from harness.errors import UserError
 from leaderboard.attestations import read_attestations
 from leaderboard.records import RECORDS, find_records, read_record
-from tests.leaderboard.record_edits import make_record, only_run
+from tests.leaderboard.record_edits import make_record
 from tests.leaderboard.site_fixtures import attest, make_answers_record
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("finished")
-    assert main(["eval", "--task", "flipflop", "--limit", "12", "--output", str(output)]) == 0
-    return only_run(output).folder
-
-
-@pytest.fixture
-def record(run: Path, records: Path) -> Path:
-    return make_record(run, records)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def answers(record: Path) -> int:
@@ -93,9 +82,9 @@ def records_beside(record: Path) -> Path:
     ],
 )
 def test_changed_answers_of_an_agreement(
-    records: Path, run: Path, recorded: int, replayed: int, flips: int, fault: str
+    records: Path, finished: Path, recorded: int, replayed: int, flips: int, fault: str
 ) -> None:
-    record = make_record(run, records)
+    record = make_record(finished, records)
     right = {"recorded": recorded, "replayed": replayed, "of": answers(record)}
     if fault:
         assert fault in refusal(record, right=right, flips=flips)

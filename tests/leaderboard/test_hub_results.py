@@ -1,5 +1,6 @@
 """Results on model pages: proposed with the real client, merged, and imported, including hostile ones."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from leaderboard.hub import eval_results
 from leaderboard.hub import model_pages as hub_results
 from leaderboard.hub.reported import Reported, ReportedScore, read_reported, reportable, reported_file
 from tests.hub import Hub
+from tests.hub.client import pointed_at
 from tests.leaderboard.external_runs import as_evaluated, external_run
 
 DATA, MODEL, FILE = "org/fflm", "other/tiny", ".eval_results/fflm.yaml"
@@ -46,10 +48,20 @@ def run(answered: Path) -> Run:
     return read_run(answered)
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repositories of a Hub to which the data was pushed."""
+    folder = tmp_path_factory.mktemp("published")
+    hub = Hub(folder / "hub")
+    with pytest.MonkeyPatch.context() as patch, pointed_at(hub, patch, folder):
+        publish.push(DATA, [get_config(name) for name in TASKS])
+    return hub.store.root
+
+
 @pytest.fixture
-def data(hub: Hub) -> str:
-    """Publishes the data and returns its commit."""
-    publish.push(DATA, [get_config(name) for name in TASKS])
+def data(hub: Hub, published: Path) -> str:
+    """Adds the published data to the Hub and returns its commit."""
+    shutil.copytree(published, hub.store.root)
     return head(hub, "datasets", DATA)
 
 

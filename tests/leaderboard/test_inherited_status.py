@@ -12,9 +12,10 @@ from harness.cli import main
 from leaderboard.records import read_record
 from leaderboard.verification.verify_record import verify_record
 from tests.leaderboard.record_edits import SUBMISSION as TERMS
-from tests.leaderboard.record_edits import edit, make_consistent, make_record, only_run, replace_column, resign, rewrite
+from tests.leaderboard.record_edits import edit, make_consistent, replace_column, resign, rewrite
 from tests.leaderboard.site_fixtures import SUBMISSION, attest, index_of, make_answers_record
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
 RESUBMISSION = replace(SUBMISSION, disclosure="sent again")
 
@@ -101,18 +102,6 @@ def test_other_run_after_a_withdrawal_counts(records: Path) -> None:
 
 
 # ---- In verification
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("finished")
-    assert main(["eval", "--task", "flipflop", "--limit", "8", "--output", str(output)]) == 0
-    return only_run(output).folder
-
-
-@pytest.fixture
-def record(run: Path, records: Path) -> Path:
-    return make_record(run, records)
 
 
 def dispute(folder: Path, *differences: str) -> None:

@@ -49,12 +49,6 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    (tmp_path / "records").mkdir()
-    return tmp_path / "records"
-
-
 def under_another_name(record: Path, records: Path) -> Path:
     """Returns a draft copy under the name org/other. `resign` makes it a record."""
     draft = records / "draft"

@@ -18,9 +18,10 @@ from leaderboard.inherited_status import inherited_findings
 from leaderboard.records import RECORDS, read_record
 from leaderboard.replay.parse_differences import Difference, parse_difference
 from tests.leaderboard.record_edits import SUBMISSION as TERMS
-from tests.leaderboard.record_edits import edit, make_consistent, make_record, only_run, replace_column, resign, rewrite
+from tests.leaderboard.record_edits import edit, make_consistent, make_record, replace_column, resign, rewrite
 from tests.leaderboard.site_fixtures import attest, make_answers_record
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 Change = Callable[[str, int], str]
 GOLD = get_config("letters").table("test")["answer"].to_pylist()
 # Rows with forged right answers, about a third, in addition to every seventh, which is wrong.
@@ -249,13 +250,6 @@ def test_repeated_choices(records: Path, change: Callable[[float], float], dispu
 # ---- Numbers
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("finished")
-    assert main(["eval", "--task", "flipflop", "--limit", "12", "--output", str(output)]) == 0
-    return only_run(output).folder
-
-
 def moved(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable[[Path], None]:
     def edited(draft: Path) -> None:
         rng = np.random.default_rng(5)
@@ -287,9 +281,9 @@ def swapped(draft: Path) -> None:
         rewrite(path, swap)
 
 
-def disputed_numbers(run: Path, records: Path) -> tuple[Path, Path]:
+def disputed_numbers(finished: Path, records: Path) -> tuple[Path, Path]:
     """An honest record, and a disputed one with swapped symbols in half of the sequences."""
-    honest = make_record(run, records)
+    honest = make_record(finished, records)
     record = resubmit(honest, records, swapped)
     message = []
     tables = [pq.read_table(folder / "observations" / "flipflop.val.parquet") for folder in (record, honest)]
@@ -317,28 +311,28 @@ NUMBERS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("edit_of", NUMBERS)
-def test_changed_numbers_are_disputed(run: Path, records: Path, edit_of: str) -> None:
-    record, _ = disputed_numbers(run, records)
+def test_changed_numbers_are_disputed(finished: Path, records: Path, edit_of: str) -> None:
+    record, _ = disputed_numbers(finished, records)
     assert "flipflop.val" in inherited_tables(record, resubmit(record, records, moved(NUMBERS[edit_of])))
 
 
-def test_honest_run_matches_the_replay(run: Path, records: Path) -> None:
-    record, honest = disputed_numbers(run, records)
+def test_honest_run_matches_the_replay(finished: Path, records: Path) -> None:
+    record, honest = disputed_numbers(finished, records)
     assert inherited_tables(record, honest) == ()
     a_little_off = moved(lambda values, rng: values - np.abs(rng.normal(0, 3e-4, values.shape)))
     assert inherited_tables(record, resubmit(honest, records, a_little_off)) == ()
 
 
 @pytest.mark.parametrize("edit_of", NUMBERS)
-def test_changed_numbers_are_withdrawn(run: Path, records: Path, edit_of: str) -> None:
-    record = make_record(run, records)
+def test_changed_numbers_are_withdrawn(finished: Path, records: Path, edit_of: str) -> None:
+    record = make_record(finished, records)
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
     assert len(inherited_tables(record, resubmit(record, records, moved(NUMBERS[edit_of])))) == 3
 
 
-def test_other_outputs_at_the_same_revision_count(run: Path, records: Path) -> None:
+def test_other_outputs_at_the_same_revision_count(finished: Path, records: Path) -> None:
     """For example after a withdrawal because of wrong weights."""
-    record = make_record(run, records)
+    record = make_record(finished, records)
     assert main(["leaderboard", "withdraw", str(record), "--reason", "Wrong weights."]) == 0
     anew = moved(lambda values, rng: np.where(values < -1, -4 - np.abs(rng.normal(0, 3, values.shape)), values - 0.015))
     assert inherited_tables(record, resubmit(record, records, lambda draft: (swapped(draft), anew(draft)))) == ()

@@ -761,12 +761,18 @@ FORGED: list[tuple[Callable[[dict[str, Any]], object], str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def of_nine(honest: Path, tiny: Path) -> Attestation:
+    """The replay of nine rows of that record."""
+    return run_replay(read_record(honest), tiny, 9)
+
+
 @pytest.mark.parametrize(("change", "reason"), FORGED)
 def test_inconsistent_attestations_are_refused(
-    folder: Path, tiny: Path, change: Callable[[dict[str, Any]], object], reason: str
+    folder: Path, of_nine: Attestation, change: Callable[[dict[str, Any]], object], reason: str
 ) -> None:
     record = named(folder)
-    path = write_attestation(record.folder, run_replay(record, tiny, 9))
+    path = write_attestation(record.folder, of_nine)
     facts = json.loads(path.read_text(encoding="utf-8"))
     change(facts)
     content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

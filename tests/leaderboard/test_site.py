@@ -13,6 +13,8 @@ from leaderboard.site import build, findings
 from tests.leaderboard.record_edits import resign
 from tests.leaderboard.site_fixtures import ADDRESS, Built, index_of, make_answers_record
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def test_build_refuses_scores_that_do_not_match(records: Path) -> None:
     folder = make_answers_record(records, "org/m", wrong=3)
@@ -60,9 +62,7 @@ def test_interval_bars(records: Path, tmp_path: Path) -> None:
     assert found["org/perfect"]["cells"][0]["errors"] == 0 < found["org/other"]["cells"][0]["errors"]
 
 
-def test_build_skips_unfinished_runs(
-    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_cache: None
-) -> None:
+def test_build_skips_unfinished_runs(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """runs/*/* may have a finished run, a stopped one, one over other data, and another folder."""
     finished = make_answers_record(tmp_path / "elsewhere", "org/m", wrong=3)
     found = {name: Path(shutil.copytree(finished, tmp_path / "runs" / name)) for name in ("a", "stopped", "unscored")}
@@ -144,7 +144,7 @@ def test_failed_replacement_keeps_the_old_site(records: Path, tmp_path: Path, mo
     assert (tmp_path / "site" / "index.json").read_bytes() == before
 
 
-def test_build_is_reproducible(site: Built, tmp_path: Path, own_cache: None) -> None:
+def test_build_is_reproducible(site: Built, tmp_path: Path) -> None:
     build.command(tmp_path / "again", [], site.records, ADDRESS)
     files = {path.relative_to(site.folder): path.read_bytes() for path in site.folder.rglob("*") if path.is_file()}
     again = tmp_path / "again"
@@ -175,7 +175,7 @@ def test_findings_with_several_processes(records: Path, monkeypatch: pytest.Monk
     assert index_of(records) == alone
 
 
-def test_site_of_the_accepted_records(tmp_path: Path, own_cache: None) -> None:
+def test_site_of_the_accepted_records(tmp_path: Path) -> None:
     """Includes the full run of the LSTM: 0 errors on all reads of the three splits."""
     build.command(tmp_path / "site", [], None, None)
     rows = json.loads((tmp_path / "site" / "index.json").read_text(encoding="utf-8"))["models"]

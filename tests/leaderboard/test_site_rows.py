@@ -18,6 +18,8 @@ from tests.leaderboard.external_runs import external_run
 from tests.leaderboard.record_edits import PRETRAINED, edit, make_record, resign
 from tests.leaderboard.site_fixtures import DAY, GAP, Built, attest, index_of, make_answers_record
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def test_verification_level_of_every_row(site: Built) -> None:
     words = {

@@ -16,6 +16,7 @@ from leaderboard.verification_level import RE_RUN, RESCORED, SPOT_CHECKED, level
 from tests.leaderboard.record_edits import TRAINED
 from tests.leaderboard.site_fixtures import GAP, REPLAYED, SCORE, SUBMISSION, attest, index_of, make_answers_record
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 CHAT = Prompting(template="c" * 64)
 LATER = {"created": "2026-09-05T10:00:00+00:00"}
 

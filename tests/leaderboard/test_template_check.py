@@ -40,12 +40,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_chat_model(tmp_path_factory.mktemp("finished"), "letters", "strawberry")
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    (tmp_path / "records").mkdir()
-    return tmp_path / "records"
-
-
 def forged(finished: Path, records: Path, change: Callable[[Json], object]) -> Path:
     """Changes run.json consistently and returns the record."""
     run = records.parent / "forged"

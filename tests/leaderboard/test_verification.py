@@ -63,17 +63,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Path:
-    (tmp_path / "records").mkdir()
-    return tmp_path / "records"
-
-
-@pytest.fixture
-def record(finished: Path, records: Path) -> Path:
-    return make_record(finished, records)
-
-
 def verify_unchanged(folder: Path, records: Path) -> Verdict:
     """Returns the verdict and asserts that nothing was written."""
     before = contents(records)

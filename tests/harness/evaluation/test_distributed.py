@@ -4,10 +4,10 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from harness.cli import main
 from harness.errors import LostProcess
 from harness.evaluation.distributed import _lost_process_errors, first_host, processes_per_device
 from tests.conftest import Run, refused
@@ -30,8 +30,7 @@ def options(tiny: Path) -> list[object]:
 @pytest.fixture(scope="module")
 def undisturbed(options: list[object], tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = running.evaluate(folder, *options)
-    assert done.returncode == 0, done.stderr
+    assert main(["eval", *map(str, options), "--output", str(folder / "runs")]) == 0
     assert running.starts(folder) == [{"processes": 1, "machines": 1}]
     return running.result(folder)
 
@@ -216,25 +215,30 @@ def test_one_model_over_two_processes(tmp_path: Path, options: list[object], und
     assert running.starts(tmp_path) == [{"processes": 2, "machines": 1}]
 
 
-def launched(*values: object) -> Any:
-    return pytest.param(*values, marks=pytest.mark.slow("harness/engine", "harness/evaluation"))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--num-processes", "2", "--task", "nothing"], "there is no task 'nothing'"),
+        (["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
+        (["--num-processes", "2", "--device-map", "auto"], "Remove --num-processes"),
+    ],
+)
+@pytest.mark.slow("harness/engine", "harness/evaluation")
+def test_refusals_of_processes_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    assert message in refused(running.evaluate(tmp_path, *arguments))
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--num-processes", "2", "--task", "nothing"], "there is no task 'nothing'"),
-        launched(["--num-processes", "2", "--model", "./nowhere"], "'./nowhere' cannot be loaded"),
-        launched(["--num-processes", "2", "--device-map", "auto"], "Remove --num-processes"),
         (["--tensor-parallel"], "Add --num-processes"),
         (["--num-processes", "2", "--strict", "--dtype", "int3"], "there is no dtype 'int3'"),
         (["--num-processes", "0"], "'0' is not an integer of at least 1"),
     ],
 )
-def test_refusals_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = running.evaluate(tmp_path, *arguments)
-    line = refused(done)
-    assert message in line
+def test_refusals_are_one_line(cli: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    assert message in refused(cli("harness", "eval", *arguments))
     assert not list(tmp_path.glob("runs/*/*"))
 
 

@@ -250,6 +250,10 @@ def test_outputs_for_other_data_are_refused(cli: Run, tmp_path: Path, prompts: l
         (("harness", "prompts", "--task", "flipflop", "--out", "p"), "scored from probabilities"),
         (("harness", "prompts", "--task", "capitals", "--out", "p"), "scored from probabilities"),
         (("harness", "prompts", "--task", "letters", "--thinking", "9", "--out", "p"), "is an option of the service"),
+        (
+            ("harness", "prompts", "--task", "letters", "--challenges", "2", "--out", "p"),
+            "--challenges is for dialogues",
+        ),
         (("harness", "score"), "name either run folders, or a file of answers"),
         (("harness", "score", "--outputs", ".", "--model", "a/b"), ". is not a file"),
         (("harness", "prompts", "--task", "letters", "--out", "."), ". is a folder. Use a file"),
@@ -264,3 +268,10 @@ def test_prompts_and_score_refusals(
 ) -> None:
     write(tmp_path / "answers.jsonl", answered(prompts))
     assert message in refused(cli(*arguments))
+
+
+def test_help_leaves_out_options_that_are_refused(cli: Run) -> None:
+    listed = {verb: cli("harness", verb, "--help").stdout for verb in ("prompts", "eval", "ask")}
+    for option in ("--thinking", "--challenges"):
+        assert option not in listed["prompts"] and option in listed["eval"] and option in listed["ask"]
+    assert "--shots" in listed["prompts"]

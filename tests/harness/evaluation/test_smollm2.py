@@ -107,6 +107,7 @@ def test_completions_of_a_real_model(cli: Run, tmp_path: Path, smollm2: Path, so
         assert written == row["output"]
 
 
+@pytest.mark.slow("fflm_data/words", "harness/models")
 def test_items_are_one_token_each(source: Any) -> None:
     counts = [len(ids) for ids in source.tokenizer([f" {word}" for word in items()]).input_ids]
     assert np.unique(counts).tolist() == [1]

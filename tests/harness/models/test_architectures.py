@@ -114,6 +114,7 @@ def test_model_without_text_only_mode_is_refused(kind: str, reason: str) -> None
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 def test_model_depending_on_later_tokens_is_refused() -> None:
     models_ = every_class.models_of("prophetnet", 300)
     for model in models_:

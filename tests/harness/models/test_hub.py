@@ -39,7 +39,8 @@ def evaluate(
     return cli("harness", "eval", *OPTIONS, *arguments, **environment)
 
 
-@pytest.mark.parametrize("revision", ["main", pytest.param("v1", marks=pytest.mark.slow("harness/models"))])
+@pytest.mark.slow("harness/models")
+@pytest.mark.parametrize("revision", ["main", "v1"])
 def test_revision_is_pinned_to_commit(
     cli: Run, tmp_path: Path, hub: Hub, commits: dict[str, str], revision: str
 ) -> None:
@@ -65,9 +66,8 @@ def test_all_gguf_parts_are_fetched(cli: Run, tmp_path: Path, hub: Hub) -> None:
     assert (model["revision"], model["gguf_file"]) == (commit, parts[0])
 
 
-@pytest.mark.parametrize(("model", "revision"), [
-    ("org/nothing", "main"), pytest.param("org/tiny", "v9", marks=pytest.mark.slow("harness/models")),
-])  # fmt: skip
+@pytest.mark.slow("harness/models")
+@pytest.mark.parametrize(("model", "revision"), [("org/nothing", "main"), ("org/tiny", "v9")])
 @pytest.mark.usefixtures("commits")
 def test_missing_on_hub_errors(cli: Run, tmp_path: Path, hub: Hub, model: str, revision: str) -> None:
     result = evaluate(cli, tmp_path, hub, "--model", model, "--revision", revision)

@@ -104,6 +104,7 @@ def test_first_line_names_adapter(cli: Run, tmp_path: Path, tiny: Path, adapter:
         assert done.stdout.startswith(wanted) and (model[0] == "ask" or done.stdout.count(wanted) == 2)
 
 
+@pytest.mark.slow("harness/engine", "harness/models")
 def test_hub_adapter_is_pinned(cli: Run, tmp_path: Path, tiny: Path, adapter: Path) -> None:
     with Hub(tmp_path / "hub") as hub:
         hub.add_repository("model", "org/tiny", tiny)
