@@ -83,7 +83,10 @@ class CountingData:
 
 @dataclass(frozen=True)
 class TransformerModel:
-    """A Transformer like GPT-2, from scratch. max_positions: number of learned positions. init_std: of initial weights."""
+    """A Transformer like GPT-2, from scratch.
+
+    max_positions: number of learned positions. init_std: standard deviation of initial weights.
+    """
 
     kind: ClassVar[str] = "transformer"
 
