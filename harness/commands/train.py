@@ -110,7 +110,7 @@ def _recipe(args: argparse.Namespace) -> Any:
     if args.revision and not args.source:
         raise UserError("--revision is that of --from ID: name the pretrained model, or remove --revision")
     if args.recipe.endswith(".json"):
-        from harness.training.train import read_recipe
+        from harness.training.recipe import read_recipe
 
         recipe = read_recipe(Path(args.recipe))
     else:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from fflm_data.terminal import Bar
 from harness.errors import UserError
@@ -39,8 +40,12 @@ class Execution:
     @property
     def options(self) -> list[str]:
         """The command-line arguments that affect the weights."""
-        flags = {"--bf16": self.bf16, "--tf32": self.tf32, "--compile": self.compile}
-        return [flag for flag, used in flags.items() if used]
+        return [flag for flag in self.all_options() if getattr(self, flag.lstrip("-"))]
+
+    @staticmethod
+    def all_options() -> tuple[str, ...]:
+        """All command-line arguments that affect the weights."""
+        return "--bf16", "--tf32", "--compile"
 
 
 def steps_between(steps: int, times: int) -> int:
@@ -191,6 +196,13 @@ def training_arguments(recipe: Recipe, folder: Path, execution: Execution, proce
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are used by several processes, never by DataParallel
     return arguments
+
+
+def log_to(trainer: Trainer, folder: Path) -> None:
+    """Writes the logs of TensorBoard into a folder, unless TENSORBOARD_LOGGING_DIR names another one."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(folder)
 
 
 def _labels(labels: Tensor, members: int) -> Tensor:

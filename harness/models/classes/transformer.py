@@ -51,10 +51,11 @@ class TransformerConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         if self.positions not in POSITIONS:
             raise ValueError(f"positions={self.positions!r} is unknown: use one of {', '.join(POSITIONS)}")
-        if self.hidden_size % (2 * self.num_attention_heads):
-            raise ValueError(
-                f"hidden_size={self.hidden_size} is not divisible by 2 * num_attention_heads={self.num_attention_heads}"
-            )
+        heads = self.num_attention_heads
+        if self.hidden_size % heads:
+            raise ValueError(f"hidden_size={self.hidden_size} is not divisible by num_attention_heads={heads}")
+        if self.hidden_size % {ROPE: 2 * heads, SINUSOIDAL: 2}.get(self.positions, 1):
+            raise ValueError(f"hidden_size={self.hidden_size} gives an odd width with {self.positions} positions")
         if self.positions != LEARNED:
             self.max_position_embeddings = None
         super().__post_init__(**kwargs)
