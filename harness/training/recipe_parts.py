@@ -70,7 +70,9 @@ class CountingData:
 
     def validate(self) -> None:
         """Raises ParameterError for a value out of range."""
-        require(self.task in COUNTING_TASKS, "data.task", self.task, f"one of {', '.join(COUNTING_TASKS)}", COUNTING_TASKS)
+        require(
+            self.task in COUNTING_TASKS, "data.task", self.task, f"one of {', '.join(COUNTING_TASKS)}", COUNTING_TASKS
+        )
         require_integer("data.vocabulary", self.vocabulary, 2, 10_000)
         require_integer("data.expected_count", self.expected_count, 1, 1_000)
         require_integer("data.batch_size", self.batch_size, 1)

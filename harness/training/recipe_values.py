@@ -11,7 +11,6 @@ from typing import Any
 from fflm_data.config import ParameterError, require
 from harness.training.recipe_parts import KINDS, ArchitectureModel, Intervention, Optimizer, PretrainedModel, Schedule
 
-
 # In place of the value of a setting that an architecture's recipe does not name.
 UNSET = object()
 
