@@ -170,6 +170,7 @@ class Optimizer:
     def validate(self) -> None:
         """Raises ParameterError for a value out of range."""
         _require_number("optimizer.learning_rate", self.learning_rate, above=0)
+        require(self.learning_rate <= 1e6, "optimizer.learning_rate", self.learning_rate, "at most 1e6")
         _require_number("optimizer.weight_decay", self.weight_decay)
         valid = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         require(valid, "optimizer.betas", self.betas, "two numbers from 0 to below 1")

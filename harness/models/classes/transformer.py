@@ -279,6 +279,7 @@ class TransformerForCausalLM(PreTrainedTransformer, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         sharpness: str | None = None,
         selected: Selected | None = None,
+        skip_unlabelled: bool = True,
         **_: Any,
     ) -> TransformerOutput:
         """input_ids: int64 (batch, time). Logits: (batch, kept, vocabulary), or (kept, vocabulary) for a 2-D bool mask.
@@ -286,14 +287,15 @@ class TransformerForCausalLM(PreTrainedTransformer, GenerationMixin):
         labels: int64 (batch, time), -100 where nothing is to be predicted; the loss, in nats, shifts them by one. In
         training mode with few labels, the logits are those of the positions before labels, filled up to the largest
         number per sequence. sharpness: name of a penalty on attention weights ("entropy", "l2", "linf"). selected: the
-        positions before labels, if the caller has computed them.
+        positions before labels, if the caller has computed them. skip_unlabelled: whether to compute only these
+        positions if the caller has not.
         Padding must be on the right (ValueError).
         """
         if attention_mask is not None and not bool((attention_mask[:, :-1] >= attention_mask[:, 1:]).all()):
             raise ValueError("fflm-transformer has no masked positions: pad on the right, or not at all")
         mask = logits_to_keep if isinstance(logits_to_keep, Tensor) and logits_to_keep.ndim == 2 else None
         if labels is not None and self.training:
-            selected = selected or select(_before(labels))
+            selected = select(_before(labels)) if selected is None and skip_unlabelled else selected
         elif mask is not None:
             selected = select(mask)
         states, penalty = self.transformer(input_ids, selected, sharpness, self.fused)
