@@ -159,7 +159,9 @@ def _train(args: argparse.Namespace, recipe: Any) -> int:
     for folder in folders:
         echo(f"{folder}: {_result(folder)}")
     if recipe.data.kind == "flipflop":
-        echo(f"to evaluate it: harness eval --model {folders[0]} --task flipflop")
+        from harness.training.card import evaluation_command
+
+        echo(f"to evaluate it: {evaluation_command(str(folders[0]), recipe.data)}")
     if args.push:
         from harness.training.push import push
 

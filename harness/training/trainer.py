@@ -80,8 +80,16 @@ class RecipeTrainer(Trainer):
         every = steps_between(recipe.schedule.steps, evaluations)
         self.remove_callback(PrinterCallback)
         self.add_callback(_Evaluation(self, evaluate_model, every))
+        self._progress = _Progress(recipe.name)
         if self.is_world_process_zero():
-            self.add_callback(_Progress(recipe.name))
+            self.add_callback(self._progress)
+
+    def train(self, *given: Any, **more: Any) -> Any:
+        """Trains as Trainer does; if the training is stopped, it ends the line of the progress bar."""
+        try:
+            return super().train(*given, **more)
+        finally:
+            self._progress.close()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(self._rows)
@@ -252,4 +260,9 @@ class _Progress(TrainerCallback):
         self.bar.set_postfix(self.shown, refresh=False)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self.bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """Ends the line of the bar, if it is shown."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,7 +1,6 @@
 """`harness train` as a user types it: errors in one line before any training, output, interruption."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from harness.training import trainer
 from harness.training.recipes import all_recipes
 from tests.conftest import refused
-from tests.harness.training.training import TINY, contents, interrupted_at
+from tests.harness.training.training import TINY, contents, curve, interrupted_at
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -106,7 +105,7 @@ def test_errors_before_any_training(arguments, message, cli, tmp_path, monkeypat
         (["--set", "data.seed=1"], "another recipe (data.seed=0)"),
         (["--set", "optimizer.learning_rate=1"], "another recipe (optimizer.learning_rate=0.01)"),
         (["--bf16"], "out holds a model trained without --bf16"),
-        (["--architecture", "gpt2"], "no 'model.layers' in the config of gpt2"),
+        (["--architecture", "gpt2"], "out holds a model of another recipe (model.kind=transformer)"),
         (["--seeds", "2"], "out holds a single model"),
     ],
 )
@@ -160,26 +159,17 @@ def test_evaluation_during_training_equals_harness_eval(cli, tmp_path):
         result = cli("harness", "eval", *command, "--limit", "200", "--output", f"runs-{name}")
         assert result.returncode == 0, result.stderr
         (path,) = tmp_path.glob(f"runs-{name}/**/result.json")
-        text = json.dumps(json.loads(path.read_text()))
-        from tests.harness.training.training import curve
-
         row = curve(tmp_path / name)[-1]
         for split in ("val", "val_sparse", "val_dense"):
             assert row[f"{split}_reads"] > 100
-            found = counts_of(path, split)
-            assert found == (row[f"{split}_errors"], row[f"{split}_reads"]), (name, split, text[:2000])
+            assert counts_of(path, split) == (row[f"{split}_errors"], row[f"{split}_reads"]), (name, split)
 
 
 def counts_of(path: Path, split: str) -> tuple[int, int]:
-    (glitches,) = [
-        metric for metric in metrics(json.loads(path.read_text()))
-        if metric.get("split") == split and metric.get("metric") == "glitch_rate"
-    ]  # fmt: skip
-    return glitches["errors"], glitches["total"]
-
-
-def metrics(value: Any) -> list[dict[str, Any]]:
-    return [value]
+    """Errors and reads of a split in a result.json."""
+    scores = json.loads(path.read_text())["scores"]
+    (score,) = [each for each in scores if (each["split"], each["metric"], each["group"]) == (split, "accuracy", None)]
+    return score["errors"], score["n"]
 
 
 def test_interrupted(cli, tmp_path, monkeypatch):
@@ -194,9 +184,3 @@ def _interrupted(result: Any) -> None:
     assert result.returncode == 130
     assert result.stderr.splitlines()[-1] == "harness: interrupted; the same command resumes this run"
     raise KeyboardInterrupt
-
-
-def test_help_does_not_import_torch(cli):
-    loaded = cli("harness", "train", "--help", PYTHONPATH=str(Path.cwd()), PYTHONVERBOSE="1")
-    assert loaded.returncode == 0 and "import 'torch'" not in loaded.stderr
-    assert sys.modules["torch"]
