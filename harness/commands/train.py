@@ -110,7 +110,7 @@ def _recipe(args: argparse.Namespace) -> Any:
     if args.revision and not args.source:
         raise UserError("--revision is that of --from ID: name the pretrained model, or remove --revision")
     if args.recipe.endswith(".json"):
-        from harness.training.train import read_recipe
+        from harness.training.recipe import read_recipe
 
         recipe = read_recipe(Path(args.recipe))
     else:
@@ -131,6 +131,11 @@ def _train(args: argparse.Namespace, recipe: Any) -> int:
         raise UserError("name the folder of the model with --output FOLDER")
     if args.push and (args.seeds or 1) > 1:
         raise UserError("--push takes one model: train one seed, or push a folder with hf upload")
+    if args.push:
+        from harness.training.push import require_pushable
+
+        require_pushable(args.push)
+    _require_reporters(args.report_to)
     recipes = [recipe.with_next_seeds(number) for number in range(args.seeds or 1)]
     distributed.end_with_launcher()
     if (args.num_processes or 1) > 1 and not distributed.launched_by_other():
@@ -154,12 +159,23 @@ def _train(args: argparse.Namespace, recipe: Any) -> int:
     for folder in folders:
         echo(f"{folder}: {_result(folder)}")
     if recipe.data.kind == "flipflop":
-        echo(f"to evaluate it: harness eval --model {folders[0]} --task flipflop")
+        from harness.training.card import evaluation_command
+
+        echo(f"to evaluate it: {evaluation_command(str(folders[0]), recipe.data)}")
     if args.push:
         from harness.training.push import push
 
         echo(f"pushed to {push(folders[0], args.push)}")
     return 0
+
+
+def _require_reporters(names: list[str]) -> None:
+    """Raises UserError if the package of a logger is not installed."""
+    from importlib.util import find_spec
+
+    for name in names:
+        if find_spec(name) is None:
+            raise UserError(f"--report-to {name} needs a package: pip install {name}")
 
 
 def _result(folder: Path) -> str:

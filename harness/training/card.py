@@ -9,7 +9,7 @@ import pyarrow as pa
 from harness.evaluation.glitch_rates import SETS
 from harness.training.curve import last_numbers
 from harness.training.recipe import Recipe
-from harness.training.recipe_parts import CountingData
+from harness.training.recipe_parts import CountingData, FlipFlopData
 from harness.training.validation import ACCURACY, ERROR, ERRORS, READS
 
 PAPERS = {"flipflop": "2306.00946", "counting": "2407.15160"}
@@ -58,6 +58,15 @@ The training curve is in `curve.parquet`.
 {settings}"""
 
 
+def evaluation_command(folder: str, data: FlipFlopData) -> str:
+    """The command that evaluates a model on strings like those of its training."""
+    words = ["harness", "eval", "--model", folder, "--task", "flipflop"]
+    for name, default in (("symbols", 2), ("length", 512)):
+        if (value := getattr(data, name)) != default:
+            words += ["--set", f"flipflop.{name}={value}"]
+    return shlex.join(words)
+
+
 def _usage(recipe: Recipe) -> str:
     if isinstance(recipe.data, CountingData):
         return (
@@ -66,10 +75,7 @@ def _usage(recipe: Recipe) -> str:
             "from transformers import AutoModelForSequenceClassification\n\n"
             'register()\nmodel = AutoModelForSequenceClassification.from_pretrained("FOLDER")\n```'
         )
-    symbols = recipe.data.symbols
-    task = ["--task", "flipflop", *(["--set", f"flipflop.symbols={symbols}"] if symbols != 2 else [])]
-    task += ["--set", f"flipflop.length={recipe.data.length}"] if recipe.data.length != 512 else []
-    return f"To evaluate it:\n\n```bash\nharness eval --model FOLDER {shlex.join(task)}\n```"
+    return f"To evaluate it:\n\n```bash\n{evaluation_command('FOLDER', recipe.data)}\n```"
 
 
 def _results(curve: pa.Table) -> str:

@@ -1,6 +1,7 @@
 """Fine-tuning of pretrained models: the model, and flip-flop strings as its tokenizer writes them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from harness.models.source import ModelSource
 from harness.planning.plans import plan_reads
 from harness.tasks.flipflop import FlipFlopTask
 from harness.training.data import IGNORED, Arrays, Built, TrainingRows
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, read_recipe
 from harness.training.recipe_parts import FlipFlopData, PretrainedModel
 
 
@@ -75,11 +76,19 @@ def pinned(model: PretrainedModel) -> ModelSource:
     return resolve(ModelRequest(model=model.source, revision=model.revision, dtype="float32"))
 
 
-def pin(recipe: Recipe) -> Recipe:
-    """The recipe with the revision of its pretrained model, 40 hex digits; unchanged without a Hub model."""
-    from pathlib import Path
+def pin(recipe: Recipe, recorded: Path) -> Recipe:
+    """The recipe with the revision of its pretrained Hub model, 40 hex digits; other recipes are unchanged.
 
+    recorded: recipe.json of a training that is resumed. It goes on with the revision with which it started.
+    """
     model = recipe.model
-    if not isinstance(model, PretrainedModel) or Path(model.source).is_dir():
+    if not isinstance(model, PretrainedModel):
         return recipe
-    return replace(recipe, model=replace(model, revision=pinned(model).revision))
+    if model.revision is None and recorded.is_file():
+        revision = read_recipe(recorded).model
+        if isinstance(revision, PretrainedModel) and revision.source == model.source:
+            return replace(recipe, model=replace(model, revision=revision.revision))
+    source = pinned(model)
+    if Path(source.location).is_dir():
+        return recipe
+    return replace(recipe, model=replace(model, revision=source.revision))

@@ -9,13 +9,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from fflm_data.config import ParameterError, require
 from fflm_data.suggestions import did_you_mean
+from harness.errors import UserError
 from harness.training import recipe_values
 from harness.training.recipe_parts import (
     DETERMINISTIC,
+    ArchitectureModel,
     CountingData,
     Data,
     FlipFlopData,
@@ -94,8 +97,8 @@ class Recipe:
             words += ["--revision", self.model.revision]
         seeds = {key: seed for key, seed in zip(SEEDS, self.seeds, strict=True) if seed}
         for key, value in {**changes, **seeds}.items():
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
-            words += ["--set", f"{key}={text}"]
+            is_setting = isinstance(self.model, ArchitectureModel) and key.startswith("model.") and key not in SEEDS
+            words += ["--set", f"{key}={recipe_values.to_text(value, is_setting)}"]
         return words
 
     @property
@@ -131,12 +134,15 @@ class Recipe:
         merged = dict(self.changes)
         for key in set(changes) - {*SEEDS}:
             part, _, name = key.partition(".")
-            merged[key] = recipe_values.value_of(parts[part], name)
+            value = recipe_values.value_of(parts[part], name)
+            if key in merged or value != recipe_values.value_of(getattr(self, part), name):
+                merged[key] = value
         return replace(self, **parts, changes=tuple(sorted(merged.items())))
 
     def with_model(self, model: Model, change: tuple[str, Any]) -> "Recipe":
-        """The recipe with another kind of model, recorded as a change."""
-        return replace(self, model=model, changes=(*self.changes, change))
+        """The recipe with another kind of model, recorded as a change in place of those of the model."""
+        others = [(key, value) for key, value in self.changes if not key.startswith("model.")]
+        return replace(self, model=model, changes=tuple(sorted([*others, change])))
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as the content of recipe.json."""
@@ -154,3 +160,12 @@ def recipe_from_json(content: Mapping[str, Any]) -> Recipe:
         return Recipe(str(content["name"]), str(content["title"]), changes=changes, **parts)
     except (KeyError, TypeError, AttributeError) as error:
         raise ParameterError(f"the recipe has a missing or unknown field: {error}") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of a recipe.json. Raises UserError if it is none."""
+    try:
+        return recipe_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} is not a recipe ({reason})") from None

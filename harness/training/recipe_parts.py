@@ -9,6 +9,7 @@ from fflm_data.flipflop.distributions import FFL, Distribution, Mixture
 
 DETERMINISTIC, GENERATIVE = MODES = ("deterministic", "generative")
 COUNTING_TASKS = ("query-count", "most-frequent")
+CELLS = ("lstm", "gru")
 POSITIONS = ("learned", "sinusoidal", "rope", "alibi", "none")
 SHARPNESS = ("none", "entropy", "l2", "linf")
 ANNEALING = ("none", "linear", "oscillating")
@@ -69,7 +70,9 @@ class CountingData:
 
     def validate(self) -> None:
         """Raises ParameterError for a value out of range."""
-        require(self.task in COUNTING_TASKS, "data.task", self.task, f"one of {', '.join(COUNTING_TASKS)}")
+        require(
+            self.task in COUNTING_TASKS, "data.task", self.task, f"one of {', '.join(COUNTING_TASKS)}", COUNTING_TASKS
+        )
         require_integer("data.vocabulary", self.vocabulary, 2, 10_000)
         require_integer("data.expected_count", self.expected_count, 1, 1_000)
         require_integer("data.batch_size", self.batch_size, 1)
@@ -100,14 +103,16 @@ class TransformerModel:
 
     def validate(self) -> None:
         """Raises ParameterError for a value out of range."""
+        require_integer("model.seed", self.seed, 0, MAX_SEED)
         for name in ("layers", "width", "heads", "max_positions"):
             require_integer(f"model.{name}", getattr(self, name), 1)
         _require_number("model.init_std", self.init_std, above=0)
-        require(self.positions in POSITIONS, "model.positions", self.positions, f"one of {', '.join(POSITIONS)}")
-        even = 2 if self.positions in {"rope", "sinusoidal"} else 1
-        what = "an even multiple" if even == 2 else "a multiple"
-        allowed = f"{what} of model.heads={self.heads}"
-        require(self.width % (even * self.heads) == 0, "model.width", self.width, allowed)
+        names = f"one of {', '.join(POSITIONS)}"
+        require(self.positions in POSITIONS, "model.positions", self.positions, names, POSITIONS)
+        require(self.width % self.heads == 0, "model.width", self.width, f"a multiple of model.heads={self.heads}")
+        pairs = {"rope": 2 * self.heads, "sinusoidal": 2}.get(self.positions, 1)  # dimensions are rotated in pairs
+        allowed = f"a multiple of {pairs} with {self.positions} positions"
+        require(self.width % pairs == 0, "model.width", self.width, allowed)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,8 @@ class RecurrentModel:
 
     def validate(self) -> None:
         """Raises ParameterError for a value out of range."""
-        require(self.cell in {"lstm", "gru"}, "model.cell", self.cell, "lstm or gru")
+        require_integer("model.seed", self.seed, 0, MAX_SEED)
+        require(self.cell in CELLS, "model.cell", self.cell, f"one of {', '.join(CELLS)}", CELLS)
         for name in ("layers", "width"):
             require_integer(f"model.{name}", getattr(self, name), 1)
 
@@ -139,7 +145,8 @@ class ArchitectureModel:
     seed: int = 0
 
     def validate(self) -> None:
-        """Nothing is checked here: the config of the architecture checks its fields when the model is built."""
+        """Raises ParameterError for an invalid seed. The config checks the settings when the model is built."""
+        require_integer("model.seed", self.seed, 0, MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,8 @@ class PretrainedModel:
     seed: int = 0
 
     def validate(self) -> None:
-        """Nothing is checked here: the model is resolved before training."""
+        """Raises ParameterError for an invalid seed. The model is resolved before training."""
+        require_integer("model.seed", self.seed, 0, MAX_SEED)
 
 
 @dataclass(frozen=True)
@@ -167,6 +175,7 @@ class Optimizer:
     def validate(self) -> None:
         """Raises ParameterError for a value out of range."""
         _require_number("optimizer.learning_rate", self.learning_rate, above=0)
+        require(self.learning_rate <= 1e6, "optimizer.learning_rate", self.learning_rate, "at most 1e6")
         _require_number("optimizer.weight_decay", self.weight_decay)
         valid = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         require(valid, "optimizer.betas", self.betas, "two numbers from 0 to below 1")
@@ -260,7 +269,7 @@ class naming:
 
 
 def _require_number(parameter: str, value: object, above: float | None = None) -> None:
-    valid = isinstance(value, int | float) and not isinstance(value, bool)
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if above is None:
         require(valid and value >= 0, parameter, value, "a number of at least 0")  # type: ignore[operator]
     else:

@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from fflm_data.config import ParameterError, require
 from harness.training.recipe_parts import KINDS, ArchitectureModel, Intervention, Optimizer, PretrainedModel, Schedule
+
+# In place of the value of a setting that an architecture's recipe does not name.
+UNSET = object()
 
 
 def parse_change(text: str) -> tuple[str, str]:
@@ -33,7 +38,7 @@ def has_field(record: Any, name: str) -> bool:
 def converted(record: Any, name: str, key: str, value: Any) -> Any:
     """A value for a field, from text or from TOML. Raises ParameterError if the type is wrong."""
     if isinstance(record, ArchitectureModel) and name != "seed":
-        return _json_value(value) if isinstance(value, str) else value
+        return as_tuple(_json_value(value) if isinstance(value, str) else value)
     current = getattr(record, name)
     hint = next(each.type for each in dataclasses.fields(record) if each.name == name)
     if isinstance(value, str) and hint is not str:
@@ -54,10 +59,21 @@ def converted(record: Any, name: str, key: str, value: Any) -> Any:
 
 
 def _json_value(text: str) -> Any:
-    try:
+    with suppress(ValueError):
         return json.loads(text)
-    except ValueError:
-        return {"none": None, "true": True, "false": False}.get(text.lower(), text)
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):  # such as .001, which is no JSON
+            return number
+    return {"none": None, "true": True, "false": False}.get(text.lower(), text)
+
+
+def to_text(value: Any, is_setting: bool) -> str:
+    """A value as on the command line. is_setting: whether it is a field of the config of an architecture."""
+    if is_setting:
+        text = value if isinstance(value, str) and _json_value(value) == value else json.dumps(plain(value))
+    else:
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
+    return text
 
 
 def replaced(record: Any, values: Mapping[str, Any]) -> Any:
@@ -72,7 +88,7 @@ def replaced(record: Any, values: Mapping[str, Any]) -> Any:
 def value_of(record: Any, name: str) -> Any:
     """The value of a field."""
     if isinstance(record, ArchitectureModel) and name != "seed":
-        return dict(record.settings)[name]
+        return dict(record.settings).get(name, UNSET)
     return getattr(record, name)
 
 

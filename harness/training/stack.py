@@ -5,6 +5,7 @@ the member alone, and AdamW treats every weight by itself.
 """
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ class Stack(nn.Module):
 
     def __init__(self, members: Sequence[Any]):
         super().__init__()
+        # On a CPU vmap computes fused attention one member after another, which is as fast as the plain operations.
+        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
         self.size = len(members)
         parameters, buffers = stack_module_state([*members])
         # A parameter's name must not contain a dot.
@@ -50,7 +53,9 @@ class Stack(nn.Module):
         template = self._template[0].train(self.training)
         ids, labels = input_ids.transpose(0, 1), labels.transpose(0, 1)
         selected = selected_for(labels) if isinstance(template, TransformerForCausalLM) and self.training else None
-        options = {"sharpness": sharpness} if sharpness else {}
+        # vmap cannot find out how many positions have labels.
+        options: dict[str, Any] = {"skip_unlabelled": False} if isinstance(template, TransformerForCausalLM) else {}
+        options |= {"sharpness": sharpness} if sharpness else {}
 
         def one(state: Any, ids: Tensor, labels: Tensor, places: Tensor | None, counts: Tensor | None) -> Any:
             chosen = {} if places is None or counts is None else {"selected": Selected(places, counts)}

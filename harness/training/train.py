@@ -7,12 +7,12 @@ README.md; model.safetensors is written last. Checkpoints are in `checkpoints` u
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.errors import LostProcess, UserError
 from harness.evaluation.distributed import World
 from harness.models.classes import register
 from harness.runs.environment import environment
@@ -22,56 +22,89 @@ from harness.training.build import build, write_tokenizer
 from harness.training.card import card
 from harness.training.curve import CURVE_FILE, curve_of
 from harness.training.data import Built, StackedRows, TrainingRows
-from harness.training.recipe import Recipe, recipe_from_json
+from harness.training.pretrained import pin
+from harness.training.recipe import Recipe, read_recipe
 from harness.training.recipe_parts import CountingData, PretrainedModel
 from harness.training.stack import Stack
-from harness.training.trainer import Execution, RecipeTrainer, training_arguments
+from harness.training.trainer import Execution, RecipeTrainer, log_to, training_arguments
 from harness.training.validation import Numbers, in_evaluation_mode, validation
 
 RECIPE_FILE, CARD_FILE = "recipe.json", "README.md"
 WEIGHTS = "model.safetensors"
 CHECKPOINTS = "checkpoints"
+MEMBERS_FILE = "members.json"
+LOGS = "runs"  # of TensorBoard; the Hub shows them
 # What a folder may hold before its training has started.
-OWN_FILES = {RECIPE_FILE, CHECKPOINTS, ".lock"}
+OWN_FILES = {CHECKPOINTS, LOGS, ".lock"}
 VALIDATION_ROWS = 200
 
 
 def train(recipes: Sequence[Recipe], output: Path, execution: Execution | None = None) -> list[Path]:
     """Trains recipes that differ in their seeds only, side by side if there are several; resumes a stopped training.
 
-    output: folder of the model, or of one folder per seed. Returns the folders of the models. Raises UserError if the
-    output holds anything else.
+    output: folder of the model, or of one folder per seed. Returns the folders of the models; models that are trained
+    already are kept. Raises UserError if the output holds anything else, or if the model cannot be built or trained.
     """
     register()
     execution = execution or Execution()
     keep_freed_memory()
     world = World()
-    folders = [output] if len(recipes) == 1 else [output / f"seed-{recipe.model.seed}" for recipe in recipes]
     try:
         with _only_writer(output, world):
-            if world.is_first:
-                for folder, recipe in zip(folders, recipes, strict=True):
-                    _prepare(folder, recipe, execution, world.device)
-            world.wait_for_all()
-            if not all(is_trained(folder) for folder in folders):
-                _train(recipes, folders, output / CHECKPOINTS, execution, world)
+            if len(recipes) == 1:
+                return _train_one(recipes[0], output, execution, world)
+            return _train_seeds(recipes, output, execution, world)
+    except UserError as error:
+        if world.is_first or isinstance(error, LostProcess):
+            raise
+        raise LostProcess(str(error)) from None  # the first process has the same error and prints it
     finally:
         world.leave()
-    return folders
+
+
+def _train_one(recipe: Recipe, output: Path, execution: Execution, world: World) -> list[Path]:
+    recipe = pin(recipe, output / RECIPE_FILE)
+    if world.is_first:
+        _require_same(output, recipe, execution)
+    world.wait_for_all()
+    if not is_trained(output):
+        _train({output: recipe}, output / CHECKPOINTS, execution, world)
+    return [output]
+
+
+def _train_seeds(recipes: Sequence[Recipe], output: Path, execution: Execution, world: World) -> list[Path]:
+    """Trains the seeds that are not trained yet, after those of a stopped training."""
+    _require_stackable(recipes[0], world)
+    if (output / RECIPE_FILE).exists():
+        raise UserError(f"{output} holds a single model. Use another --output for {len(recipes)} seeds.")
+    all_seeds = {output / f"seed-{recipe.model.seed}": recipe for recipe in recipes}
+    seeds = {path.name for path in output.glob("seed-*")}
+    _require_own_files(output, OWN_FILES | seeds, "holds something else than seeds")
+    for folder, recipe in all_seeds.items():
+        _require_same(folder, recipe, execution)
+    checkpoints = output / CHECKPOINTS
+    stopped = _members(checkpoints)
+    if not {output / name for name in stopped} <= set(all_seeds):
+        raise UserError(f"{output} holds a stopped training of {len(stopped)} seeds. Finish it with the same --seeds.")
+    if not all(is_trained(output / name) for name in stopped):  # its checkpoints are of all members together
+        _train({output / name: all_seeds[output / name] for name in stopped}, checkpoints, execution, world)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    if untrained := {folder: recipe for folder, recipe in all_seeds.items() if not is_trained(folder)}:
+        _train(untrained, checkpoints, execution, world)
+    return list(all_seeds)
+
+
+def _members(checkpoints: Path) -> list[str]:
+    """The names of the folders of a training of several seeds that was stopped; none if there was no such training."""
+    try:
+        return list(json.loads((checkpoints / MEMBERS_FILE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return []
 
 
 def is_trained(folder: Path) -> bool:
     """Whether a folder holds a finished model."""
     return (folder / WEIGHTS).is_file() and (folder / RECIPE_FILE).is_file()
-
-
-def read_recipe(path: Path) -> Recipe:
-    """The recipe of a recipe.json. Raises UserError if it is none."""
-    try:
-        return recipe_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{path} is not a recipe ({reason})") from None
 
 
 @contextmanager
@@ -82,20 +115,35 @@ def _only_writer(output: Path, world: World) -> Any:
         yield
 
 
-def _prepare(folder: Path, recipe: Recipe, execution: Execution, device: Any) -> None:
-    """Writes recipe.json into a new folder, or checks that of a training that is resumed."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _require_same(folder: Path, recipe: Recipe, execution: Execution) -> None:
+    """Raises UserError if a folder holds anything but a training of this recipe."""
     path = folder / RECIPE_FILE
-    if path.exists():
-        other = read_recipe(path)
-        if (other.parts(), other.name) != (recipe.parts(), recipe.name):
-            raise UserError(f"{folder} holds a model of {_difference(other, recipe)}. Use another --output.")
+    if not path.exists():
+        _require_own_files(folder, OWN_FILES, f"is not empty and has no {RECIPE_FILE}")
         return
-    foreign = sorted(each.name for each in folder.iterdir() if each.name not in OWN_FILES)
-    if foreign:
-        raise UserError(f"{folder} is not empty and has no {RECIPE_FILE} ({foreign[0]}). Use another --output.")
-    words = ["harness", "train", *recipe.options, *execution.options, "--output", folder.name]
-    write_json(path, recipe.to_json() | {"command": shlex.join(words), "environment": environment(device)})
+    other = read_recipe(path)
+    if (other.parts(), other.name) != (recipe.parts(), recipe.name):
+        raise UserError(f"{folder} holds a model of {_difference(other, recipe)}. Use another --output.")
+    command = shlex.split(str(json.loads(path.read_text(encoding="utf-8")).get("command", "")))
+    used = [flag for flag in Execution.all_options() if flag in command]
+    if used != execution.options:
+        words = f"with {' '.join(used)}" if used else f"without {' '.join(execution.options)}"
+        raise UserError(f"{folder} holds a model trained {words}. Use another --output.")
+
+
+def _require_own_files(folder: Path, own: Set[str], problem: str) -> None:
+    """Raises UserError if a folder holds other files."""
+    if foreign := sorted({each.name for each in folder.iterdir()} - own) if folder.is_dir() else []:
+        raise UserError(f"{folder} {problem} ({foreign[0]}). Use another --output.")
+
+
+def _write_recipe(folder: Path, recipe: Recipe, execution: Execution, device: Any) -> None:
+    """Writes recipe.json into a folder without one."""
+    path = folder / RECIPE_FILE
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ["harness", "train", *recipe.options, *execution.options, "--output", folder.name]
+        write_json(path, recipe.to_json() | {"command": shlex.join(words), "environment": environment(device)})
 
 
 def _difference(other: Recipe, recipe: Recipe) -> str:
@@ -109,17 +157,14 @@ def _difference(other: Recipe, recipe: Recipe) -> str:
     return "another recipe"
 
 
-def _train(
-    recipes: Sequence[Recipe], folders: Sequence[Path], checkpoints: Path, execution: Execution, world: World
-) -> None:
-    built = [build(recipe) for recipe in recipes]
-    recipe, one = recipes[0], len(recipes) == 1
+def _train(members: dict[Path, Recipe], checkpoints: Path, execution: Execution, world: World) -> None:
+    """Trains models of one shape together. members: recipes by the folders of their models."""
+    recipes, one = [*members.values()], len(members) == 1
+    built, recipe = [build(recipe) for recipe in recipes], recipes[0]
     rows: TrainingRows | StackedRows
     if one:
         model, rows = built[0].model, built[0].rows
     else:
-        _require_stackable(recipe, world)
-
         model, rows = Stack([each.model for each in built]), StackedRows([each.rows for each in built])
     arguments = training_arguments(recipe, checkpoints, execution, world.size, world.device.type == "cpu")
     evaluate = validation(recipe, built[0].rows, VALIDATION_ROWS)
@@ -136,11 +181,18 @@ def _train(
     trainer = RecipeTrainer(
         recipe, model, rows, arguments, evaluate_model=evaluate_all, evaluations=execution.evaluations
     )
+    log_to(trainer, checkpoints.parent / LOGS)
+    if world.is_first:  # nothing is written before a model can be trained
+        for folder, each in members.items():
+            _write_recipe(folder, each, execution, world.device)
+        if checkpoints.parent not in members:
+            checkpoints.mkdir(exist_ok=True)
+            write_json(checkpoints / MEMBERS_FILE, [folder.name for folder in members])
     trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
     if not world.is_first:
         return
     history = trainer.state.log_history
-    for number, folder in enumerate(folders):
+    for number, folder in enumerate(members):
         trained = trainer.accelerator.unwrap_model(model) if one else model.member(number, built[number].model)
         member = None if one else number
         _write(trained, built[number], recipes[number], folder, curve_of(history, member))

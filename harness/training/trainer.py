@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from fflm_data.terminal import Bar
 from harness.errors import UserError
@@ -39,8 +40,12 @@ class Execution:
     @property
     def options(self) -> list[str]:
         """The command-line arguments that affect the weights."""
-        flags = {"--bf16": self.bf16, "--tf32": self.tf32, "--compile": self.compile}
-        return [flag for flag, used in flags.items() if used]
+        return [flag for flag in self.all_options() if getattr(self, flag.lstrip("-"))]
+
+    @staticmethod
+    def all_options() -> tuple[str, ...]:
+        """All command-line arguments that affect the weights."""
+        return "--bf16", "--tf32", "--compile"
 
 
 def steps_between(steps: int, times: int) -> int:
@@ -75,8 +80,16 @@ class RecipeTrainer(Trainer):
         every = steps_between(recipe.schedule.steps, evaluations)
         self.remove_callback(PrinterCallback)
         self.add_callback(_Evaluation(self, evaluate_model, every))
+        self._progress = _Progress(recipe.name)
         if self.is_world_process_zero():
-            self.add_callback(_Progress(recipe.name))
+            self.add_callback(self._progress)
+
+    def train(self, *given: Any, **more: Any) -> Any:
+        """Trains as Trainer does; if the training is stopped, it ends the line of the progress bar."""
+        try:
+            return super().train(*given, **more)
+        finally:
+            self._progress.close()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(self._rows)
@@ -193,6 +206,13 @@ def training_arguments(recipe: Recipe, folder: Path, execution: Execution, proce
     return arguments
 
 
+def log_to(trainer: Trainer, folder: Path) -> None:
+    """Writes the logs of TensorBoard into a folder, unless TENSORBOARD_LOGGING_DIR names another one."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(folder)
+
+
 def _labels(labels: Tensor, members: int) -> Tensor:
     """Number of labels that count for the loss, per member. labels: (batch, time), (batch,) or with members second."""
     per_member = labels if members > 1 else labels.unsqueeze(1)
@@ -240,4 +260,9 @@ class _Progress(TrainerCallback):
         self.bar.set_postfix(self.shown, refresh=False)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self.bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """Ends the line of the bar, if it is shown."""
+        if self.bar is not None:
+            self.bar.close()

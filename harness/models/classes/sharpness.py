@@ -12,7 +12,8 @@ def penalty_of(weights: Tensor, kind: str) -> Tensor:
     kind: "entropy" (of each query's distribution, in nats), "l2" or "linf" (minus its norm).
     """
     if kind == "entropy":
-        return torch.special.entr(weights).sum(-1)
+        # The gradient of torch.special.entr is infinite at 0, the weight of every later key.
+        return -(weights * weights.clamp(min=torch.finfo(weights.dtype).tiny).log()).sum(-1)
     if kind == "l2":
         return -weights.norm(dim=-1)
     if kind == "linf":

@@ -51,10 +51,11 @@ class TransformerConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         if self.positions not in POSITIONS:
             raise ValueError(f"positions={self.positions!r} is unknown: use one of {', '.join(POSITIONS)}")
-        if self.hidden_size % (2 * self.num_attention_heads):
-            raise ValueError(
-                f"hidden_size={self.hidden_size} is not divisible by 2 * num_attention_heads={self.num_attention_heads}"
-            )
+        heads = self.num_attention_heads
+        if self.hidden_size % heads:
+            raise ValueError(f"hidden_size={self.hidden_size} is not divisible by num_attention_heads={heads}")
+        if self.hidden_size % {ROPE: 2 * heads, SINUSOIDAL: 2}.get(self.positions, 1):
+            raise ValueError(f"hidden_size={self.hidden_size} gives an odd width with {self.positions} positions")
         if self.positions != LEARNED:
             self.max_position_embeddings = None
         super().__post_init__(**kwargs)
@@ -278,6 +279,7 @@ class TransformerForCausalLM(PreTrainedTransformer, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         sharpness: str | None = None,
         selected: Selected | None = None,
+        skip_unlabelled: bool = True,
         **_: Any,
     ) -> TransformerOutput:
         """input_ids: int64 (batch, time). Logits: (batch, kept, vocabulary), or (kept, vocabulary) for a 2-D bool mask.
@@ -285,14 +287,15 @@ class TransformerForCausalLM(PreTrainedTransformer, GenerationMixin):
         labels: int64 (batch, time), -100 where nothing is to be predicted; the loss, in nats, shifts them by one. In
         training mode with few labels, the logits are those of the positions before labels, filled up to the largest
         number per sequence. sharpness: name of a penalty on attention weights ("entropy", "l2", "linf"). selected: the
-        positions before labels, if the caller has computed them.
+        positions before labels, if the caller has computed them. skip_unlabelled: whether to compute only these
+        positions if the caller has not.
         Padding must be on the right (ValueError).
         """
         if attention_mask is not None and not bool((attention_mask[:, :-1] >= attention_mask[:, 1:]).all()):
             raise ValueError("fflm-transformer has no masked positions: pad on the right, or not at all")
         mask = logits_to_keep if isinstance(logits_to_keep, Tensor) and logits_to_keep.ndim == 2 else None
         if labels is not None and self.training:
-            selected = selected or select(_before(labels))
+            selected = select(_before(labels)) if selected is None and skip_unlabelled else selected
         elif mask is not None:
             selected = select(mask)
         states, penalty = self.transformer(input_ids, selected, sharpness, self.fused)

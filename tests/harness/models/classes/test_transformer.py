@@ -121,7 +121,8 @@ def numpy_model(model, ids, positions):
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_positions_equal_numpy(positions, attention):
     model = small(positions=positions)
-    model.set_attn_implementation(attention)
+    model.config._attn_implementation = attention  # as from_pretrained(attn_implementation=...) does
+    assert model.fused == (attention == "sdpa")
     ids = random_ids()
     expected = np.stack([numpy_model(model, row, positions) for row in ids.numpy()])
     np.testing.assert_allclose(model(ids).logits.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
@@ -182,12 +183,34 @@ def test_sharpness_equals_numpy(kind):
 
 
 @pytest.mark.parametrize("kind", SHARPNESS)
+def test_gradient_of_sharpness_with_later_keys(kind):
+    """Weights of later keys are exactly 0. The gradient by the scores, of one query after another."""
+    scores = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    scores = scores.masked_fill(torch.ones(4, 4).triu(1) > 0, -torch.inf).requires_grad_()
+    penalty_of(scores.softmax(-1), kind).sum().backward()
+    for query in range(4):
+        seen = scores[query, : query + 1].detach().numpy()
+        weights = np.exp(seen) / np.exp(seen).sum()
+        by_weight = {
+            "entropy": -np.log(weights) - 1,
+            "l2": -weights / np.sqrt((weights**2).sum()),
+            "linf": -(weights == weights.max()).astype(float),
+        }[kind]
+        expected = weights * (by_weight - (weights * by_weight).sum())
+        np.testing.assert_allclose(scores.grad[query, : query + 1], expected, atol=1e-12)
+        assert not scores.grad[query, query + 1 :].any()
+
+
+@pytest.mark.parametrize("kind", SHARPNESS)
 def test_sharpness_is_the_mean_over_layers_heads_and_positions(kind):
     model, ids = small(), random_ids(2)
     weights = gpt2_with_weights_of(model)(ids, output_attentions=True).attentions
     expected = sum(penalty_of(layer, kind).mean() for layer in weights) / 2
     labels = ids.where(torch.arange(24) == 20, -100)
-    torch.testing.assert_close(model.train()(ids, labels=labels, sharpness=kind).sharpness, expected)
+    penalty = model.train()(ids, labels=labels, sharpness=kind).sharpness
+    torch.testing.assert_close(penalty, expected)
+    penalty.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
 
 
 def test_dropout_is_off_in_evaluation():
