@@ -134,8 +134,9 @@ def _train(
         return numbers
 
     trainer = RecipeTrainer(
-        recipe, model, rows, arguments, evaluate_model=evaluate_all, evaluations=execution.evaluations
-    )
+        recipe, model, rows, arguments, evaluate_model=evaluate_all, evaluations=execution.evaluations,
+        progress=execution.progress,
+    )  # fmt: skip
     trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
     if not world.is_first:
         return

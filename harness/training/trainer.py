@@ -26,7 +26,8 @@ class Execution:
     """How a training runs. None of it is part of the recipe.
 
     bf16, tf32, compile, gradient_accumulation, report_to: as in TrainingArguments; without tf32, float32 is exact.
-    evaluations: number of evaluations during training, at equal distances.
+    evaluations: number of evaluations during training, at equal distances. progress: a callback
+    instead of the progress bar.
     """
 
     bf16: bool = False
@@ -35,6 +36,7 @@ class Execution:
     gradient_accumulation: int = 1
     report_to: tuple[str, ...] = ()
     evaluations: int = 10
+    progress: TrainerCallback | None = None
 
     @property
     def options(self) -> list[str]:
@@ -51,7 +53,8 @@ def steps_between(steps: int, times: int) -> int:
 class RecipeTrainer(Trainer):
     """Trains a model, or a stack of models, with a recipe.
 
-    evaluate_model: called every few steps, and at the end; returns numbers by name, which are logged.
+    evaluate_model: called every few steps, and at the end; returns numbers by name, which are logged. progress: as in
+    Execution.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class RecipeTrainer(Trainer):
         *,
         evaluate_model: Callable[[], dict[str, float]],
         evaluations: int,
+        progress: TrainerCallback | None = None,
     ):
         self.recipe = recipe
         self._weights = list(model.parameters())
@@ -76,7 +80,7 @@ class RecipeTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(_Evaluation(self, evaluate_model, every))
         if self.is_world_process_zero():
-            self.add_callback(_Progress(recipe.name))
+            self.add_callback(progress or _Progress(recipe.name))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(self._rows)
