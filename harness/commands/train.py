@@ -185,9 +185,18 @@ def _sweep(args: argparse.Namespace) -> int:
         "report_to": args.report_to,
         "evaluations": args.evaluations,
     }
-    failures = run_sweep(args.sweep, args.output, args.num_processes, execution)
+    result = run_sweep(args.sweep, args.output, args.num_processes, execution)
+    failures = [f"{failure.unit.label} failed: {failure.reason}" for failure in result.failures]
+    if result.table.num_rows:
+        from harness.reporting import sweep_summary
+        from harness.reporting.sweep_data import all_series
+        from harness.reporting.sweep_page import write_sweep_report
+
+        sweep_summary.show(all_series(result.table))
+        page = write_sweep_report(result.title, args.output, result.table, failures)
+        echo(f"{page}; figures and results.parquet beside it")
     for failure in failures:
-        echo(f"failed: {failure.unit.label}: {failure.reason}", file=sys.stderr)
+        echo(failure, file=sys.stderr)
     return 1 if failures else 0
 
 

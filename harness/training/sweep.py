@@ -39,11 +39,20 @@ class Failure:
     reason: str
 
 
-def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[str, Any]) -> list[Failure]:
+@dataclass(frozen=True)
+class SweepResult:
+    """A sweep after a start. table: results.parquet."""
+
+    title: str
+    table: Any
+    failures: list[Failure]
+
+
+def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[str, Any]) -> SweepResult:
     """Trains and evaluates all members of a sweep file that are not finished.
 
     workers: number of processes; None: one per GPU, or one. execution: options of the training, as in
-    `trainer.Execution`. Returns the failures. Raises UserError, before any training, for an invalid file or folder.
+    `trainer.Execution`. Raises UserError, before any training, for an invalid file or folder.
     """
     sweep = read_sweep(path)
     _require_folder(output, sweep)
@@ -54,8 +63,7 @@ def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[
         write_json(output / SWEEP_FILE, {"schema": SCHEMA, "title": sweep.title})
         shutil.copyfile(path, output / COPY_FILE)
         failures = _run(sweep, left, output, workers, execution) if left else []
-        write_table(sweep, output)
-        return failures
+        return SweepResult(sweep.title, write_table(sweep, output), failures)
 
 
 def _require_folder(output: Path, sweep: Sweep) -> None:

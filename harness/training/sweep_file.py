@@ -214,7 +214,8 @@ def _evaluation(content: Any, default: Evaluation) -> Evaluation:
     require(isinstance(content, dict), "evaluation", content, "a table with tasks and limit")
     _require_keys(content, EVALUATION_KEYS, "evaluation")
     tasks, limit = content.get("tasks", list(default.tasks)), content.get("limit", default.limit)
-    require(isinstance(tasks, list), "evaluation.tasks", tasks, "a list of names")
+    some = isinstance(tasks, list) and (bool(tasks) or "tasks" not in content)
+    require(some, "evaluation.tasks", tasks, "a list of names")
     for task in tasks:
         require(task in TASKS, "evaluation.tasks", task, f"a list of {', '.join(TASKS)}", TASKS)
     require(len(set(tasks)) == len(tasks), "evaluation.tasks", tasks, "free of duplicates")

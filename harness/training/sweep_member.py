@@ -25,7 +25,7 @@ PIECEWISE = "flipflop-piecewise"
 def is_finished(output: Path, member: Member) -> bool:
     """Whether a member is trained and evaluated."""
     facts = read_member(output / member.folder)
-    return bool(facts) and facts["evaluation"] == asdict_json(member.evaluation)
+    return bool(facts) and facts["evaluation"] == evaluation_to_json(member.evaluation)
 
 
 def read_member(folder: Path) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def read_member(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def asdict_json(evaluation: Evaluation) -> dict[str, Any]:
+def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation as JSON."""
     return {**asdict(evaluation), "tasks": list(evaluation.tasks)}
 
@@ -142,7 +142,7 @@ def _evaluate(folder: Path, member: Member) -> None:
         run = _evaluate_counting(folder, member.recipe.data, member.evaluation.limit)
     else:
         run = _evaluate_reads(folder, member.recipe.data, member.evaluation)
-    facts = read_member(folder) | {"evaluation": asdict_json(member.evaluation), "run": run}
+    facts = read_member(folder) | {"evaluation": evaluation_to_json(member.evaluation), "run": run}
     write_json(folder / MEMBER_FILE, facts)
 
 
