@@ -75,7 +75,7 @@ def strips(series: Sequence[Series], set_name: str) -> Plot | None:
             key, rates = series_key(one, index), one.rates(set_name)
             _draw_points(axes, [(x, float(index), key) for x in axis.place(rates)], up=True)
             median = float(axis.place(np.array([np.median(rates)]))[0])
-            axes.plot([median] * 2, [index - 0.36, index + 0.36], color=style.INK.light, linewidth=1.6, zorder=5)
+            axes.plot([median] * 2, [index - 0.36, index + 0.36], color=style.INK.light, linewidth=1.6, zorder=2.5)
         labels = [fitted(one.label, LABEL_ROOM, LABEL) for one in drawn]
         axes.set_yticks(range(len(drawn)), labels)
         fit(axes)

@@ -72,6 +72,6 @@ def _curve(path: Path, member: Member, rng: Any) -> None:
         for name in READS:
             rates = 0.5 * np.exp(-steps / rng.uniform(150, 400))
             evaluated = [bool(step % 200 == 0) for step in steps]
-            for part, values in (("errors", np.floor(rates * 5_000)), ("reads", np.full(len(steps), 5_000))):
-                columns[f"{name}_{part}"] = [int(value) if on else None for value, on in zip(values, evaluated, strict=True)]
+            counts = [int(rate * 5_000) if on else None for rate, on in zip(rates, evaluated, strict=True)]
+            columns |= {f"{name}_errors": counts, f"{name}_reads": [5_000 if on else None for on in evaluated]}
     pq.write_table(pa.table(columns), path)
