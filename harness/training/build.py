@@ -84,6 +84,7 @@ def _model(recipe: Recipe) -> Any:
 
 def _from_architecture(model: ArchitectureModel, vocabulary: int, length: int) -> Any:
     """A causal LM of transformers with random weights. Raises UserError for an unknown or unusable architecture."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -111,7 +112,9 @@ def _from_architecture(model: ArchitectureModel, vocabulary: int, length: int) -
     try:
         config = config_class(**{"vocab_size": vocabulary, **defaults, **special, **settings})
         return AutoModelForCausalLM.from_config(config)
-    except (ValueError, TypeError, AttributeError, RuntimeError, ImportError, ZeroDivisionError) as error:
+    except (
+        ValueError, TypeError, AttributeError, RuntimeError, ImportError, ZeroDivisionError, StrictDataclassError,
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{model.architecture} cannot be built with {config_class.__name__}({_words({**defaults, **settings})}): "
