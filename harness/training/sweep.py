@@ -55,7 +55,7 @@ def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[
     `trainer.Execution`. Raises UserError, before any training, for an invalid file or folder.
     """
     sweep = read_sweep(path)
-    _require_folder(output, sweep)
+    require_folder(output, sweep)
     left = [unit for unit in sweep.units if not all(is_finished(output, member) for member in unit.members)]
     _require_buildable(left)
     require_writable(output)
@@ -66,7 +66,7 @@ def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[
         return SweepResult(sweep.title, write_table(sweep, output), failures)
 
 
-def _require_folder(output: Path, sweep: Sweep) -> None:
+def require_folder(output: Path, sweep: Sweep) -> None:
     """Raises UserError if the folder holds anything else than this sweep, or a member whose recipe was another."""
     if not output.exists() or not any(output.iterdir()):
         return
