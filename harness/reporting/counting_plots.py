@@ -9,7 +9,7 @@ from harness.reporting.line_plots import SPREAD, series_style, set_ticks, shifte
 from harness.reporting.plot_types import Plot
 from harness.reporting.sweep_data import THRESHOLD, Panel, Series
 from harness.reporting.sweep_plots import quartet
-from harness.training.sweep_file import slug
+from harness.training.sweep_units import slug
 
 HEIGHT, BOTTOM = 250.0, 46.0
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from fflm_data.arrays import Floats
 from harness.training.curve import CURVE_FILE
-from harness.training.sweep_file import slug
 from harness.training.sweep_member import read_member
 from harness.training.sweep_table import READ_SETS, accuracies
+from harness.training.sweep_units import slug
 
 # The sets of reads in words.
 SETS = {

@@ -20,10 +20,11 @@ from harness.evaluation import distributed
 from harness.runs.files import only_writer, require_writable, write_json
 from harness.training.recipe import Recipe, recipe_from_json
 from harness.training.recipe_parts import ArchitectureModel
-from harness.training.sweep_file import Member, Sweep, Unit, read_sweep
+from harness.training.sweep_file import read_sweep
 from harness.training.sweep_member import is_finished
 from harness.training.sweep_progress import SweepProgress
 from harness.training.sweep_table import write_table
+from harness.training.sweep_units import Member, Sweep, Unit
 from harness.training.sweep_workers import Worker, worker_environment
 
 SCHEMA = "fflm-sweep/1"

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.runs.files import write_json
 from harness.training.recipe_parts import CountingData, FlipFlopData
-from harness.training.sweep_file import Evaluation, Member, Unit
+from harness.training.sweep_units import Evaluation, Member, Unit
 
 MEMBER_FILE, COUNTING_FILE = "member.json", "counting.parquet"
 SAVED_EVERY = 5.0

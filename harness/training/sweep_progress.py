@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fflm_data.terminal import Bar, echo
-from harness.training.sweep_file import Member, Unit
+from harness.training.sweep_units import Member, Unit
 
 # Without a terminal: seconds between lines in which nothing has finished.
 LINES_EVERY = 300.0

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from harness.training.curve import ACCURACY, CURVE_FILE, ERROR
 from harness.training.recipe_parts import CountingData
-from harness.training.sweep_file import Member, Sweep, cell_words
 from harness.training.sweep_member import COUNTING_FILE, PIECEWISE, is_finished, read_member
+from harness.training.sweep_units import Member, Sweep, cell_words
 
 TABLE_FILE = "results.parquet"
 RESULT_FILE = "result.json"

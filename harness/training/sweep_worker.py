@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from harness.training.recipe import recipe_from_json
 from harness.training.recipe_values import as_tuple
-from harness.training.sweep_file import Evaluation, Member, Unit
+from harness.training.sweep_units import Evaluation, Member, Unit
 
 REPORTED_EVERY = 0.5
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine import threads
-from harness.training.sweep_file import Unit
+from harness.training.sweep_units import Unit
 from harness.training.sweep_worker import unit_to_json
 
 MODULE = "harness.training.sweep_worker"

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.training.recipe_parts import CountingData
-from harness.training.sweep_file import Member, Sweep, read_sweep
+from harness.training.sweep_file import read_sweep
 from harness.training.sweep_member import evaluation_to_json
+from harness.training.sweep_units import Member, Sweep
 
 GAPS = {"val": 6, "val_sparse": 9, "val_dense": 4}
 READS = {"val": 26_508, "val_sparse": 35_000, "val_dense": 115_000}

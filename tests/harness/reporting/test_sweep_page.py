@@ -1,4 +1,4 @@
-"""Figures and page of a sweep, from made-up results: every run is drawn, at its place, on a page that needs no other."""
+"""Figures and page of a sweep, from made-up results: every run is drawn, at its place, on one page."""
 
 import re
 from pathlib import Path
@@ -197,8 +197,6 @@ def test_panels_divide_by_what_is_neither_width_nor_vocabulary(table: pa.Table) 
         assert [*panel.by_width] == [8, 16]
         sizes = [[one.rows[0]["vocabulary"] for one in members] for members in panel.by_width.values()]
         assert sizes == [[4, 8, 64]] * 2
-            [4, 8, 64]
-        ] * 2
 
 
 @pytest.mark.parametrize(

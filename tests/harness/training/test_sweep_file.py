@@ -6,7 +6,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.training.recipes import get_recipe
-from harness.training.sweep_file import read_sweep, slug
+from harness.training.sweep_file import read_sweep
+from harness.training.sweep_units import slug
 from tests.conftest import Run
 
 GROUP = '[[group]]\nname = "a"\nrecipe = "flipflop-small"\n'
