@@ -45,7 +45,7 @@ def read_sweep(path: Path) -> Sweep:
         evaluation = _evaluation(content.get("evaluation", {}), Evaluation())
         groups = content.get("group")
         require(isinstance(groups, list) and bool(groups), "group", groups, "at least one table [[group]]")
-        units = []
+        units: list[Unit] = []
         for number, group in enumerate(content["group"], 1):
             name = group.get("name") if isinstance(group, dict) else None
             try:

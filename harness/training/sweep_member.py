@@ -138,6 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _evaluate(folder: Path, member: Member) -> None:
     """Evaluates a trained member and completes its member.json."""
+    run: str | None
     if isinstance(member.recipe.data, CountingData):
         run = _evaluate_counting(folder, member.recipe.data, member.evaluation.limit)
     else:
