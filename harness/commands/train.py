@@ -189,4 +189,38 @@ def _result(folder: Path) -> str:
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    raise UserError("not there yet")
+    """Runs a sweep. Exit status 1 if a member failed."""
+    _require_sweep_options(args)
+    quiet_libraries()
+    from harness.training.sweep import run_sweep
+
+    execution = {
+        "bf16": args.bf16,
+        "compile": args.compile,
+        "gradient_accumulation": args.gradient_accumulation,
+        "report_to": args.report_to,
+        "evaluations": args.evaluations,
+    }
+    result = run_sweep(args.sweep, args.output, args.num_processes, execution)
+    failures = [f"{failure.unit.label} failed: {failure.reason}" for failure in result.failures]
+    if result.table.num_rows:
+        from harness.reporting import sweep_summary
+        from harness.reporting.sweep_data import all_series
+        from harness.reporting.sweep_page import write_sweep_report
+
+        sweep_summary.show(all_series(result.table))
+        page = write_sweep_report(result.title, args.output, result.table, failures)
+        echo(f"{page}; figures and results.parquet beside it")
+    for failure in failures:
+        echo(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _require_sweep_options(args: argparse.Namespace) -> None:
+    """Raises UserError for options that a sweep file replaces."""
+    for option in ("recipe", "set", "seeds", "architecture", "source", "revision", "push", "show"):
+        if getattr(args, option):
+            name = {"source": "--from", "recipe": repr(args.recipe)}.get(option, f"--{option}")
+            raise UserError(f"a sweep takes its recipes from its file: remove {name}")
+    if args.output is None:
+        raise UserError("name the folder of the sweep with --output FOLDER")

@@ -48,7 +48,7 @@ def error_rate_plot(
         decades = [10.0**power for power in range(round(np.log10(floor)), 3)]
         near = len(decades) < 4
         ticked = [base * k for base in decades for k in ((1, 2, 5) if near else (1,)) if base * k <= 100]
-        _ticks(axes, "y", ticked if zero is None else [zero, *ticked], zero)
+        set_ticks(axes, "y", ticked if zero is None else [zero, *ticked], zero)
         _x_axis(axes, percents, log_x, ticks)
         _draw(axes, percents, 0.8 * floor, zero)
         fit(axes)
@@ -67,7 +67,7 @@ def share_plot(
     with sheet(name, title, INTERVALS, PLOT_HEIGHT, _keys(curves, baseline_label)) as page:
         axes = page.axes(BOTTOM, x_label, f"{y_label}, %")
         axes.set_ylim(-2, 103)
-        _ticks(axes, "y", [0, 25, 50, 75, 100])
+        set_ticks(axes, "y", [0, 25, 50, 75, 100])
         _x_axis(axes, percents, log_x, ticks)
         _draw(axes, percents, 0)
         fit(axes)
@@ -91,13 +91,15 @@ def error_plot(
         if wide:
             # Leaves room for the labels of 0 and 10, whatever the number of decades.
             axes.set_yscale("symlog", linthresh=10, linscale=max(1.0, 0.4 * np.log10(max(-least, most))))
-            _ticks(axes, "y", _powers(least, most))
+            set_ticks(axes, "y", _powers(least, most))
         span = most - least
         axes.set_ylim(*((1.5 * least, 1.5 * most) if wide else (least - 0.04 * span, most + 0.06 * span)))
         if not wide:
             from matplotlib.ticker import MaxNLocator
 
-            _ticks(axes, "y", [v for v in MaxNLocator(5).tick_values(least, most) if least - 0.04 * span <= v <= most])
+            set_ticks(
+                axes, "y", [v for v in MaxNLocator(5).tick_values(least, most) if least - 0.04 * span <= v <= most]
+            )
         if least < 0:
             axes.axhline(0, color=style.AXIS.light, linewidth=1)
         _x_axis(axes, curves, True, ticks)
@@ -117,13 +119,13 @@ def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | Non
     for index, curve in enumerate(curves):
         colour, marker, dashes = series_style(index)
         shift = SPREAD * (index - (len(curves) - 1) / 2)
-        shifted = _shifted(axes, shift, 0)
+        moved = shifted(axes, shift, 0)
         none = np.zeros(len(curve.value), dtype=bool) if zero is None else curve.value <= 0
         value = np.where(none, zero or 0.0, curve.value)
         bounded = np.isfinite(curve.low)
         low, high = np.where(none, zero or 0.0, np.maximum(curve.low, floor))[bounded], curve.high[bounded]
-        axes.vlines(curve.x[bounded], low, high, color=colour, linewidth=1.3, transform=shifted, zorder=3)
-        axes.plot(curve.x, value, color=colour, linewidth=1.6, linestyle=dashes, transform=shifted, zorder=4)
+        axes.vlines(curve.x[bounded], low, high, color=colour, linewidth=1.3, transform=moved, zorder=3)
+        axes.plot(curve.x, value, color=colour, linewidth=1.6, linestyle=dashes, transform=moved, zorder=4)
         full: dict[str, Any] = {
             "linestyle": "",
             "marker": marker,
@@ -131,9 +133,9 @@ def _draw(axes: "Axes", curves: Sequence[Curve], floor: float, zero: float | Non
             "markersize": 5.5,
             "markeredgewidth": 0,
         }
-        axes.plot(curve.x[~none], value[~none], **full, transform=shifted, zorder=5)
+        axes.plot(curve.x[~none], value[~none], **full, transform=moved, zorder=5)
         hollow: dict[str, Any] = full | {"markerfacecolor": style.PAGE.light, "markeredgewidth": 1.3}
-        axes.plot(curve.x[none], value[none], **hollow, transform=shifted, zorder=6)
+        axes.plot(curve.x[none], value[none], **hollow, transform=moved, zorder=6)
 
 
 def _draw_baselines(axes: "Axes", curves: Sequence[Curve], floor: float) -> None:
@@ -150,7 +152,7 @@ def _draw_baselines(axes: "Axes", curves: Sequence[Curve], floor: float) -> None
             axes.plot(x, np.maximum(baseline, floor), **line)
 
 
-def _shifted(axes: "Axes", right: float, up: float) -> "Transform":
+def shifted(axes: "Axes", right: float, up: float) -> "Transform":
     """Data coordinates, shifted by pixels."""
     from matplotlib.transforms import Affine2D
 
@@ -195,10 +197,10 @@ def _x_axis(axes: "Axes", curves: Sequence[Curve], log_x: bool, ticks: Sequence[
 
         ticks = list(MaxNLocator(6, integer=True).tick_values(least, most))
     low, high = axes.get_xlim()
-    _ticks(axes, "x", [value for value in (x_values if ticks is None else ticks) if low <= value <= high])
+    set_ticks(axes, "x", [value for value in (x_values if ticks is None else ticks) if low <= value <= high])
 
 
-def _ticks(axes: "Axes", which: str, values: Sequence[float], zero: float | None = None) -> None:
+def set_ticks(axes: "Axes", which: str, values: Sequence[float], zero: float | None = None) -> None:
     """Sets exactly these ticks, labelled with plain numbers. zero: the tick that is labelled 0."""
     from matplotlib.ticker import FixedLocator, NullLocator
 

@@ -31,7 +31,7 @@ def write_report(run: Run) -> Path:
     (label,) = labels([run.facts["model"]])
     graded_run = GradedRun(label, run, _graded(run))
     parts = sections([graded_run])
-    return _write(run.folder, "report.html", render_report(graded_run, parts), parts)
+    return write_page(run.folder, "report.html", render_report(graded_run, parts), parts)
 
 
 def write_comparison(runs: Sequence[Run], out: Path) -> Path:
@@ -41,12 +41,12 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     names = labels([run.facts["model"] for run in runs])
     graded_runs = [GradedRun(label, run, _graded(run)) for label, run in zip(names, runs, strict=True)]
     parts = sections(graded_runs)
-    return _write(out, "compare.html", render_comparison(graded_runs, parts), parts)
+    return write_page(out, "compare.html", render_comparison(graded_runs, parts), parts)
 
 
 def render_report(run: GradedRun, parts: list[Section]) -> str:
     """The page of one run."""
-    return _environment().get_template("report.html").render(
+    return template("report.html").render(
         css=page_css(), label=run.label, model=run.run.facts["model"], external=run.run.external,
         headlines=[headline for headline in map(headline_of, run.graded.values()) if headline], sections=parts,
         examples=error_examples(list(run.graded.values())), facts=provenance(run.run),
@@ -68,7 +68,7 @@ def render_comparison(runs: Sequence[GradedRun], parts: list[Section]) -> str:
             cells.append((headline_of(graded) if graded else None, paired))
         table.append((key, cells))
     sentences = [sentence for other in others for sentence in remarks(base.run, other.run, (base.label, other.label))]
-    return _environment().get_template("compare.html").render(
+    return template("compare.html").render(
         css=page_css(), remarks=list(dict.fromkeys(sentences)),
         labels=[run.label for run in runs], table=table, sections=parts,
         runs=[(run.label, provenance(run.run)) for run in runs],
@@ -120,18 +120,24 @@ def _graded(run: Run) -> dict[tuple[str, str], Graded]:
     return {(job.task.name, job.split): grade(run, job) for job in run.jobs()}
 
 
-def _write(folder: Path, name: str, text: str, parts: list[Section]) -> Path:
-    """Writes the page and its plots; deletes other plots of an earlier page."""
-    plots: list[Plot] = [plot for part in parts for plot in part.plots]
-    (folder / "plots").mkdir(exist_ok=True)
-    for path in (folder / "plots").glob("*.svg"):
-        if path.stem not in {plot.name for plot in plots}:
+def write_page(folder: Path, name: str, text: str, parts: Sequence[Section], plots: str = "plots") -> Path:
+    """Writes a page, and its plots to the folder `plots`; deletes other plots of an earlier page. Returns the page."""
+    drawn: list[Plot] = [plot for part in parts for plot in part.plots]
+    target = folder / plots
+    target.mkdir(exist_ok=True)
+    for path in target.glob("*.svg"):
+        if path.stem not in {plot.name for plot in drawn}:
             path.unlink()
-    for plot in plots:
-        (folder / "plots" / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8", newline="\n")
+    for plot in drawn:
+        (target / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8", newline="\n")
     page = folder / name
     page.write_text(text, encoding="utf-8", newline="\n")
     return page
+
+
+def template(name: str) -> Any:
+    """A template of the package, which escapes all text and has the filters of this module."""
+    return _environment().get_template(name)
 
 
 def _environment() -> Any:

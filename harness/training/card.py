@@ -7,10 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from harness.evaluation.glitch_rates import SETS
-from harness.training.curve import last_numbers
+from harness.training.curve import ACCURACY, ERROR, ERRORS, READS, last_numbers
 from harness.training.recipe import Recipe
 from harness.training.recipe_parts import CountingData, FlipFlopData
-from harness.training.validation import ACCURACY, ERROR, ERRORS, READS
 
 PAPERS = {"flipflop": "2306.00946", "counting": "2407.15160"}
 

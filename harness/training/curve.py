@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from harness.evaluation.glitch_rates import SETS
-from harness.training.validation import ACCURACY, ERROR, ERRORS, READS
 
 CURVE_FILE = "curve.parquet"
+ERRORS, READS, ACCURACY, ERROR = "errors", "reads", "accuracy", "mean_absolute_error"
 # Columns of the curve with the names under which Trainer logs them.
 _LOGGED = {
     "loss": "loss",

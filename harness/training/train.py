@@ -179,7 +179,13 @@ def _train(members: dict[Path, Recipe], checkpoints: Path, execution: Execution,
         return numbers
 
     trainer = RecipeTrainer(
-        recipe, model, rows, arguments, evaluate_model=evaluate_all, evaluations=execution.evaluations
+        recipe,
+        model,
+        rows,
+        arguments,
+        evaluate_model=evaluate_all,
+        evaluations=execution.evaluations,
+        progress=execution.progress,
     )
     log_to(trainer, checkpoints.parent / LOGS)
     if world.is_first:  # nothing is written before a model can be trained

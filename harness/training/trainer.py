@@ -27,7 +27,8 @@ class Execution:
     """How a training runs. None of it is part of the recipe.
 
     bf16, tf32, compile, gradient_accumulation, report_to: as in TrainingArguments; without tf32, float32 is exact.
-    evaluations: number of evaluations during training, at equal distances.
+    evaluations: number of evaluations during training, at equal distances. progress: a callback
+    instead of the progress bar.
     """
 
     bf16: bool = False
@@ -36,6 +37,7 @@ class Execution:
     gradient_accumulation: int = 1
     report_to: tuple[str, ...] = ()
     evaluations: int = 10
+    progress: TrainerCallback | None = None
 
     @property
     def options(self) -> list[str]:
@@ -56,7 +58,8 @@ def steps_between(steps: int, times: int) -> int:
 class RecipeTrainer(Trainer):
     """Trains a model, or a stack of models, with a recipe.
 
-    evaluate_model: called every few steps, and at the end; returns numbers by name, which are logged.
+    evaluate_model: called every few steps, and at the end; returns numbers by name, which are logged. progress: as in
+    Execution.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class RecipeTrainer(Trainer):
         *,
         evaluate_model: Callable[[], dict[str, float]],
         evaluations: int,
+        progress: TrainerCallback | None = None,
     ):
         self.recipe = recipe
         self._weights = list(model.parameters())
@@ -82,7 +86,7 @@ class RecipeTrainer(Trainer):
         self.add_callback(_Evaluation(self, evaluate_model, every))
         self._progress = _Progress(recipe.name)
         if self.is_world_process_zero():
-            self.add_callback(self._progress)
+            self.add_callback(progress or self._progress)
 
     def train(self, *given: Any, **more: Any) -> Any:
         """Trains as Trainer does; if the training is stopped, it ends the line of the progress bar."""

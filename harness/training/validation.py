@@ -16,12 +16,12 @@ from fflm_data.flipflop import encode
 from harness.evaluation.glitch_rates import SETS
 from harness.models.classes.recurrent import RecurrentForCausalLM
 from harness.models.classes.transformer import TransformerForCausalLM
+from harness.training.curve import ACCURACY, ERROR, ERRORS, READS
 from harness.training.data import IGNORED, FlipFlopRows
 from harness.training.recipe import Recipe
 from harness.training.recipe_parts import CountingData, FlipFlopData
 
 COUNTING_ROWS = 1_000
-ERRORS, READS, ACCURACY, ERROR = "errors", "reads", "accuracy", "mean_absolute_error"
 Numbers = dict[str, float]
 
 

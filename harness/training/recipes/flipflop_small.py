@@ -7,6 +7,6 @@ RECIPE = Recipe(
     name="flipflop-small",
     title="a Transformer of 100,000 parameters, trained on FFL(0.8)",
     model=TransformerModel(layers=2, width=64, heads=4, positions="alibi"),
-    optimizer=Optimizer(learning_rate=2e-3),
-    schedule=Schedule(steps=2_000),
+    optimizer=Optimizer(learning_rate=1e-3),
+    schedule=Schedule(steps=3_000),
 )
