@@ -74,7 +74,7 @@ OTHER = {
     "data.task": {"query-count": "most-frequent", "most-frequent": "query-count"}, "data.vocabulary": "5",
     "data.expected_count": "3", "model.layers": "3", "model.width": "48", "model.heads": "2", "model.cell": "gru",
     "model.positions": "none", "model.max_positions": "4096", "model.init_std": "0.5", "optimizer.learning_rate": "0.5",
-    "optimizer.betas": "0.5,0.6", "optimizer.weight_decay": "0.3", "schedule.steps": "77",
+    "optimizer.betas": "0.5,0.6", "optimizer.weight_decay": "0.3", "schedule.steps": "777",
     "schedule.warmup_steps": "7", "schedule.zero_at": "50000", "intervention.attention_dropout": "0.1",
     "intervention.mlp_dropout": "0.1", "intervention.embedding_dropout": "0.1", "intervention.annealing": "linear",
 }  # fmt: skip
