@@ -153,9 +153,7 @@ def test_folder_names_are_portable(text: str, name: str) -> None:
 def test_documentation_lists_every_key_and_column(tmp_path: Path) -> None:
     page = (DOCS / "sweeps.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    assert [unit.label for unit in read_sweep(written(tmp_path, example)).units][
-        -1
-    ] == "Positions, positions none, seed 2"
+    assert read_sweep(written(tmp_path, example)).units[-1].label == "Positions, none, seed 2"
     documented = set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE))
     assert documented - {"report.html", "results.parquet"} == {
         *(key for key in FILE_KEYS if key != "group"), *(f"group.{key}" for key in GROUP_KEYS if key != "evaluation")
