@@ -145,14 +145,7 @@ def _train(args: argparse.Namespace, recipe: Any) -> int:
     from harness.training.train import train
     from harness.training.trainer import Execution
 
-    execution = Execution(
-        bf16=args.bf16,
-        tf32=args.tf32,
-        compile=args.compile,
-        gradient_accumulation=args.gradient_accumulation,
-        report_to=tuple(args.report_to),
-        evaluations=args.evaluations,
-    )
+    execution = Execution(**_execution(args))
     folders = train(recipes, args.output, execution)
     if not distributed.is_first():
         return 0
@@ -178,6 +171,12 @@ def _require_reporters(names: list[str]) -> None:
             raise UserError(f"--report-to {name} needs a package: pip install {name}")
 
 
+def _execution(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that say how to train, as in `trainer.Execution`."""
+    names = ("bf16", "tf32", "compile", "gradient_accumulation", "evaluations")
+    return {name: getattr(args, name) for name in names} | {"report_to": tuple(args.report_to)}
+
+
 def _result(folder: Path) -> str:
     """The last numbers of a training curve, in words."""
     from harness.training.curve import last_numbers, read_curve
@@ -194,14 +193,7 @@ def _sweep(args: argparse.Namespace) -> int:
     quiet_libraries()
     from harness.training.sweep import run_sweep
 
-    execution = {
-        "bf16": args.bf16,
-        "compile": args.compile,
-        "gradient_accumulation": args.gradient_accumulation,
-        "report_to": args.report_to,
-        "evaluations": args.evaluations,
-    }
-    result = run_sweep(args.sweep, args.output, args.num_processes, execution)
+    result = run_sweep(args.sweep, args.output, args.num_processes, _execution(args))
     failures = [f"{failure.unit.label} failed: {failure.reason}" for failure in result.failures]
     if result.table.num_rows:
         from harness.reporting import sweep_summary

@@ -13,7 +13,7 @@ from fflm_data.arrays import Floats
 from harness.training.curve import CURVE_FILE
 from harness.training.sweep_member import read_member
 from harness.training.sweep_table import READ_SETS, accuracies
-from harness.training.sweep_units import slug
+from harness.training.sweep_units import cell_label, slug
 
 # The sets of reads in words.
 SETS = {
@@ -40,9 +40,8 @@ class Series:
 
     @property
     def label(self) -> str:
-        """Group and values of the grid; a key that the group is named after is left out: "Positions, rope"."""
-        values = self.cell.removeprefix(f"{self.group.lower()} ")
-        return f"{self.group}, {values}" if values else self.group
+        """Group and values of the grid."""
+        return cell_label(self.group, self.cell)
 
     @property
     def name(self) -> str:

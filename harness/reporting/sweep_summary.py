@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -14,12 +15,12 @@ from harness.reporting.table import cell
 
 READ_HEADER = ("set", "min %", "median %", "max %", "seeds without errors", "errors / reads")
 COUNT_HEADER = ("min accuracy %", "median %", "max %", "median absolute error")
-FACTS = ("parameters", "seeds", "CPU minutes")
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table. name, facts: values of the grid (else the recipe) and `FACTS`; empty if as in the row above."""
+    """A row of a table. name: values of the grid, else the recipe. facts: parameters, seeds, CPU minutes. Both are
+    empty if they are as in the row above."""
 
     name: str
     facts: tuple[str, ...]
@@ -74,9 +75,23 @@ def show(series: Sequence[Series]) -> None:
     if not console.is_terminal:
         console = Console(width=160)
     for group in group_tables(series):
-        table = Table(title=cell(group.title), title_justify="left", header_style="bold")
-        for name in ("cell", *FACTS, *group.header):
-            table.add_column(name, justify="left" if name in ("cell", "set") else "right")
-        for row in group.rows:
-            table.add_row(*map(cell, (row.name, *row.facts, *row.cells)))
+        table = Table(title=cell(group.title), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+        table.add_column("cell")
+        for name in group.header:
+            table.add_column(name, justify="left" if name == "set" else "right")
+        for names, cells in _lines(group.rows):
+            table.add_row("\n".join(map(cell, names)), *map(cell, cells))
         console.print(table)
+
+
+def _lines(rows: Sequence[TableRow]) -> Iterator[tuple[list[str], tuple[str, ...]]]:
+    """The rows with their first column: the name of a cell, then its facts beside the rows that belong to it."""
+    facts: list[str] = []
+    for index, row in enumerate(rows):
+        if row.name:
+            facts = [f"{row.facts[0]} parameters", f"{row.facts[1]} seeds, {row.facts[2]} CPU minutes"]
+        names = [row.name] if row.name else facts[:1]
+        facts = facts if row.name else facts[1:]
+        if index + 1 == len(rows) or rows[index + 1].name:
+            names += facts
+        yield names, row.cells

@@ -40,7 +40,7 @@ class Member:
     @property
     def label(self) -> str:
         """Group, grid values and seed, for messages."""
-        return ", ".join([self.group, *([words] if (words := cell_words(self.cell)) else []), f"seed {self.seed}"])
+        return f"{cell_label(self.group, cell_words(self.cell))}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,12 @@ class Sweep:
 def cell_words(cell: tuple[tuple[str, Any], ...]) -> str:
     """The values of a cell in words, such as "width 8, vocabulary 16"."""
     return ", ".join(f"{key.rpartition('.')[2]} {_text(value)}" for key, value in cell)
+
+
+def cell_label(group: str, words: str) -> str:
+    """Group and values of the grid; a key that the group is named after is left out: "Positions, rope"."""
+    values = words.removeprefix(f"{group.lower()} ")
+    return f"{group}, {values}" if values else group
 
 
 def slug(text: str) -> str:

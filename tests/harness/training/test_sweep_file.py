@@ -1,15 +1,18 @@
 """Sweep files: members, folders, and what is wrong with a file, in one line before any training."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UserError
 from harness.training.recipes import get_recipe
-from harness.training.sweep_file import read_sweep
+from harness.training.sweep_file import FILE_KEYS, GROUP_KEYS, read_sweep
+from harness.training.sweep_table import READ_SETS, SCHEMA
 from harness.training.sweep_units import slug
 from tests.conftest import Run
 
+DOCS = Path(__file__).parents[3] / "docs"
 GROUP = '[[group]]\nname = "a"\nrecipe = "flipflop-small"\n'
 
 
@@ -147,9 +150,24 @@ def test_folder_names_are_portable(text: str, name: str) -> None:
     assert slug(text) == name
 
 
+def test_documentation_lists_every_key_and_column(tmp_path: Path) -> None:
+    page = (DOCS / "sweeps.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert read_sweep(written(tmp_path, example)).units[-1].label == "Positions, none, seed 2"
+    documented = set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE))
+    assert documented - {"report.html", "results.parquet"} == {
+        *(key for key in FILE_KEYS if key != "group"), *(f"group.{key}" for key in GROUP_KEYS if key != "evaluation")
+    }  # fmt: skip
+    columns = page.partition("Columns of")[2]
+    for name in SCHEMA.names:
+        set_name, _, number = name.rpartition("_")
+        words = (f"`{set_name}`", number) if set_name in READ_SETS else (name,)
+        assert all(word in columns for word in words), name
+
+
 def test_the_findings_can_be_trained() -> None:
     """The file of the documentation is valid, and has the seeds that it promises."""
-    sweep = read_sweep(Path(__file__).parents[3] / "docs" / "findings.toml")
+    sweep = read_sweep(DOCS / "findings.toml")
     groups = [member.group for member in sweep.members]
     assert groups.count("Transformer") == groups.count("LSTM") == 10 and groups.count("Mixture") == 5
     assert len({(member.recipe.digest(), member.seed) for member in sweep.members}) == len(sweep.members)
