@@ -110,7 +110,7 @@ def _numbers(job: Job, mine: pa.Table, theirs: pa.Table, digest: str) -> Similar
         return compare_logprobs(first, second, job.name)
     target = mine["gold"].to_numpy()
     first, second = (values.reshape(len(target), -1) for values in (first, second))
-    sample = slice(None)
+    sample: Any = slice(None)
     if len(target) > _MOST_READS:
         chance = np.random.default_rng([int(digest[:16], 16), len(target)])
         sample = np.sort(chance.choice(len(target), _MOST_READS, replace=False))
