@@ -85,9 +85,15 @@ def fault_of(statement: object) -> str:
     return _fault_of_changes(statement["changes"]) or _fault_of_command(statement["command"])
 
 
-def change_text(value: Any) -> str:
-    """Returns a changed value in words: `rope`, `0.1`, `true`, `[1, 2]`."""
+def setting_text(value: Any) -> str:
+    """Returns the value of a change in words: `rope`, `0.1`, `true`, `[1, 2]`."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def recipe_text(statement: Mapping[str, Any]) -> str:
+    """Returns the recipe of a statement in words: `flipflop-small, model.positions=rope`."""
+    changes = (f"{key}={setting_text(value)}" for key, value in statement["changes"].items())
+    return ", ".join([statement["recipe"], *changes])
 
 
 def public_command(command: str) -> str:
