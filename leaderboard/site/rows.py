@@ -128,7 +128,7 @@ def table_order(row: Any) -> tuple[Any, ...]:
     """Returns the sort key of an entry, or of a row of several seeds: whole memories first, best first; then by
     name."""
     memory = row.whole_memory
-    best = (-memory.value, -memory.low) if memory else (0.0, 0.0)
+    best = (-memory.value, -memory.interval[0]) if memory else (0.0, 0.0)
     return memory is None, best, row.partial, row.name.casefold(), row.slug
 
 

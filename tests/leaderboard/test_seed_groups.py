@@ -298,6 +298,14 @@ def test_order_of_the_table() -> None:
     assert [row.slug for row in ordered] == ["first", group.slug, "last", "part"]
 
 
+def test_order_of_equal_memories_is_that_of_the_intervals() -> None:
+    """The range of the seeds is narrower than an interval, and must not put them first."""
+    (group,) = seed_groups(Rows([whole("a", 0, *[0.7] * 3), whole("b", 1, *[0.7] * 3)], []))
+    other = whole("same", None, *[0.7] * 3)
+    other.model["id"] = "a/same"
+    assert sorted([group, other], key=table_order)[0] is other
+
+
 def test_labels_and_slugs_are_unique() -> None:
     entries = [
         whole(f"{number}-{dtype}", number, *[0.9] * 3) for number in range(2) for dtype in ("float32", "bfloat16")
