@@ -84,7 +84,7 @@ def _model(site: SiteData, entry: Entry) -> dict[str, Any]:
 
 
 def _training(training: Training | None) -> dict[str, Any] | None:
-    return training and {"description": training.description, **asdict(training)}
+    return None if training is None else {"description": training.description, **asdict(training)}
 
 
 def _seed_group(site: SiteData, group: SeedGroup) -> dict[str, Any]:
