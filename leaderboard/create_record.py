@@ -31,9 +31,13 @@ from harness.scoring.scores import score_run
 from leaderboard.hub import repository
 from leaderboard.records import Record, digest_of, place_of, read_record, record_files, records_of
 from leaderboard.submission_file import SUBMISSION_FILE, Submission
+from leaderboard.verification.refusal import Refused
 from leaderboard.verification.sandbox import verify_in_sandbox
-from leaderboard.verification.text_safety import text_fault
+from leaderboard.verification.text_safety import require_safe_texts, text_fault
 
+TRAINING_LEFT_OUT = (
+    "the record does not state how the model was trained, because the recipe has a path, a key or markup in its texts"
+)
 REDACTED = "for a reason that is kept out of the record"
 # Options whose values are ids or paths, and beginnings of paths that reveal a location.
 _PATHS = ("--model", "--adapter", "--out")
@@ -98,7 +102,9 @@ def prepared_record(folder: Path, submission: Submission, records: Path | None =
         verdict = verify_in_sandbox(staged, records)
         if not verdict.accepted or verdict.result is None:
             raise UserError(f"{folder} is refused: {'; '.join(verdict.reasons)}")
-        yield Prepared(read_record(staged), verdict.result, verdict.remarks)
+        record = read_record(staged)
+        dropped = "training" in run.facts["model"] and "training" not in record.run.facts["model"]
+        yield Prepared(record, verdict.result, (*verdict.remarks, *([TRAINING_LEFT_OUT] if dropped else [])))
 
 
 def add_record(record: Record, records: Path) -> Path:
@@ -146,13 +152,23 @@ def _stage(run: Run, submission: Submission, folder: Path) -> Path:
 
 def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
     """Returns run.json for publication. Local paths are reduced to their last part, or to the name in the record if
-    that differs (for a link or "."). Reasons that contain a path are redacted."""
+    that differs (for a link or "."). Reasons that contain a path are redacted, and a training statement whose texts no
+    record may have is left out."""
     left_out = {task: REDACTED if text_fault(str(why)) else why for task, why in facts.get("left_out", {}).items()}
     model = facts["model"]
     ids = {"--adapter": (model.get("adapter") or {}).get("id", "")} | (
         {} if model.get("gguf_file") else {"--model": model["id"]}
     )
-    return {**facts, "command": public_command(facts["command"], ids), "left_out": left_out}
+    kept = {name: value for name, value in model.items() if name != "training" or _is_publishable(value)}
+    return {**facts, "command": public_command(facts["command"], ids), "model": kept, "left_out": left_out}
+
+
+def _is_publishable(training: Any) -> bool:
+    try:
+        require_safe_texts(training, "training")
+    except Refused:
+        return False
+    return True
 
 
 def public_command(command: str, ids: Mapping[str, str] = MappingProxyType({})) -> str:

@@ -2,11 +2,13 @@
 
 import copy
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from fflm_data.terminal import echo
 from harness.errors import UserError
 from harness.models.adapters import load_adapter
 from harness.models.architectures import auto_class
@@ -23,6 +25,7 @@ from harness.models.model_config import CONFIG, FaultyFile, reason_of
 from harness.models.model_request import ModelRequest
 from harness.models.packages import missing
 from harness.models.source import ModelSource
+from harness.models.training_statement import RECIPE_FILE, training_statement
 from harness.models.weights import stored_weights
 
 # Settings of generation_config.json that would change the output of greedy decoding.
@@ -249,7 +252,25 @@ def describe(source: ModelSource, model: Any, strict: bool = False) -> dict[str,
             "sha256": source.tokenizer_hash,
             "from": source.tokens_from,
         },
+        **_training(source),
     }
+
+
+def _training(source: ModelSource) -> dict[str, Any]:
+    """The field `training` of a model that `harness train` made; nothing for others. Prints a warning for a faulty
+    recipe.json."""
+    if source.recipe_file is None:
+        return {}
+    try:
+        statement = training_statement(source.recipe_file)
+    except (OSError, ValueError, RecursionError) as error:
+        echo(
+            f"warning: {RECIPE_FILE} of {source.name} is ignored, because {reason_of(error)}. run.json will not state "
+            "how the model was trained.",
+            file=sys.stderr,
+        )
+        return {}
+    return {} if statement is None else {"training": statement}
 
 
 def vocabulary(model: Any) -> int | None:

@@ -41,6 +41,7 @@ from harness.models.tokenizer_file import (
     use_adapter_template,
     use_tokenizer_file,
 )
+from harness.models.training_statement import RECIPE_FILE
 from harness.models.weights import stored_weights, weight_files
 
 # Optional files; each must hold a JSON object.
@@ -100,7 +101,23 @@ def resolve(request: ModelRequest, local_files_only: bool = False) -> ModelSourc
         tokens_from=tokens_from,
         template_owner=_apply_adapter_template(tokenizer, adapter),
         tokenizer_file=files / FILE if tokens_from == FILE else None,
+        recipe_file=_recipe_file(location, revision, request, local_files_only),
     )
+
+
+def _recipe_file(location: str, revision: str, request: ModelRequest, local_files_only: bool) -> Path | None:
+    """The path of a model's recipe.json; fetches that of a Hub model. None if there is none, or if GGUF weights or an
+    adapter make it another model than the recipe's. Never fails: an evaluation does not need the file."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError
+
+    if request.gguf_file or request.adapter:
+        return None
+    path = Path(location) / RECIPE_FILE
+    if not Path(location).is_dir():
+        with suppress(HTTPError, OSError):
+            path = Path(hf_hub_download(location, RECIPE_FILE, revision=revision, local_files_only=local_files_only))
+    return path if path.is_file() else None
 
 
 def _load_tokenizer(location: str, files: Path, gguf_file: str | None, arguments: dict[str, Any]) -> Any:

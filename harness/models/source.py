@@ -20,8 +20,9 @@ class ModelSource:
 
     name: model id, as in run.json. location: Hub id or folder to load from. gguf_file: GGUF file in `location`.
     tokens_from: "tokenizer.json" if the model has that file, else "transformers". template_owner: whether the chat
-    template is the "model"'s or the "adapter"'s. tokenizer_file: path of tokenizer.json, if it is used. in_memory:
-    whether the model has no files.
+    template is the "model"'s or the "adapter"'s. tokenizer_file: path of tokenizer.json, if it is used. recipe_file:
+    path of recipe.json, if there is one and the model is loaded as it was trained. in_memory: whether the model has no
+    files.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelSource:
     tokens_from: str = BUILT
     template_owner: str = MODEL
     tokenizer_file: Path | None = None
+    recipe_file: Path | None = None
     in_memory: bool = False
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fflm_data.number_formats import NO_VALUE, percent, points, significant, skill, typographic
+from harness.models.training_statement import recipe_text
 from harness.reporting.error_examples import error_examples
 from harness.reporting.plot_types import Plot
 from harness.reporting.run_labels import labels
@@ -80,7 +81,12 @@ def provenance(run: Run) -> list[tuple[str, str]]:
     facts = run.facts
     entries: list[tuple[str, str]] = [("command", facts["command"]), ("created", facts["created"])]
     # The text of a chat template would fill a page.
-    entries += _flat({name: value for name, value in facts["model"].items() if name != "chat_template"}, "model")
+    apart = ("chat_template", "training")
+    entries += _flat({name: value for name, value in facts["model"].items() if name not in apart}, "model")
+    if training := facts["model"].get("training"):
+        seeds = f"data seed {training['data_seed']}, weight seed {training['weight_seed']}"
+        entries.append(("training", f"{recipe_text(training)}; {seeds}; recipe {training['digest']}"))
+        entries.append(("training command", training["command"]))
     entries += _flat(facts["environment"], "environment")
     entries.append(("data generator", str(facts["data"]["generator"])))
     for name, task in facts["data"]["tasks"].items():

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.models import name_suggestions
+from harness.models.training_statement import fault_of
 from harness.prompts.jobs import Job
 from harness.runs.files import CHECKSUMS, checksum_name, read_checksums, record_checksum, sha256, write_json
 from harness.runs.recorded_jobs import invalid_run_json, recorded_jobs
@@ -138,4 +139,6 @@ def _fault(facts: dict[str, Any]) -> str:
             return f"model.{key}"
     if type(model.get("parameters")) is not int or model["parameters"] < 0:
         return "model.parameters"
+    if "training" in model and fault_of(model["training"]):
+        return "model.training"
     return "" if isinstance(facts["environment"].get("device"), str) else "environment.device"

@@ -5,8 +5,8 @@ reads only says which token represents which symbol. All kinds of answers are in
 observations are in one place.
 """
 
-from dataclasses import dataclass
-from functools import singledispatch
+from dataclasses import dataclass, replace
+from functools import lru_cache, singledispatch
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from fflm_data.answers import ANSWERED
 from fflm_data.arrays import Bools, Floats, Ints
-from fflm_data.config import majority
+from fflm_data.config import Config, majority
 from harness.errors import UserError
 from harness.prompts.jobs import Job
 from harness.prompts.prompting import answer_part
 from harness.runs import observations
 from harness.runs.run import Run
 from harness.tasks import ChoiceTask, HistogramTask, NumberTask, ReadTask, Task
-from harness.tasks.base import CompletionTask
+from harness.tasks.base import CompletionTask, Targets
 
 MAJORITY = "majority"
 
@@ -132,28 +132,19 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
     counted = ~np.isnan(logprobs).all(axis=1)
     if not (logprobs[counted] <= 0).all() or (observed["argmax"][~counted] != -1).any():
         raise impossible_logprobs(job)
-    rows, gaps, target_values, baselines = [], [], [], []
-    answer_tokens: dict[int, int] = {}
-    seen = 0
-    for start, chunk in job.chunks():
-        targets = task.targets(chunk)
-        here = slice(seen, seen + len(targets.row))
-        seen = here.stop
-        expected = {"id": targets.row + start, "position": targets.position, "gap": targets.gap, "gold": targets.target}
-        if not all(np.array_equal(observed[name][here], right) for name, right in expected.items()):
-            raise wrong_rows(job)
-        for answer in range(symbols):
-            tokens = observed["gold_token"][here][targets.target == answer]
-            if len(tokens) and (tokens != answer_tokens.setdefault(answer, int(tokens[0]))).any():
-                raise wrong_rows(job)
-        rows.append(targets.row + start)
-        gaps.append(targets.gap)
-        target_values.append(targets.target)
-        baselines.append(targets.baselines)
-    # Each symbol of a task is a single token, different from the others.
-    if seen != table.num_rows or len(set(answer_tokens.values())) < len(answer_tokens):
+    targets = _regenerated(task, job.config, job.split, job.rows)
+    row, gap, target = targets.row, targets.gap, targets.target
+    expected = {"id": row, "position": targets.position, "gap": gap, "gold": target}
+    if not all(np.array_equal(observed[name], right) for name, right in expected.items()):
         raise wrong_rows(job)
-    row, gap, target = (np.concatenate(part) for part in (rows, gaps, target_values))
+    answer_tokens: dict[int, int] = {}
+    for answer in range(symbols):
+        tokens = observed["gold_token"][target == answer]
+        if len(tokens) and (tokens != answer_tokens.setdefault(answer, int(tokens[0]))).any():
+            raise wrong_rows(job)
+    # Each symbol of a task is a single token, different from the others.
+    if len(set(answer_tokens.values())) < len(answer_tokens):
+        raise wrong_rows(job)
     others = np.where(np.arange(symbols) == target[:, None], -np.inf, logprobs).max(axis=1)
     symbol = np.full(len(target), -1, dtype=np.int64)
     for answer, token in answer_tokens.items():
@@ -168,7 +159,7 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
         baselines={
             "chance": np.full(len(target), 1 / symbols),
             MAJORITY: (majority(target) == target).astype(np.float64),
-            **{name: np.concatenate([part[name] for part in baselines]) for name in baselines[0]},
+            **targets.baselines,
         },
         answer=target,
         groups=task.groups(job.config, position, gap),
@@ -179,6 +170,23 @@ def _reads(task: ReadTask, job: Job, table: pa.Table) -> GradedReads:
         among=logprobs[np.arange(len(target)), target] > others,
         logprobs=logprobs,
     )
+
+
+@lru_cache(maxsize=3)  # the splits of a task: runs of the same rows are often graded after one another
+def _regenerated(task: ReadTask, config: Config, split: str, rows: int) -> Targets:
+    """The reads of the first rows of a split. Their arrays are read-only, because runs share them."""
+    parts = []
+    for start, chunk in Job(task, config, split, rows).chunks():
+        targets = task.targets(chunk)
+        parts.append(replace(targets, row=targets.row + start))
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("row", "position", "offset", "gap", "target")
+    }
+    baselines = {name: np.concatenate([part.baselines[name] for part in parts]) for name in parts[0].baselines}
+    for array in (*joined.values(), *baselines.values()):
+        array.flags.writeable = False
+    return Targets(**joined, baselines=baselines)
 
 
 @grade_table.register

@@ -28,7 +28,7 @@ def _add_verbs(verbs: Any) -> None:
         help="run folders to show with the records (repeatable)",
     )  # fmt: skip
     build.add_argument(
-        "--records", metavar="DIR", help="a checkout, or ORG/NAME of the Hub (default: the records of this package)"
+        "--records", metavar="DIR", help="a checkout, or ORG/NAME of the Hub (default: the records of this clone)"
     )
     build.add_argument("--url", metavar="URL", help="the address of the site, for its feed")
     build.set_defaults(action=_build)

@@ -86,9 +86,9 @@ def load_recorded_model(run: Run, jobs: Sequence[Job], model: str | None = None)
     loaded = load(source, World().device)
     strict = facts.get("strict") is True
     described = describe(source, loaded, strict)
-    # Runs of earlier versions lack the vocabulary.
-    for name in (*SAME, *({"vocabulary"} & facts.keys())):
-        _require_same(name, facts.get(name), described[name])
+    # Runs of earlier versions lack the vocabulary and the training statement.
+    for name in (*SAME, *sorted({"vocabulary", "training"} & facts.keys())):
+        _require_same(name, facts.get(name), described.get(name))
     return ReplayModel(source, Engine(loaded, source.tokenizer, strict=strict), continuation_tasks(run))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,12 +34,15 @@ from leaderboard.site.site_data import SiteData, assemble
 from leaderboard.submission_file import SUBMISSION_FILE
 from leaderboard.verification_level import VerificationLevel, level_of
 
+# Records are part of a clone only: they would make a wheel larger than package indexes accept.
+NO_RECORDS = "this installation of fflm has no records, which are in a clone"
+ADD_RECORDS = "Name a clone, or ORG/NAME of the Hub, with --records"
 # The address is used in markdown and in attributes, so it may not contain characters that end them.
 _PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
 
 def command(out: Path, runs: list[Path], records: Path | None, base_url: str | None) -> None:
-    """Writes the site to `out` from all records (None: those of this repository) and the given run folders.
+    """Writes the site to `out` from all records (None: those of this clone) and the given run folders.
 
     base_url: address of the published site, for links in the feed and badges. Runs that cannot be shown (unfinished, or
     over other data) are reported and skipped. Raises UserError, with `out` unchanged, for a record whose scores do not
@@ -48,22 +52,27 @@ def command(out: Path, runs: list[Path], records: Path | None, base_url: str | N
     out = out.resolve()
     _require_site_or_nothing(out)
     day = _day()
+    without_records = records is None and not RECORDS.is_dir()
     records = RECORDS if records is None else records
     recorded = list(find_records(records))
     known = {record.folder.resolve() for record in recorded}
     given = for_each_run([folder for folder in runs if folder.resolve() not in known], _showable)
     reported = read_reported(records.parent / "reported")
     if not recorded and not given and not reported:
+        if without_records:
+            raise UserError(f"{NO_RECORDS}. {ADD_RECORDS}, or name run folders with --run.")
         raise UserError(f"{records} has no records, and there is no run to show. Name run folders with --run.")
     sources = _sources(recorded, given, day)
     site = assemble(group_rows(sources), reported, day, address)
     with _replacing(out) as folder:
         write(site, sources, folder)
-    rows = len(site.entries)
+    rows = len(site.rows)
     retired = len({record.digest for record in recorded} - _digests(site))
     message = f"{out / 'index.html'}: {rows} row{'s' if rows != 1 else ''}, every score recomputed"
     counts = "record that no longer counts" if retired == 1 else "records that no longer count"
     echo(message + (f"; {retired} {counts}" if retired else ""))
+    if without_records:
+        echo(f"note: {NO_RECORDS}, so the site shows your runs only. {ADD_RECORDS}.", file=sys.stderr)
 
 
 def write(site: SiteData, sources: Sequence[Source], folder: Path) -> None:

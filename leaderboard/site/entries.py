@@ -3,14 +3,17 @@
 Texts are unescaped, as in the records. The templates escape them.
 """
 
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from harness.errors import UserError
 from harness.models.model_name import is_local, variant
+from harness.models.training_statement import recipe_text
 from harness.runs.run import Run
 from harness.tasks import get_task
 from leaderboard.attestations import REPLAY, Attestation
@@ -43,6 +46,28 @@ class PromptingOptions:
             f"up to {self.thinking:,} tokens of thinking" if self.thinking else "",
         ]
         return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model was trained, as its recipe.json states (`harness.models.training_statement`)."""
+
+    recipe: str
+    changes: dict[str, Any]
+    digest: str
+    data_seed: int
+    weight_seed: int
+    command: str
+
+    @property
+    def description(self) -> str:
+        """The recipe in words: "flipflop-small, model.positions=rope"."""
+        return recipe_text({"recipe": self.recipe, "changes": self.changes})
+
+    @property
+    def seed(self) -> tuple[int, int]:
+        """Seeds of data and weights."""
+        return self.data_seed, self.weight_seed
 
 
 @dataclass(frozen=True)
@@ -142,9 +167,45 @@ class Cell:
         return self.rows < self.split_rows
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95% interval."""
+        return self.low, self.high
+
+    @property
     def against_baseline(self) -> str:
         """Position relative to the best baseline: "above", "below", or "near" if the interval includes it."""
         return "above" if self.low > self.baseline else "below" if self.high < self.baseline else "near"
+
+
+class AnyCell(Protocol):
+    """A cell of one model or of several seeds."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def partial(self) -> bool: ...
+
+
+AnyCellType = TypeVar("AnyCellType", bound=AnyCell)
+
+
+def worst_memory(cells: Iterable[AnyCellType]) -> AnyCellType | None:
+    """Returns the flip-flop cell with the lowest accuracy; over the first rows only if there is no whole one."""
+    flipflop = [cell for cell in cells if cell.task == MEMORY_TASK]
+    full = [cell for cell in flipflop if not cell.partial]
+    return min(full or flipflop, key=lambda cell: (cell.value, cell.low), default=None)
+
+
+def is_whole_memory(cells: Iterable[AnyCell]) -> bool:
+    """Returns whether all splits of the flip-flop are there, and whole."""
+    full = {cell.split for cell in cells if cell.task == MEMORY_TASK and not cell.partial}
+    return full == set(get_task(MEMORY_TASK).splits)
 
 
 @dataclass(frozen=True)
@@ -179,6 +240,24 @@ class Entry:
     sources: tuple[Source, ...]
     history: tuple[RetiredRecord, ...]
     gaps: dict[Place, Gap]
+    seeds: ClassVar[tuple["Entry", ...]] = ()  # only a row of several seeds has them
+
+    @property
+    def page(self) -> str:
+        """Path of its page."""
+        return f"models/{self.slug}.html"
+
+    @property
+    def name(self) -> str:
+        """Model id."""
+        return str(self.model["id"])
+
+    @property
+    def training(self) -> Training | None:
+        """How it was trained; None if no source states it, or if sources contradict each other."""
+        stated = [source.run.facts["model"].get("training") for source in self.sources]
+        distinct = {json.dumps(each, sort_keys=True): each for each in stated if each is not None}
+        return Training(**next(iter(distinct.values()))) if len(distinct) == 1 else None
 
     @property
     def is_local_run(self) -> bool:
@@ -211,15 +290,17 @@ class Entry:
     @property
     def memory(self) -> Cell | None:
         """The flip-flop split with the lowest accuracy; over the first rows only if there is no whole split."""
-        cells = [cell for (task, _), cell in self.cells.items() if task == MEMORY_TASK]
-        full = [cell for cell in cells if not cell.partial]
-        return min(full or cells, key=lambda cell: (cell.value, cell.low), default=None)
+        return worst_memory(self.cells.values())
 
     @property
     def whole_memory(self) -> Cell | None:
         """The same, if all splits are whole: a memory is as good as its worst split."""
-        full = {split for (task, split), cell in self.cells.items() if task == MEMORY_TASK and not cell.partial}
-        return self.memory if full == set(get_task(MEMORY_TASK).splits) else None
+        return self.memory if is_whole_memory(self.cells.values()) else None
+
+    @property
+    def memory_interval(self) -> tuple[float, float] | None:
+        """Interval of the whole memory."""
+        return self.whole_memory.interval if self.whole_memory else None
 
     @property
     def largest_gap(self) -> Gap | None:

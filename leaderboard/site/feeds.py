@@ -12,11 +12,12 @@ from fflm_data import GENERATOR_VERSION
 from fflm_data.number_formats import percent
 from harness.reporting.csv_cells import csv_cell
 from harness.runs.version import HARNESS_VERSION
-from leaderboard.site.entries import Cell, Entry, RetiredRecord, Source
+from leaderboard.site.entries import Cell, Entry, RetiredRecord, Source, Training
 from leaderboard.site.files import INDEX_SCHEMA
 from leaderboard.site.formatting import clean, interval
 from leaderboard.site.pages import environment
 from leaderboard.site.ranks import Rank
+from leaderboard.site.seed_groups import SeedGroup, SpreadCell
 from leaderboard.site.site_data import SiteData, size_of
 
 SCHEMA_FILE = "index.schema.json"
@@ -24,6 +25,7 @@ SCORE_COLUMNS = (
     "slug", "model", "revision", "dtype", "variant", "prompting", "division", "verification", "disputed", "external",
     "task", "split", "accuracy", "low", "high", "errors", "n", "baseline", "skill", "rows", "split_rows",
     "best_rank", "worst_rank", "ranked_models", "record",
+    "recipe", "recipe_digest", "data_seed", "weight_seed", "seed_group",
 )  # fmt: skip
 
 
@@ -37,6 +39,7 @@ def index(site: SiteData) -> dict[str, Any]:
         "built": site.day,
         "columns": [asdict(column) for column in site.columns],
         "models": [_model(site, entry) for entry in site.entries],
+        "seed_groups": [_seed_group(site, group) for group in site.seed_groups],
         "reported": [
             {"model": clean(reported.model), **{name: clean(value) for name, value in asdict(score).items()}}
             for reported in site.reported
@@ -73,8 +76,47 @@ def _model(site: SiteData, entry: Entry) -> dict[str, Any]:
             "rank": _rank(site.ranks.memory.get(entry.slug)),
         },
         "fresh_gap": gap and {name: clean(value) for name, value in asdict(gap).items()},
+        "training": _training(entry.training),
+        "seed_group": group.slug if (group := site.group_of(entry)) else None,
         "records": [_record(source) for source in entry.sources if source.place is not None],
         "cells": [_cell(site, entry, cell) for cell in entry.cells.values()],
+    }  # fmt: skip
+
+
+def _training(training: Training | None) -> dict[str, Any] | None:
+    return None if training is None else {"description": training.description, **asdict(training)}
+
+
+def _seed_group(site: SiteData, group: SeedGroup) -> dict[str, Any]:
+    training, memory, verification = group.training, group.whole_memory, group.verification
+    return {
+        "slug": group.slug,
+        "page": group.page,
+        "label": site.labels[group.slug],
+        "owner": group.owner,
+        "recipe": training.recipe,
+        "changes": training.changes,
+        "digest": training.digest,
+        "dtype": group.model["dtype"],
+        "division": group.division,
+        "verification": {"level": verification.level, "evidence": clean(verification.evidence), "disputed": ""},
+        "seeds": [seed.slug for seed in group.seeds],
+        "not_counted": group.not_counted,
+        "memory": memory and {
+            "split": memory.split, "median": memory.value, "minimum": memory.low, "maximum": memory.high,
+            "rank": _rank(site.ranks.memory.get(group.slug)),
+        },
+        "cells": [_spread(site, group, cell) for cell in group.cells.values()],
+    }  # fmt: skip
+
+
+def _spread(site: SiteData, group: SeedGroup, cell: SpreadCell) -> dict[str, Any]:
+    return {
+        "task": cell.task, "split": cell.split, "seeds": len(cell.cells), "median": cell.value, "minimum": cell.low,
+        "maximum": cell.high, "fewest_errors": cell.errors[0], "most_errors": cell.errors[1], "n": cell.n,
+        "baseline": cell.baseline, "baseline_name": cell.baseline_name, "rows": cell.rows,
+        "split_rows": cell.split_rows, "non_finite": cell.non_finite,
+        "rank": _rank(site.rank(group, (cell.task, cell.split))),
     }  # fmt: skip
 
 
@@ -125,11 +167,13 @@ def scores(site: SiteData) -> str:
             entry.division, verification.level, "disputed" if verification.disputed else "",
             "external" if entry.external else "",
         ]  # fmt: skip
+        training, group = entry.training, site.group_of(entry)
+        trained = [training.description, training.digest, *map(str, training.seed)] if training else [""] * 4
         for cell in entry.cells.values():
             rank = site.rank(entry, (cell.task, cell.split)) or ("", "", "")
             numbers = (cell.value, cell.low, cell.high, cell.errors, cell.n, cell.baseline, cell.skill)
             line = [*map(csv_cell, fields), cell.task, cell.split, *numbers, cell.rows, cell.split_rows, *rank]
-            writer.writerow([*line, cell.source.digest[:12]])
+            writer.writerow([*line, cell.source.digest[:12], *map(csv_cell, trained), group.slug if group else ""])
     return text.getvalue()
 
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 ASSETS = Path(__file__).parent / "assets"
-INDEX_SCHEMA = "fflm-leaderboard/2"
+INDEX_SCHEMA = "fflm-leaderboard/3"
 # Sites of earlier versions may be replaced, too.
-_INDEX_SCHEMAS = ("fflm-leaderboard/1", INDEX_SCHEMA)
+_INDEX_SCHEMAS = ("fflm-leaderboard/1", "fflm-leaderboard/2", INDEX_SCHEMA)
 INDEX_FILE = "index.json"
-FOLDERS = ("badges", "models", "records", "tasks", "wrong")
+FOLDERS = ("badges", "models", "recipes", "records", "tasks", "wrong")
 FILES = ("compare.html", "feed.xml", "index.html", INDEX_FILE, "scores.csv")
 
 

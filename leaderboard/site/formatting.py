@@ -5,6 +5,7 @@ from typing import Any
 
 from fflm_data import number_formats
 from fflm_data.number_formats import percent, typographic
+from leaderboard.site.seed_groups import SpreadCell
 
 # Content security policy. `serve` adds frame-ancestors, which is only valid in a header.
 POLICY = (
@@ -48,6 +49,23 @@ def skill(value: float) -> str:
 def span(best: int, worst: int) -> str:
     """Formats a range of ranks."""
     return str(best) if best == worst else f"{best}{DASH}{worst}"
+
+
+def spread(cell: SpreadCell) -> str:
+    """Formats minimum and maximum of several seeds in percent, "all equal" if they do not differ; "" for one seed."""
+    if len(cell.cells) == 1:
+        return ""
+    return "all equal" if cell.low == cell.high else interval(cell.low, cell.high)
+
+
+def seed_count(cell: SpreadCell) -> str:
+    """Formats the number of seeds of a cell."""
+    return "1 seed" if len(cell.cells) == 1 else f"{len(cell.cells)} seeds"
+
+
+def counts(least: int, most: int) -> str:
+    """Formats a range of integers with commas."""
+    return count(least) if least == most else f"{count(least)}{DASH}{count(most)}"
 
 
 def count(number: int) -> str:

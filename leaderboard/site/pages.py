@@ -8,6 +8,7 @@ from typing import Any
 
 from fflm_data import GENERATOR_VERSION
 from fflm_data.number_formats import percent
+from harness.models.training_statement import setting_text
 from harness.prompts.preview import show
 from harness.reporting.error_examples import ErrorExample
 from harness.reporting.page import provenance
@@ -17,6 +18,7 @@ from leaderboard.records import record_files
 from leaderboard.site import formatting, plots
 from leaderboard.site.entries import Cell, Entry, Source
 from leaderboard.site.findings import MOST_ROWS
+from leaderboard.site.seed_groups import Row
 from leaderboard.site.site_data import LARGEST, NO_SIZE, SIZES, SiteData, size_of
 from leaderboard.untrusted_text import shorten, visible
 from leaderboard.verification_level import LEVELS, REPORTED
@@ -44,10 +46,11 @@ def environment() -> Any:
     )
     jinja.filters |= {
         "percent": percent, "count": formatting.count, "short": formatting.short_count, "skill": formatting.skill,
-        "points": formatting.points, "shorten": shorten, "visible": visible, "x": _x,
+        "points": formatting.points, "shorten": shorten, "visible": visible, "x": _x, "setting": setting_text,
     }  # fmt: skip
     jinja.globals |= {
-        "interval": formatting.interval, "span": formatting.span, "size_of": size_of, "plots": plots,
+        "interval": formatting.interval, "span": formatting.span, "counts": formatting.counts,
+        "spread": formatting.spread, "seed_count": formatting.seed_count, "size_of": size_of, "plots": plots,
         "badge_text": badge_text, "files": record_files_of, "error_examples_of": error_examples_of,
         "most_rows": MOST_ROWS, "provenance": provenance, "policy": formatting.POLICY,
         "harness_version": HARNESS_VERSION, "generator_version": GENERATOR_VERSION, "is_link": is_link,
@@ -68,12 +71,15 @@ def _x(share: float) -> str:
 def pages(site: SiteData) -> Iterator[tuple[str, str]]:
     """Yields the path and text of every page."""
     render = partial(_render, site)
-    divisions = sorted({entry.division for entry in site.entries})
+    divisions = sorted({row.division for row in site.rows})
     choices = {"families": _families(site), "sizes": _sizes(site), "levels": _levels(site), "divisions": divisions}
     yield "index.html", render("index.html", "", **choices)
     yield "compare.html", render("compare.html", "")
     for entry in site.entries:
-        yield f"models/{entry.slug}.html", render("model.html", "../", entry=entry, series=site.series[entry.slug])
+        values = {"entry": entry, "group": site.group_of(entry), "series": site.series[entry.slug]}
+        yield entry.page, render("model.html", "../", **values)
+    for group in site.seed_groups:
+        yield group.page, render("recipe.html", "../", group=group, series=site.series[group.slug])
     for task in all_tasks().values():
         yield f"tasks/{task.name}.html", render("task.html", "../", task=task, **_task_values(site, task))
 
@@ -121,22 +127,22 @@ def _render(site: SiteData, template: str, root: str, **values: Any) -> str:
 
 
 def _families(site: SiteData) -> list[str]:
-    return sorted({entry.family for entry in site.entries}, key=lambda name: (name.casefold(), name))
+    return sorted({row.family for row in site.rows}, key=lambda name: (name.casefold(), name))
 
 
 def _sizes(site: SiteData) -> list[str]:
-    present = {size_of(entry.model) for entry in site.entries}
+    present = {size_of(row.model) for row in site.rows}
     return [name for name in (*(name for name, _ in SIZES), LARGEST, NO_SIZE) if name in present]
 
 
 def _levels(site: SiteData) -> list[str]:
-    present = {entry.verification.level for entry in site.entries}
+    present = {row.verification.level for row in site.rows}
     levels = [level for level in LEVELS if level in present and level != REPORTED]
-    return [*levels, DISPUTED] if any(entry.verification.disputed for entry in site.entries) else levels
+    return [*levels, DISPUTED] if any(row.verification.disputed for row in site.rows) else levels
 
 
 def _task_values(site: SiteData, task: Task) -> dict[str, Any]:
-    """Returns the values of a task's page: header, example prompt, and per split the entries and the plot."""
+    """Returns the values of a task's page: header, example prompt, and per split the rows and the plot."""
     values: dict[str, Any] = {
         "header": _header(task),
         "example": _example(task.name),
@@ -144,15 +150,15 @@ def _task_values(site: SiteData, task: Task) -> dict[str, Any]:
     }
     for split in task.splits:
         place = task.name, split
-        entries = [entry for entry in site.entries if place in entry.cells]
+        rows = [row for row in site.rows if place in row.cells]
         drawn = [
-            (entry, entry.cells[place], series)
-            for entry in entries
-            if (series := plots.main_series(site.series[entry.slug].get(place, [])))
+            (row, row.cells[place], series)
+            for row in rows
+            if (series := plots.main_series(site.series[row.slug].get(place, [])))
         ]
-        if entries:
+        if rows:
             sheet = plots.sheet(split, drawn, site.labels)
-            values["parts"].append((split, sorted(entries, key=partial(_best, place)), sheet))
+            values["parts"].append((split, sorted(rows, key=partial(_best, place)), sheet))
     return values
 
 
@@ -162,9 +168,9 @@ def _example(task: str) -> str:
     return show(all_tasks()[task], 0).partition("\nversion: ")[2]
 
 
-def _best(place: tuple[str, str], entry: Entry) -> tuple[Any, ...]:
-    cell = entry.cells[place]
-    return cell.partial, -cell.value, entry.slug
+def _best(place: tuple[str, str], row: Row) -> tuple[Any, ...]:
+    cell = row.cells[place]
+    return cell.partial, -cell.value, row.slug
 
 
 def _header(task: Task) -> list[tuple[str, str]]:

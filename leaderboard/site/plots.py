@@ -6,11 +6,13 @@ the result. Groups by two varying quantities have no plot.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
+from statistics import median
 from typing import Any, NamedTuple
 
-from leaderboard.site.entries import Cell, Entry, Place
+from leaderboard.site.entries import Cell, Place
+from leaderboard.site.seed_groups import Row, SpreadCell
 
 METRICS = {"accuracy": "accuracy", "still_right": "still right", "letter_accuracy": "letters right"}
 NO_KIND = "part"
@@ -72,12 +74,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """A model on the page of a task. path: SVG path, a line through its groups, or a dash at each if they have no
+    """A row on the page of a task. path: SVG path, a line through its groups, or a dash at each if they have no
     order. values: by name of the group. number: 1 to `BOLD` if it is drawn in colour, else 0."""
 
     label: str
-    entry: Entry
-    cell: Cell
+    row: Row
+    cell: Cell | SpreadCell
     path: str
     number: int
     values: Mapping[str, float]
@@ -152,6 +154,42 @@ def _series(task: str, split: str, metric: str, kind: str, scores: Sequence[dict
     return Series(task, split, metric, kind, points)
 
 
+def spread_series(seeds: Sequence[Mapping[Place, Sequence[Series]]]) -> dict[Place, list[Series]]:
+    """Returns the plots of several seeds: in each point the median, and as its interval the range of the seeds. Groups
+    that a seed lacks are omitted. seeds: plots of each seed by place."""
+    spread: dict[Place, list[Series]] = {}
+    for place in dict.fromkeys(place for plots in seeds for place in plots):
+        by_kind: dict[tuple[str, str], list[Series]] = {}
+        for plots in seeds:
+            for series in plots.get(place, []):
+                by_kind.setdefault((series.metric, series.kind), []).append(series)
+        joined = [_joined(same) for same in by_kind.values()]
+        if kept := [series for series in joined if len(series.points) > 1]:
+            spread[place] = kept
+    return spread
+
+
+def _joined(same: Sequence[Series]) -> Series:
+    by_label: dict[str, list[Point]] = {}
+    for series in same:
+        for point in series.points:
+            by_label.setdefault(point.label, []).append(point)
+    points = tuple(
+        Point(
+            label,
+            median(values := [point.value for point in points]),
+            min(values),
+            max(values),
+            sum(point.n for point in points),
+            sum(point.errors for point in points),
+            points[0].baseline,
+        )
+        for label, points in by_label.items()
+        if len(points) == len(same)
+    )
+    return replace(same[0], points=points)
+
+
 def height(value: float) -> float:
     """Returns the y coordinate of a share from 0 to 1."""
     return round(TOP + (1 - value) * (HEIGHT - TOP - BOTTOM), 1)
@@ -189,7 +227,7 @@ def main_series(series: Iterable[Series]) -> Series | None:
     return min(series, key=lambda each: order.get(each.kind, len(MAIN)), default=None)
 
 
-def sheet(split: str, cells: Sequence[tuple[Entry, Cell, Series]], names: Mapping[str, str]) -> Sheet | None:
+def sheet(split: str, cells: Sequence[tuple[Row, Cell | SpreadCell, Series]], names: Mapping[str, str]) -> Sheet | None:
     """Returns the plot of all models over a split, best first; None if there are none. The first whole results are in
     colour. names: labels by slug, default: the model id."""
     if not cells:
@@ -202,10 +240,10 @@ def sheet(split: str, cells: Sequence[tuple[Entry, Cell, Series]], names: Mappin
     place = {part: across(number, len(parts)) for number, part in enumerate(parts)}
     lines = tuple(
         Line(
-            names.get(entry.slug, entry.model["id"]), entry, cell, _path(series, place, ordered),
+            names.get(row.slug, row.name), row, cell, _path(series, place, ordered),
             0 if cell.partial or number > BOLD else number, {point.label: point.value for point in series.points},
         )
-        for number, (entry, cell, series) in enumerate(same, start=1)
+        for number, (row, cell, series) in enumerate(same, start=1)
     )  # fmt: skip
     labels = tuple((place[part], label) for part, label in zip(parts, written(parts), strict=True) if label)
     return Sheet(split, main.title, ordered, tuple(parts), labels, lines)

@@ -60,7 +60,7 @@ def group_rows(sources: Sequence[Source]) -> Rows:
         entries.append(Entry(slug, model, key.prompting, chosen, shown, tuple(history), gaps))
     shown_ids = {entry.model["id"] for entry in entries if not entry.is_local_run}
     without_row = [each for each in retired.values() if _model_id(each.source) not in shown_ids]
-    return Rows(sorted(entries, key=_order), without_row)
+    return Rows(sorted(entries, key=table_order), without_row)
 
 
 def _groups(sources: Iterable[Source]) -> dict[Key, Members]:
@@ -124,10 +124,12 @@ def _replaced(source: Source) -> str:
     return f"{REPLACED}; disputed: {disputed}" if disputed else REPLACED
 
 
-def _order(entry: Entry) -> tuple[Any, ...]:
-    memory = entry.whole_memory
-    best = (-memory.value, -memory.low) if memory else (0.0, 0.0)
-    return memory is None, best, entry.partial, entry.model["id"].casefold(), entry.slug
+def table_order(row: Any) -> tuple[Any, ...]:
+    """Returns the sort key of an entry, or of a row of several seeds: whole memories first, best first; then by
+    name."""
+    memory = row.whole_memory
+    best = (-memory.value, -memory.interval[0]) if memory else (0.0, 0.0)
+    return memory is None, best, row.partial, row.name.casefold(), row.slug
 
 
 def _retired(sources: Sequence[Source]) -> dict[str, RetiredRecord]:

@@ -33,8 +33,9 @@ from harness.prompts.jobs import Job
 from harness.runs.observations import ROUNDING
 from harness.tasks import CompletionTask, HistogramTask, NumberTask, ReadTask
 
-# Groups of rows to compare, sampled per record, so that a submitter cannot know them.
-_GROUPS = 2
+# Groups of rows to compare, and reads of a group, sampled per record, so that a submitter cannot know them. A group of
+# the densest table has 0.35M reads.
+_GROUPS, _MOST_READS = 2, 2**15
 # Two good models agree where both are confident: a number counts if one of the two is below this value (nats).
 _SURE = -0.01
 _FEWEST, _FEWEST_WRONG = 16, 30
@@ -78,7 +79,7 @@ def find_similarity(job: Job, mine: Path, theirs: Path, digest: str) -> Similari
     """
     if isinstance(job.task, CompletionTask):
         return _texts(job, *(_whole(path, ["id", "turn", "output"]) for path in (mine, theirs)))
-    results = [_numbers(job, first, second) for first, second in _groups(job, mine, theirs, digest)]
+    results = [_numbers(job, first, second, digest) for first, second in _groups(job, mine, theirs, digest)]
     found = [result for result in results if result]
     return next((result for result in found if result.certain), found[0] if found else None)
 
@@ -100,27 +101,39 @@ def _groups(job: Job, mine: Path, theirs: Path, digest: str) -> Iterator[tuple[p
                 yield cut
 
 
-def _numbers(job: Job, mine: pa.Table, theirs: pa.Table) -> Similarity | None:
+def _numbers(job: Job, mine: pa.Table, theirs: pa.Table, digest: str) -> Similarity | None:
     lists = [table["logprobs"].combine_chunks() for table in (mine, theirs)]
     if not lists[0].value_lengths().equals(lists[1].value_lengths()):
         return None
     first, second = (values.flatten().to_numpy().astype(np.float64) for values in lists)
-    found = compare_logprobs(first, second, job.name)
-    if found is None and isinstance(job.task, ReadTask):
-        found = _reads(first, second, mine["gold"].to_numpy(), job.name)
-    return found
+    if not isinstance(job.task, ReadTask):
+        return compare_logprobs(first, second, job.name)
+    target = mine["gold"].to_numpy()
+    first, second = (values.reshape(len(target), -1) for values in (first, second))
+    sample: Any = slice(None)
+    if len(target) > _MOST_READS:
+        chance = np.random.default_rng([int(digest[:16], 16), len(target)])
+        sample = np.sort(chance.choice(len(target), _MOST_READS, replace=False))
+    found = compare_logprobs(first[sample].ravel(), second[sample].ravel(), job.name)
+    found = found or _reads(first[sample], second[sample], target[sample], job.name)
+    return found or _wrong_reads(first, second, target, job.name)
 
 
 def _reads(first: Floats, second: Floats, target: npt.NDArray[Any], name: str) -> Similarity | None:
-    """Compares the log-probabilities of reads. target: (reads,), the index of the target symbol."""
-    right = (np.arange(len(first) // len(target)) == target[:, None]).ravel()
+    """Compares log-probabilities, both (reads, symbols). target: (reads,), the index of the target symbol."""
+    right = np.arange(first.shape[1]) == target[:, None]
     least = np.minimum(first, second)
     saturated, unsure = right & (least < _SATURATED), ~right & (least < _SURE)
     if have_equal_bits(first[saturated], second[saturated], _EQUAL_SHARE_OF_SURE):
         return Similarity(f"many of its log-probabilities of {name} are to the last bit", False)
     if _are_kept(first[unsure], second[unsure]):
         return Similarity(f"some of its log-probabilities of {name} are nearly", False)
-    margins = [_margins(values.reshape(len(target), -1), target) for values in (first, second)]
+    return None
+
+
+def _wrong_reads(first: Floats, second: Floats, target: npt.NDArray[Any], name: str) -> Similarity | None:
+    """The same for the reads that one of both gets wrong. They may be few, so none is left out."""
+    margins = [_margins(values, target) for values in (first, second)]
     wrong = (margins[0] < 0) | (margins[1] < 0)
     if wrong.sum() >= _FEWEST_WRONG and _correlation(*(margin[wrong] for margin in margins)) >= _CORRELATED_WRONG:
         return Similarity(f"its wrong reads of {name} are nearly", False)
@@ -157,21 +170,24 @@ def _are_kept(first: Floats, second: Floats) -> bool:
 
 def have_equal_bits(first: Floats, second: Floats, share: float) -> bool:
     """Returns whether a share of the values is equal to the last bit, beyond chance."""
-    if len(first) == 0:
-        return False
-    values, places = np.unique(np.concatenate([first, second]), return_inverse=True)
-    times = [np.bincount(places[half], minlength=len(values)) for half in (slice(len(first)), slice(len(first), None))]
-    by_chance = float((times[0] / len(first) * (times[1] / len(second))).sum())
     same = first == second
-    if same.sum() < _FEWEST_EQUAL or by_chance > _MOST_BY_CHANCE:
+    # Chance is not needed to see that the values of most pairs of models are not equal.
+    if same.sum() < _FEWEST_EQUAL or same.mean() < share:
+        return False
+    (values, times), (others, other_times) = (np.unique(each, return_counts=True) for each in (first, second))
+    _, mine, theirs = np.intersect1d(values, others, assume_unique=True, return_indices=True)
+    by_chance = float((times[mine] / len(first) * (other_times[theirs] / len(second))).sum())
+    if by_chance > _MOST_BY_CHANCE:
         return False
     return bool(same.mean() - by_chance >= share * (1 - by_chance) and same.mean() > 3 * by_chance)
 
 
 def _margins(logprobs: Floats, target: npt.NDArray[Any]) -> Floats:
     """Returns log P(target) minus log P(best other symbol), by read."""
-    right = np.arange(logprobs.shape[1]) == target[:, None]
-    return np.where(right, logprobs, -np.inf).max(axis=1) - np.where(right, -np.inf, logprobs).max(axis=1)
+    # By symbol and read, because NumPy reduces the other axis of a few symbols slowly.
+    symbols = np.ascontiguousarray(logprobs.T)
+    right = np.arange(len(symbols))[:, None] == target
+    return np.where(right, symbols, -np.inf).max(axis=0) - np.where(right, -np.inf, symbols).max(axis=0)
 
 
 def _correlation(first: Floats, second: Floats) -> float:

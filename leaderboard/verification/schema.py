@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fflm_data import GENERATOR_VERSION, get_config
+from harness.models import training_statement
 from harness.runs.identity import run_id
 from harness.runs.recorded_jobs import data_facts
 from harness.runs.run import EXTERNAL, Run
@@ -41,12 +42,13 @@ def _without_template(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_whole_numbers(value: Any, where: str) -> None:
-    """Raises Refused for floats such as 1.0, which JSON Schema accepts as integers, except in data parameters."""
+    """Raises Refused for floats such as 1.0, which JSON Schema accepts as integers, except in data parameters and in
+    the changes of a training recipe."""
     if isinstance(value, float):
         raise Refused(f"{where}: {quote(value)} is not an integer")
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        if key != "parameters" or not isinstance(item, dict):
+        if key not in ("parameters", "changes") or not isinstance(item, dict):
             _require_whole_numbers(item, f"{where}, {key}")
 
 
@@ -230,3 +232,15 @@ def _require_evaluated(facts: dict[str, Any]) -> None:
     prompting = [task_facts.get("prompting", {}) for task_facts in facts["data"]["tasks"].values()]
     if any(each.get("template") == EXTERNAL for each in prompting):
         raise Refused("the chat template 'supplied' is for external outputs, and this model was run locally")
+    _require_training(model)
+
+
+def _require_training(model: dict[str, Any]) -> None:
+    """Raises Refused unless a training statement has the form that the harness writes. Its contents, the digest
+    included, are a statement of the submitter, which a record alone cannot confirm."""
+    if "training" not in model:
+        return
+    if fault := training_statement.fault_of(model["training"]):
+        raise Refused(f"run.json, model, training: {fault}. Run harness eval again.")
+    if model["gguf_file"] or model["adapter"]:
+        raise Refused("run.json, model, training: GGUF weights and adapters are not what a recipe trained")

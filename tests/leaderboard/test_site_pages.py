@@ -159,7 +159,7 @@ def test_short_counts(number: int, text: str) -> None:
 def drawn(slug: str, value: float, rows: int, **parts: float) -> tuple[Any, Any, Series]:
     points = tuple(Point(name[1:].replace("_", "-"), share, 0, 1, 4, 2, None) for name, share in parts.items())
     cell = SimpleNamespace(value=value, rows=rows, partial=rows < 100)
-    return SimpleNamespace(slug=slug, model={"id": f"org/{slug}"}), cell, Series("t", "s", "accuracy", "gap", points)
+    return SimpleNamespace(slug=slug, name=f"org/{slug}"), cell, Series("t", "s", "accuracy", "gap", points)
 
 
 def test_plot_lines_run_from_left_to_right() -> None:

@@ -170,8 +170,12 @@ function board(table, form) {
   if (state.sort) sort();
   columns();
   filter();
-  // Sorting has moved the row that the address names.
-  if (location.hash && byId(location.hash.slice(1))) byId(location.hash.slice(1)).scrollIntoView({ block: "center" });
+  // Sorting has moved the row that the address names. A seed is in the list of its row.
+  const named = location.hash && byId(location.hash.slice(1));
+  if (named) {
+    named.closest("details")?.setAttribute("open", "");
+    named.scrollIntoView({ block: "center" });
+  }
 }
 
 function points(value) {
