@@ -80,7 +80,7 @@ def test_every_recipe_learns_from_its_first_batch(name, tmp_path):
     """The loss at the start is that of a constant guess, and a step on a batch lowers it."""
     register()
     recipe = get_recipe(name)
-    small = {"schedule.steps": "60", "data.batch_size": "4"}
+    small = {"schedule.steps": "60", "schedule.warmup_steps": "10", "data.batch_size": "4"}
     if name == "flipflop-transformer":
         small |= {"model.layers": "1", "model.width": "32", "model.heads": "2"}
     built = build(recipe.changed(small))
