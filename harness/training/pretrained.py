@@ -14,6 +14,7 @@ from harness.models.loading import load
 from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.source import ModelSource
+from harness.models.weights import fetch_weights
 from harness.planning.plans import plan_reads
 from harness.tasks.flipflop import FlipFlopTask
 from harness.training.data import IGNORED, Arrays, Built, TrainingRows
@@ -40,15 +41,18 @@ class PretrainedRows(TrainingRows):
         task: FlipFlopTask[FlipFlop] = FlipFlopTask()
         config = FlipFlop(length=self.data.length, symbols=self.data.symbols)
         table = pa.table({"text": decode(ids)})
-        plan = plan_reads(task.texts(table), task.targets(table), task.symbols(config), self.tokenizer)
-        shape = len(ids), max(map(len, plan.sequences))
+        targets = task.targets(table)
+        plan = plan_reads(task.texts(table), targets, task.symbols(config), self.tokenizer)
+        answers = plan.candidates[targets.target]
+        # The sequences of a plan end before the last answer, which is a label here.
+        shape = len(ids), max(map(len, plan.sequences)) + 1
         arrays = {"input_ids": np.zeros(shape, np.int64), "labels": np.full(shape, IGNORED, np.int64)}
         arrays["attention_mask"] = np.zeros(shape, np.int64)
         for row, sequence in enumerate(plan.sequences):
             arrays["input_ids"][row, : len(sequence)] = sequence
-            arrays["attention_mask"][row, : len(sequence)] = 1
-        rows = np.arange(len(plan.sequences))[plan.sequence]
-        arrays["labels"][rows, plan.at] = arrays["input_ids"][rows, plan.at]
+            arrays["attention_mask"][row, : len(sequence) + 1] = 1
+        for name in ("input_ids", "labels"):
+            arrays[name][plan.sequence, plan.at] = answers
         return arrays
 
 
@@ -67,6 +71,7 @@ def load_pretrained(recipe: Recipe, rows: int) -> Built:
             f"strings of {longest:,} tokens do not fit the context of {source.name} ({source.context:,} tokens): use a "
             f"smaller length, such as --set data.length={recipe.data.length * source.context // longest // 2 * 2}"
         )
+    fetch_weights(source)
     torch.manual_seed(recipe.model.seed)
     return Built(load(source).train(), stream, source.tokenizer)
 
