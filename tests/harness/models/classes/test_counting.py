@@ -102,6 +102,6 @@ def test_save_and_load(tmp_path):
 
 def test_recipe_of_the_paper():
     """One layer; the vocabulary is that of the data, and positions reach to the last token."""
-    model = build(get_recipe("query-count").changed({"data.vocabulary": "20", "schedule.steps": "60"})).model
+    model = build(get_recipe("query-count").changed({"data.vocabulary": "20"})).model
     assert (model.config.num_hidden_layers, model.config.vocab_size, model.config.positions) == (1, 20, "learned")
     assert model(torch.randint(20, (2, 201))).logits.shape == (2, 1)
