@@ -44,7 +44,7 @@ def accuracy_plot(panel: Panel) -> Plot:
             if threshold := panel.threshold(width):
                 axes.vlines([threshold], -4, 100 * THRESHOLD, color=colour, linewidth=1.4, linestyle=":",
                             transform=where, zorder=2)  # fmt: skip
-        set_ticks(axes, "x", sizes)
+        set_ticks(axes, "x", _apart(sizes))
         fit(axes)
         found = "; ".join(f"width {width}: {_threshold(panel, width)}" for width in panel.by_width)
         svg, inline = to_svg(page, f"{title} in percent against vocabulary, a line per width. {found}.")
@@ -55,6 +55,16 @@ def accuracy_plot(panel: Panel) -> Plot:
     ]  # fmt: skip
     header = ("width", "m", "seeds", "min accuracy %", "median %", "max %", "median absolute error")
     return Plot(name, title, "", svg, inline, header, rows)
+
+
+def _apart(sizes: list[int]) -> list[int]:
+    """The sizes whose tick labels do not touch on a logarithmic axis, the smallest and the largest among them."""
+    room = 0.09 * np.log(1.44 * sizes[-1] / sizes[0])
+    kept = [sizes[0]]
+    for size in sizes[1:-1]:
+        if np.log(size / kept[-1]) >= room and np.log(sizes[-1] / size) >= room:
+            kept.append(size)
+    return list(dict.fromkeys([*kept, sizes[-1]]))
 
 
 def _threshold(panel: Panel, width: int) -> str:

@@ -34,7 +34,8 @@ def loss_curves(name: str, title: str, curves: Sequence[tuple[str, list[pa.Table
         for index, (label, tables) in enumerate(curves):
             for seed, table in enumerate(tables):
                 steps, losses = _points(table, "loss")
-                axes.plot(steps, losses, color=series_style(index)[0], linewidth=1, alpha=0.7)
+                axes.plot(steps, losses, color=series_style(index)[0], linewidth=1, alpha=0.7,
+                          linestyle=_dashes(index))  # fmt: skip
                 rows.append((label, str(seed), f"{int(steps[-1]):,}", significant(float(losses[-1]))))
         _loss_ticks(axes)
         _steps_axis(axes)
@@ -81,7 +82,7 @@ def distance_plot(series: Series, output: Path) -> Plot | None:
     words = "\nbeyond the dashed line: no error" if axis.zero is not None else ""
     keys = [_key(SETS[each], index, style.MARKERS[index]) for index, each in enumerate(found)]
     rows = []
-    subtitle = f"median of {len(series.rows)} seeds; bars: range{words}"
+    subtitle = f"median of {series.size}; bars: range{words}"
     with sheet(name, title, subtitle, HEIGHT, keys) as page:
         axes = page.axes(BOTTOM, "instructions from write to read", "wrong reads, %")
         axis.apply(axes, "y")
@@ -98,7 +99,7 @@ def distance_plot(series: Series, output: Path) -> Plot | None:
         set_ticks(axes, "x", [tick for tick in OCTAVES if low_x <= tick <= high_x])
         fit(axes)
         svg, inline = to_svg(page, f"{title}: wrong reads in percent by instructions from write to read, median and "
-                             f"range over {len(series.rows)} seeds.")  # fmt: skip
+                             f"range over {series.size}.")  # fmt: skip
     header = ("distance", "set", "min wrong %", "median wrong %", "max wrong %")
     return Plot(name, title, "", svg, inline, header, rows)
 
@@ -125,7 +126,14 @@ def _points(table: pa.Table, column: str) -> tuple[Floats, Floats]:
 
 def _key(label: str, index: int, marker: str = "") -> Key:
     kinds = len(style.SERIES)
-    return Key(label, style.SERIES[index % kinds], marker, "solid" if not marker else style.DASHES[index % kinds])
+    return Key(
+        label, style.SERIES[index % kinds], marker, _dashes(index) if not marker else style.DASHES[index % kinds]
+    )
+
+
+def _dashes(index: int) -> Any:
+    """Solid lines; others when the colours repeat."""
+    return style.DASHES[index // len(style.SERIES) % len(style.DASHES)]
 
 
 def _steps_axis(axes: "Axes") -> None:

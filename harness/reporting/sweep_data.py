@@ -49,6 +49,11 @@ class Series:
         return slug(self.label)
 
     @property
+    def size(self) -> str:
+        """The number of seeds in words."""
+        return "1 seed" if len(self.rows) == 1 else f"{len(self.rows)} seeds"
+
+    @property
     def is_counting(self) -> bool:
         """Whether its models count."""
         return self.rows[0]["task"] is not None

@@ -25,7 +25,7 @@ def series_key(series: Series, index: int) -> Key:
     """The legend entry of a series; up to 36 differ."""
     kinds = len(style.SERIES)
     marker = style.MARKERS[(index + index // kinds) % kinds]
-    return Key(f"{series.label}, {len(series.rows)} seeds", style.SERIES[index % kinds], marker, "none")
+    return Key(f"{series.label}, {series.size}", style.SERIES[index % kinds], marker, "none")
 
 
 def sparse_against_dense(series: Sequence[Series]) -> Plot | None:
@@ -111,4 +111,4 @@ def _zero_words(*axes: ErrorAxis) -> str:
 
 
 def _words(series: Sequence[Series]) -> str:
-    return "; ".join(f"{one.label}, {len(one.rows)} seeds" for one in series)
+    return "; ".join(f"{one.label}, {one.size}" for one in series)

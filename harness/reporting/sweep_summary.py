@@ -49,7 +49,7 @@ def group_tables(series: Sequence[Series]) -> Iterator[GroupTable]:
 
 def _rows(series: Series, cells: Sequence[tuple[str, ...]]) -> Iterator[TableRow]:
     minutes = float(np.median([row["cpu_seconds"] for row in series.rows])) / 60
-    facts = (f"{series.rows[0]['parameters']:,}", str(len(series.rows)), significant(minutes, 2))
+    facts = (f"{series.rows[0]['parameters']:,}", series.size, significant(minutes, 2))
     yield TableRow(series.cell or series.rows[0]["recipe"], facts, cells[0])
     yield from (TableRow("", ("", "", ""), each) for each in cells[1:])
 
@@ -89,7 +89,7 @@ def _lines(rows: Sequence[TableRow]) -> Iterator[tuple[list[str], tuple[str, ...
     facts: list[str] = []
     for index, row in enumerate(rows):
         if row.name:
-            facts = [f"{row.facts[0]} parameters", f"{row.facts[1]} seeds, {row.facts[2]} CPU minutes"]
+            facts = [f"{row.facts[0]} parameters", f"{row.facts[1]}, {row.facts[2]} CPU minutes"]
         names = [row.name] if row.name else facts[:1]
         facts = facts if row.name else facts[1:]
         if index + 1 == len(rows) or rows[index + 1].name:

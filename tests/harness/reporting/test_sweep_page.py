@@ -38,7 +38,7 @@ grid = {{"model.positions" = ["sinusoidal", "rope"]}}
 name = "Counting <b>"
 recipe = "query-count"
 seeds = 2
-grid = {{"schedule.steps" = [1000, 20000], "model.width" = [8, 16], "data.vocabulary" = [4, 8, 64]}}
+grid = {{"schedule.steps" = [1000, 20000], "model.width" = [8, 16], "data.vocabulary" = [4, 8, 10, 11, 12, 13, 64]}}
 """
 
 
@@ -69,7 +69,7 @@ def test_one_point_per_run(output: Path, table: pa.Table) -> None:
     for name in ("strips-val", "strips-val-sparse", "strips-val-dense"):
         assert len(points(output, name)) == runs
     for steps in ("1-000", "20-000"):
-        assert len(points(output, f"accuracy-counting-b-{steps}-steps")) == 2 + 2 * 3 * 2
+        assert len(points(output, f"accuracy-counting-b-{steps}-steps")) == 2 + 2 * 7 * 2
     assert len(points(output, "errors-transformer")) == 3 * 4 * 10  # sets, seeds, evaluations
     octaves = 6 + 9 + 4
     assert len(points(output, "distance-transformer")) == 3 + octaves
@@ -196,7 +196,7 @@ def test_panels_divide_by_what_is_neither_width_nor_vocabulary(table: pa.Table) 
     for panel in found:
         assert [*panel.by_width] == [8, 16]
         sizes = [[one.rows[0]["vocabulary"] for one in members] for members in panel.by_width.values()]
-        assert sizes == [[4, 8, 64]] * 2
+        assert sizes == [[4, 8, 10, 11, 12, 13, 64]] * 2
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_foreign_folder(file: Path, tmp_path: Path) -> None:
 
 def test_failed_member_is_reported_and_the_others_are_trained(tmp_path: Path) -> None:
     one = '[[group]]\nname = "{}"\nrecipe = "query-count"\nset = {{"model.width" = 8, "data.vocabulary" = 4, {}}}\n'
-    text = one.format("bad", f'"optimizer.learning_rate" = 1e30, {SHORT} = 20') + one.format("good", f"{SHORT} = 20")
+    text = one.format("bad", f'"optimizer.learning_rate" = 1e6, {SHORT} = 20') + one.format("good", f"{SHORT} = 20")
     path = tmp_path / "sweep.toml"
     path.write_text(text, encoding="utf-8")
     status, text = finished(path, tmp_path / "out")
