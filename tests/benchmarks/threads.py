@@ -35,7 +35,11 @@ SPINNING = {"all, spinning": {"OMP_NUM_THREADS": ALL, "GOMP_SPINCOUNT": "300000"
 PARTS = {
     "reads": ("the bundled LSTM, 3 x {} rows of flip-flop", "eval --task flipflop --limit {}", 200),
     "completions": ("SmolLM2-135M-Instruct, {} rows of letters", "eval {{smollm2}} --task letters --limit {}", 6),
-    "training": ("{} steps of training the LSTM", "train flipflop-lstm --set schedule.steps={} --evaluations 0 --output {{output}}/lstm", 30),
+    "training": (
+        "{} steps of training the LSTM",
+        "train flipflop-lstm --set schedule.steps={} --evaluations 0 --output {{output}}/lstm",
+        30,
+    ),
 }
 
 
