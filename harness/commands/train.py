@@ -142,8 +142,8 @@ def _train(args: argparse.Namespace, recipe: Any) -> int:
         echo(f"starting {args.num_processes} processes ...", file=sys.stderr)
         return distributed.launch(args.num_processes, args.arguments)
     quiet_libraries()
+    from harness.training.execution import Execution
     from harness.training.train import train
-    from harness.training.trainer import Execution
 
     execution = Execution(**_execution(args))
     folders = train(recipes, args.output, execution)

@@ -1,6 +1,7 @@
 """Builds what a recipe trains: model, tokenizer, stream of rows."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,8 @@ from harness.training.recipe_parts import (
     TransformerModel,
 )
 
-# Sizes of an architecture whose settings do not name them; those that its config does not have are skipped.
-SMALL = {
-    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16,
-    "intermediate_size": 256,
-}  # fmt: skip
+# Sizes of an architecture whose settings do not name them.
+WIDTH, LAYERS, HEADS = 64, 2, 4
 LENGTHS = ("max_position_embeddings", "context_length")
 # No token of the vocabulary is special: transformers would ignore the embedding of a padding token.
 SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -106,7 +104,9 @@ def _from_architecture(model: ArchitectureModel, vocabulary: int, length: int) -
             raise ParameterError(
                 f"there is no 'model.{name}' in the config of {model.architecture}{did_you_mean(name, names)}"
             )
-    sizes = SMALL | {name: length for name in LENGTHS if (getattr(plain, name, None) or length) < length}
+    sizes = _small_sizes(settings) | {
+        name: length for name in LENGTHS if (getattr(plain, name, None) or length) < length
+    }
     defaults = {name: value for name, value in sizes.items() if name in names}
     special = {name: None for name in SPECIAL if name in names}
     try:
@@ -118,6 +118,20 @@ def _from_architecture(model: ArchitectureModel, vocabulary: int, length: int) -
             f"{model.architecture} cannot be built with {config_class.__name__}({_words({**defaults, **settings})}): "
             f"{reason}. Change it with --set model.KEY=VALUE."
         ) from None
+
+
+def _small_sizes(settings: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes of a small model that fit together with the given ones; a config may lack some of them."""
+    width, heads = settings.get("hidden_size", WIDTH), settings.get("num_attention_heads", HEADS)
+    valid = isinstance(width, int) and isinstance(heads, int) and heads > 0
+    return {
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": heads,
+        "head_dim": width // heads if valid else WIDTH // HEADS,
+        "intermediate_size": 4 * width if valid else 4 * WIDTH,
+    }
 
 
 def _words(settings: dict[str, Any]) -> str:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from harness.models.classes.recurrent import RecurrentForCausalLM
-from harness.models.classes.transformer import Selected, TransformerForCausalLM, selected_for
+from harness.models.classes.selection import Selected, selected_for
+from harness.models.classes.transformer import TransformerForCausalLM
 
 
 @dataclass(frozen=True)

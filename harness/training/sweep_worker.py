@@ -55,7 +55,7 @@ def main() -> int:
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     settings = json.loads(lines.get())
-    from harness.training.trainer import Execution
+    from harness.training.execution import Execution
 
     execution = Execution(**settings["execution"] | {"report_to": tuple(settings["execution"]["report_to"])})
     while True:

@@ -1,58 +1,18 @@
 """The training loop: `transformers.Trainer` with the optimizer, schedule and loss of a recipe."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.integrations import TensorBoardCallback
 
-from fflm_data.terminal import Bar
 from harness.errors import UserError
 from harness.training.data import IGNORED, collate
+from harness.training.execution import steps_between
 from harness.training.recipe import Recipe
-from harness.training.validation import summary
-
-# Number of log lines and of checkpoints of a training, as far as it has that many steps.
-LOGS = 200
-CHECKPOINTS = 20
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a training runs. None of it is part of the recipe.
-
-    bf16, tf32, compile, gradient_accumulation, report_to: as in TrainingArguments; without tf32, float32 is exact.
-    evaluations: number of evaluations during training, at equal distances. progress: a callback
-    instead of the progress bar.
-    """
-
-    bf16: bool = False
-    tf32: bool = False
-    compile: bool = False
-    gradient_accumulation: int = 1
-    report_to: tuple[str, ...] = ()
-    evaluations: int = 10
-    progress: TrainerCallback | None = None
-
-    @property
-    def options(self) -> list[str]:
-        """The command-line arguments that affect the weights."""
-        return [flag for flag in self.all_options() if getattr(self, flag.lstrip("-"))]
-
-    @staticmethod
-    def all_options() -> tuple[str, ...]:
-        """All command-line arguments that affect the weights."""
-        return "--bf16", "--tf32", "--compile"
-
-
-def steps_between(steps: int, times: int) -> int:
-    """The number of steps between events that happen about so many times."""
-    return max(1, steps // times) if times else steps + 1
+from harness.training.trainer_callbacks import Evaluation, ProgressBar
 
 
 class RecipeTrainer(Trainer):
@@ -83,8 +43,8 @@ class RecipeTrainer(Trainer):
         self.model_accepts_loss_kwargs = self._parts > 1  # it then passes the number of labels to compute_loss
         every = steps_between(recipe.schedule.steps, evaluations)
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Evaluation(self, evaluate_model, every))
-        self._progress = _Progress(recipe.name)
+        self.add_callback(Evaluation(self, evaluate_model, every))
+        self._progress = ProgressBar(recipe.name)
         if self.is_world_process_zero():
             self.add_callback(progress or self._progress)
 
@@ -171,52 +131,6 @@ class RecipeTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def training_arguments(recipe: Recipe, folder: Path, execution: Execution, processes: int, cpu: bool) -> Any:
-    """The TrainingArguments of a recipe. Raises UserError if the batch cannot be divided."""
-    parts = processes * execution.gradient_accumulation
-    if recipe.data.batch_size % parts:
-        raise UserError(
-            f"data.batch_size={recipe.data.batch_size} cannot be divided into {parts} parts (processes times gradient "
-            "accumulation): use another --num-processes or --gradient-accumulation"
-        )
-    steps = recipe.schedule.steps
-    logging = steps_between(steps, LOGS)
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        max_steps=steps,
-        per_device_train_batch_size=recipe.data.batch_size // parts,
-        gradient_accumulation_steps=execution.gradient_accumulation,
-        max_grad_norm=0.0,  # the papers state no clipping
-        logging_steps=logging,
-        logging_nan_inf_filter=False,
-        # At a checkpoint the sum of losses since the last log line is empty, so that a resumed run logs the same.
-        save_steps=logging * max(1, steps_between(steps, CHECKPOINTS) // logging),
-        save_total_limit=2,
-        seed=recipe.model.seed % 2**32,
-        bf16=execution.bf16,
-        tf32=None if cpu else execution.tf32,
-        torch_compile=execution.compile,
-        report_to=list(execution.report_to) or "none",
-        run_name=recipe.name,
-        use_cpu=cpu,
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0 if cpu else 1,
-        dataloader_pin_memory=not cpu,
-        ddp_find_unused_parameters=False,
-        ddp_backend="gloo" if cpu and processes > 1 else None,
-    )
-    arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs are used by several processes, never by DataParallel
-    return arguments
-
-
-def log_to(trainer: Trainer, folder: Path) -> None:
-    """Writes the logs of TensorBoard into a folder, unless TENSORBOARD_LOGGING_DIR names another one."""
-    for callback in trainer.callback_handler.callbacks:
-        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-            callback.logging_dir = str(folder)
-
-
 def _labels(labels: Tensor, members: int) -> Tensor:
     """Number of labels that count for the loss, per member. labels: (batch, time), (batch,) or with members second."""
     per_member = labels if members > 1 else labels.unsqueeze(1)
@@ -226,47 +140,3 @@ def _labels(labels: Tensor, members: int) -> Tensor:
 
 def _is_finite(value: float) -> bool:
     return value - value == 0
-
-
-class _Evaluation(TrainerCallback):
-    """Logs an evaluation every few steps, and after the last one."""
-
-    def __init__(self, trainer: RecipeTrainer, evaluate: Callable[[], dict[str, float]], every: int):
-        self.trainer, self.evaluate, self.every = trainer, evaluate, every
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        step = state.global_step
-        if state.is_world_process_zero and (step % self.every == 0 or step == state.max_steps):
-            should_log = control.should_log  # logging resets it, and the loss would not be logged at this step
-            self.trainer.log(self.evaluate())
-            control.should_log = should_log
-
-
-class _Progress(TrainerCallback):
-    """A progress bar with the loss and the errors of the latest evaluation."""
-
-    def __init__(self, title: str):
-        self.title = title
-        self.bar: Any = None
-        self.shown: dict[str, str] = {}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self.bar = Bar(total=state.max_steps, initial=state.global_step, desc=self.title, unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self.bar.update(state.global_step - self.bar.n)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
-        logs = logs or {}
-        if "loss" in logs:
-            self.shown["loss"] = f"{logs['loss']:.4f}"
-        self.shown |= summary(logs)
-        self.bar.set_postfix(self.shown, refresh=False)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the line of the bar, if it is shown."""
-        if self.bar is not None:
-            self.bar.close()

@@ -23,10 +23,11 @@ from transformers import TrainerCallback
 from harness.console import quiet_libraries
 from harness.training.build import build
 from harness.training.data import StackedRows, collate
+from harness.training.execution import Execution, training_arguments
 from harness.training.recipe import Recipe
 from harness.training.recipes import get_recipe
 from harness.training.stack import Stack
-from harness.training.trainer import Execution, RecipeTrainer, training_arguments
+from harness.training.trainer import RecipeTrainer
 from tests.benchmarks.measuring import short, show
 
 WARM_UP = 5

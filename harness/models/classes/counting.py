@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from harness.models.classes.transformer import PreTrainedTransformer, Selected, Transformer, TransformerConfig
+from harness.models.classes.selection import Selected
+from harness.models.classes.transformer import PreTrainedTransformer, Transformer, TransformerConfig
 
 
 class CountingTransformerConfig(TransformerConfig):

@@ -16,13 +16,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import CausalLMOutput
 
-from harness.models.classes.positions import ALIBI, LEARNED, POSITIONS, ROPE, SINUSOIDAL, rotate, sinusoids, slopes
-from harness.models.classes.sharpness import penalty_of
-
-IGNORED = -100
-QUERIES = 64  # in a block of attention whose weights are needed
-# Above this share of positions, computing all of them in the last block is as fast as selecting some.
-MAX_SELECTED = 0.5
+from harness.models.classes.attention import Attention
+from harness.models.classes.positions import LEARNED, POSITIONS, ROPE, SINUSOIDAL, sinusoids
+from harness.models.classes.selection import Selected, before, loss_at, select
 
 
 class TransformerConfig(PreTrainedConfig):
@@ -68,106 +64,6 @@ class TransformerOutput(CausalLMOutput):
     sharpness: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Selected:
-    """Positions at which the last block is computed, (batch, selected) int64, and their number per sequence.
-
-    Sequences with fewer positions are filled up with position 0.
-    """
-
-    places: Tensor
-    counts: Tensor
-
-    @property
-    def valid(self) -> Tensor:
-        """Bool (batch, selected): False where a sequence was filled up."""
-        return torch.arange(self.places.shape[-1], device=self.places.device) < self.counts.unsqueeze(-1)
-
-    def take(self, states: Tensor) -> Tensor:
-        """States at the positions: (batch, time, width) to (batch, selected, width)."""
-        return states.gather(-2, self.places.unsqueeze(-1).expand(*self.places.shape, states.shape[-1]))
-
-
-def select(mask: Tensor) -> Selected | None:
-    """The positions where a mask, bool (..., time), is True; None if they are more than half of the positions."""
-    counts = mask.sum(-1)
-    most = max(1, int(counts.max()))
-    if most > MAX_SELECTED * mask.shape[-1]:
-        return None
-    places = mask.int().argsort(dim=-1, descending=True, stable=True)[..., :most]
-    selected = Selected(places, counts)
-    return Selected(places.where(selected.valid, 0), counts)
-
-
-class Attention(nn.Module):
-    """Causal multi-head self-attention."""
-
-    def __init__(self, config: TransformerConfig):
-        super().__init__()
-        self.heads, self.width = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-        self.dropout = config.attention_dropout
-        self.rotary = config.positions == ROPE
-        self.slopes = slopes(self.heads) if config.positions == ALIBI else None
-        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.output = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def forward(self, states: Tensor, selected: Selected | None, sharpness: str | None, fused: bool) -> Any:
-        """states: (batch, time, width). Returns the output at the selected positions, and the sharpness penalty.
-
-        fused: whether to use a kernel that does not return attention weights.
-        """
-        time = torch.arange(states.shape[-2], device=states.device)
-        if selected is None:
-            places = time
-            query, key, value = (self._split(part) for part in self.query_key_value(states).chunk(3, dim=-1))
-        else:
-            places = selected.places
-            weight, offset = self.query_key_value.weight, self.query_key_value.bias
-            size = states.shape[-1]
-            query = self._split(functional.linear(selected.take(states), weight[:size], offset[:size]))
-            both = functional.linear(states, weight[size:], offset[size:])
-            key, value = (self._split(part) for part in both.chunk(2, dim=-1))
-        if self.rotary:
-            query, key = rotate(query, places), rotate(key, time)
-        dropout = self.dropout if self.training else 0.0
-        if sharpness is None and fused and not (dropout and states.device.type == "cpu"):
-            causal = selected is None and self.slopes is None
-            bias = None if causal else self._bias(places, time, query.dtype)
-            mixed = functional.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=causal)
-            return self._join(mixed), None
-        # Where attention weights are needed, blocks of queries skip later keys and stay in the cache of a CPU.
-        step = QUERIES if selected is None else query.shape[-2]
-        parts, penalties = [], []
-        for start in range(0, query.shape[-2], step):
-            stop = start + step
-            keys = slice(stop if selected is None else None)
-            scores = query[..., start:stop, :] @ key[..., keys, :].transpose(-1, -2) * self.width**-0.5
-            weights = (scores + self._bias(places[..., start:stop], time[keys], query.dtype)).softmax(-1)
-            if sharpness is not None:
-                penalties.append(penalty_of(weights, sharpness))
-            parts.append(functional.dropout(weights, dropout) @ value[..., keys, :])
-        penalty = torch.cat(penalties, dim=-1).mean() if penalties else None
-        return self._join(torch.cat(parts, dim=-2)), penalty
-
-    def _split(self, states: Tensor) -> Tensor:
-        """(batch, time, heads * width) to (batch, heads, time, width)."""
-        return states.unflatten(-1, (self.heads, self.width)).transpose(-2, -3)
-
-    def _join(self, mixed: Tensor) -> Tensor:
-        """(batch, heads, time, width) to the output, (batch, time, heads * width)."""
-        output: Tensor = self.output(mixed.transpose(-2, -3).flatten(-2))
-        return output
-
-    def _bias(self, places: Tensor, time: Tensor, dtype: torch.dtype) -> Tensor:
-        """What is added to the scores, (batch or 1, heads or 1, queries, keys): minus infinity for later keys."""
-        distance = (places.unsqueeze(-1) - time).unsqueeze(-3)
-        bias = torch.zeros_like(distance, dtype=dtype)
-        if self.slopes is not None:
-            bias = -distance * torch.tensor(self.slopes, dtype=dtype, device=time.device).view(-1, 1, 1)
-        bias = bias.masked_fill(distance < 0, -torch.inf)
-        return bias if bias.ndim == 4 else bias.unsqueeze(0)
-
-
 class Block(nn.Module):
     """Attention and MLP, each after a layer norm and added to its input."""
 
@@ -175,7 +71,7 @@ class Block(nn.Module):
         super().__init__()
         size, epsilon = config.hidden_size, config.layer_norm_eps
         self.attention_norm = nn.LayerNorm(size, epsilon)
-        self.attention = Attention(config)
+        self.attention = Attention(size, config.num_attention_heads, config.positions, config.attention_dropout)
         self.mlp_norm = nn.LayerNorm(size, epsilon)
         self.mlp_input = nn.Linear(size, 4 * size)
         self.mlp_output = nn.Linear(4 * size, size)
@@ -295,13 +191,13 @@ class TransformerForCausalLM(PreTrainedTransformer, GenerationMixin):
             raise ValueError("fflm-transformer has no masked positions: pad on the right, or not at all")
         mask = logits_to_keep if isinstance(logits_to_keep, Tensor) and logits_to_keep.ndim == 2 else None
         if labels is not None and self.training:
-            selected = select(_before(labels)) if selected is None and skip_unlabelled else selected
+            selected = select(before(labels)) if selected is None and skip_unlabelled else selected
         elif mask is not None:
             selected = select(mask)
         states, penalty = self.transformer(input_ids, selected, sharpness, self.fused)
         if labels is not None:
             logits = self.head(states)
-            return TransformerOutput(loss=_loss(logits, labels, selected), logits=logits, sharpness=penalty)
+            return TransformerOutput(loss=loss_at(logits, labels, selected), logits=logits, sharpness=penalty)
         if mask is not None:
             states = states[mask if selected is None else selected.valid]
         elif isinstance(logits_to_keep, Tensor):
@@ -309,21 +205,3 @@ class TransformerForCausalLM(PreTrainedTransformer, GenerationMixin):
         elif logits_to_keep:
             states = states[:, -logits_to_keep:]
         return TransformerOutput(logits=self.head(states), sharpness=penalty)
-
-
-def _before(labels: Tensor) -> Tensor:
-    """Bool (batch, time): the positions whose next token is a label."""
-    return functional.pad(labels[..., 1:] != IGNORED, (0, 1))
-
-
-def selected_for(labels: Tensor) -> Selected | None:
-    """The positions before the labels, for `forward(selected=...)`."""
-    return select(_before(labels))
-
-
-def _loss(logits: Tensor, labels: Tensor, selected: Selected | None) -> Tensor:
-    """Mean cross-entropy over all labels, in nats."""
-    targets = functional.pad(labels[..., 1:], (0, 1), value=IGNORED)
-    if selected is not None:
-        targets = targets.gather(-1, selected.places).where(selected.valid, IGNORED)
-    return functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SLOW = pytest.mark.slow("harness/training")
 # Small settings of architectures whose defaults are large in more than the usual sizes.
 SETTINGS = {
+    "gpt_neo": {"hidden_size": 16, "attention_types": ((("global",), 2),)},
     "mamba": {"hidden_size": 16, "state_size": 4},
     "mamba2": {"hidden_size": 16, "num_heads": 4, "head_dim": 8, "n_groups": 1, "state_size": 4},
     "rwkv": {"hidden_size": 16, "attention_hidden_size": 16},

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM
 from fflm_data.flipflop import decode, sample
 from harness.errors import UserError
 from harness.training.build import build
+from harness.training.execution import Execution
 from harness.training.recipe import read_recipe
 from harness.training.recipe_parts import PretrainedModel
 from harness.training.recipes import get_recipe
 from harness.training.train import train
-from harness.training.trainer import Execution
 from harness.training.validation import in_evaluation_mode, validation
 from tests.conftest import refused
 from tests.harness.training.training import contents, curve, interrupted_at, losses

@@ -5,9 +5,10 @@ import torch
 
 from harness.models.classes import register
 from harness.training.build import build, vocabulary_size
+from harness.training.execution import Execution, training_arguments
 from harness.training.recipe_parts import Schedule
 from harness.training.recipes import all_recipes, get_recipe
-from harness.training.trainer import Execution, RecipeTrainer, training_arguments
+from harness.training.trainer import RecipeTrainer
 
 NAMES = list(all_recipes())
 

@@ -11,8 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from harness.errors import UserError
+from harness.training.execution import Execution
 from harness.training.train import train
-from harness.training.trainer import Execution, RecipeTrainer
+from harness.training.trainer import RecipeTrainer
 from tests.harness.training.training import (
     TINY,
     assert_close,

@@ -8,8 +8,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from harness.models.classes import register
 from harness.models.classes.positions import POSITIONS
+from harness.models.classes.selection import selected_for
 from harness.models.classes.sharpness import SHARPNESS, penalty_of
-from harness.models.classes.transformer import TransformerConfig, TransformerForCausalLM, selected_for
+from harness.models.classes.transformer import TransformerConfig, TransformerForCausalLM
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 24}
 
@@ -131,7 +132,7 @@ def test_positions_equal_numpy(positions, attention):
 @pytest.fixture(autouse=True)
 def blocks_of_queries(monkeypatch):
     """More than one block of queries, the last one incomplete."""
-    monkeypatch.setattr("harness.models.classes.transformer.QUERIES", 10)
+    monkeypatch.setattr("harness.models.classes.attention.QUERIES", 10)
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
