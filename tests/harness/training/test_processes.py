@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -56,8 +57,18 @@ def test_hardware_options(flag, tmp_path):
     assert f" {flag} " in (tmp_path / "fast" / "README.md").read_text()
 
 
+# Starts a command as a terminal does; a shell makes its background jobs, and their processes, ignore Ctrl-C.
+FROM_A_TERMINAL = [
+    sys.executable,
+    "-c",
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])",
+]
+
+
 def test_interrupted_by_the_terminal(tmp_path):
-    process = start(tmp_path, *HARNESS, "train", *words("alibi", "--set", "schedule.steps=5000"), "--output", "x")
+    process = start(
+        tmp_path, *FROM_A_TERMINAL, *HARNESS, "train", *words("alibi", "--set", "schedule.steps=5000"), "--output", "x"
+    )
     until(lambda: any((tmp_path / "x" / "checkpoints").glob("checkpoint-*")), process)
     os.killpg(process.pid, signal.SIGINT)
     result = end(process)
