@@ -181,10 +181,10 @@ SUBPROCESSES = {
     "harness/models/tokenizer_process.py",
     "leaderboard/replay/file_check.py",
 }
-TABLES = {"harness/reporting/table.py", "harness/reporting/comparison_table.py"}
+TABLES = {f"harness/reporting/{name}.py" for name in ("table", "comparison_table", "sweep_summary")}
 
 
-def test_all_output_goes_through_say() -> None:
+def test_all_output_goes_through_echo() -> None:
     """No print() except in `echo`, and rich prints only tables."""
     for package in ("fflm_data", "harness", "leaderboard"):
         for path in (ROOT / package).rglob("*.py"):
