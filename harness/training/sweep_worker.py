@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
+from fflm_data.terminal import echo
 from harness.training.recipe import recipe_from_json
 from harness.training.recipe_values import as_tuple
 from harness.training.sweep_units import Evaluation, Member, Unit
@@ -84,7 +85,7 @@ def _run(unit: Unit, output: Path, execution: Any, events: TextIO) -> None:
             last = now
             _send(events, phase=phase, step=step)
 
-    print(f"-- {unit.label}", file=sys.stderr, flush=True)
+    echo(f"-- {unit.label}", file=sys.stderr)
     try:
         run_unit(unit, output, execution, report)
     except (UserError, ParameterError) as error:
