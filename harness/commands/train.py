@@ -172,7 +172,7 @@ def _require_reporters(names: list[str]) -> None:
 
 
 def _execution(args: argparse.Namespace) -> dict[str, Any]:
-    """The options that say how to train, as in `trainer.Execution`."""
+    """The options that say how to train, as in `execution.Execution`."""
     names = ("bf16", "tf32", "compile", "gradient_accumulation", "evaluations")
     return {name: getattr(args, name) for name in names} | {"report_to": tuple(args.report_to)}
 

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from fflm_data.counting_ids import block_rows, sample_counting
 from fflm_data.flipflop import Ids, reads, sample
+from fflm_data.flipflop.training import IGNORED_LABEL as IGNORED
 from harness.training.recipe_parts import GENERATIVE, CountingData, FlipFlopData
 
-IGNORED = -100
 Arrays = dict[str, Any]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.models.training_statement import RECIPE_FILE
 from harness.runs.environment import environment
 from harness.runs.files import write_json
 from harness.training.build import write_tokenizer
@@ -21,7 +22,7 @@ from harness.training.execution import Execution
 from harness.training.recipe import Recipe, read_recipe
 from harness.training.recipe_parts import CountingData
 
-RECIPE_FILE, CARD_FILE = "recipe.json", "README.md"
+CARD_FILE = "README.md"
 WEIGHTS = "model.safetensors"
 CHECKPOINTS = "checkpoints"
 MEMBERS_FILE = "members.json"
@@ -50,8 +51,9 @@ def require_same(folder: Path, recipe: Recipe, execution: Execution) -> None:
         require_own_files(folder, OWN_FILES, f"is not empty and has no {RECIPE_FILE}")
         return
     other = read_recipe(path)
-    if (other.parts(), other.name) != (recipe.parts(), recipe.name):
-        raise UserError(f"{folder} holds a model of {_difference(other, recipe)}. Use another --output.")
+    if not other.is_same(recipe):
+        what = f"({recipe.difference_of(other)})" if other.name == recipe.name else other.name
+        raise UserError(f"{folder} holds a model of another recipe {what}. Use another --output.")
     command = shlex.split(str(json.loads(path.read_text(encoding="utf-8")).get("command", "")))
     used = [flag for flag in Execution.all_options() if flag in command]
     if used != execution.options:
@@ -72,17 +74,6 @@ def write_recipe(folder: Path, recipe: Recipe, execution: Execution, device: Any
         folder.mkdir(parents=True, exist_ok=True)
         words = ["harness", "train", *recipe.options, *execution.options, "--output", folder.name]
         write_json(path, recipe.to_json() | {"command": shlex.join(words), "environment": environment(device)})
-
-
-def _difference(other: Recipe, recipe: Recipe) -> str:
-    """How the recipe of a folder differs, in words."""
-    if other.name != recipe.name:
-        return f"recipe {other.name}"
-    for part, values in other.parts().items():
-        for key, value in values.items():
-            if recipe.parts()[part].get(key) != value:
-                return f"another recipe ({part}.{key}={value})"
-    return "another recipe"
 
 
 def last_checkpoint(checkpoints: Path) -> str | None:

@@ -5,7 +5,6 @@ A recipe has five parts: data, model, optimizer, schedule, intervention. `change
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import Any
 from fflm_data.config import ParameterError, require
 from fflm_data.suggestions import did_you_mean
 from harness.errors import UserError
+from harness.models.training_statement import RECIPE_SCHEMA, SECTIONS, recipe_digest
 from harness.training import recipe_values
 from harness.training.recipe_parts import (
     DETERMINISTIC,
@@ -30,8 +30,6 @@ from harness.training.recipe_parts import (
     TransformerModel,
 )
 
-SCHEMA = "fflm-recipe/1"
-PARTS = ("data", "model", "optimizer", "schedule", "intervention")
 SEEDS = ("data.seed", "model.seed")
 
 
@@ -49,7 +47,7 @@ class Recipe:
     changes: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in PARTS:
+        for name in SECTIONS:
             getattr(self, name).validate()
         self._require_fitting_parts()
 
@@ -109,24 +107,19 @@ class Recipe:
 
     def parts(self) -> dict[str, dict[str, Any]]:
         """All fields of all parts, as JSON values."""
-        return {name: recipe_values.part_to_json(getattr(self, name)) for name in PARTS}
+        return {name: recipe_values.part_to_json(getattr(self, name)) for name in SECTIONS}
 
     def digest(self) -> str:
         """12 hex digits that identify the recipe without its seeds."""
-        parts = self.parts()
-        for key in SEEDS:
-            part, _, name = key.partition(".")
-            del parts[part][name]
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return recipe_digest(self.parts())
 
     def changed(self, changes: Mapping[str, Any]) -> "Recipe":
         """The recipe with other values, by keys such as "model.layers". Raises ParameterError for an unknown key."""
         by_part: dict[str, dict[str, Any]] = {}
         for key, value in changes.items():
             part, _, name = key.partition(".")
-            record = getattr(self, part, None) if part in PARTS else None
-            known = [known for each in PARTS for known in recipe_values.keys(each, getattr(self, each))]
+            record = getattr(self, part, None) if part in SECTIONS else None
+            known = [known for each in SECTIONS for known in recipe_values.keys(each, getattr(self, each))]
             if record is None or not recipe_values.has_field(record, name):
                 raise ParameterError(f"there is no {key!r} in recipe {self.name}{did_you_mean(key, known)}")
             by_part.setdefault(part, {})[name] = recipe_values.converted(record, name, key, value)
@@ -144,18 +137,31 @@ class Recipe:
         others = [(key, value) for key, value in self.changes if not key.startswith("model.")]
         return replace(self, model=model, changes=tuple(sorted([*others, change])))
 
+    def is_same(self, other: "Recipe") -> bool:
+        """Whether both train the same model: all values and seeds, and the name."""
+        return (self.name, self.parts()) == (other.name, other.parts())
+
+    def difference_of(self, other: "Recipe") -> str:
+        """The first value of another recipe that differs from this one's, in words."""
+        parts = self.parts()
+        for part, values in other.parts().items():
+            for key in sorted({*values, *parts[part]}):
+                if values.get(key) != parts[part].get(key):
+                    return f"{part}.{key}={values.get(key)} instead of {parts[part].get(key)}"
+        return f"{other.name} instead of {self.name}"
+
     def to_json(self) -> dict[str, Any]:
         """The recipe as the content of recipe.json."""
         changes = {key: recipe_values.plain(value) for key, value in self.changes}
-        return {"schema": SCHEMA, "name": self.name, "title": self.title, "changes": changes, **self.parts()}
+        return {"schema": RECIPE_SCHEMA, "name": self.name, "title": self.title, "changes": changes, **self.parts()}
 
 
 def recipe_from_json(content: Mapping[str, Any]) -> Recipe:
     """The recipe of a recipe.json. Raises ParameterError if it is none."""
-    if content.get("schema") != SCHEMA:
-        raise ParameterError(f"the file has schema {content.get('schema')!r} instead of {SCHEMA!r}")
+    if content.get("schema") != RECIPE_SCHEMA:
+        raise ParameterError(f"the file has schema {content.get('schema')!r} instead of {RECIPE_SCHEMA!r}")
     try:
-        parts = {name: recipe_values.part_from_json(name, content[name]) for name in PARTS}
+        parts = {name: recipe_values.part_from_json(name, content[name]) for name in SECTIONS}
         changes = tuple((str(key), recipe_values.as_tuple(value)) for key, value in content["changes"].items())
         return Recipe(str(content["name"]), str(content["title"]), changes=changes, **parts)
     except (KeyError, TypeError, AttributeError) as error:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fflm_data.config import ParameterError, require, require_integer
+from fflm_data.counting_ids import TASKS as COUNTING_TASKS
 from fflm_data.flipflop.distributions import FFL, Distribution, Mixture
 
 DETERMINISTIC, GENERATIVE = MODES = ("deterministic", "generative")
-COUNTING_TASKS = ("query-count", "most-frequent")
+
 CELLS = ("lstm", "gru")
 POSITIONS = ("learned", "sinusoidal", "rope", "alibi", "none")
 SHARPNESS = ("none", "entropy", "l2", "linf")

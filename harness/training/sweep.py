@@ -17,8 +17,9 @@ from fflm_data.config import ParameterError
 from harness.engine import threads
 from harness.errors import UserError
 from harness.evaluation import distributed
+from harness.models.training_statement import RECIPE_FILE
 from harness.runs.files import only_writer, require_writable, write_json
-from harness.training.recipe import Recipe, recipe_from_json
+from harness.training.recipe import read_recipe
 from harness.training.recipe_parts import ArchitectureModel
 from harness.training.sweep_file import read_sweep
 from harness.training.sweep_member import is_finished
@@ -29,7 +30,6 @@ from harness.training.sweep_workers import Worker, worker_environment
 
 SCHEMA = "fflm-sweep/1"
 SWEEP_FILE, COPY_FILE, LOGS = "sweep.json", "sweep.toml", "logs"
-RECIPE_FILE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[
     """Trains and evaluates all members of a sweep file that are not finished.
 
     workers: number of processes; None: one per GPU, or one. execution: options of the training, as in
-    `trainer.Execution`. Raises UserError, before any training, for an invalid file or folder.
+    `execution.Execution`. Raises UserError, before any training, for an invalid file or folder.
     """
     sweep = read_sweep(path)
     require_folder(output, sweep)
@@ -87,24 +87,14 @@ def _require_same_recipe(output: Path, member: Member) -> None:
     if not path.exists():
         return
     try:
-        other = recipe_from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is not a recipe ({error}). Use another --output, or remove its folder.") from None
-    if (other.name, other.parts()) != (member.recipe.name, member.recipe.parts()):
+        other = read_recipe(path)
+    except UserError as error:
+        raise UserError(f"{error}. Use another --output, or remove its folder.") from None
+    if not other.is_same(member.recipe):
         raise UserError(
-            f"{member.label} was trained with another recipe ({_difference(other, member.recipe)}). Rename the group, "
+            f"{member.label} was trained with another recipe ({member.recipe.difference_of(other)}). Rename the group, "
             f"use another --output, or remove {path.parent}."
         )
-
-
-def _difference(other: Recipe, recipe: Recipe) -> str:
-    """The first value of a recipe that differs from another one, in words."""
-    parts = recipe.parts()
-    for part, values in other.parts().items():
-        for key in sorted({*values, *parts[part]}):
-            if values.get(key) != parts[part].get(key):
-                return f"{part}.{key}={values.get(key)} instead of {parts[part].get(key)}"
-    return f"{other.name} instead of {recipe.name}"
 
 
 def _require_buildable(units: Sequence[Unit]) -> None:

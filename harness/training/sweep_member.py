@@ -179,14 +179,12 @@ def _evaluate_counting(folder: Path, data: CountingData, limit: int) -> str:
     from fflm_data.counting_ids import sample_counting
     from harness.evaluation.distributed import World
     from harness.models.classes import register
+    from harness.training.validation import predicted_counts
 
     register()
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).to(World().device).eval()
     ids, counts = sample_counting(data.task, data.vocabulary, data.expected_count, range(limit), split="test")
-    with torch.no_grad():
-        predicted = [model(torch.from_numpy(ids[at : at + 100]).to(model.device)).logits.float().cpu().numpy()
-                     for at in range(0, limit, 100)]  # fmt: skip
-    columns = {"row": np.arange(limit), "count": counts, "predicted": np.concatenate(predicted).reshape(-1)}
+    columns = {"row": np.arange(limit), "count": counts, "predicted": predicted_counts(model, ids)}
     partial = folder / f"{COUNTING_FILE}.partial"
     pq.write_table(pa.table(columns), partial)
     partial.replace(folder / COUNTING_FILE)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, from_numpy
 
 from fflm_data import get_config
+from fflm_data.arrays import Floats, Ints
 from fflm_data.counting_ids import sample_counting
 from fflm_data.flipflop import encode
 from harness.evaluation.glitch_rates import SETS
@@ -21,7 +22,7 @@ from harness.training.data import IGNORED, FlipFlopRows
 from harness.training.recipe import Recipe
 from harness.training.recipe_parts import CountingData, FlipFlopData
 
-COUNTING_ROWS = 1_000
+COUNTING_ROWS, COUNTING_BATCH = 1_000, 100
 Numbers = dict[str, float]
 
 
@@ -80,14 +81,20 @@ def _counting(data: CountingData) -> Callable[[Any], Numbers]:
     ids, counts = sample_counting(data.task, data.vocabulary, data.expected_count, rows, split="test")
 
     def evaluate(model: Any) -> Numbers:
-        parts = [
-            model(from_numpy(ids[start : start + 100]).to(model.device)).logits.squeeze(-1).float().cpu().numpy()
-            for start in rows[::100]
-        ]
-        predicted = np.rint(np.concatenate(parts))
+        predicted = np.rint(predicted_counts(model, ids))
         return {ACCURACY: float((predicted == counts).mean()), ERROR: float(np.abs(predicted - counts).mean())}
 
     return evaluate
+
+
+def predicted_counts(model: Any, ids: Ints) -> Floats:
+    """The counts that a counting model predicts for sequences, float32 (rows,). ids: int64 (rows, tokens)."""
+    with torch.no_grad():
+        parts = [
+            model(from_numpy(ids[start : start + COUNTING_BATCH]).to(model.device)).logits.squeeze(-1).float().cpu()
+            for start in range(0, len(ids), COUNTING_BATCH)
+        ]
+    return np.asarray(torch.cat(parts).numpy())
 
 
 def in_evaluation_mode(evaluate: Callable[[Any], Numbers], model: Any) -> Numbers:

@@ -24,13 +24,13 @@ from leaderboard.attestations import REPLAY, WITHDRAWN, Attestation
 from leaderboard.hub.reported import read_reported
 from leaderboard.inherited_status import Inherited, inherited_findings, is_lifted
 from leaderboard.records import RECORDS, Record, digest_of, find_records, record_files
-from leaderboard.site.entries import Source
 from leaderboard.site.feeds import feed, index, scores
 from leaderboard.site.files import ASSETS, is_site, other_files
 from leaderboard.site.findings import NO_FINDINGS, Findings, find
 from leaderboard.site.pages import badge, pages
 from leaderboard.site.rows import group_rows
 from leaderboard.site.site_data import SiteData, assemble
+from leaderboard.site.sources import Source
 from leaderboard.submission_file import SUBMISSION_FILE
 from leaderboard.verification_level import VerificationLevel, level_of
 

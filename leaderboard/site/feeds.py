@@ -12,13 +12,14 @@ from fflm_data import GENERATOR_VERSION
 from fflm_data.number_formats import percent
 from harness.reporting.csv_cells import csv_cell
 from harness.runs.version import HARNESS_VERSION
-from leaderboard.site.entries import Cell, Entry, RetiredRecord, Source, Training
+from leaderboard.site.entries import Cell, Entry, RetiredRecord
 from leaderboard.site.files import INDEX_SCHEMA
 from leaderboard.site.formatting import clean, interval
 from leaderboard.site.pages import environment
 from leaderboard.site.ranks import Rank
-from leaderboard.site.seed_groups import SeedGroup, SpreadCell
+from leaderboard.site.seed_rows import SeedGroup, SpreadCell
 from leaderboard.site.site_data import SiteData, size_of
+from leaderboard.site.sources import Source, Training
 
 SCHEMA_FILE = "index.schema.json"
 SCORE_COLUMNS = (

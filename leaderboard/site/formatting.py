@@ -5,7 +5,7 @@ from typing import Any
 
 from fflm_data import number_formats
 from fflm_data.number_formats import percent, typographic
-from leaderboard.site.seed_groups import SpreadCell
+from leaderboard.site.seed_rows import SpreadCell
 
 # Content security policy. `serve` adds frame-ancestors, which is only valid in a header.
 POLICY = (

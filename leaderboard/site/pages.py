@@ -16,10 +16,11 @@ from harness.runs.version import HARNESS_VERSION
 from harness.tasks import Task, all_tasks
 from leaderboard.records import record_files
 from leaderboard.site import formatting, plots
-from leaderboard.site.entries import Cell, Entry, Source
+from leaderboard.site.entries import Cell, Entry
 from leaderboard.site.findings import MOST_ROWS
-from leaderboard.site.seed_groups import Row
+from leaderboard.site.seed_rows import Row
 from leaderboard.site.site_data import LARGEST, NO_SIZE, SIZES, SiteData, size_of
+from leaderboard.site.sources import Source
 from leaderboard.untrusted_text import shorten, visible
 from leaderboard.verification_level import LEVELS, REPORTED
 

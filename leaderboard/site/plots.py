@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from leaderboard.site.entries import Cell, Place
-from leaderboard.site.seed_groups import Row, SpreadCell
+from leaderboard.site.seed_rows import Row, SpreadCell
 
 METRICS = {"accuracy": "accuracy", "still_right": "still right", "letter_accuracy": "letters right"}
 NO_KIND = "part"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from leaderboard.site.entries import Place
-from leaderboard.site.seed_groups import Row
+from leaderboard.site.seed_rows import Row
 
 Key = TypeVar("Key", bound=Hashable)
 

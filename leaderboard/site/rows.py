@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from harness.models.model_name import identity, path_name
 from harness.scoring.headline_score import headlines
 from leaderboard.attestations import FRESH
-from leaderboard.site.entries import Cell, Entry, Gap, Place, PromptingOptions, RetiredRecord, Source
+from leaderboard.site.entries import Cell, Entry, Gap, Place, PromptingOptions, RetiredRecord
+from leaderboard.site.sources import Source
 
 REPLACED = "other records have more rows, a higher verification level, or a later date"
 LOCAL_RUN = "yours"  # part of the slug of a local run

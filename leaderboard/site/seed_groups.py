@@ -1,4 +1,4 @@
-"""Rows of several seeds: models of one owner that were trained by one recipe share a row, with median and range.
+"""Groups seeds: models of one owner that were trained by one recipe share a row, with median and range.
 
 That a model was trained by a recipe is a statement of its submitter, which anybody can copy. So seeds are grouped only
 within the models of one owner (for local models, of one contact), and a group hides nothing: a model that is disputed
@@ -10,113 +10,16 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from statistics import median
 from typing import Any, NamedTuple
 
 from harness.models.model_name import is_local, path_name
-from leaderboard.site.entries import (
-    Cell,
-    Entry,
-    Gap,
-    Place,
-    PromptingOptions,
-    RetiredRecord,
-    Source,
-    Training,
-    is_whole_memory,
-    worst_memory,
-)
+from leaderboard.site.entries import Entry, Place, PromptingOptions, RetiredRecord
 from leaderboard.site.rows import Rows
-from leaderboard.verification_level import LEVELS, VerificationLevel
+from leaderboard.site.seed_rows import TRAINED, SeedGroup, SpreadCell, owner_of
+from leaderboard.site.sources import Source, Training
 
-TRAINED = "trained on fflm"  # the only division whose rows are grouped
 FEWEST_SEEDS = 2
 _LONGEST_NAME = 60  # of the owner in a slug
-
-
-@dataclass(frozen=True)
-class SpreadCell:
-    """The accuracies of several seeds on a task and split. cells: of the seeds with most rows, at least one. Where a
-    cell has an interval, this one has the range of the seeds."""
-
-    cells: tuple[Cell, ...]
-
-    @property
-    def value(self) -> float:
-        """Median."""
-        return float(median(cell.value for cell in self.cells))
-
-    @property
-    def low(self) -> float:
-        """Minimum."""
-        return min(cell.value for cell in self.cells)
-
-    @property
-    def high(self) -> float:
-        """Maximum."""
-        return max(cell.value for cell in self.cells)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Lowest and highest end of the seeds' intervals."""
-        return min(cell.low for cell in self.cells), max(cell.high for cell in self.cells)
-
-    @property
-    def task(self) -> str:
-        """Task."""
-        return self.cells[0].task
-
-    @property
-    def split(self) -> str:
-        """Split."""
-        return self.cells[0].split
-
-    @property
-    def rows(self) -> int:
-        """Number of first rows of the split that each seed was evaluated on."""
-        return self.cells[0].rows
-
-    @property
-    def split_rows(self) -> int:
-        """Number of rows of the split."""
-        return self.cells[0].split_rows
-
-    @property
-    def partial(self) -> bool:
-        """Whether it is over the first rows only."""
-        return self.cells[0].partial
-
-    @property
-    def baseline(self) -> float:
-        """Accuracy of the best baseline."""
-        return self.cells[0].baseline
-
-    @property
-    def baseline_name(self) -> str:
-        """Name of the best baseline."""
-        return self.cells[0].baseline_name
-
-    @property
-    def non_finite(self) -> int:
-        """Number of excluded answers of all seeds."""
-        return sum(cell.non_finite for cell in self.cells)
-
-    @property
-    def errors(self) -> tuple[int, int]:
-        """Lowest and highest number of errors."""
-        return min(cell.errors for cell in self.cells), max(cell.errors for cell in self.cells)
-
-    @property
-    def n(self) -> int:
-        """Number of answers of each seed."""
-        return max(cell.n for cell in self.cells)
-
-    @property
-    def against_baseline(self) -> str:
-        """Position of all seeds relative to the best baseline: "above", "below", or "near" if they differ."""
-        positions = {cell.against_baseline for cell in self.cells}
-        return positions.pop() if len(positions) == 1 else "near"
 
 
 class _Trained(NamedTuple):
@@ -138,111 +41,6 @@ class _Key(NamedTuple):
     partial: bool
     model_class: str
     parameters: int
-
-
-@dataclass(frozen=True)
-class SeedGroup:
-    """A row of several seeds. training: of the first seed; the others differ in seeds and command. seeds: an entry for
-    each seed, in the order of seeds. left_out: other entries of the same recipe, which have rows of their own. retired:
-    records of the same recipe that no longer count."""
-
-    slug: str
-    training: Training
-    seeds: tuple[Entry, ...]
-    cells: dict[Place, SpreadCell]
-    left_out: tuple[Entry, ...]
-    retired: tuple[RetiredRecord, ...]
-
-    @property
-    def page(self) -> str:
-        """Path of its page."""
-        return f"recipes/{self.slug}.html"
-
-    @property
-    def name(self) -> str:
-        """Recipe, changes and number of seeds: "flipflop-small, model.positions=rope, 3 seeds"."""
-        return f"{self.training.description}, {len(self.seeds)} seeds"
-
-    @property
-    def owner(self) -> str:
-        """Owner of the models: the part of their ids before the slash."""
-        return _owner(self.seeds[0].name)
-
-    @property
-    def not_counted(self) -> int:
-        """Number of other results of the recipe."""
-        return len(self.left_out) + len(self.retired)
-
-    @property
-    def model(self) -> dict[str, Any]:
-        """Model of the first seed. All have the same class, number of parameters and dtype."""
-        return self.seeds[0].model
-
-    @property
-    def prompting(self) -> PromptingOptions:
-        """Prompting of all seeds."""
-        return self.seeds[0].prompting
-
-    @property
-    def variant(self) -> str:
-        """How all were loaded."""
-        return self.seeds[0].variant
-
-    @property
-    def family(self) -> str:
-        """Architecture of all seeds."""
-        return self.seeds[0].family
-
-    @property
-    def division(self) -> str:
-        """Division of all seeds."""
-        return TRAINED
-
-    @property
-    def is_local_run(self) -> bool:
-        """Whether it has a run that is not a record: never."""
-        return False
-
-    @property
-    def external(self) -> bool:
-        """Whether it has external outputs: never."""
-        return False
-
-    @property
-    def partial(self) -> bool:
-        """Whether all results are over the first rows only."""
-        return self.seeds[0].partial
-
-    @property
-    def verification(self) -> VerificationLevel:
-        """The lowest level of the seeds, none of which is disputed."""
-        lowest = min((seed.verification for seed in self.seeds), key=lambda each: LEVELS.index(each.level))
-        return VerificationLevel(lowest.level, f"the lowest level of {len(self.seeds)} seeds: {lowest.evidence}")
-
-    @property
-    def memory(self) -> SpreadCell | None:
-        """The flip-flop split with the lowest median."""
-        return worst_memory(self.cells.values())
-
-    @property
-    def whole_memory(self) -> SpreadCell | None:
-        """The same, if all splits are whole."""
-        return self.memory if is_whole_memory(self.cells.values()) else None
-
-    @property
-    def memory_interval(self) -> tuple[float, float] | None:
-        """Lowest and highest end of the intervals of the seeds' memories; None if none is whole."""
-        intervals = [interval for seed in self.seeds if (interval := seed.memory_interval)]
-        return (min(low for low, _ in intervals), max(high for _, high in intervals)) if intervals else None
-
-    @property
-    def largest_gap(self) -> Gap | None:
-        """The gap of a seed whose interval has the highest lower end."""
-        gaps = [gap for seed in self.seeds if (gap := seed.largest_gap)]
-        return max(gaps, key=lambda gap: (gap.low, gap.value), default=None)
-
-
-Row = Entry | SeedGroup
 
 
 def seed_groups(rows: Rows) -> list[SeedGroup]:
@@ -279,14 +77,10 @@ def _trained(entry: Entry) -> _Trained | None:
 def _key(entry: Entry, training: Training) -> _Key:
     contacts = {source.submission.contact for source in entry.sources if source.submission}
     return _Key(
-        _owner(entry.name), "; ".join(sorted(contacts)) if is_local(entry.name) else "", training.digest,
+        owner_of(entry.name), "; ".join(sorted(contacts)) if is_local(entry.name) else "", training.digest,
         entry.model["dtype"], entry.variant, entry.prompting, entry.partial, str(entry.model.get("class")),
         entry.model["parameters"],
     )  # fmt: skip
-
-
-def _owner(model_id: str) -> str:
-    return model_id.partition("/")[0]
 
 
 def _seeds(members: Iterable[_Trained]) -> list[_Trained]:
@@ -330,7 +124,7 @@ def _is_of(key: _Key, source: Source) -> bool:
     training = model.get("training") or {}
     return (
         submission is not None
-        and (_owner(model["id"]), training.get("digest")) == (key.owner, key.digest)
+        and (owner_of(model["id"]), training.get("digest")) == (key.owner, key.digest)
         and key.contact in ("", submission.contact)
     )
 

@@ -10,7 +10,8 @@ from leaderboard.site.entries import Entry, Place, RetiredRecord
 from leaderboard.site.plots import Series, all_series, spread_series
 from leaderboard.site.ranks import Rank, Ranks, ranks
 from leaderboard.site.rows import Rows, table_order
-from leaderboard.site.seed_groups import Row, SeedGroup, seed_groups
+from leaderboard.site.seed_groups import seed_groups
+from leaderboard.site.seed_rows import Row, SeedGroup
 
 if TYPE_CHECKING:
     from leaderboard.hub.reported import Reported

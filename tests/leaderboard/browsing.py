@@ -10,9 +10,10 @@ from typing import Any
 from harness.tasks import all_tasks
 from leaderboard.records import find_records
 from leaderboard.site import pages, serve
-from leaderboard.site.entries import Cell, Entry, PromptingOptions, Source
+from leaderboard.site.entries import Cell, Entry, PromptingOptions
 from leaderboard.site.rows import Rows
 from leaderboard.site.site_data import assemble
+from leaderboard.site.sources import Source
 from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.site_fixtures import DAY, Built
 

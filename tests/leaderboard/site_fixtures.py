@@ -26,9 +26,9 @@ from leaderboard.hub.reported import Reported, ReportedScore, write_reported
 from leaderboard.records import Record, find_records, read_record
 from leaderboard.replay.row_sampling import draw, fresh_seed
 from leaderboard.site import build, findings
-from leaderboard.site.entries import Source
 from leaderboard.site.rows import group_rows
 from leaderboard.site.site_data import assemble
+from leaderboard.site.sources import Source
 from leaderboard.submission_file import Submission
 from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.record_edits import PRETRAINED, TRAINED, make_record, resign

@@ -16,12 +16,14 @@ import pytest
 
 from harness.prompts.prompting import Prompting
 from leaderboard.site import build, findings
-from leaderboard.site.entries import Cell, Entry, PromptingOptions, Source
+from leaderboard.site.entries import Cell, Entry, PromptingOptions
 from leaderboard.site.plots import Point, Series, spread_series
 from leaderboard.site.ranks import ranks
 from leaderboard.site.rows import Rows, group_rows, table_order
-from leaderboard.site.seed_groups import SeedGroup, seed_groups
+from leaderboard.site.seed_groups import seed_groups
+from leaderboard.site.seed_rows import SeedGroup
 from leaderboard.site.site_data import assemble
+from leaderboard.site.sources import Source
 from leaderboard.submission_file import Submission
 from leaderboard.verification_level import VerificationLevel
 from tests.leaderboard.browsing import DESK, PHONE, head, open_page, served, shown

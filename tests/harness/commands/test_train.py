@@ -101,11 +101,11 @@ def test_errors_before_any_training(arguments, message, cli, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--set", "model.layers=3"], "out holds a model of another recipe (model.layers=2)"),
-        (["--set", "data.seed=1"], "another recipe (data.seed=0)"),
-        (["--set", "optimizer.learning_rate=1"], "another recipe (optimizer.learning_rate=0.01)"),
+        (["--set", "model.layers=3"], "out holds a model of another recipe (model.layers=2 instead of 3)"),
+        (["--set", "data.seed=1"], "another recipe (data.seed=0 instead of 1)"),
+        (["--set", "optimizer.learning_rate=1"], "another recipe (optimizer.learning_rate=0.01 instead of 1.0)"),
         (["--bf16"], "out holds a model trained without --bf16"),
-        (["--architecture", "gpt2"], "out holds a model of another recipe (model.kind=transformer)"),
+        (["--architecture", "gpt2"], "out holds a model of another recipe (model.architecture=None instead of gpt2)"),
         (["--seeds", "2"], "out holds a single model"),
     ],
 )

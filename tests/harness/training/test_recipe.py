@@ -9,6 +9,8 @@ import pytest
 from fflm_data.config import ParameterError
 from harness.cli import parser
 from harness.commands import train as command
+from harness.models.classes import positions, sharpness
+from harness.training import recipe_parts
 from harness.training.recipe import Recipe, read_recipe, recipe_from_json
 from harness.training.recipe_parts import ArchitectureModel, PretrainedModel
 from harness.training.recipe_values import parse_change
@@ -66,6 +68,12 @@ def fields_of(recipe: Recipe) -> list[tuple[str, object]]:
         for key, value in values.items()
         if key not in {"kind", "seed"}
     ]
+
+
+def test_names_are_those_of_the_model_classes():
+    """The recipe lists them without importing torch."""
+    assert recipe_parts.POSITIONS == positions.POSITIONS
+    assert ("none", *sharpness.SHARPNESS) == recipe_parts.SHARPNESS
 
 
 # Another valid value for each field of the recipes.
