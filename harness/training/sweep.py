@@ -25,7 +25,7 @@ from harness.training.sweep_file import read_sweep
 from harness.training.sweep_member import is_finished
 from harness.training.sweep_progress import SweepProgress
 from harness.training.sweep_table import write_table
-from harness.training.sweep_units import Member, Sweep, Unit
+from harness.training.sweep_units import Member, Sweep, Unit, breadth_first
 from harness.training.sweep_workers import Worker, worker_environment
 
 SCHEMA = "fflm-sweep/1"
@@ -57,7 +57,11 @@ def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[
     """
     sweep = read_sweep(path)
     require_folder(output, sweep)
-    left = [unit for unit in sweep.units if not all(is_finished(output, member) for member in unit.members)]
+    left = [
+        unit
+        for unit in breadth_first(sweep.units)
+        if not all(is_finished(output, member) for member in unit.members)
+    ]
     _require_buildable(left)
     require_writable(output)
     with only_writer(output):
@@ -115,7 +119,7 @@ def _require_buildable(units: Sequence[Unit]) -> None:
 def _run(
     sweep: Sweep, units: Sequence[Unit], output: Path, workers: int | None, execution: Mapping[str, Any]
 ) -> list[Failure]:
-    """Runs units in workers, which take them in the order of the file."""
+    """Runs units in workers, which take them in the given order."""
     gpus = distributed.devices()
     number = min(workers or max(1, gpus), len(units))
     environments = worker_environment(number, gpus, threads.cores())

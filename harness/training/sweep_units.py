@@ -1,6 +1,8 @@
 """The units of a sweep: members that are trained together, with their labels and folders."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -70,6 +72,20 @@ class Sweep:
     def members(self) -> list[Member]:
         """All members in the order of the file."""
         return [member for unit in self.units for member in unit.members]
+
+
+def breadth_first(units: Iterable[Unit]) -> list[Unit]:
+    """Units in the order of training: the first seed of every cell, then the second of every cell, and so on.
+
+    So each row and figure has a value early, and a stopped sweep has seeds of all cells.
+    """
+    seen: Counter[tuple[str, tuple[tuple[str, Any], ...]]] = Counter()
+    rounds: list[tuple[int, Unit]] = []
+    for unit in units:
+        cell = (unit.members[0].group, unit.members[0].cell)
+        rounds.append((seen[cell], unit))
+        seen[cell] += 1
+    return [unit for _, unit in sorted(rounds, key=lambda pair: pair[0])]
 
 
 def cell_words(cell: tuple[tuple[str, Any], ...]) -> str:

@@ -193,6 +193,7 @@ def test_edited_statement_is_refused(tmp_path: Path) -> None:
     assert main(["score", str(path.parent)]) == 2
 
 
+@pytest.mark.slow("harness/models")
 def test_hub_model_with_a_recipe(cli: Run, tmp_path: Path) -> None:
     """Also offline, from the cache."""
     model = models.save_tiny(tmp_path / "tiny", models.gpt2_like())

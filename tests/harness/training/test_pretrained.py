@@ -100,6 +100,7 @@ def test_fine_tuning_lowers_the_loss_and_evaluates(name, kind, cli, tmp_path):
             assert (score["errors"], score["n"]) == (row[f"{split}_errors"], row[f"{split}_reads"])
 
 
+@pytest.mark.slow("harness/training")
 def test_resumed_fine_tuning_with_dropout(tmp_path, monkeypatch):
     """GPT-2 has dropout of its own."""
     folder = saved(tmp_path / "pretrained", "gpt2")

@@ -211,6 +211,7 @@ def test_foreign_folder(file: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.slow("harness/training", "harness/evaluation")
 def test_failed_member_is_reported_and_the_others_are_trained(tmp_path: Path) -> None:
     one = '[[group]]\nname = "{}"\nrecipe = "query-count"\nset = {{"model.width" = 8, "data.vocabulary" = 4, {}}}\n'
     text = one.format("bad", f'"optimizer.learning_rate" = 1e6, {SHORT} = 20') + one.format("good", f"{SHORT} = 20")

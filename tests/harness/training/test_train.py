@@ -80,7 +80,7 @@ def test_tokens_of_many_symbols(undisturbed):
     assert tokenizer("w11i1r11")["input_ids"] == [0, 14, 2, 4, 1, 14]
 
 
-@pytest.mark.parametrize("name", names({"dropout"}, ["dropout", "gru", "query-count", "symbols"]))
+@pytest.mark.parametrize("name", names({"gru"}, ["dropout", "gru", "query-count", "symbols"]))
 def test_resumed_training_ends_bit_for_bit_as_undisturbed(name, undisturbed, tmp_path, monkeypatch):
     def run():
         return train([tiny(name)], tmp_path / name, Execution(evaluations=3))
@@ -94,7 +94,7 @@ def test_resumed_training_ends_bit_for_bit_as_undisturbed(name, undisturbed, tmp
     assert again == {path: path.stat().st_mtime_ns for path in again}, "a finished model is kept"
 
 
-@pytest.mark.parametrize("damage", names({"half a state"}, ["no state", "half a state", "no weights", "empty"]))
+@pytest.mark.parametrize("damage", names({"no weights"}, ["no state", "half a state", "no weights", "empty"]))
 def test_incomplete_checkpoint_is_not_used(damage, undisturbed, tmp_path, monkeypatch):
     """Killed while a checkpoint is written: the one before it is used."""
 
@@ -132,7 +132,7 @@ def test_killed_while_the_files_are_written(killed_at, undisturbed, tmp_path, mo
     assert contents(tmp_path) == contents(undisturbed("alibi")) and not (tmp_path / ".new").exists()
 
 
-@pytest.mark.parametrize("name", names({"generative", "lstm", "sharpness"}, STACKABLE))
+@pytest.mark.parametrize("name", names({"lstm", "query-count"}, STACKABLE))
 def test_seeds_side_by_side_equal_runs_of_their_own(name, undisturbed, tmp_path):
     folders = train(seeds_of(tiny(name), 3), tmp_path / "seeds", Execution(evaluations=3))
     assert [folder.name for folder in folders] == ["seed-0", "seed-1", "seed-2"]
@@ -147,7 +147,7 @@ def test_seeds_side_by_side_equal_runs_of_their_own(name, undisturbed, tmp_path)
     auto.from_pretrained(folders[1])
 
 
-@pytest.mark.parametrize("name", names({"sharpness"}, ["sharpness", "generative", "lstm", "query-count"]))
+@pytest.mark.parametrize("name", names({"lstm"}, ["sharpness", "generative", "lstm", "query-count"]))
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_gradient_accumulation(name, seeds, undisturbed, tmp_path):
     """A batch in parts: the same loss, although parts have different numbers of reads."""
@@ -155,7 +155,7 @@ def test_gradient_accumulation(name, seeds, undisturbed, tmp_path):
     assert_close(folders[0], undisturbed(name))
 
 
-@pytest.mark.parametrize("name", names({"dropout"}, ["dropout", "query-count", "lstm"]))
+@pytest.mark.parametrize("name", names({"lstm"}, ["dropout", "query-count", "lstm"]))
 def test_evaluations_do_not_change_the_training(name, undisturbed, tmp_path):
     for evaluations in (0, 12):
         folder = tmp_path / str(evaluations)
