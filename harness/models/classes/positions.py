@@ -1,7 +1,8 @@
 """Positions of the Transformer: learned, sinusoidal, rotary (RoPE), linear biases (ALiBi), or none.
 
-Learned and sinusoidal positions are added to the token embeddings, rotary positions rotate queries and keys, linear
-biases are added to attention scores. Only learned positions have parameters and a maximum length.
+Learned and sinusoidal positions are added to the token embeddings (sinusoidal ones scaled to the initial standard
+deviation of learned ones), rotary positions rotate queries and keys, linear biases are added to attention scores. Only
+learned positions have parameters and a maximum length.
 """
 
 import torch

@@ -97,6 +97,8 @@ class Transformer(nn.Module):
             else None
         )
         self.positions, self.embedding_dropout = config.positions, config.embedding_dropout
+        # The size of learned positions at the start. Of amplitude 1, they hide the embeddings, and nothing is learned.
+        self.sinusoid_scale = 2**0.5 * config.initializer_range
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
 
@@ -113,7 +115,7 @@ class Transformer(nn.Module):
                 )
             states = states + self.position_embedding(time)
         elif self.positions == SINUSOIDAL:
-            states = states + sinusoids(time, states.shape[-1]).to(states.dtype)
+            states = states + self.sinusoid_scale * sinusoids(time, states.shape[-1]).to(states.dtype)
         states = functional.dropout(states, self.embedding_dropout, self.training)
         penalties = []
         for number, block in enumerate(self.blocks, 1):

@@ -57,7 +57,8 @@ def numpy_count(model, ids):
         states = states + weights["transformer.position_embedding.weight"][places]
     if positions == "sinusoidal":
         waves = np.exp(1j * places[:, None] * 10_000.0 ** (-np.arange(0, 8, 2) / 8))
-        states = states + np.stack([waves.imag, waves.real], axis=-1).reshape(len(ids), 8)
+        scale = model.config.initializer_range * 2**0.5
+        states = states + scale * np.stack([waves.imag, waves.real], axis=-1).reshape(len(ids), 8)
     for block in (f"transformer.blocks.{number}" for number in range(model.config.num_hidden_layers)):
         parts = np.split(linear(norm(states, f"{block}.attention_norm"), f"{block}.attention.query_key_value"), 3, -1)
         mixed = []

@@ -91,8 +91,8 @@ def numpy_model(model, ids, positions):
         for place in range(len(ids)):
             for j in range(size // 2):
                 angle = place / 10_000 ** (2 * j / size)
-                states[place, 2 * j] += np.sin(angle)
-                states[place, 2 * j + 1] += np.cos(angle)
+                states[place, 2 * j] += np.sqrt(2) * config.initializer_range * np.sin(angle)
+                states[place, 2 * j + 1] += np.sqrt(2) * config.initializer_range * np.cos(angle)
     for number in range(config.num_hidden_layers):
         block = f"transformer.blocks.{number}"
         query, key, value = np.split(linear(norm(states, f"{block}.attention_norm"), f"{block}.attention.query_key_value"), 3, -1)  # fmt: skip  # noqa: E501
