@@ -58,9 +58,7 @@ def run_sweep(path: Path, output: Path, workers: int | None, execution: Mapping[
     sweep = read_sweep(path)
     require_folder(output, sweep)
     left = [
-        unit
-        for unit in breadth_first(sweep.units)
-        if not all(is_finished(output, member) for member in unit.members)
+        unit for unit in breadth_first(sweep.units) if not all(is_finished(output, member) for member in unit.members)
     ]
     _require_buildable(left)
     require_writable(output)
