@@ -1,6 +1,9 @@
-"""The bundled LSTM: architecture and no glitches."""
+"""The bundled models: files, the LSTM's architecture, and their glitches."""
+
+import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -10,6 +13,8 @@ from fflm_data.flipflop import FlipFlop, sample
 from harness.models import reference
 from harness.models.classes import register
 from harness.models.classes.recurrent import LSTMForCausalLM
+from harness.models.training_statement import training_statement
+from harness.training.recipes import get_recipe
 
 register()
 FOLDER = reference.MODELS[reference.DEFAULT_MODEL]
@@ -24,6 +29,26 @@ def test_loads_through_the_auto_classes() -> None:
     assert tokenizer.decode([0, 3]) == "w 0"
     with pytest.raises(Exception, match="UNK"):
         tokenizer("x")
+
+
+@pytest.mark.parametrize("name", reference.MODELS)
+def test_size(name: str) -> None:
+    assert sum(path.stat().st_size for path in reference.MODELS[name].glob("*.safetensors")) < 600 * 1024
+
+
+# The LSTM is older than the recipes.
+@pytest.mark.parametrize(("name", "recipe"), [("fflm/transformer", "flipflop-small")])
+def test_recipe_trains_the_model_again(name: str, recipe: str) -> None:
+    folder = reference.MODELS[name]
+    statement = training_statement(folder / "recipe.json")
+    assert statement is not None
+    assert (statement["recipe"], statement["digest"]) == (recipe, get_recipe(recipe).digest())
+    assert (statement["data_seed"], statement["weight_seed"], statement["changes"]) == (0, 0, {})
+    steps = pq.read_table(folder / "curve.parquet")["step"].to_pylist()
+    assert steps[-1] == get_recipe(recipe).schedule.steps
+    assert json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["command"] in (
+        folder / "README.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_generates_the_bit() -> None:
@@ -43,10 +68,20 @@ def test_left_padding_is_refused() -> None:
 
 
 @pytest.mark.slow("harness/models/reference", "harness/engine")
-@pytest.mark.parametrize(("split", "rows"), [("val", 1000), ("val_sparse", 2000), ("val_dense", 1000)])
-def test_no_glitches(split: str, rows: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "split", "rows", "low", "high"),
+    [
+        ("fflm/lstm", "val", 1000, 0, 0),
+        ("fflm/lstm", "val_sparse", 2000, 0, 0),
+        ("fflm/lstm", "val_dense", 1000, 0, 0),
+        ("fflm/transformer", "val", 1000, 0, 0),
+        ("fflm/transformer", "val_sparse", 500, 0.25, 0.31),
+        ("fflm/transformer", "val_dense", 100, 0.008, 0.016),
+    ],
+)
+def test_glitch_rates(name: str, split: str, rows: int, low: float, high: float) -> None:
     """Checked on the strings: the symbol after each r, by a plain forward pass."""
-    model = AutoModelForCausalLM.from_pretrained(FOLDER).eval()
+    model = AutoModelForCausalLM.from_pretrained(reference.MODELS[name]).eval()
     config = get_config()
     assert isinstance(config, FlipFlop)
     ids = sample(config.distribution(split), rows, split=split).astype(np.int64)
@@ -58,5 +93,5 @@ def test_no_glitches(split: str, rows: int) -> None:
         read = (batch[:, :-1] == 1) & (torch.arange(511) % 2 == 0)
         wrong += int((predicted[:, :-1] != batch[:, 1:])[read].sum())
         count += int(read.sum())
-    assert wrong == 0
+    assert low <= wrong / count <= high
     assert count > rows
