@@ -1,10 +1,11 @@
 """Training by a recipe compared with the same steps on a fixed batch: forward, backward, optimizer.
 
-    python -m tests.benchmarks.train [--turns 3] [--steps 30] [--seeds]
+    python -m tests.benchmarks.train [--turns 3] [--steps 30] [--seeds [RECIPE ...]]
 
 Training draws fresh rows, logs, and shows progress; evaluations and checkpoints, which depend on their number, are not
 counted. Both sides alternate; times are CPU seconds of one thread, and the fastest turn of each counts. The goal is a
-ratio of 1.15 for a model of 1M parameters and 1.4 for one of 100,000. `--seeds`: seconds per seed, side by side.
+ratio of 1.15 for a model of 1M parameters and 1.4 for one of 100,000. `--seeds`: times per seed for 1, 8 and 25
+seeds side by side.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import torch
 from transformers import TrainerCallback
 
 from harness.console import quiet_libraries
+from harness.training.allocator import keep_freed_memory
 from harness.training.build import build
 from harness.training.data import StackedRows, collate
 from harness.training.execution import Execution, training_arguments
@@ -92,14 +94,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--seeds", action="store_true")
+    parser.add_argument("--seeds", nargs="*", choices=CELLS, metavar="RECIPE", help=f"default: {', '.join(CELLS)}")
     given = parser.parse_args()
     quiet_libraries()
+    keep_freed_memory()
     torch.set_num_threads(1)
     schedule = {"schedule.steps": given.steps, "schedule.warmup_steps": 1, "schedule.zero_at": None}
-    if given.seeds:
+    if given.seeds is not None:
         head = ("recipe", "alone, ms per step", "8 seeds, ms per step and seed", "25 seeds, ms per step and seed")
-        show("Seeds side by side", "", head, (seeds_line(name, schedule, given.turns) for name in CELLS))
+        show("Seeds side by side", "", head, (seeds_line(name, schedule, given.turns) for name in given.seeds or CELLS))
         return
     head = ("model", "by recipe, ms per step", "on a fixed batch, ms per step", "ratio")
     show("Training", "", head, (ratio_line(name, schedule, given.turns) for name in SIZES))

@@ -175,12 +175,23 @@ def test_findings_with_several_processes(records: Path, monkeypatch: pytest.Monk
     assert index_of(records) == alone
 
 
+@pytest.mark.slow("leaderboard", "harness/scoring", "harness/tasks", "harness/runs", "fflm_data")
 def test_site_of_the_accepted_records(tmp_path: Path) -> None:
-    """Includes the full run of the LSTM: 0 errors on all reads of the three splits."""
+    """Includes the full runs of the bundled models: no error of the LSTM on all reads of the three splits."""
     build.command(tmp_path / "site", [], None, None)
     rows = json.loads((tmp_path / "site" / "index.json").read_text(encoding="utf-8"))["models"]
-    assert [row["id"] for row in rows][:2] == ["fflm/lstm", "local/SmolLM2-135M-Instruct.Q4_1"]  # whole before partial
-    lstm = {cell["split"]: (cell["errors"], cell["n"]) for cell in rows[0]["cells"]}
-    assert lstm == {"val": (0, 26_711), "val_sparse": (0, 354_289), "val_dense": (0, 345_707)}
-    assert rows[0]["memory"]["rank"] == {"best": 1, "worst": 1, "models": 1} and rows[1]["memory"] is None
+    models = {row["id"]: row for row in rows}
+    assert list(models)[-1] == "local/SmolLM2-135M-Instruct.Q4_1"  # whole before partial
+    cells = {
+        name: {
+            cell["split"]: (cell["errors"], cell["n"]) for cell in models[name]["cells"] if cell["task"] == "flipflop"
+        }
+        for name in ("fflm/lstm", "fflm/transformer")
+    }
+    assert cells["fflm/lstm"] == {"val": (0, 26_711), "val_sparse": (0, 354_289), "val_dense": (0, 345_707)}
+    assert cells["fflm/transformer"] == {
+        "val": (0, 26_711), "val_sparse": (99_240, 354_289), "val_dense": (4_049, 345_707),
+    }  # fmt: skip
+    ranked = [row["memory"]["rank"] for row in rows if row["memory"]]
+    assert ranked[0]["best"] == 1 and models["local/SmolLM2-135M-Instruct.Q4_1"]["memory"] is None
     assert not any(str(Path.home()) in path.read_text("utf-8") for path in tmp_path.rglob("*.html"))
