@@ -150,6 +150,7 @@ def test_output(name, seeds, cli, tmp_path):
     assert again.stdout == result.stdout and "step/s" not in again.stderr
 
 
+@pytest.mark.slow("harness/training", "harness/engine", "harness/evaluation")
 def test_evaluation_during_training_equals_harness_eval(cli, tmp_path):
     """The last validation and `harness eval` count the same errors on the same rows."""
     for name in ("alibi", "symbols", "generative"):

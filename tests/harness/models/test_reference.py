@@ -32,7 +32,8 @@ def test_loads_through_the_auto_classes() -> None:
 
 
 @pytest.mark.parametrize("name", reference.MODELS)
-def test_size(name: str) -> None:
+def test_size_and_card(name: str) -> None:
+    assert "harness train flipflop-" in (reference.MODELS[name] / "README.md").read_text(encoding="utf-8")
     assert sum(path.stat().st_size for path in reference.MODELS[name].glob("*.safetensors")) < 600 * 1024
 
 
