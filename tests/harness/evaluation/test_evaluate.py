@@ -128,10 +128,10 @@ def test_same_command_resumes(cli: Run, tmp_path: Path) -> None:
 
 
 def test_one_writer_at_a_time(cli: Run, tmp_path: Path) -> None:
-    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    assert cli("harness", "eval", "--model", DEFAULT_MODEL, "--limit", "5").returncode == 0
     with only_writer(only_run(tmp_path / "runs")):
-        assert "another process is writing" in refused(cli("harness", "eval", "--limit", "5"))
-    assert cli("harness", "eval", "--limit", "5").returncode == 0
+        assert "another process is writing" in refused(cli("harness", "eval", "--model", DEFAULT_MODEL, "--limit", "5"))
+    assert cli("harness", "eval", "--model", DEFAULT_MODEL, "--limit", "5").returncode == 0
 
 
 def test_parameters_of_the_data(cli: Run, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_observations_of_other_rows_are_refused(cli: Run, tmp_path: Path, change
 
 
 def test_impossible_log_probabilities_are_refused(cli: Run, tmp_path: Path) -> None:
-    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    assert cli("harness", "eval", "--model", DEFAULT_MODEL, "--limit", "5").returncode == 0
     run = only_run(tmp_path / "runs")
     path = run / "observations" / "flipflop.val.parquet"
     table = pq.read_table(path)
@@ -362,7 +362,7 @@ def test_scores_of_known_answers(cli: Run, tmp_path: Path, tiny: Path) -> None:
 def test_an_edited_run_json_is_refused(
     cli: Run, tmp_path: Path, keys: tuple[str, ...], value: object, message: str
 ) -> None:
-    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    assert cli("harness", "eval", "--model", DEFAULT_MODEL, "--limit", "5").returncode == 0
     path = only_run(tmp_path / "runs") / "run.json"
     facts = place = json.loads(path.read_text(encoding="utf-8"))
     for key in keys[:-1]:
@@ -375,7 +375,7 @@ def test_an_edited_run_json_is_refused(
 
 
 def test_a_table_of_another_kind_is_refused(cli: Run, tmp_path: Path) -> None:
-    assert cli("harness", "eval", "--limit", "5").returncode == 0
+    assert cli("harness", "eval", "--model", DEFAULT_MODEL, "--limit", "5").returncode == 0
     run = only_run(tmp_path / "runs")
     path = run / "observations" / "flipflop.val.parquet"
     (run / CHECKSUMS).unlink()
