@@ -121,7 +121,16 @@ def test_draw_needs_a_positive_count() -> None:
 # ---- Valid records
 
 
-@pytest.mark.parametrize("options", [(), ("--batch-size", 1), ("--dtype", "bfloat16"), ("--exact-continuations",)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        *(
+            pytest.param(options, marks=pytest.mark.slow("harness/engine", "leaderboard/replay"))
+            for options in (("--batch-size", 1), ("--dtype", "bfloat16"), ("--exact-continuations",))
+        ),
+    ],
+)
 def test_replay_of_a_valid_record_agrees(tmp_path: Path, tiny: Path, options: tuple[object, ...]) -> None:
     few = ("--set", "flipflop.length=16") if "--exact-continuations" in options else ()
     folder = make_model_record(tmp_path / "runs", "--model", tiny, *WORDS, *SMALL, *few, *options)
