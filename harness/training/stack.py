@@ -5,7 +5,6 @@ the member alone, and AdamW treats every weight by itself.
 """
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from harness.models.classes.recurrent import RecurrentForCausalLM
 from harness.models.classes.selection import Selected, selected_for
 from harness.models.classes.transformer import TransformerForCausalLM
+from harness.training.folded_attention import FoldedAttention
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,6 @@ class Stack(nn.Module):
 
     def __init__(self, members: Sequence[Any]):
         super().__init__()
-        # On a CPU vmap computes fused attention one member after another, which is as fast as the plain operations.
-        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
         self.size = len(members)
         parameters, buffers = stack_module_state([*members])
         # A parameter's name must not contain a dot.
@@ -65,7 +63,8 @@ class Stack(nn.Module):
 
         parts = (None, None) if selected is None else (selected.places, selected.counts)
         axes = (0, 0, 0, *((0, 0) if selected is not None else (None, None)))
-        losses, penalties = vmap(one, in_dims=axes)(self._state(), ids, labels, *parts)
+        with FoldedAttention():
+            losses, penalties = vmap(one, in_dims=axes)(self._state(), ids, labels, *parts)
         return StackOutput(losses, penalties if sharpness else None)
 
     def _state(self) -> dict[str, Tensor]:

@@ -19,4 +19,7 @@ if [ -n "$lacking" ]; then
   echo "$lacking" | tr '\n' '\0' | xargs -0 "$python" -m pip install --quiet --no-index --no-deps --no-compile \
     --disable-pip-version-check --upgrade --target "$site"
 fi
+# The commands of fflm are found through its metadata, which a checkout lacks that is not installed.
+has_commands="from importlib.metadata import entry_points; raise SystemExit(not entry_points(group='fflm.verbs'))"
+"$python" -c "$has_commands" || "$python" -c "from setuptools import setup; setup()" --quiet egg_info
 "$python" -m tests.gpu "$@" 2>&1 | tee -a "$OUT/log.txt"

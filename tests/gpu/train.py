@@ -86,7 +86,9 @@ def steps(recipe: Recipe, precision: str, members: int, part: Part) -> Figures:
     model: Any = Stack([each.model for each in built]) if members > 1 else built[0].model
     rows = StackedRows([each.rows for each in built]) if members > 1 else built[0].rows
     model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.optimizer.learning_rate, fused=device.type == "cuda" or None)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.optimizer.learning_rate, fused=device.type == "cuda" or None
+    )
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     total, losses = part.pick(200, 10), []
     size = recipe.data.batch_size
