@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import harness
@@ -90,7 +91,7 @@ def test_public_names() -> None:
         _ = harness.nothing
 
 
-def test_model_in_memory_matches_saved_model(tmp_path: Path) -> None:
+def test_model_in_memory_matches_saved_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Observations and scores equal those of the saved model, and the model is unchanged afterwards."""
     folder = tmp_path / "saved"
     models.save_tiny(folder, models.gpt2_like())
@@ -99,9 +100,10 @@ def test_model_in_memory_matches_saved_model(tmp_path: Path) -> None:
     options: dict[str, Any] = {"tasks": ["flipflop", "letters"], "limit": 3, "parameters": {"flipflop": {"length": 64}}}
     saved = harness.evaluate(folder, output=tmp_path / "a", **options)
     model.train()
+    monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")  # as in a Trainer on a GPU
     before = model.generation_config
     in_memory = harness.evaluate(model, tokenizer, output=tmp_path / "b", name="mine", **options)
-    assert model.training and model.generation_config is before
+    assert model.training and model.generation_config is before and torch.backends.fp32_precision == "tf32"
     assert in_memory.info["model"]["id"] == "local/mine" and len(in_memory.info["model"]["revision"]) == 40
     assert in_memory.scores().equals(saved.scores())
     for split in ("val", "val_sparse", "val_dense"):

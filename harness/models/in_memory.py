@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UserError
+from harness.models.float32 import exact_float32
 from harness.models.loading import end_tokens
 from harness.models.model_name import local_id
 from harness.models.model_request import ModelRequest
@@ -56,18 +57,15 @@ def _revision(loaded: InMemory) -> str:
 @contextmanager
 def ready(loaded: InMemory) -> Iterator[Any]:
     """The model in evaluation mode with greedy decoding; restores its state on exit."""
-    import torch
     from transformers import GenerationConfig
 
     model = loaded.model
     before = model.training, getattr(model, "generation_config", None)
-    exact = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model.generation_config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, loaded.tokenizer))
     model.eval()
     try:
-        yield model
+        with exact_float32():
+            yield model
     finally:
         model.train(before[0])
         model.generation_config = before[1]
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = exact

@@ -20,6 +20,7 @@ from harness.models.checkpoint import (
     require_layers_stored,
     require_same_shapes,
 )
+from harness.models.float32 import set_tf32
 from harness.models.load_errors import untrusted_files
 from harness.models.model_config import CONFIG, FaultyFile, reason_of
 from harness.models.model_request import ModelRequest
@@ -53,8 +54,7 @@ def load(source: ModelSource, device: Any = None) -> Any:
     from accelerate import PartialState
     from transformers import GenerationConfig
 
-    # By default a GPU computes float32 convolutions in TF32, with 10 bits of mantissa.
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    set_tf32(False)  # by default a GPU computes float32 convolutions in TF32
     request = source.request
     device = device or PartialState().device
     arguments = source.load_arguments | _placement(source, device)

@@ -4,10 +4,12 @@ Hub models, local folders and reference models use the same code. Weights are sa
 code from a repository is never run.
 """
 
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fflm_data.suggestions import did_you_mean
 from harness.errors import UserError
 from harness.models import name_suggestions, reference
 from harness.models.adapters import Adapter, require_no_adapter, resolve_adapter
@@ -60,7 +62,7 @@ def resolve(request: ModelRequest, local_files_only: bool = False) -> ModelSourc
     location = str(reference.MODELS.get(request.model, request.model))
     folder = Path(location)
     _require_exists(request, folder)
-    with untrusted_files(request.model):
+    with _suggesting_reference_models(request.model), untrusted_files(request.model):
         if folder.is_dir() and not request.gguf_file:
             weight_files(folder)
         if folder.is_dir():
@@ -103,6 +105,18 @@ def resolve(request: ModelRequest, local_files_only: bool = False) -> ModelSourc
         tokenizer_file=files / FILE if tokens_from == FILE else None,
         recipe_file=_recipe_file(location, revision, request, local_files_only),
     )
+
+
+@contextmanager
+def _suggesting_reference_models(model: str) -> Iterator[None]:
+    """Adds a reference model of a similar name to the error for a model that was not found."""
+    try:
+        yield
+    except UserError as error:
+        may_be_meant = model.startswith("fflm/") or "/" not in model
+        if model in reference.MODELS or Path(model).exists() or not may_be_meant:
+            raise
+        raise UserError(f"{error}{did_you_mean(model, reference.MODELS)}") from None
 
 
 def _recipe_file(location: str, revision: str, request: ModelRequest, local_files_only: bool) -> Path | None:

@@ -9,6 +9,7 @@ from typing import Any
 from harness.errors import LostProcess, UserError
 from harness.evaluation.distributed import World
 from harness.models.classes import register
+from harness.models.float32 import set_tf32
 from harness.runs.files import only_writer, require_writable, write_json
 from harness.training.allocator import keep_freed_memory
 from harness.training.build import build
@@ -112,6 +113,7 @@ def _train(members: dict[Path, Recipe], checkpoints: Path, execution: Execution,
     else:
         model, rows = Stack([each.model for each in built]), StackedRows([each.rows for each in built])
     arguments = training_arguments(recipe, checkpoints, execution, world.size, world.device.type == "cpu")
+    set_tf32(execution.tf32)  # the arguments do it for the first training of a process only
     evaluate = validation(recipe, built[0].rows, VALIDATION_ROWS)
 
     def evaluate_all() -> Numbers:

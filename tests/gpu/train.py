@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from harness.models.float32 import set_tf32
 from harness.scoring.headline_score import headlines
 from harness.training.build import build
 from harness.training.data import StackedRows, collate
@@ -89,7 +90,7 @@ def steps(recipe: Recipe, precision: str, members: int, part: Part) -> Figures:
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.optimizer.learning_rate, fused=device.type == "cuda" or None
     )
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    set_tf32(precision == "tf32")
     total, losses = part.pick(200, 10), []
     size = recipe.data.batch_size
     batches = [
@@ -109,7 +110,6 @@ def steps(recipe: Recipe, precision: str, members: int, part: Part) -> Figures:
         losses.append(loss.detach() / members)
     last = [float(loss) for loss in losses[-total // 4 :]]
     milliseconds = (time.perf_counter() - started) / (total - total // 4) * 1e3
-    torch.backends.cuda.matmul.allow_tf32 = False
     return {"ms/step": milliseconds, "ms/step and seed": milliseconds / members, "loss": sum(last) / len(last)}
 
 

@@ -1,11 +1,13 @@
-"""The reference models of the package, as `harness train` made them, with recipe.json, training curve and card.
+"""The reference models of the package, made by `harness train`, with recipe.json and card.
 
-`fflm/lstm` does not glitch. `fflm/transformer` (seed 0 of flipflop-small) is right on val and glitches on the tails.
+Newer models also have their training curve. `fflm/lstm` does not glitch. `fflm/transformer` (seed 0 of flipflop-small)
+is right on val and glitches on the tails. `fflm/transformer-mixture` (seed 0 of flipflop-mixture with 9,000 steps) was
+also trained on the tails, and glitches there rarely.
 """
 
 from pathlib import Path
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_MODEL = "fflm/lstm"
-MODELS = {DEFAULT_MODEL: CHECKPOINTS / "lstm", "fflm/transformer": CHECKPOINTS / "transformer"}
+MODELS = {f"fflm/{name}": CHECKPOINTS / name for name in ("lstm", "transformer", "transformer-mixture")}
 """Model ids of reference models, with their folders."""

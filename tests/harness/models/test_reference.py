@@ -10,9 +10,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fflm_data import get_config
 from fflm_data.flipflop import FlipFlop, sample
+from harness.errors import UserError
 from harness.models import reference
 from harness.models.classes import register
 from harness.models.classes.recurrent import LSTMForCausalLM
+from harness.models.model_request import ModelRequest
+from harness.models.resolve import resolve
 from harness.models.training_statement import training_statement
 from harness.training.recipes import get_recipe
 
@@ -38,18 +41,41 @@ def test_size_and_card(name: str) -> None:
 
 
 # The LSTM is older than the recipes.
-@pytest.mark.parametrize(("name", "recipe"), [("fflm/transformer", "flipflop-small")])
-def test_recipe_trains_the_model_again(name: str, recipe: str) -> None:
-    folder = reference.MODELS[name]
+@pytest.mark.parametrize(
+    ("name", "recipe", "changes"),
+    [
+        ("fflm/transformer", "flipflop-small", {}),
+        ("fflm/transformer-mixture", "flipflop-mixture", {"schedule.steps": 9000}),
+    ],
+)
+def test_recipe_trains_the_model_again(name: str, recipe: str, changes: dict[str, int]) -> None:
+    folder, changed = reference.MODELS[name], get_recipe(recipe).changed(changes)
     statement = training_statement(folder / "recipe.json")
     assert statement is not None
-    assert (statement["recipe"], statement["digest"]) == (recipe, get_recipe(recipe).digest())
-    assert (statement["data_seed"], statement["weight_seed"], statement["changes"]) == (0, 0, {})
+    assert (statement["recipe"], statement["digest"]) == (recipe, changed.digest())
+    assert (statement["data_seed"], statement["weight_seed"], statement["changes"]) == (0, 0, changes)
     steps = pq.read_table(folder / "curve.parquet")["step"].to_pylist()
-    assert steps[-1] == get_recipe(recipe).schedule.steps
+    assert steps[-1] == changed.schedule.steps
     assert json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["command"] in (
         folder / "README.md"
     ).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("fflm/transfomer", "; did you mean 'fflm/transformer'?"),
+        ("fflm/mixture", "; did you mean 'fflm/transformer-mixture'?"),
+        ("lstm", "; did you mean 'fflm/lstm'?"),
+        ("gpt3", ""),
+        ("somebody/transformer", ""),
+    ],
+)
+def test_misspelled_name(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as failure:
+        resolve(ModelRequest(name))
+    assert ("did you mean" in str(failure.value)) is bool(hint) and str(failure.value).endswith(hint)
 
 
 def test_generates_the_bit() -> None:
@@ -78,6 +104,9 @@ def test_left_padding_is_refused() -> None:
         ("fflm/transformer", "val", 1000, 0, 0),
         ("fflm/transformer", "val_sparse", 500, 0.25, 0.31),
         ("fflm/transformer", "val_dense", 100, 0.008, 0.016),
+        ("fflm/transformer-mixture", "val", 500, 0, 0.0005),
+        ("fflm/transformer-mixture", "val_sparse", 500, 0.0005, 0.008),
+        ("fflm/transformer-mixture", "val_dense", 100, 0, 0.001),
     ],
 )
 def test_glitch_rates(name: str, split: str, rows: int, low: float, high: float) -> None:
