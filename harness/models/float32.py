@@ -12,9 +12,19 @@ def set_tf32(allowed: bool) -> None:
     """
     import torch
 
-    if hasattr(torch.backends, "fp32_precision"):
-        torch.backends.fp32_precision = "tf32" if allowed else "ieee"
+    for holder in _holders():
+        holder.fp32_precision = "tf32" if allowed else "ieee"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+
+
+def _holders() -> list[Any]:
+    """What has the new setting: all of PyTorch, then parts of it, which can have their own."""
+    import torch
+
+    backends: Any = torch.backends
+    if not hasattr(backends, "fp32_precision"):
+        return []
+    return [backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn]
 
 
 @contextmanager
@@ -33,12 +43,8 @@ def _settings() -> list[tuple[Any, str, Any]]:
     """Object, name and value of each setting, the new ones last, since the old ones also set them."""
     import torch
 
-    backends, settings = torch.backends, []
-    for holder in (backends.cuda.matmul, backends.cudnn):
+    settings: list[tuple[Any, str, Any]] = []
+    for holder in (torch.backends.cuda.matmul, torch.backends.cudnn):
         with suppress(RuntimeError):  # it differs from the new setting
             settings.append((holder, "allow_tf32", holder.allow_tf32))
-    if hasattr(backends, "fp32_precision"):
-        cudnn = backends.cudnn
-        holders = (backends, backends.cuda.matmul, cudnn, cudnn.conv, cudnn.rnn)
-        settings += [(holder, "fp32_precision", holder.fp32_precision) for holder in holders]
-    return settings
+    return settings + [(holder, "fp32_precision", holder.fp32_precision) for holder in _holders()]

@@ -14,16 +14,20 @@ from typing import Any
 
 # Environment variables that a process needs. Tokens and other secrets are not among them.
 KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "HOME", "USERPROFILE", "LD_LIBRARY_PATH")
-_PROGRAM = "import sys; sys.path[:0] = [sys.argv.pop(1)]; from {module} import main; main(*sys.argv[1:])"
+_PROGRAM = """import os, sys
+sys.path[:0] = sys.argv.pop(1).split(os.pathsep)
+from {module} import main
+main(*sys.argv[1:])"""
 
 
 def command(module: str, *arguments: str) -> list[str]:
     """The command that calls `main(*arguments)` of a module of this package.
 
-    The working directory is not on the module search path.
+    It finds packages where this process does, such as in PYTHONPATH, but not in the working directory.
     """
-    package = Path(__file__).parents[2]
-    return [sys.executable, "-I", "-B", "-c", _PROGRAM.format(module=module), str(package), *arguments]
+    paths = [str(Path(__file__).parents[2])]
+    paths += [path for path in sys.path if Path(path).is_absolute() and Path(path) != Path.cwd()]
+    return [sys.executable, "-I", "-B", "-c", _PROGRAM.format(module=module), os.pathsep.join(paths), *arguments]
 
 
 def environment(*names: str) -> dict[str, str]:
