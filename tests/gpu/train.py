@@ -34,7 +34,8 @@ RECIPE = "flipflop-transformer"
 COUNTING = "query-count"
 # One archive per seed, since some machines return only small files.
 RECORDS = "train-record-*.tar"
-PRECISIONS = {"float32": [], "tf32": ["--tf32"], "bf16": ["--bf16"]}
+COMPILED = "bf16, compiled"
+PRECISIONS = {"float32": [], "tf32": ["--tf32"], "bf16": ["--bf16"], COMPILED: ["--bf16", "--compile"]}
 # The loss of a precision may exceed that of float32 by this share after the same steps.
 TOLERANCE = 0.05
 # Seconds in which the last training must have ended.
@@ -55,7 +56,7 @@ def check(part: Part) -> None:
     counting = get_recipe(COUNTING).changed({"model.width": 16, "data.vocabulary": 16})
     for members in (1, 8, 25):
         part.case(f"{COUNTING}, seeds side by side: {members}", partial(steps, counting, "float32", members, part))
-    number = seeds_together(part)
+    number = seeds_together(recipe, part)
     evaluations: dict[int, Future[float]] = {}
     with ThreadPoolExecutor(TOGETHER) as pool:
         longest = 0.0
@@ -81,12 +82,13 @@ def changes(part: Part) -> list[str]:
 def steps(recipe: Recipe, precision: str, members: int, part: Part) -> Figures:
     """Milliseconds per step and the loss after some steps of plain training."""
     device = machine.device()
-    if device.type != "cuda" and precision == "tf32":
-        raise NotMeasuredError("TF32 needs a CUDA GPU")
+    if device.type != "cuda" and precision in {"tf32", COMPILED}:
+        raise NotMeasuredError("it needs a CUDA GPU")
     built = [build(recipe.with_next_seeds(number)) for number in range(members)]
     model: Any = Stack([each.model for each in built]) if members > 1 else built[0].model
     rows = StackedRows([each.rows for each in built]) if members > 1 else built[0].rows
     model.to(device).train()
+    model = torch.compile(model) if precision == COMPILED else model
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.optimizer.learning_rate, fused=device.type == "cuda" or None
     )
@@ -101,7 +103,7 @@ def steps(recipe: Recipe, precision: str, members: int, part: Part) -> Figures:
         if step == total // 4:  # kernels are loaded, clocks are up
             losses = [loss.item() for loss in losses]
             started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision.startswith("bf16")):
             output = model(**{name: value.to(device) for name, value in batch.items()})
         loss = output.losses.sum() if members > 1 else output.loss
         loss.backward()
@@ -121,11 +123,13 @@ def fastest(part: Part) -> str:
     return min(right, key=lambda name: right[name])
 
 
-def seeds_together(part: Part) -> int:
-    """How many seeds are trained side by side: several if that takes less time per seed."""
+def seeds_together(recipe: Recipe, part: Part) -> int:
+    """How many seeds are trained side by side: several if that takes less time per seed, and they fit."""
     stacked = part.figures.get(f"steps, {TOGETHER} seeds side by side")
     alone = part.figures[f"steps, {fastest(part)}"]
-    return TOGETHER if stacked and stacked["ms/step and seed"] < 0.9 * alone["ms/step"] else 1
+    if stacked is None or stacked["ms/step"] * recipe.schedule.steps / 1e3 > BUDGET:
+        return 1
+    return TOGETHER if stacked["ms/step and seed"] < 0.9 * alone["ms/step"] else 1
 
 
 def model_folder(seed: int, part: Part) -> Path:
