@@ -39,7 +39,7 @@ class Finding:
 
 
 MIXTURES = ("Mixture", "Mixture, 9,000 steps")
-POSITIONS = tuple(f"Positions, {name}" for name in ("learned", "sinusoidal", "rope", "none"))
+POSITIONS = ("Other positions, learned", "Other positions, none", "Positions, sinusoidal", "Positions, rope")
 FINDINGS = (
     Finding(
         "R1. Transformers (19M) make no errors in distribution, and many, irregularly, out of it. One run by "
@@ -61,7 +61,7 @@ FINDINGS = (
     Finding("R6. Embedding dropout of 0.5 reduces sparse errors about a hundredfold", ("Embedding dropout",)),
     Finding("R6. So does attention sharpening", ("Sharpening",)),
     Finding("R6. Positions that are not trained reduce dense errors", (*POSITIONS, "Transformer")),
-    Finding("Further architectures", ("GRU", "Llama")),
+    Finding("Further architectures", ("GRU", "Llama", "Mamba-2")),
 )
 
 
