@@ -22,6 +22,8 @@ def card(recipe: Recipe, content: Mapping[str, Any], curve: pa.Table, model: Any
     data = ModelCardData(library_name="transformers", tags=["fflm", f"arxiv:{paper}"], license="mit")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     changes = "".join(f"- `{key}` = `{_text(value)}`\n" for key, value in recipe.changes)
+    # The title of a recipe may not be true of a changed one.
+    made = f". From the recipe {recipe.name} ({recipe.title}), changed" if changes else f": {recipe.title}"
     changes = f"Changed:\n\n{changes}\n" if changes else ""
     settings = "".join(
         f"| {part} | {', '.join(f'{key} {_text(value)}' for key, value in values.items())} |\n"
@@ -33,7 +35,7 @@ def card(recipe: Recipe, content: Mapping[str, Any], curve: pa.Table, model: Any
 
 # {recipe.name}
 
-{type(model).__name__}, {parameters:,} parameters: {recipe.title}. Trained with
+{type(model).__name__}, {parameters:,} parameters{made}. Trained with
 [fflm](https://pypi.org/project/fflm/), from arXiv [{paper}](https://arxiv.org/abs/{paper}).
 
 {changes}To train it again:

@@ -1,6 +1,7 @@
 """The bundled models: files, the LSTM's architecture, and their glitches."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from harness.models.classes.recurrent import LSTMForCausalLM
 from harness.models.model_request import ModelRequest
 from harness.models.resolve import resolve
 from harness.models.training_statement import training_statement
+from harness.training.recipe_parts import ArchitectureModel
 from harness.training.recipes import get_recipe
 
 register()
@@ -40,16 +42,24 @@ def test_size_and_card(name: str) -> None:
     assert sum(path.stat().st_size for path in reference.MODELS[name].glob("*.safetensors")) < 600 * 1024
 
 
+MAMBA2 = {"model.architecture": "mamba2", "model.chunk_size": 64, "model.head_dim": 16, "model.hidden_size": 64,
+          "model.n_groups": 1, "model.num_heads": 8, "model.num_hidden_layers": 2, "model.state_size": 32}  # fmt: skip
+
+
 # The LSTM is older than the recipes.
 @pytest.mark.parametrize(
     ("name", "recipe", "changes"),
     [
         ("fflm/transformer", "flipflop-small", {}),
         ("fflm/transformer-mixture", "flipflop-mixture", {"schedule.steps": 9000}),
+        ("fflm/mamba2", "flipflop-small", MAMBA2),
     ],
 )
-def test_recipe_trains_the_model_again(name: str, recipe: str, changes: dict[str, int]) -> None:
-    folder, changed = reference.MODELS[name], get_recipe(recipe).changed(changes)
+def test_recipe_trains_the_model_again(name: str, recipe: str, changes: dict[str, Any]) -> None:
+    folder, changed = reference.MODELS[name], get_recipe(recipe)
+    if (architecture := changes.get("model.architecture")) is not None:
+        changed = changed.with_model(ArchitectureModel(architecture), ("model.architecture", architecture))
+    changed = changed.changed({key: value for key, value in changes.items() if key != "model.architecture"})
     statement = training_statement(folder / "recipe.json")
     assert statement is not None
     assert (statement["recipe"], statement["digest"]) == (recipe, changed.digest())
@@ -107,6 +117,9 @@ def test_left_padding_is_refused() -> None:
         ("fflm/transformer-mixture", "val", 500, 0, 0.0005),
         ("fflm/transformer-mixture", "val_sparse", 500, 0.0005, 0.008),
         ("fflm/transformer-mixture", "val_dense", 100, 0, 0.001),
+        ("fflm/mamba2", "val", 200, 0, 0.0005),
+        ("fflm/mamba2", "val_sparse", 200, 0.02, 0.07),
+        ("fflm/mamba2", "val_dense", 50, 0, 0.0005),
     ],
 )
 def test_glitch_rates(name: str, split: str, rows: int, low: float, high: float) -> None:
