@@ -1,9 +1,9 @@
 """Detects copies among observation tables, also if their numbers or texts were edited.
 
 Rows that are hard for one model are hard for others, so tables of different models are similar to some degree. Measured
-on flip-flop tables of LSTMs of one recipe with other seeds and data, and of SmolLM2-135M: log-probabilities correlate
-by 0.15 to 0.995, those of wrong reads by at most 0.85, and the closest third is at least 0.03 times as far apart as by
-chance. A table is a suspected copy if it exceeds these bounds:
+on flip-flop tables of LSTMs of one recipe with other seeds and data, of SmolLM2-135M, and of the small models on the
+leaderboard: log-probabilities correlate by 0.15 to 0.995, those of wrong reads by at most 0.85, and the closest third
+is at least 0.03 times as far apart as by chance. A table is a suspected copy if it exceeds these bounds:
 
 - As many numbers are closer to each other than those of two models, although others, or all, were changed a little.
 - Numbers correlate, or those of the reads that one of both gets wrong. Correlation survives noise.
@@ -114,7 +114,8 @@ def _numbers(job: Job, mine: pa.Table, theirs: pa.Table, digest: str) -> Similar
     if len(target) > _MOST_READS:
         chance = np.random.default_rng([int(digest[:16], 16), len(target)])
         sample = np.sort(chance.choice(len(target), _MOST_READS, replace=False))
-    found = compare_logprobs(first[sample].ravel(), second[sample].ravel(), job.name)
+    right = (np.arange(first.shape[1]) == target[:, None])[sample].ravel()
+    found = compare_logprobs(first[sample].ravel(), second[sample].ravel(), job.name, right)
     found = found or _reads(first[sample], second[sample], target[sample], job.name)
     return found or _wrong_reads(first, second, target, job.name)
 
@@ -140,13 +141,21 @@ def _wrong_reads(first: Floats, second: Floats, target: npt.NDArray[Any], name: 
     return None
 
 
-def compare_logprobs(first: Floats, second: Floats, name: str) -> Similarity | None:
-    """Compares log-probabilities of the same items, both (values,)."""
+def compare_logprobs(
+    first: Floats, second: Floats, name: str, right: npt.NDArray[Any] | None = None
+) -> Similarity | None:
+    """Compares log-probabilities of the same items, both (values,). right: whether each is that of a target symbol.
+
+    Chance is measured among target symbols and among others: that both models know the target is no similarity.
+    """
     unsure = np.minimum(first, second) < _SURE
-    first, second = first[unsure], second[unsure]
+    right = np.zeros(len(first), bool) if right is None else right
+    first, second, right = first[unsure], second[unsure], right[unsure]
     if len(first) < _FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None  # a constant carries no information
-    shuffled = second[np.random.default_rng(0).permutation(len(second))]
+    chance_order, shuffled = np.random.default_rng(0), second.copy()
+    for kind in (right, ~right):
+        shuffled[kind] = chance_order.permutation(second[kind])
     apart, by_chance = np.abs(first - second), np.abs(first - shuffled)
     share, chance = ((distances <= _SAME_WITHIN).mean() for distances in (apart, by_chance))
     if share > max(_SAME_SHARE, 3 * chance):

@@ -222,6 +222,25 @@ def test_scaled_logprobs_are_flagged(scale: float) -> None:
     assert compare_logprobs(one, scale * one, "flipflop.val") is not None
 
 
+def two_learners(seed: int, size: int = 4_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns log-probabilities of a model that knows all reads of two symbols and of one that knows most of them, and
+    which values are those of the targets."""
+    rng = np.random.default_rng(seed)
+    wrong = np.stack([rng.uniform(8, 14, size), np.where(rng.random(size) < 0.1, 0.05, rng.uniform(3.5, 4.5, size))])
+    symbols = np.stack([np.log1p(-np.exp(-wrong)), -wrong], axis=-1)
+    return symbols[0].ravel(), symbols[1].ravel(), np.tile([True, False], size)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_models_that_know_the_targets_are_not_flagged(seed: int) -> None:
+    first, second, right = two_learners(seed)
+    assert compare_logprobs(first, second, "a", right) is None
+    copied = np.minimum(second + np.random.default_rng(9).normal(0, 0.002, len(second)), 0)
+    found = compare_logprobs(copied, second, "a", right)
+    assert found is not None
+    assert compare_logprobs(first, second, "a") is not None  # without the targets they seem similar
+
+
 def test_constant_logprobs_are_ignored() -> None:
     """Constant or nearly constant log-probabilities are equal but not copied."""
     rng = np.random.default_rng(0)
