@@ -39,7 +39,7 @@ class Finding:
 
 
 MIXTURES = ("Mixture", "Mixture, 9,000 steps")
-POSITIONS = ("Other positions, learned", "Other positions, none", "Positions, sinusoidal", "Positions, rope")
+POSITIONS = ("Learned positions", "Positions, sinusoidal", "Positions, rope", "No positions")
 FINDINGS = (
     Finding(
         "R1. Transformers (19M) make no errors in distribution, and many, irregularly, out of it. One run by "
