@@ -1,5 +1,5 @@
-"""Sandboxed processes for untrusted files: limits on memory and time, no secrets in the environment, imports from this
-package only."""
+"""Sandboxed processes for untrusted files: limits on memory and time, no secrets in the environment, no imports
+from the working directory."""
 
 import atexit
 import contextlib
@@ -14,8 +14,8 @@ from typing import Any
 
 # Environment variables that a process needs. Tokens and other secrets are not among them.
 KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "HOME", "USERPROFILE", "LD_LIBRARY_PATH")
-_PROGRAM = """import os, sys
-sys.path[:0] = sys.argv.pop(1).split(os.pathsep)
+_PROGRAM = """import json, sys
+sys.path[:0] = json.loads(sys.argv.pop(1))
 from {module} import main
 main(*sys.argv[1:])"""
 
@@ -25,9 +25,17 @@ def command(module: str, *arguments: str) -> list[str]:
 
     It finds packages where this process does, such as in PYTHONPATH, but not in the working directory.
     """
-    paths = [str(Path(__file__).parents[2])]
-    paths += [path for path in sys.path if Path(path).is_absolute() and Path(path) != Path.cwd()]
-    return [sys.executable, "-I", "-B", "-c", _PROGRAM.format(module=module), os.pathsep.join(paths), *arguments]
+    paths = [str(Path(__file__).parents[2]), *filter(_is_searched, sys.path)]
+    return [sys.executable, "-I", "-B", "-c", _PROGRAM.format(module=module), json.dumps(paths), *arguments]
+
+
+def _is_searched(path: Any) -> bool:
+    """Whether an entry of sys.path, which can be any object, is a folder for a sandboxed process."""
+    if not isinstance(path, str) or not Path(path).is_absolute():
+        return False
+    with contextlib.suppress(OSError):  # the working directory or the path does not exist
+        return not Path(path).samefile(Path.cwd())
+    return True
 
 
 def environment(*names: str) -> dict[str, str]:

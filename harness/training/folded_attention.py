@@ -48,6 +48,8 @@ class _Attention(torch.autograd.Function):
         pairs = zip(tensors, in_dims, strict=False)
         stacked: list[Any] = [part if part is None else _members_first(part, dim, members) for part, dim in pairs]
         query, key, value, mask = stacked
+        if query.ndim < 4:
+            raise NotImplementedError("attention without a batch dimension")
         if mask is not None:  # it may have fewer dimensions, and size 1 for all rows
             mask = mask.reshape(members, *[1] * (query.ndim - mask.ndim), *mask.shape[1:])
             mask = mask.expand(members, query.shape[1], *mask.shape[2:]).flatten(0, 1)

@@ -6,6 +6,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.errors import LostProcess, UserError
 from harness.evaluation.distributed import World
 from harness.models.classes import register
@@ -38,6 +40,7 @@ from harness.training.trainer import RecipeTrainer
 from harness.training.validation import Numbers, in_evaluation_mode, validation
 
 VALIDATION_ROWS = 200
+DROPOUT = "with dropout, the random numbers of a model would depend on the others"
 
 
 def train(recipes: Sequence[Recipe], output: Path, execution: Execution | None = None) -> list[Path]:
@@ -111,6 +114,7 @@ def _train(members: dict[Path, Recipe], checkpoints: Path, execution: Execution,
     if one:
         model, rows = built[0].model, built[0].rows
     else:
+        _require_no_dropout(built[0].model)
         model, rows = Stack([each.model for each in built]), StackedRows([each.rows for each in built])
     arguments = training_arguments(recipe, checkpoints, execution, world.size, world.device.type == "cpu")
     set_tf32(execution.tf32)  # the arguments do it for the first training of a process only
@@ -156,10 +160,23 @@ def _require_stackable(recipe: Recipe, world: World) -> None:
     """Raises UserError if models of this recipe cannot be trained side by side."""
     reason = None
     if recipe.has_dropout:
-        reason = "with dropout, the random numbers of a model would depend on the others"
+        reason = DROPOUT
     elif isinstance(recipe.model, PretrainedModel):
         reason = "pretrained models are fine-tuned one at a time"
     elif world.size > 1:
         reason = "several processes train one model"
     if reason:
-        raise UserError(f"{reason}: train one seed at a time, or use a sweep with side_by_side = false")
+        raise _not_stackable(reason)
+
+
+def _require_no_dropout(model: Any) -> None:
+    """The same for a model with dropout, which an architecture of transformers may have by default."""
+    config = model.config.to_dict()
+    rates = [value for name, value in config.items() if "dropout" in name or name.endswith("pdrop")]
+    rates += [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    if any(isinstance(rate, float) and rate > 0 for rate in rates):
+        raise _not_stackable(DROPOUT)
+
+
+def _not_stackable(reason: str) -> UserError:
+    return UserError(f"{reason}: train one seed at a time, or use a sweep with side_by_side = false")

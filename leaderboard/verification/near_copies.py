@@ -1,9 +1,10 @@
 """Detects copies among observation tables, also if their numbers or texts were edited.
 
 Rows that are hard for one model are hard for others, so tables of different models are similar to some degree. Measured
-on flip-flop tables of LSTMs of one recipe with other seeds and data, of SmolLM2-135M, and of the small models on the
-leaderboard: log-probabilities correlate by 0.15 to 0.995, those of wrong reads by at most 0.85, and the closest third
-is at least 0.03 times as far apart as by chance. A table is a suspected copy if it exceeds these bounds:
+on flip-flop tables of LSTMs of one recipe with other seeds and data, of Transformers of one recipe with other seeds, of
+SmolLM2-135M, and of the small models on the leaderboard: log-probabilities correlate by 0.15 to 0.995, those of wrong
+reads by at most 0.86, and the closest third is at least 0.27 times as far apart as by chance. A table is a suspected
+copy if it exceeds these bounds:
 
 - As many numbers are closer to each other than those of two models, although others, or all, were changed a little.
 - Numbers correlate, or those of the reads that one of both gets wrong. Correlation survives noise.
@@ -44,6 +45,8 @@ _SAME_SHARE, _SAME_WITHIN = 0.3, 1e-3
 # For a copy with noise of 0.01 nats: distance of the closest numbers as a share of the distance by chance (0.013), and
 # the correlation (0.9998). With noise of 0.05 nats the margins of wrong reads still correlate (0.98).
 _CLOSE, _CORRELATED, _CORRELATED_WRONG = 0.02, 0.998, 0.95
+# The same if chance is measured among target symbols and among others: of different models at least 0.27.
+_CLOSE_AMONG_KINDS = 0.1
 # The same for the closest twentieth of wrong symbols, which survives in a copy whose other numbers were changed by
 # much. Among the LSTMs it is at least 0.1 times as far apart as by chance.
 _KEPT_SHARE = 0.05
@@ -149,6 +152,7 @@ def compare_logprobs(
     Chance is measured among target symbols and among others: that both models know the target is no similarity.
     """
     unsure = np.minimum(first, second) < _SURE
+    bound = _CLOSE if right is None else _CLOSE_AMONG_KINDS
     right = np.zeros(len(first), bool) if right is None else right
     first, second, right = first[unsure], second[unsure], right[unsure]
     if len(first) < _FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -161,7 +165,7 @@ def compare_logprobs(
     if share > max(_SAME_SHARE, 3 * chance):
         return Similarity(f"its log-probabilities of {name} are", True)
     closest, usual = (np.quantile(distances, _SAME_SHARE) for distances in (apart, by_chance))
-    if closest < _CLOSE * usual or _correlation(first, second) >= _CORRELATED:
+    if closest < bound * usual or _correlation(first, second) >= _CORRELATED:
         return Similarity(f"its log-probabilities of {name} are nearly", False)
     if have_equal_bits(first, second, _EQUAL_SHARE):
         return Similarity(f"many of its log-probabilities of {name} are to the last bit", False)

@@ -183,7 +183,7 @@ def test_wrong_reads_correlate_despite_noise(tiny: Path, records: Path) -> None:
         facts["command"] = facts["command"].replace(" --task capitals", "")
 
     edit(draft / "run.json", without)
-    change_logprobs(draft, noise(0.15))
+    change_logprobs(draft, noise(0.3))
     verdict = verdict_of(draft, records)
     assert verdict.accepted and "its wrong reads of flipflop" in verdict.remarks[0]
 
@@ -235,9 +235,9 @@ def two_learners(seed: int, size: int = 4_000) -> tuple[np.ndarray, np.ndarray, 
 def test_models_that_know_the_targets_are_not_flagged(seed: int) -> None:
     first, second, right = two_learners(seed)
     assert compare_logprobs(first, second, "a", right) is None
-    copied = np.minimum(second + np.random.default_rng(9).normal(0, 0.002, len(second)), 0)
-    found = compare_logprobs(copied, second, "a", right)
-    assert found is not None
+    for noise in (0.002, 0.02):
+        copied = np.minimum(second + np.random.default_rng(9).normal(0, noise, len(second)), 0)
+        assert compare_logprobs(copied, second, "a", right) is not None
     assert compare_logprobs(first, second, "a") is not None  # without the targets they seem similar
 
 

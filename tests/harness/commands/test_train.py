@@ -45,6 +45,9 @@ WRONG = {
     "length": (["flipflop-transformer", "--set", "data.length=600", *OUT], "model.max_positions=512"),
     "seed": (["flipflop-small", "--seeds", "2", "--set", f"data.seed={2**63 - 1}", *OUT], "data.seed="),
     "seeds": (["flipflop-small", "--seeds", "0", *OUT], "--seeds"),
+    "seeds and dropout of an architecture": (
+        ["flipflop-small", "--seeds", "2", "--architecture", "gpt2", *OUT], "with dropout",
+    ),
     "seeds and dropout": (
         ["flipflop-small", "--seeds", "2", "--set", "intervention.mlp_dropout=0.1", *OUT], "one seed at a time",
     ),
